@@ -1,0 +1,1 @@
+"""Spoken language identification: a staged recipe toolkit and a Python library."""

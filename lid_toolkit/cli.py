@@ -1,0 +1,85 @@
+"""What every command shares: options in Kaldi's style, logging, and errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from lid_toolkit.errors import LidError, nearest
+
+USER_ERROR = 2
+
+
+class OptionParser(argparse.ArgumentParser):
+    """argparse with whole option names only, defaults in ``--help``, and one-line errors."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the fault as a LidError; for an unknown option, name the nearest known one."""
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        if unknown:
+            known = [
+                name for action in self._actions for name in action.option_strings if name.startswith("--")
+            ]
+            raise LidError(f"unknown option {unknown[1]}", where=self.prog, mend=nearest(unknown[1], known))
+        raise LidError(message, where=self.prog, mend="see --help")
+
+
+def boolean(text: str) -> bool:
+    """Parse Kaldi's ``true`` or ``false``."""
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
+    return text == "true"
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    return number
+
+
+def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run ``main`` as a command and leave with its exit code.
+
+    0 when it returns; 2 with one line on standard error for a :class:`LidError`, a full disk or a
+    forbidden file; 130 on Ctrl-C. Any other exception is a bug and keeps its traceback.
+    """
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"
+    )
+    try:
+        main(sys.argv[1:] if arguments is None else arguments)
+    except LidError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            os._exit(0)
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        _fail(f"{error.filename or 'disk'}: {error.strerror}")
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(USER_ERROR)

@@ -1,0 +1,1 @@
+"""Kaldi-style tables and directories: read, check, fix, combine, split (no torch)."""

@@ -1,0 +1,34 @@
+"""The one kind of error a user is meant to see: what is wrong, where, and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LidError(Exception):
+    """A fault the user can mend; commands print it as one line and leave with exit code 2.
+
+    Args:
+        what: what is wrong, e.g. ``"duplicate key 'utt1'"``.
+        where: the file, file:line, option or recording at fault.
+        mend: what the user can do about it.
+    """
+
+    def __init__(self, what: str, *, where: object = None, mend: str = "") -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.mend = mend
+        super().__init__(what, self.where, mend)
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f" ({self.mend})" if self.mend else ""
+        return " ".join(f"{place}{self.what}{advice}".split())
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return advice naming the known name closest to ``name``, or all names when none is close."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"

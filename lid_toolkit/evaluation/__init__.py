@@ -1,0 +1,1 @@
+"""Metrics, plots, t-SNE and the HTML report (no torch)."""

@@ -1,0 +1,1 @@
+"""Batched identification and embedding extraction; LanguageIdentifier."""

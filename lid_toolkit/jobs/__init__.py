@@ -1,0 +1,1 @@
+"""Run a command N times at once, in Kaldi's calling convention."""

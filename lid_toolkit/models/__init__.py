@@ -1,0 +1,1 @@
+"""Frontends, normalisers, encoders, poolings, projectors, losses, and the LidModel they make."""

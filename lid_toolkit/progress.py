@@ -1,0 +1,83 @@
+"""Progress of long work: a bar on a terminal, plain lines at growing intervals in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+from tqdm import tqdm
+
+FIRST_LINE_AFTER_S = 5.0
+LONGEST_SILENCE_S = 60.0
+
+
+class Progress:
+    """Count done items and seconds of audio; show rate and time left.
+
+    Use as a context manager and call :meth:`advance`. On a terminal this is a tqdm bar; elsewhere
+    a line is written after 5 s, then at doubling intervals of at most a minute, then a last one.
+
+    Args:
+        title: what is being done, e.g. ``"format train"``.
+        total: the number of items, or None when unknown.
+        unit: the name of an item, e.g. ``"utt"``.
+        stream: where to write; standard error by default.
+    """
+
+    def __init__(
+        self, title: str, total: int | None, unit: str = "utt", stream: TextIO | None = None
+    ) -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.stream = stream or sys.stderr
+        self.done, self.audio_s = 0, 0.0
+        self.started = time.monotonic()
+        self._interval = FIRST_LINE_AFTER_S
+        self._next_line = self.started + self._interval
+        self._bar = (
+            tqdm(total=total, desc=title, unit=unit, file=self.stream, dynamic_ncols=True)
+            if self.stream.isatty()
+            else None
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif kind is None:
+            self._write_line()
+
+    def advance(self, items: int = 1, audio_s: float = 0.0) -> None:
+        """Add finished ``items``, which held ``audio_s`` seconds of audio."""
+        self.done += items
+        self.audio_s += audio_s
+        if self._bar is not None:
+            if self.audio_s:
+                self._bar.set_postfix_str(self._speed(), refresh=False)
+            self._bar.update(items)
+        elif time.monotonic() >= self._next_line:
+            self._write_line()
+            self._interval = min(2 * self._interval, LONGEST_SILENCE_S)
+            self._next_line = time.monotonic() + self._interval
+
+    def _speed(self) -> str:
+        return f"{self.audio_s / max(time.monotonic() - self.started, 1e-3):.0f} audio-s/s"
+
+    def _write_line(self) -> None:
+        elapsed = max(time.monotonic() - self.started, 1e-3)
+        rate = self.done / elapsed
+        of_total = f"/{self.total}" if self.total is not None else ""
+        parts = [f"{self.done}{of_total} {self.unit}", f"{rate:.1f} {self.unit}/s"]
+        if self.audio_s:
+            parts.append(self._speed())
+        if self.total is not None and 0 < self.done < self.total:
+            parts.append(f"{(self.total - self.done) / rate:.0f} s left")
+        else:
+            parts.append(f"{elapsed:.1f} s")
+        self.stream.write(f"{self.title}: {', '.join(parts)}\n")
+        self.stream.flush()

@@ -1,0 +1,1 @@
+"""Configuration, optimisation, schedules, checkpoints and the loop."""
