@@ -1,0 +1,80 @@
+"""The language identifier: waveform in, embedding, language scores and training loss out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lid_toolkit.models.loss import CosineLoss
+
+
+@dataclass(frozen=True)
+class LidOutput:
+    """What a training step needs.
+
+    Attributes:
+        loss: mean loss over the batch, scalar.
+        correct_b: whether the highest cosine is the true class, bool (B,).
+        loss_b: loss of each utterance (B,).
+    """
+
+    loss: Tensor
+    correct_b: Tensor
+    loss_b: Tensor
+
+
+class LidModel(nn.Module):
+    """Front end, SpecAugment, normaliser, encoder, pooling, projector and loss, in that order.
+
+    Each utterance's results are the same in every batch: padding reaches none of the parts.
+    """
+
+    def __init__(
+        self,
+        frontend: nn.Module,
+        specaug: nn.Module | None,
+        normalize: nn.Module | None,
+        encoder: nn.Module,
+        pooling: nn.Module,
+        projector: nn.Module,
+        loss: CosineLoss,
+    ) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.specaug = specaug
+        self.normalize = normalize
+        self.encoder = encoder
+        self.pooling = pooling
+        self.projector = projector
+        self.loss = loss
+
+    def forward(self, wave_bt: Tensor, lengths_b: Tensor, labels_b: Tensor) -> LidOutput:
+        """Return the loss of a batch.
+
+        Args:
+            wave_bt: waveforms in [-1, 1], float32, padded at the end.
+            lengths_b: valid samples of each, int64, on the CPU.
+            labels_b: class indices, int64.
+        """
+        loss_b, cosine_bc = self.loss(self.embed(wave_bt, lengths_b), labels_b)
+        return LidOutput(loss_b.mean(), cosine_bc.argmax(dim=1) == labels_b, loss_b.detach())
+
+    def embed(self, wave_bt: Tensor, lengths_b: Tensor) -> Tensor:
+        """Return embeddings (B, D), float32, not normalised."""
+        feats_btd, frames_b = self.frontend(wave_bt, lengths_b)
+        if self.normalize is not None:
+            feats_btd = self.normalize(feats_btd, frames_b)
+        if self.specaug is not None:
+            feats_btd = self.specaug(feats_btd, frames_b)
+        pooled_bp = self.pooling(self.encoder(feats_btd, frames_b), frames_b)
+        embedding_bd: Tensor = self.projector(pooled_bp)
+        return embedding_bd.float()
+
+    @torch.inference_mode()
+    def identify(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log posteriors (B, classes) and L2-normalised embeddings (B, D), float32."""
+        embedding_bd = self.embed(wave_bt, lengths_b)
+        return self.loss.logits(embedding_bd).log_softmax(dim=1), F.normalize(embedding_bd)

@@ -1,0 +1,66 @@
+"""Masks that keep padding out of every sum: the reason an answer does not depend on the batch.
+
+Convention: ``lengths_b`` counts each utterance's valid frames. A mask is None when nothing is
+padded, and then every function here is its plain counterpart, at its plain speed.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def padding_mask(lengths_b: Tensor, frames: int, device: torch.device) -> Tensor | None:
+    """Return a bool mask (B, 1, T), true at valid frames, or None if all ``frames`` are valid.
+
+    ``lengths_b`` should live on the CPU: then no device is made to wait for the test.
+    """
+    if int(lengths_b.min()) >= frames:
+        return None
+    steps_t = torch.arange(frames, device=device)
+    return (steps_t < lengths_b.to(device)[:, None])[:, None]
+
+
+def zero_padding(x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
+    """Zero the padded frames, so that a convolution sees there what it sees past the end alone."""
+    return x_bct if mask_b1t is None else x_bct.masked_fill(~mask_b1t, 0.0)
+
+
+def masked_mean(x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
+    """Return the mean over valid frames, (B, C, 1), summed in float32 at least."""
+    x_bct = x_bct if x_bct.dtype == torch.float64 else x_bct.float()
+    if mask_b1t is None:
+        return x_bct.mean(dim=2, keepdim=True)
+    count_b11 = mask_b1t.sum(dim=2, keepdim=True).to(x_bct.dtype)
+    return zero_padding(x_bct, mask_b1t).sum(dim=2, keepdim=True) / count_b11
+
+
+class MaskedBatchNorm1d(nn.BatchNorm1d):
+    """Batch normalisation (Ioffe and Szegedy, 2015) whose statistics come from valid frames only.
+
+    Parameters, buffers and results on unpadded input are those of ``nn.BatchNorm1d``. With padding,
+    training uses mean and biased variance over the valid frames of the batch, and the running
+    variance is the unbiased one, as PyTorch's is; padded frames pass on no gradient through them.
+    """
+
+    def forward(self, x_bct: Tensor, mask_b1t: Tensor | None = None) -> Tensor:
+        """Normalise (B, C, T); in training the statistics cover the frames where the mask is true."""
+        if mask_b1t is None or not self.training:
+            return super().forward(x_bct)
+        x32_bct = x_bct.float()
+        count = mask_b1t.sum().float()
+        mean_c = zero_padding(x32_bct, mask_b1t).sum(dim=(0, 2)) / count
+        centred_bct = zero_padding(x32_bct - mean_c[:, None], mask_b1t)
+        variance_c = centred_bct.square().sum(dim=(0, 2)) / count
+        self._update_running(mean_c.detach(), variance_c.detach() * count / (count - 1).clamp(min=1))
+        scale_c = self.weight * torch.rsqrt(variance_c + self.eps)
+        return torch.addcmul(self.bias[:, None], centred_bct, scale_c[:, None]).to(x_bct.dtype)
+
+    @torch.no_grad()
+    def _update_running(self, mean_c: Tensor, variance_c: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        momentum = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean_c, momentum)
+        self.running_var.lerp_(variance_c, momentum)

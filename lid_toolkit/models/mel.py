@@ -1,0 +1,40 @@
+"""Mel filter banks: the one place that imports torchaudio, which is in maintenance."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lid_toolkit.errors import LidError
+
+
+def mel_filters(n_mels: int, n_fft: int, fs: int, fmin: float, fmax: float, htk: bool) -> Tensor:
+    """Return triangular filters (n_fft // 2 + 1, n_mels) of unit area, as librosa and ESPnet make them.
+
+    Args:
+        n_mels: number of filters.
+        n_fft: length of the Fourier transform.
+        fs: sampling rate in Hz.
+        fmin: lower edge of the first filter in Hz.
+        fmax: upper edge of the last filter in Hz.
+        htk: HTK's mel formula instead of Slaney's.
+
+    Raises:
+        LidError: torchaudio does not import beside the installed torch.
+    """
+    try:
+        from torchaudio.functional import melscale_fbanks
+    except (ImportError, OSError) as error:
+        raise LidError(
+            f"torchaudio does not import beside this torch ({error})",
+            mend="pip install torch==2.11.0 torchaudio==2.11.0; a CPU-only build of torch does not carry it",
+        ) from error
+    filters: Tensor = melscale_fbanks(
+        n_freqs=n_fft // 2 + 1,
+        f_min=fmin,
+        f_max=fmax,
+        n_mels=n_mels,
+        sample_rate=fs,
+        norm="slaney",
+        mel_scale="htk" if htk else "slaney",
+    )
+    return filters

@@ -1,0 +1,117 @@
+"""SpecAugment (Park et al., Interspeech 2019) over each utterance's own frames, in training only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class SpecAug(nn.Module):
+    """Time warp, frequency masks and time masks, drawn anew for each utterance.
+
+    Keys are ESPnet's. Ranges are half-open as ESPnet's are: a mask is ``low`` to ``high - 1`` wide.
+    Draws from torch's global generator, so a seeded step masks the same.
+
+    Args:
+        apply_time_warp: stretch the time before a random frame and squeeze the rest, or the reverse.
+        time_warp_window: how far that frame may move, in frames.
+        apply_freq_mask: zero bands of features.
+        freq_mask_width_range: width of a band in features, (low, high) or its exclusive end.
+        num_freq_mask: number of bands.
+        apply_time_mask: zero spans of frames.
+        time_mask_width_range: width of a span in frames, (low, high) or its exclusive end.
+        time_mask_width_ratio_range: width as a share of the utterance, in place of the above.
+        num_time_mask: number of spans.
+    """
+
+    def __init__(
+        self,
+        apply_time_warp: bool = True,
+        time_warp_window: int = 5,
+        apply_freq_mask: bool = True,
+        freq_mask_width_range: int | Sequence[int] = (0, 20),
+        num_freq_mask: int = 2,
+        apply_time_mask: bool = True,
+        time_mask_width_range: int | Sequence[int] | None = None,
+        time_mask_width_ratio_range: float | Sequence[float] | None = None,
+        num_time_mask: int = 2,
+    ) -> None:
+        super().__init__()
+        self.warp_window = time_warp_window if apply_time_warp else 0
+        self.freq_masks = num_freq_mask if apply_freq_mask else 0
+        self.freq_range = _range(freq_mask_width_range)
+        self.time_masks = num_time_mask if apply_time_mask else 0
+        self.time_ratio = None if time_mask_width_ratio_range is None else _range(time_mask_width_ratio_range)
+        self.time_range = _range((0, 100) if time_mask_width_range is None else time_mask_width_range)
+
+    def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> Tensor:
+        """Return augmented features (B, T, D) in training, the same tensor otherwise."""
+        if not self.training:
+            return feats_btd
+        lengths_b = lengths_b.to(feats_btd.device)
+        if self.warp_window:
+            feats_btd = warp_time(feats_btd, lengths_b, self.warp_window)
+        dims_b = torch.full_like(lengths_b, feats_btd.shape[2])
+        hidden_bd = random_spans(dims_b, self._widths(dims_b, self.freq_masks, *self.freq_range))
+        if self.time_ratio is None:
+            widths_bm = self._widths(lengths_b, self.time_masks, *self.time_range)
+        else:
+            share_bm = self._uniform(lengths_b, self.time_masks, *self.time_ratio)
+            widths_bm = (share_bm * lengths_b[:, None]).long()
+        hidden_bt = random_spans(lengths_b, widths_bm, size=feats_btd.shape[1])
+        return feats_btd.masked_fill(hidden_bd[:, None, :] | hidden_bt[:, :, None], 0.0)
+
+    def _widths(self, lengths_b: Tensor, masks: int, low: float, high: float) -> Tensor:
+        return self._uniform(lengths_b, masks, low, high).long()
+
+    def _uniform(self, lengths_b: Tensor, masks: int, low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(len(lengths_b), masks, device=lengths_b.device)
+
+
+def random_spans(lengths_b: Tensor, widths_bm: Tensor, size: int | None = None) -> Tensor:
+    """Return a bool mask (B, size): spans of the given widths at uniform places within each length.
+
+    A span as long as the utterance would erase it, so none covers more than ``length - 1``.
+    """
+    size = int(lengths_b.max()) if size is None else size
+    room_b1 = lengths_b[:, None]
+    widths_bm = torch.minimum(widths_bm, (room_b1 - 1).clamp(min=0))
+    start_bm = (torch.rand(widths_bm.shape, device=lengths_b.device) * (room_b1 - widths_bm + 1)).long()
+    at_1_s = torch.arange(size, device=lengths_b.device)
+    inside_bms = (at_1_s >= start_bm[..., None]) & (at_1_s < (start_bm + widths_bm)[..., None])
+    return inside_bms.any(dim=1)
+
+
+def warp_time(feats_btd: Tensor, lengths_b: Tensor, window: int) -> Tensor:
+    """Move a random frame of each utterance by up to ``window`` frames; the rest follows linearly.
+
+    Utterances of at most ``2 * window`` frames are left as they are. Values between frames are
+    interpolated linearly.
+    """
+    frames = feats_btd.shape[1]
+    room_b = lengths_b - 2 * window
+    draw_b, shift_b = torch.rand(2, len(lengths_b), device=feats_btd.device)
+    centre_b1 = (window + (draw_b * room_b.clamp(min=1)).floor())[:, None]
+    moved_b1 = centre_b1 + ((2 * window + 1) * shift_b).floor()[:, None] - window
+    last_b1 = (lengths_b - 1)[:, None].to(feats_btd.dtype)
+    time_t = torch.arange(frames, device=feats_btd.device, dtype=feats_btd.dtype)
+    before_bt = time_t * centre_b1 / moved_b1.clamp(min=1)
+    after_bt = centre_b1 + (time_t - moved_b1) * (last_b1 - centre_b1) / (last_b1 - moved_b1).clamp(min=1)
+    source_bt = torch.where(time_t < moved_b1, before_bt, after_bt)
+    source_bt = torch.where((room_b > 0)[:, None] & (time_t <= last_b1), source_bt, time_t)
+    source_bt = source_bt.clamp(min=0).minimum(torch.where(time_t <= last_b1, last_b1, time_t))
+    low_bt = source_bt.floor()
+    share_bt1 = (source_bt - low_bt)[..., None]
+    index_bt = low_bt.long()
+    next_bt = (index_bt + 1).clamp(max=frames - 1)
+    return torch.lerp(_frames_at(feats_btd, index_bt), _frames_at(feats_btd, next_bt), share_bt1)
+
+
+def _frames_at(feats_btd: Tensor, index_bt: Tensor) -> Tensor:
+    return feats_btd.gather(1, index_bt[..., None].expand(-1, -1, feats_btd.shape[2]))
+
+
+def _range(value: float | Sequence[float]) -> tuple[float, float]:
+    return (0.0, float(value)) if isinstance(value, (int, float)) else (float(value[0]), float(value[1]))
