@@ -1,1 +1,1 @@
-"""Run a command N times at once, in Kaldi's calling convention."""
+"""Run a command N times: as bounded parallel jobs on this machine."""

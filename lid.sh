@@ -1,0 +1,222 @@
+#!/usr/bin/env bash
+# The ten stages of spoken language identification, for any corpus. ./lid.sh --help lists the options.
+set -efuo pipefail
+unset CDPATH
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+
+## General
+stage=1                         # int+: first stage to run
+stop_stage=10000                # int+: last stage to run
+skip_stages=                    # ints: stages to leave out, e.g. "2 8"
+skip_data_prep=false            # bool: leave out stages 1 and 2
+skip_train=false                # bool: leave out stages 4 and 5, and do not format the training and validation sets
+skip_eval=false                 # bool: leave out stages 6, 7 and 8, and do not format the test sets
+skip_packing=true               # bool: leave out stage 9
+skip_upload_hf=true             # bool: leave out stage 10
+dry_run=false                   # bool: only say what would be done and why
+ngpu=auto                       # auto|int: GPUs to train with; auto takes all there are, 0 is the CPU
+num_nodes=1                     # 1: machines to train on
+nj=auto                         # auto|int+: parallel jobs; auto is one for each core
+gpu_inference=auto              # auto|bool: identify on GPUs; auto does where there are some
+python=${python:-}              # path: Python that has lid_toolkit; by default path.sh finds or makes one
+## Data
+datadir=data                    # path: where stages 1 and 2 write data directories
+dumpdir=dump                    # path: where stage 3 writes formatted audio
+expdir=exp                      # path: where experiments are kept
+train_set=                      # word: data directory to train on
+valid_set=                      # word: data directory that picks the checkpoint
+test_sets=                      # list: data directories to test on
+local_data_opts=                # args: options for local/data.sh
+speed_perturb_factors=          # list: speeds of the training set, e.g. "0.9 1.0 1.1"; none leaves stage 2 out
+feats_type=raw                  # raw: what stage 3 makes
+audio_format=wav                # wav|flac|wav.ark|flac.ark: format of the audio that stage 3 writes
+fs=16k                          # rate: sampling rate
+min_wav_duration=1.0            # float: drop shorter utterances, in seconds
+max_wav_duration=60.0           # float: drop longer utterances, in seconds; 0 keeps all
+max_failed=0.01                 # float: share of broken recordings that is skipped; more of them end the stage
+allow_pipes=false               # bool: let wav.scp run commands ("sph2pipe ... |"); only for data you trust
+## Training
+lid_exp=                        # path: experiment directory; by default EXPDIR/lid_TAG
+lid_tag=                        # word: name of the experiment; by default from lid_config, feats_type and lid_args
+lid_config=                     # path: training configuration (YAML)
+lid_args=                       # args: overrides of the configuration, e.g. "--optim_conf.lr 1e-4"
+pretrained_model=               # path: checkpoint to start from
+ignore_init_mismatch=false      # bool: start from it even where names or shapes differ
+checkpoint_interval=10          # float: minutes between resumable checkpoints within an epoch
+## Identification and scoring
+inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment directory
+inference_batch_size=8          # int+: utterances identified at once; the results do not depend on it
+extract_embd=false              # bool: write embeddings too
+tsne_set=                       # word: set to draw by t-SNE; by default the training set
+max_utt_per_lang_for_tsne=1000  # int+: utterances drawn for each language
+perplexity=5                    # float: perplexity of t-SNE
+max_iter=1000                   # int+: iterations of t-SNE
+## Sharing
+hf_repo=                        # word: repository on the Hugging Face Hub for stage 10
+# end of options
+
+. utils/parse_options.sh
+parse_options "The ten stages of spoken language identification, for any corpus." lid.sh -- "$@"
+. utils/stages.sh
+
+# Print the experiment's name made of the configuration, the kind of features and the overrides, as in ESPnet.
+experiment_tag() {
+  local config=${lid_config##*/} overrides=${lid_args//--/_}
+  printf '%s_%s%s' "${config:+${config%.*}}" "${feats_type}" "${overrides//[ |=\/]/}"
+}
+
+! "${skip_data_prep}" || skip_stages+=" 1 2"
+! "${skip_train}" || skip_stages+=" 4 5"
+! "${skip_eval}" || skip_stages+=" 6 7 8"
+! "${skip_packing}" || skip_stages+=" 9"
+! "${skip_upload_hf}" || skip_stages+=" 10"
+[[ ${speed_perturb_factors} =~ [^[:blank:]] ]] || skip_stages+=" 2"
+
+source_set=${train_set}
+stats_dir="${expdir}/lid_stats_${fs/%000/k}"
+lid_tag=${lid_tag:-$(experiment_tag)}
+if [[ ${speed_perturb_factors} =~ [^[:blank:]] ]]; then
+  train_set+=_sp stats_dir+=_sp lid_tag+=_sp
+fi
+lid_exp=${lid_exp:-${expdir}/lid_${lid_tag}}
+data_feats="${dumpdir}/${feats_type}"
+inference_dir="${lid_exp}/inference/${inference_model%.pth}"
+tsne_set=${tsne_set:-${train_set}}
+[[ ${nj} != auto ]] || nj=$(count_cores)
+[[ ${ngpu} != auto ]] || ngpu=$(count_gpus)
+[[ ${gpu_inference} != auto ]] || gpu_inference=$( ((ngpu > 0)) && echo true || echo false)
+
+# Print the sets that stage 3 formats, each once.
+sets_to_format() {
+  local sets=()
+  "${skip_train}" || sets+=("${train_set}" "${valid_set}")
+  # shellcheck disable=SC2206  # a list of words
+  "${skip_eval}" || sets+=(${test_sets} "${tsne_set}")
+  printf '%s\n' ${sets[@]+"${sets[@]}"} | awk 'NF && !seen[$0]++'
+}
+
+# End the script, before any work, over what the stages to run would miss.
+check_needs() {
+  local set n
+  if ! "${skip_packing}" || ! "${skip_upload_hf}" || [[ -n ${hf_repo} ]] || ((stage > 8)); then
+    die "$0: stages 9 and 10 (packing, upload) are not there yet (leave out --skip_packing, --skip_upload_hf and --hf_repo)"
+  fi
+  ((stage <= stop_stage)) || die "$0: --stage ${stage} is after --stop_stage ${stop_stage}"
+  for n in 2 3 4 5; do
+    ! due "${n}" || "${skip_train}" || [[ -n ${source_set} ]] || die "$0: --train_set is missing (stage ${n} needs it)"
+  done
+  for n in 3 4 5; do
+    ! due "${n}" || "${skip_train}" || [[ -n ${valid_set} ]] || die "$0: --valid_set is missing (stage ${n} needs it)"
+  done
+  for n in 6 7; do
+    ! due "${n}" || [[ ${test_sets} =~ [^[:blank:]] ]] || die "$0: --test_sets is missing (stage ${n} needs it)"
+  done
+  ! due 8 || [[ -n ${tsne_set} ]] || die "$0: --tsne_set is missing (stage 8 needs it)"
+  if due 5; then
+    [[ -n ${lid_config} ]] || die "$0: --lid_config is missing (stage 5 needs it)"
+    [[ -f ${lid_config} ]] || die "$0: --lid_config ${lid_config}: no such file"
+    [[ -z ${pretrained_model} || -f ${pretrained_model} ]] || die "$0: --pretrained_model ${pretrained_model}: no such file"
+  elif due 6 && [[ ! -f ${lid_exp}/${inference_model} ]]; then
+    die "$0: --inference_model: ${lid_exp}/${inference_model}: no such file (run stage 5, or name another)"
+  fi
+  if due 3 && ! due 1; then
+    for set in $(sets_to_format); do
+      if due 2 && [[ ${set} == "${train_set}" ]]; then set=${source_set}; fi
+      [[ -d ${datadir}/${set} ]] || die "$0: ${datadir}/${set}: no such directory (run stage 1, or give --datadir)"
+    done
+  fi
+}
+
+stage_1() {
+  split_words "${local_data_opts}"
+  run local/data.sh --datadir "${datadir}" --nj "${nj}" --dry_run "${dry_run}" ${words[@]+"${words[@]}"}
+}
+
+stage_2() {
+  ready "${datadir}/${source_set}" || return 0
+  run "${python}" pyscripts/perturb_data_dir.py --factors "${speed_perturb_factors}" --dry_run "${dry_run}" \
+    "${datadir}/${source_set}" "${datadir}/${train_set}"
+}
+
+stage_3() {
+  local set
+  for set in $(sets_to_format); do
+    ready "${datadir}/${set}" || continue
+    format_set "${set}"
+  done
+}
+
+format_set() {
+  :
+}
+
+stage_4() {
+  ready "${data_feats}/${train_set}" || return 0
+  run "${python}" pyscripts/collect_stats.py --dry_run "${dry_run}" \
+    --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}" --out "${stats_dir}"
+}
+
+stage_5() {
+  ready "${stats_dir}/train" || return 0
+  split_words "${lid_args}"
+  [[ -z ${pretrained_model} ]] || words+=(--pretrained_model "${pretrained_model}")
+  run "${python}" pyscripts/train.py --config "${lid_config}" --dry_run "${dry_run}" \
+    --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}" \
+    --stats_dir "${stats_dir}" --output_dir "${lid_exp}" --ngpu "${ngpu}" \
+    --checkpoint_interval "${checkpoint_interval}" --ignore_init_mismatch "${ignore_init_mismatch}" \
+    ${words[@]+"${words[@]}"}
+}
+
+# Identify the utterances of set $1, with embeddings if $2 is true.
+infer_set() {
+  local data="${data_feats}/$1" out="${inference_dir}/$1" jobs=${nj} resources=(--num-threads 1) gpus=0
+  ready "${data}" && ready "${lid_exp}/${inference_model}" || return 0
+  if "${gpu_inference}"; then
+    jobs=${ngpu} resources=(--gpu 1) gpus=1
+  fi
+  run_jobs "${resources[@]}" JOB=1:"${jobs}" "${out}/log/infer.JOB.log" \
+    "${python}" pyscripts/infer.py --model "${lid_exp}/${inference_model}" --data_dir "${data}" \
+    --output_dir "${out}" --batch_size "${inference_batch_size}" --extract_embd "$2" \
+    --ngpu "${gpus}" --job JOB --num_jobs "${jobs}"
+  run "${python}" pyscripts/merge_inference.py --output_dir "${out}" --num_jobs "${jobs}" --dry_run "${dry_run}"
+}
+
+stage_6() {
+  local set
+  for set in ${test_sets}; do
+    infer_set "${set}" "${extract_embd}"
+  done
+}
+
+stage_7() {
+  local set
+  for set in ${test_sets}; do
+    ready "${inference_dir}/${set}/${set}_lids" || continue
+    run "${python}" pyscripts/score.py --data_dir "${data_feats}/${set}" --inference_dir "${inference_dir}/${set}" \
+      --fs "${fs}" --dry_run "${dry_run}"
+  done
+}
+
+stage_8() {
+  infer_set "${tsne_set}" true
+  ready "${inference_dir}/${tsne_set}/embeddings.scp" || return 0
+  run "${python}" pyscripts/plot_tsne.py --data_dir "${data_feats}/${tsne_set}" \
+    --inference_dir "${inference_dir}/${tsne_set}" --perplexity "${perplexity}" --max_iter "${max_iter}" \
+    --max_utt_per_lang_for_tsne "${max_utt_per_lang_for_tsne}" --dry_run "${dry_run}"
+}
+
+stage_9() { die "$0: stage 9 is not there yet"; }
+stage_10() { die "$0: stage 10 is not there yet"; }
+
+check_needs
+. ./path.sh || exit $?
+. ./cmd.sh || exit $?
+run_stages "prepare data" "perturb speed" "format audio" "collect statistics" "train" \
+  "identify and embed" "score" "draw t-SNE" "pack the model" "upload the model"
+
+pictures=()
+for set in ${test_sets}; do
+  ! due 7 || pictures+=("${inference_dir}/${set}/"{results,confusion.png,report.html})
+done
+! due 8 || pictures+=("${inference_dir}/${tsne_set}/tsne_plots/"tsne.{png,html})
+look_at ${pictures[@]+"${pictures[@]}"}

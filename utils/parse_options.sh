@@ -1,0 +1,189 @@
+#!/usr/bin/env bash
+# Command-line options from declarations: parsing, checking and --help out of one block.
+#
+# A script declares its options as plain assignments above a line "# end of options":
+#
+#   ## General
+#   stage=1         # int+: first stage to run
+#   audio_format=wav  # wav|flac: format of the audio
+#   # end of options
+#   . utils/parse_options.sh
+#   parse_options "what the script does" FILE... -- "$@"
+#
+# FILE is the script itself, or several scripts whose options are taken together. A type is one
+# name, or several and literal words joined by "|" of which any may fit:
+#   int    whole number of at least 0       float  number of at least 0
+#   int+   whole number of at least 1       bool   true or false
+#   text   may be empty                    word   no blanks within; may be empty
+#   list   words parted by blanks
+#   path   file or directory               args   further options, may start with "--"
+#   ints   whole numbers parted by blanks   rate   samples per second: 16000 or 16k
+#
+# Sets each given option's variable, and puts those of the files after the first as "--name" "value"
+# into options_given, to hand on.
+
+if ((BASH_VERSINFO[0] < 4)); then
+  echo "error: bash ${BASH_VERSION} is too old (install bash 4 or later)" >&2
+  exit 2
+fi
+
+# End the script over a fault of the user's: one line, exit code 2.
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 2
+}
+
+# Read the declarations of FILE... into option_names and, by name, option_files, option_groups, option_types,
+# option_defaults and option_helps.
+read_declarations() {
+  local file line group pattern='^([a-z][a-z0-9_]*)=(.*[^ ]|) +# ([^ ]+): (.*)$'
+  option_names=() options_given=()
+  declare -gA option_files=() option_groups=() option_types=() option_defaults=() option_helps=()
+  for file in "$@"; do
+    group=""
+    while IFS= read -r line && [[ ${line} != "# end of options" ]]; do
+      if [[ ${line} == "## "* ]]; then
+        group=${line#"## "}
+      elif [[ -n ${group} && ${line} =~ ${pattern} ]]; then
+        option_names+=("${BASH_REMATCH[1]}")
+        option_files[${BASH_REMATCH[1]}]=${file}
+        option_groups[${BASH_REMATCH[1]}]=${group}
+        option_defaults[${BASH_REMATCH[1]}]=$(unquoted "${BASH_REMATCH[2]}")
+        option_types[${BASH_REMATCH[1]}]=${BASH_REMATCH[3]}
+        option_helps[${BASH_REMATCH[1]}]=${BASH_REMATCH[4]}
+      fi
+    done <"${file}"
+  done
+}
+
+# Print a declared default: without its quotes, and nothing for one that comes from the environment.
+unquoted() {
+  local text=${1#\"}
+  [[ ${text} == "\${"* ]] || printf '%s' "${text%\"}"
+}
+
+# Parse the arguments after "--" by the declarations of the files before it.
+parse_options() {
+  local purpose=$1 files=() name value
+  shift
+  while [[ $1 != -- ]]; do
+    files+=("$1")
+    shift
+  done
+  shift
+  read_declarations "${files[@]}"
+  while (($#)); do
+    case $1 in
+      -h | --help)
+        print_help "${purpose}"
+        exit 0
+        ;;
+      --?*) name=${1#--} ;;
+      *) die "$0: unexpected argument '$1' (options are --name value; see --help)" ;;
+    esac
+    name=${name%%=*} name=${name//-/_}
+    [[ -n ${option_types[${name}]:-} ]] || die "$0: unknown option --${name} ($(advice "${name}"))"
+    if [[ $1 == *=* ]]; then
+      value=${1#*=}
+    else
+      (($# > 1)) || die "$0: --${name} needs a value (${option_types[${name}]})"
+      value=$2
+      shift
+    fi
+    shift
+    check_value "${name}" "${value}"
+    printf -v "${name}" '%s' "${value}"
+    [[ ${option_files[${name}]} == "${files[0]}" ]] || options_given+=("--${name}" "${value}")
+  done
+}
+
+# End the script unless VALUE fits the type of option NAME.
+check_value() {
+  local name=$1 value=$2 type types
+  IFS='|' read -ra types <<<"${option_types[${name}]}"
+  for type in "${types[@]}"; do
+    ! fits "${type}" "${value}" || return 0
+  done
+  die "$0: --${name}: '${value}' does not fit (give $(describe "${option_types[${name}]}"))"
+}
+
+# Succeed if VALUE is of TYPE, or is the literal word TYPE.
+fits() {
+  local type=$1 value=$2
+  case ${type} in
+    int) [[ ${value} =~ ^[0-9]{1,9}$ ]] ;;
+    int+) [[ ${value} =~ ^0*[1-9][0-9]{0,8}$ ]] ;;
+    ints) [[ ${value} =~ ^[[:blank:]]*([0-9]{1,9}[[:blank:]]*)*$ ]] ;;
+    float) [[ ${value} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)([eE]-?[0-9]+)?$ ]] ;;
+    bool) [[ ${value} == true || ${value} == false ]] ;;
+    rate) [[ ${value} =~ ^[1-9][0-9]*k?$ ]] ;;
+    text | list | path) [[ ${value} != --* ]] ;;
+    word) [[ ${value} != --* && ! ${value} =~ [[:space:]] ]] ;;
+    args) true ;;
+    *) [[ ${value} == "${type}" ]] ;;
+  esac
+}
+
+# Print in words what a type wants.
+describe() {
+  local text=" ${1//|/ or }"
+  text=${text// int+/ a whole number of at least 1}
+  text=${text// ints/ whole numbers parted by blanks}
+  text=${text// int/ a whole number}
+  text=${text// float/ a number of at least 0}
+  text=${text// bool/ true or false}
+  text=${text// rate/ samples per second such as 16k}
+  text=${text// text/ a text}
+  text=${text// word/ a word without blanks}
+  text=${text// list/ words parted by blanks}
+  text=${text// path/ a path}
+  printf '%s' "${text# }"
+}
+
+# Print advice for an unknown option: the nearest known one, or where to find all.
+advice() {
+  local known near="" distance least=$((${#1} / 3 + 2))
+  for known in "${option_names[@]}"; do
+    distance=$(edit_distance "$1" "${known}")
+    ((distance >= least)) || { least=${distance} near=${known}; }
+  done
+  [[ -n ${near} ]] && echo "did you mean '--${near}'?" || echo "see --help"
+}
+
+# Print the Levenshtein distance between two words.
+edit_distance() {
+  local a=$1 b=$2 i j change above
+  local -a row=()
+  for ((j = 0; j <= ${#b}; j++)); do row[j]=${j}; done
+  for ((i = 1; i <= ${#a}; i++)); do
+    above=${row[0]} row[0]=${i}
+    for ((j = 1; j <= ${#b}; j++)); do
+      [[ ${a:i-1:1} == "${b:j-1:1}" ]] && change=${above} || change=$((above + 1))
+      above=${row[j]}
+      ((change <= above + 1)) || change=$((above + 1))
+      ((change <= row[j - 1] + 1)) || change=$((row[j - 1] + 1))
+      row[j]=${change}
+    done
+  done
+  echo "${row[${#b}]}"
+}
+
+# Print the options with their types, defaults and meanings.
+print_help() {
+  local name group=""
+  printf 'usage: %s [--name value]...\n\n%s\n' "$0" "$1"
+  for name in "${option_names[@]}"; do
+    if [[ ${option_groups[${name}]} != "${group}" ]]; then
+      group=${option_groups[${name}]}
+      printf '\n%s\n' "${group}"
+    fi
+    printf '  --%-26s %s [%s] (default: %s)\n' "${name}" "${option_helps[${name}]}" \
+      "${option_types[${name}]}" "${option_defaults[${name}]:-none}"
+  done
+}
+
+# Split a text into words at blanks, with quotes as in a shell but nothing expanded; fills the array "words".
+split_words() {
+  words=()
+  [[ ! $1 =~ [^[:space:]] ]] || mapfile -t words < <(xargs printf '%s\n' <<<"$1")
+}

@@ -1,0 +1,80 @@
+# shellcheck shell=bash
+# Running numbered stages: which are due, their banners, signals, times and what to look at afterwards.
+# Reads the options stage, stop_stage, skip_stages and dry_run, and calls stage_N for each stage that is due.
+# shellcheck disable=SC2154  # the options are set by parse_options
+
+log() {
+  printf '%(%Y-%m-%d %H:%M:%S)T %s\n' -1 "$*" >&2
+}
+
+# Succeed if stage $1 is to be run.
+due() {
+  (($1 >= stage && $1 <= stop_stage)) && [[ " ${skip_stages//[[:blank:]]/ } " != *" $1 "* ]]
+}
+
+# Succeed if file or directory $1 is there; without it a dry run goes no further, and a real one lets the stage say so.
+ready() {
+  [[ ${dry_run} == false || -e $1 ]] && return
+  log "to do (waits for $1)"
+  return 1
+}
+
+# Run a command so that a signal to this script alone ends the command too, and wait until it has ended.
+run() {
+  local status=0
+  (trap - INT TERM HUP && exec "$@") &
+  running=$!
+  wait "${running}" || status=$?
+  while kill -0 "${running}" 2>/dev/null; do # a signal to this script cut the wait short
+    wait "${running}" || status=$?
+  done
+  running=""
+  return "${status}"
+}
+
+# Run the stages that are due, of those titled by the arguments, and report.
+run_stages() {
+  local n titles=("" "$@") times=() started
+  running="" current=""
+  trap 'end_stages $?' EXIT
+  trap ':' INT # the command gets it from the terminal too, and ends this script by its exit code
+  trap '[[ -z ${running} ]] || kill -TERM "${running}" 2>/dev/null' TERM HUP
+  for ((n = 1; n < ${#titles[@]}; n++)); do
+    due "${n}" || continue
+    current="stage ${n} (${titles[n]})" started=${SECONDS}
+    log "Stage ${n}: ${titles[n]}"
+    "stage_${n}"
+    times+=("$(printf '  %2d  %-20s %6s' "${n}" "${titles[n]}" "$((SECONDS - started)) s")")
+  done
+  current=""
+  log "Done in ${SECONDS} s."
+  ((${#times[@]} == 0)) || printf '%s\n' "${times[@]}" >&2
+}
+
+# Say which stage an exit code other than 0 ended.
+end_stages() {
+  [[ $1 == 0 || -z ${current} ]] || log "${current} ended with exit code $1"
+}
+
+# Print those of the files that are there, under a heading.
+look_at() {
+  local file found=()
+  for file in "$@"; do
+    [[ ! -e ${file} ]] || found+=("${file}")
+  done
+  ((${#found[@]} == 0)) || printf '%s\n' "Look at:" "${found[@]/#/  }" >&2
+}
+
+# Print the number of cores this process may use.
+count_cores() {
+  nproc 2>/dev/null || getconf _NPROCESSORS_ONLN
+}
+
+# Print the number of GPUs this process may use.
+count_gpus() {
+  if [[ -n ${CUDA_VISIBLE_DEVICES+set} ]]; then
+    tr ',' '\n' <<<"${CUDA_VISIBLE_DEVICES}" | grep -c '[0-9]' || true
+  else
+    nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true
+  fi
+}
