@@ -92,6 +92,13 @@ class Table:
         starts = np.concatenate([[0], np.cumsum(lengths)])
         return Table(text, starts, starts[:-1] + self.blanks[chosen] - self.starts[chosen])
 
+    def prefixed(self, prefix: str) -> Table:
+        """Return the table with ``prefix`` before every key, which keeps their order."""
+        mark = prefix.encode()
+        text = mark + self.text[:-1].replace(b"\n", b"\n" + mark) + b"\n" if self.text else b""
+        shift = np.arange(len(self) + 1, dtype=np.int64) * len(mark)
+        return Table(text, self.starts + shift, self.blanks + shift[1:])
+
     def integers(self) -> NDArray[np.int64]:
         """Return the values as (rows,) int64; raises LidError naming the first that is no whole number."""
         try:
@@ -228,11 +235,12 @@ def table_from_pairs(pairs: Iterable[tuple[str, str]], name: str | Path = "table
         raise LidError(
             f"'{error.object[max(0, error.start - 40) : error.end]!a}' is not UTF-8", where=name
         ) from None
-    table = Table(text, *_index(text))
-    if not _ascending(table):
-        table, order = _sorted(table)
-        _refuse_duplicates(table, order, lambda row: f"{name}, pair {row + 1}")
-    return table
+    return _ordered(text, name)
+
+
+def merge_tables(tables: Iterable[Table], name: str | Path = "table") -> Table:
+    """Return one table with the rows of all; raises LidError if two have a key in common."""
+    return _ordered(b"".join(table.text for table in tables), name)
 
 
 def write_table(path: str | Path, pairs: Iterable[tuple[str, str]] | Table) -> None:
@@ -245,6 +253,15 @@ def write_table(path: str | Path, pairs: Iterable[tuple[str, str]] | Table) -> N
     table = pairs if isinstance(pairs, Table) else table_from_pairs(pairs, path)
     with write_whole(path, "wb") as stream:
         stream.write(table.text)
+
+
+def _ordered(text: bytes, name: str | Path) -> Table:
+    """Return the table of tidy rows in any order, called ``name`` where a key comes twice."""
+    table = Table(text, *_index(text))
+    if not _ascending(table):
+        table, order = _sorted(table)
+        _refuse_duplicates(table, order, lambda row: f"{name}, row {row + 1}")
+    return table
 
 
 def _untidy(text: bytes) -> bool:
