@@ -1,0 +1,1 @@
+"""Corpus knowledge: where speech comes from and how it becomes Kaldi-style data directories."""

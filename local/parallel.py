@@ -1,0 +1,80 @@
+"""Work shared out to processes, in order, with progress."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.progress import Progress
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+MOST_AT_ONCE = 16
+
+
+def parallel(
+    function: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, title: str, unit: str = "recording"
+) -> Iterator[Result]:
+    """Yield ``function(task)`` for each task, in the order of ``tasks``, from ``jobs`` fresh processes.
+
+    The processes are spawned, not forked: they inherit no state, so results depend on the task alone.
+
+    Raises:
+        LidError: a process was killed, most often for want of memory.
+    """
+    context = multiprocessing.get_context("spawn")
+    with Progress(title, len(tasks), unit) as progress, ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        try:
+            for result in pool.map(
+                function, tasks, chunksize=max(1, min(MOST_AT_ONCE, len(tasks) // (4 * jobs)))
+            ):
+                progress.advance()
+                yield result
+        except BrokenProcessPool:
+            raise LidError(
+                "a process was killed",
+                where=title,
+                mend="free some memory or lower --nj, then run this again",
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def isolated(function: Callable[..., Result], *arguments: object) -> Result:
+    """Return ``function(*arguments)`` worked out in a forked child that ends right after.
+
+    For C libraries whose state outlives a call: the child starts from this process's state, and leaves no
+    trace in it. The result must be picklable.
+
+    Raises:
+        RuntimeError: the child failed; its traceback is on standard error.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(reader)
+            with os.fdopen(writer, "wb") as stream:
+                pickle.dump(function(*arguments), stream)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        data = stream.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status != 0:
+        raise RuntimeError(f"{function.__name__}{arguments} failed in its process with status {status}")
+    result: Result = pickle.loads(data)
+    return result

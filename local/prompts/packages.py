@@ -1,0 +1,159 @@
+"""Debian packages of recorded prompts: which, whose voice, how fetched and unpacked without root."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lid_toolkit.errors import LidError
+
+ASTERISK = "usr/share/asterisk/sounds"
+FILLETS = "usr/share/games/fillets-ng/sound"
+AUDIO_SUFFIXES = (".wav", ".gsm", ".ogg")
+
+
+@dataclass(frozen=True)
+class Package:
+    """One package.
+
+    Attributes:
+        name: its name in Debian.
+        language: ISO 639-3.
+        voice: its speaker; of a game, its cast.
+        root: the folder whose recordings are taken, below the root of the file system.
+        held_out: whether its speakers are for the test set only.
+    """
+
+    name: str
+    language: str
+    voice: str
+    root: str
+    held_out: bool = False
+
+
+PACKAGES = (
+    Package("asterisk-core-sounds-en-wav", "eng", "allison", f"{ASTERISK}/en_US_f_Allison"),
+    Package("asterisk-core-sounds-es-wav", "spa", "allison", f"{ASTERISK}/es_MX_f_Allison"),
+    Package("asterisk-core-sounds-fr-wav", "fra", "june", f"{ASTERISK}/fr_CA_f_June"),
+    Package("asterisk-core-sounds-it-wav", "ita", "carlo", f"{ASTERISK}/it_IT_m_Carlo"),
+    Package("asterisk-core-sounds-ru-wav", "rus", "ivrvoice", f"{ASTERISK}/ru_RU_f_IvrvoiceRU"),
+    Package("fillets-ng-data-cs", "ces", "fillets", FILLETS),
+    Package("fillets-ng-data-nl", "nld", "fillets", FILLETS),
+    Package("asterisk-prompt-es-co", "spa", "colombia", f"{ASTERISK}/es", held_out=True),
+    Package("asterisk-prompt-fr-armelle", "fra", "armelle", f"{ASTERISK}/fr", held_out=True),
+    Package("asterisk-prompt-it-menardi-wav", "ita", "menardi", f"{ASTERISK}/it_IT_f_Menardi", held_out=True),
+)
+
+
+def fetch(package: Package, folder: Path) -> Path:
+    """Return the package's ``.deb`` in ``folder``, downloading it unless a whole one is there.
+
+    Raises:
+        LidError: there is no apt-get, it does not know the package, or the download failed.
+    """
+    deb = find(package, folder)
+    if deb is not None and is_whole(deb):
+        return deb
+    if deb is not None:
+        logging.warning("%s is cut off: fetching it again", deb)
+        deb.unlink()
+    if shutil.which("apt-get") is None:
+        raise LidError(
+            "there is no apt-get to download it with",
+            where=package.name,
+            mend=f"use a Debian or Ubuntu machine, or put the package's .deb file into {folder}",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
+        deb = _download(package, Path(scratch))
+        return deb.replace(folder / deb.name)
+
+
+def find(package: Package, folder: Path) -> Path | None:
+    """Return the package's ``.deb`` in ``folder``, of several the one that came last, or None."""
+    debs = folder.glob(f"{package.name}_*.deb")
+    return max(debs, key=lambda deb: (deb.stat().st_mtime, deb.name), default=None)
+
+
+def _download(package: Package, scratch: Path) -> Path:
+    done = subprocess.run(
+        ["apt-get", "download", package.name],
+        cwd=scratch,
+        env={**os.environ, "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    debs = sorted(scratch.glob("*.deb"))
+    if done.returncode == 0 and len(debs) == 1 and is_whole(debs[0]):
+        return debs[0]
+    faults = [line[2:].strip() for line in done.stderr.splitlines() if line.startswith("E:")]
+    raise LidError(
+        f"apt-get download failed: {faults[0] if faults else f'exit code {done.returncode}'}",
+        where=package.name,
+        mend="check the network, run apt-get update as root, then run this again",
+    )
+
+
+def is_whole(deb: Path) -> bool:
+    """Say whether a ``.deb`` ends where its members do: deb(5) is an ``ar`` archive, see ar(5)."""
+    size = deb.stat().st_size
+    with open(deb, "rb") as stream:
+        if stream.read(8) != b"!<arch>\n":
+            return False
+        position = 8
+        while position < size:
+            header = stream.read(60)
+            if len(header) < 60 or header[58:] != b"`\n" or not header[48:58].strip().isdigit():
+                return False
+            member = int(header[48:58])
+            position += 60 + member + member % 2
+            stream.seek(position)
+    return position == size
+
+
+def unpack(deb: Path, folder: Path) -> Path:
+    """Unpack a package into ``folder/NAME_VERSION`` unless it is there, and return that.
+
+    The folder appears whole: it is unpacked under another name first.
+
+    Raises:
+        LidError: there is no dpkg-deb, or the package is damaged.
+    """
+    target = folder / deb.stem
+    if target.is_dir():
+        return target
+    if shutil.which("dpkg-deb") is None:
+        raise LidError(
+            "there is no dpkg-deb to unpack it with", where=deb, mend="use a Debian or Ubuntu machine"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder) as scratch:
+        tree = Path(scratch) / "tree"
+        done = subprocess.run(
+            ["dpkg-deb", "--extract", str(deb), str(tree)], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise LidError(
+                f"cannot be unpacked: {done.stderr.strip()}", where=deb, mend="delete it and run this again"
+            )
+        tree.rename(target)
+    return target
+
+
+def recordings(package: Package, tree: Path) -> Iterator[tuple[str, Path]]:
+    """Yield ``(name, path)`` of each recording in an unpacked package, sorted by name.
+
+    The name is the path below the package's root without suffix, e.g. ``digits/1``. Links are left out:
+    they show the same recordings a second time.
+    """
+    root = tree / package.root
+    paths = [p for p in root.rglob("*") if p.suffix in AUDIO_SUFFIXES and p.is_file() and not p.is_symlink()]
+    yield from sorted((str(path.relative_to(root).with_suffix("")), path) for path in paths)
