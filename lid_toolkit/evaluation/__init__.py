@@ -1,1 +1,1 @@
-"""Metrics, plots, t-SNE and the HTML report (no torch)."""
+"""What a system's answers are worth: metrics with intervals, pictures, reports and embedding maps."""

@@ -1,0 +1,211 @@
+"""A test set's truth beside a system's answers, checked and turned into arrays."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lid_toolkit.datadir.ark import read_vectors
+from lid_toolkit.datadir.tables import Table, parse_table, read_table
+from lid_toolkit.errors import LidError, nearest
+
+FAILED = -1
+NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Truth and answers of one set; row i of every array is utterance i of ``truth``.
+
+    Attributes:
+        name: the set's name.
+        truth: utterance -> language, sorted by utterance.
+        languages: the system's labels in index order, then labels only the truth has.
+        known: how many of ``languages`` the system knows.
+        true: (utterances,) index of the true language.
+        predicted: (utterances,) index of the answered language, FAILED where there is none.
+        seconds: (utterances,) duration.
+        failed: utterance -> why it has no answer.
+    """
+
+    name: str
+    truth: Table
+    languages: tuple[str, ...]
+    known: int
+    true: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
+    seconds: npt.NDArray[np.float64]
+    failed: Table
+
+
+def input_files(data_dir: Path, inference_dir: Path) -> dict[str, Path]:
+    """Return the files :func:`read_answers` reads, by name."""
+    return {
+        "utt2lang": data_dir / "utt2lang",
+        "utt2num_samples": data_dir / "utt2num_samples",
+        "answers": answer_file(inference_dir),
+        "languages": inference_dir / "languages",
+        "failures": inference_dir / "failed",
+    }
+
+
+def answer_file(inference_dir: Path) -> Path:
+    """Return ``SET_lids`` of ``.../MODEL/SET``."""
+    return inference_dir / f"{inference_dir.name}_lids"
+
+
+def read_answers(data_dir: Path, inference_dir: Path, sample_rate: int) -> Answers:
+    """Read a set's truth (stage 3) and a system's answers to it (stage 6).
+
+    Args:
+        data_dir: ``dump/raw/SET``, with ``utt2lang`` and ``utt2num_samples``.
+        inference_dir: ``.../MODEL/SET``, with ``SET_lids``, ``languages`` and, maybe, ``failed``.
+        sample_rate: samples per second of the counts in ``utt2num_samples``.
+
+    Raises:
+        LidError: a file is missing or malformed; an utterance has neither answer nor recorded
+            failure, or both; an answer has no truth, or is no label of the system's; no language
+            of the truth is known to the system.
+    """
+    files = input_files(data_dir, inference_dir)
+    truth = read_table(files["utt2lang"])
+    answered = read_optional_table(files["answers"])
+    failed = read_optional_table(files["failures"])
+    answered_rows = _rows_of_answers(truth, answered, failed, files["answers"])
+    known = read_languages(files["languages"])
+    labels, codes = answered.codes()
+    _check_labels(labels, known, files["answers"])
+    true_labels, true_codes = truth.codes()
+    languages = known + _unknown_languages(true_labels, known, files["utt2lang"])
+    index = {label: number for number, label in enumerate(languages)}
+    predicted = np.full(len(truth), FAILED, np.int64)
+    predicted[answered_rows] = np.array([index[label] for label in labels], np.int64)[codes]
+    return Answers(
+        name=inference_dir.name,
+        truth=truth,
+        languages=languages,
+        known=len(known),
+        true=np.array([index[label] for label in true_labels], np.int64)[true_codes],
+        predicted=predicted,
+        seconds=_durations(truth, files["utt2num_samples"], sample_rate),
+        failed=failed,
+    )
+
+
+def read_scores(inference_dir: Path, answers: Answers) -> npt.NDArray[np.float32]:
+    """Return (utterances, known languages) log posteriors; NaN rows where there is no answer.
+
+    Raises:
+        LidError: the scored utterances are not the answered ones, or a vector is of another length.
+    """
+    path = inference_dir / "scores.scp"
+    scores = np.full((len(answers.truth), answers.known), np.nan, np.float32)
+    if np.all(answers.predicted == FAILED):
+        return scores
+    keys, vectors = read_vectors(path)
+    if vectors.shape[1] != answers.known:
+        raise LidError(
+            f"{vectors.shape[1]} scores an utterance, but {answers.known} languages",
+            where=path,
+            mend="run stage 6 again",
+        )
+    rows = answers.truth.rows(keys)
+    if not np.array_equal(rows, np.flatnonzero(answers.predicted != FAILED)):
+        raise LidError(
+            "the scored utterances are not the answered ones", where=path, mend="run stage 6 again"
+        )
+    scores[rows] = vectors
+    return scores
+
+
+def read_optional_table(path: Path) -> Table:
+    """Read a table that may be empty or missing."""
+    return read_table(path, allow_empty=True) if path.exists() else parse_table(b"", path, allow_empty=True)
+
+
+def read_languages(path: Path) -> tuple[str, ...]:
+    """Read a system's labels, one a line, in index order.
+
+    Raises:
+        LidError: the file is missing, empty, not UTF-8, or names a label twice.
+    """
+    try:
+        labels = path.read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        raise LidError("no such file", where=path, mend="run stage 6 first") from None
+    except UnicodeDecodeError:
+        raise LidError("not UTF-8 text", where=path) from None
+    if not labels:
+        raise LidError("names no language", where=path, mend="run stage 6 again")
+    if len(set(labels)) < len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        raise LidError(f"names '{twice}' twice", where=path, mend="run stage 6 again")
+    return tuple(labels)
+
+
+def some(names: Collection[str]) -> str:
+    """Return the first few names and how many more there are."""
+    shown = ", ".join(sorted(names)[:NAMED_AT_MOST])
+    more = len(names) - NAMED_AT_MOST
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _rows_of_answers(truth: Table, answered: Table, failed: Table, path: Path) -> npt.NDArray[np.int64]:
+    """Return the row in ``truth`` of each answer, once every utterance has an answer or a failure."""
+    answered_rows, failed_rows = truth.rows(answered.keys()), truth.rows(failed.keys())
+    extra = [
+        table.key(row)
+        for table, rows in ((answered, answered_rows), (failed, failed_rows))
+        for row in np.flatnonzero(rows < 0).tolist()
+    ]
+    if extra:
+        raise LidError(
+            f"answers without truth: {some(extra)}", where=path, mend="score the set that was identified"
+        )
+    answers = np.bincount(np.concatenate([answered_rows, failed_rows]), minlength=len(truth))
+    if both := [truth.key(row) for row in np.flatnonzero(answers > 1).tolist()]:
+        raise LidError(f"both answered and failed: {some(both)}", where=path, mend="run stage 6 again")
+    if missing := [truth.key(row) for row in np.flatnonzero(answers == 0).tolist()]:
+        raise LidError(
+            f"neither answer nor recorded failure for {len(missing)} of {len(truth)} utterances: "
+            f"{some(missing)}",
+            where=path,
+            mend="run stage 6 again",
+        )
+    return answered_rows
+
+
+def _check_labels(labels: Collection[str], known: tuple[str, ...], path: Path) -> None:
+    for label in labels:
+        if label not in known:
+            raise LidError(
+                f"answer '{label}' is no label of this system", where=path, mend=nearest(label, known)
+            )
+
+
+def _unknown_languages(present: tuple[str, ...], known: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    unknown = tuple(sorted(set(present) - set(known)))
+    if len(unknown) == len(present):
+        raise LidError(
+            f"the system knows none of its languages: {some(unknown)}",
+            where=path,
+            mend=f"the system's labels: {some(known)}",
+        )
+    if unknown:
+        logging.warning("the system does not know %s: their utterances count as wrong", some(unknown))
+    return unknown
+
+
+def _durations(truth: Table, path: Path, sample_rate: int) -> npt.NDArray[np.float64]:
+    samples = read_table(path)
+    rows = samples.rows(truth.keys())
+    if len(missing := np.flatnonzero(rows < 0)):
+        raise LidError(
+            f"utterance '{truth.key(int(missing[0]))}' is missing", where=path, mend="run stage 3 again"
+        )
+    return samples.integers()[rows] / sample_rate

@@ -1,0 +1,168 @@
+"""The confusion matrix as a picture: true languages down, answered languages across."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from lid_toolkit.evaluation.metrics import Evaluation
+from lid_toolkit.evaluation.style import GRID, INK, MUTED, RIGHT, WRONG, display_name
+from lid_toolkit.evaluation.text_report import plural
+
+FAILED_NAME = "(failed)"
+MARGIN_INCH = 0.3
+LETTER_WIDTH = 0.6
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """The part of a confusion matrix worth drawing.
+
+    Attributes:
+        rows: names of the languages present in the truth.
+        columns: the same names in the same order, then other answers given, then failures.
+        counts: (rows, columns) utterances.
+        shares: counts by the row's sum, in [0, 1].
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    counts: npt.NDArray[np.int64]
+    shares: npt.NDArray[np.float64]
+
+    @property
+    def is_right(self) -> npt.NDArray[np.bool_]:
+        """(rows, columns) True on the diagonal."""
+        return np.eye(len(self.rows), len(self.columns), dtype=bool)
+
+
+def drawn_confusion(evaluation: Evaluation) -> Confusion:
+    """Return the rows that have utterances and the columns that have answers or a row."""
+    counts = evaluation.confusion
+    names = [*(display_name(label) for label in evaluation.languages), FAILED_NAME]
+    present = np.flatnonzero(counts.sum(axis=1))
+    answered = np.flatnonzero(counts.sum(axis=0))
+    columns = np.concatenate([present, np.setdiff1d(answered, present)])
+    chosen = counts[np.ix_(present, columns)]
+    return Confusion(
+        rows=tuple(names[row] for row in present),
+        columns=tuple(names[column] for column in columns),
+        counts=chosen,
+        shares=chosen / chosen.sum(axis=1, keepdims=True),
+    )
+
+
+def confusion_png(evaluation: Evaluation) -> bytes:
+    """Return the confusion matrix as a PNG picture.
+
+    Colour is the share of the row: blue where right, red where wrong, on a square-root scale so
+    that single mistakes show; the number in a cell is its count.
+    """
+    confusion = drawn_confusion(evaluation)
+    cell, letters = _sizes(len(confusion.columns))
+    figure, axes = _canvas(confusion, cell, letters)
+    axes.imshow(_cell_colours(confusion), aspect="equal", interpolation="nearest")
+    _write_counts(axes, confusion, letters)
+    _label_axes(axes, confusion, evaluation, letters)
+    whole, macro = evaluation.accuracy.estimate, evaluation.macro_accuracy
+    figure.text(
+        MARGIN_INCH / figure.get_figwidth(),
+        1 - MARGIN_INCH / figure.get_figheight(),
+        f"{evaluation.name}: {plural(evaluation.accuracy.utterances, 'utterance')}, "
+        f"{plural(len(confusion.rows), 'language')}\n"
+        f"accuracy {100 * whole.value:.1f} % [{100 * whole.low:.1f}, {100 * whole.high:.1f}]\n"
+        f"macro accuracy {100 * macro.value:.1f} % [{100 * macro.low:.1f}, {100 * macro.high:.1f}]",
+        fontsize=_title_size(len(confusion.columns)),
+        color=INK,
+        va="top",
+        linespacing=1.4,
+    )
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150 if len(confusion.columns) <= 40 else 110)
+    return picture.getvalue()
+
+
+def _sizes(columns: int) -> tuple[float, float]:
+    """Return (cell edge in inches, letter height in points) for a legible matrix."""
+    for most, cell, letters in ((8, 0.7, 11.0), (16, 0.52, 10.0), (40, 0.36, 8.0)):
+        if columns <= most:
+            return cell, letters
+    return 0.21, 7.0
+
+
+def _title_size(columns: int) -> float:
+    return 12.0 if columns <= 40 else 22.0
+
+
+def _canvas(confusion: Confusion, cell: float, letters: float) -> tuple[Figure, Axes]:
+    """Return a figure whose margins hold the longest names exactly."""
+    letter = letters * LETTER_WIDTH / 72
+    left = MARGIN_INCH + 0.35 + letter * max(map(len, confusion.rows))
+    right = MARGIN_INCH + letter * 14
+    bottom = MARGIN_INCH + 0.35 + letter * max(map(len, confusion.columns))
+    title = 3 * 1.4 * _title_size(len(confusion.columns)) / 72 + 2 * MARGIN_INCH
+    top = title + (bottom - MARGIN_INCH if _names_on_both_sides(confusion) else 0)
+    inner_width, inner_height = cell * len(confusion.columns), cell * len(confusion.rows)
+    width, height = max(left + inner_width + right, 5.5), top + inner_height + bottom
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((left / width, bottom / height, inner_width / width, inner_height / height))
+    return figure, axes
+
+
+def _names_on_both_sides(confusion: Confusion) -> bool:
+    return len(confusion.rows) > 40
+
+
+def _cell_colours(confusion: Confusion) -> npt.NDArray[np.float64]:
+    """Return (rows, columns, 4) RGBA."""
+    right = LinearSegmentedColormap.from_list("right", ["white", RIGHT])
+    wrong = LinearSegmentedColormap.from_list("wrong", ["white", WRONG])
+    strength = np.where(confusion.is_right, confusion.shares, np.sqrt(confusion.shares))
+    return np.asarray(np.where(confusion.is_right[..., None], right(strength), wrong(strength)))
+
+
+def _write_counts(axes: Axes, confusion: Confusion, letters: float) -> None:
+    for row, column in zip(*np.nonzero(confusion.counts), strict=True):
+        count, share = int(confusion.counts[row, column]), confusion.shares[row, column]
+        axes.text(
+            column,
+            row,
+            str(count),
+            ha="center",
+            va="center_baseline",
+            fontsize=letters * min(1.0, 3.2 / len(str(count))) * (0.9 if letters < 8 else 1),
+            color="white" if share > (0.5 if row == column else 0.25) else INK,
+        )
+
+
+def _label_axes(axes: Axes, confusion: Confusion, evaluation: Evaluation, letters: float) -> None:
+    axes.set_xticks(range(len(confusion.columns)), confusion.columns, rotation=90)
+    axes.set_yticks(range(len(confusion.rows)), confusion.rows)
+    both = _names_on_both_sides(confusion)
+    axes.tick_params(length=0, labelsize=letters, labelcolor=INK, top=both, labeltop=both)
+    axes.set_xlabel("answered", fontsize=letters + 1, color=MUTED)
+    axes.set_ylabel("true", fontsize=letters + 1, color=MUTED)
+    axes.set_xticks(np.arange(0.5, len(confusion.columns) - 1), minor=True)
+    axes.set_yticks(np.arange(0.5, len(confusion.rows) - 1), minor=True)
+    axes.grid(which="minor", color=GRID, linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set_color(GRID)
+    if len(confusion.columns) > len(confusion.rows):
+        axes.axvline(len(confusion.rows) - 0.5, color=MUTED, linewidth=1.2)
+    for row, result in enumerate(evaluation.per_language):
+        axes.text(
+            len(confusion.columns) - 0.35,
+            row,
+            f"{100 * result.recall.estimate.value:.1f} % of {result.recall.utterances}",
+            va="center_baseline",
+            fontsize=letters * 0.9,
+            color=MUTED,
+        )

@@ -1,0 +1,127 @@
+"""t-SNE of utterance embeddings: which utterances, where on the map, and where each language lies."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from lid_toolkit.datadir.ark import read_vectors
+from lid_toolkit.errors import LidError
+from lid_toolkit.evaluation.answers import Answers
+
+FEWEST = 4
+PCA_DIMENSIONS = 50
+SEED = 0
+
+Matrix = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class EmbeddingMap:
+    """Utterances and language means in the plane.
+
+    Attributes:
+        rows: (utterances,) rows in the set's ``utt2lang``, ascending.
+        places: (utterances, 2) where they lie.
+        languages: (languages,) indices of the languages drawn.
+        means: (languages, 2) where the languages' mean embeddings lie.
+        perplexity: the one used.
+    """
+
+    rows: Indices
+    places: npt.NDArray[np.float64]
+    languages: Indices
+    means: npt.NDArray[np.float64]
+    perplexity: float
+
+
+def map_embeddings(
+    answers: Answers, path: Path, perplexity: float, max_iter: int, at_most: int
+) -> EmbeddingMap:
+    """Lay utterances and their languages' mean embeddings out together.
+
+    Args:
+        answers: truth and answers of the set.
+        path: ``embeddings.scp``.
+        perplexity: how many neighbours an utterance has, roughly; lowered, with a warning, where
+            there are fewer than three times as many points.
+        max_iter: iterations of t-SNE, at least 250 (scikit-learn's minimum).
+        at_most: utterances of a language to draw; which ones depends only on their ids.
+
+    Raises:
+        LidError: fewer than 4 utterances; an embedding of an unknown utterance or that is not
+            finite.
+    """
+    keys, vectors = read_vectors(path)
+    rows = answers.truth.rows(keys)
+    _check(keys, rows, vectors, path)
+    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    true = answers.true[rows]
+    languages = np.unique(true)
+    means = np.stack([units[true == language].mean(axis=0) for language in languages])
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    drawn = chosen_rows(keys, true, at_most)
+    points = np.concatenate([units[drawn], means])
+    used = usable_perplexity(perplexity, len(points))
+    places = project(points, used, max_iter)
+    return EmbeddingMap(rows[drawn], places[: len(drawn)], languages, places[len(drawn) :], used)
+
+
+def chosen_rows(keys: tuple[str, ...], languages: Indices, at_most: int) -> Indices:
+    """Return, ascending, the rows of at most ``at_most`` utterances of each language.
+
+    Those with the smallest BLAKE2 digest of the id: as good as random, the same on every run, and
+    an utterance keeps its place when others come or go.
+    """
+    digests = np.array([hashlib.blake2b(key.encode(), digest_size=8).digest() for key in keys], "S8")
+    order = np.lexsort((digests, languages))
+    starts = np.searchsorted(languages[order], languages[order])
+    return np.sort(order[np.arange(len(order)) - starts < at_most])
+
+
+def usable_perplexity(perplexity: float, points: int) -> float:
+    """Return ``perplexity``, or the largest sensible one, a third of the neighbours, with a warning."""
+    most = (points - 1) / 3
+    if perplexity <= most:
+        return perplexity
+    logging.warning("perplexity %g is too high for %d points: %.3g is used", perplexity, points, most)
+    return most
+
+
+def project(units: Matrix, perplexity: float, max_iter: int) -> npt.NDArray[np.float64]:
+    """Return (N, 2) t-SNE places of (N, D) vectors of length 1, the same on every run.
+
+    On unit vectors the squared Euclidean distance is twice the cosine distance. PCA to 50 dimensions
+    before (van der Maaten and Hinton 2008, section 4.2) speeds up the search for neighbours; PCA also
+    gives the start, which keeps the global arrangement (Kobak and Berens 2019).
+    """
+    if np.ptp(units, axis=0).max() == 0:
+        return np.zeros((len(units), 2))
+    dimensions = min(PCA_DIMENSIONS, *units.shape)
+    reduced = PCA(dimensions, svd_solver="full").fit_transform(units.astype(np.float64))
+    tsne = TSNE(
+        perplexity=perplexity,
+        max_iter=max_iter,
+        init="pca" if dimensions > 1 else "random",
+        random_state=SEED,
+    )
+    return np.asarray(tsne.fit_transform(reduced), np.float64)
+
+
+def _check(keys: tuple[str, ...], rows: Indices, vectors: Matrix, path: Path) -> None:
+    if len(unknown := np.flatnonzero(rows < 0)):
+        raise LidError(
+            f"utterance '{keys[unknown[0]]}' is not in utt2lang", where=path, mend="map the set identified"
+        )
+    if len(broken := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
+        raise LidError(f"the embedding of '{keys[broken[0]]}' is not finite", where=path)
+    if len(keys) < FEWEST:
+        raise LidError(f"{len(keys)} utterances make no map", where=path, mend=f"at least {FEWEST}")

@@ -1,0 +1,49 @@
+"""Which colour and marker each language of a map gets, and where its name stands."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from lid_toolkit.evaluation.style import MARKERS, PALETTE
+
+ROUNDS = 300
+
+Places = npt.NDArray[np.float64]
+
+
+def distinct_styles(means: Places) -> list[tuple[str, int]]:
+    """Return a colour and a marker number for each language, alike ones far apart.
+
+    Each language in turn takes, of the least used styles, the one whose nearest user is farthest.
+    """
+    colours = np.full(len(means), -1)
+    for number, place in enumerate(means):
+        placed, distance = colours[:number], np.hypot(*(means[:number] - place).T)
+        nearest = [np.min(distance[placed == colour], initial=np.inf) for colour in range(len(PALETTE))]
+        used = np.bincount(placed, minlength=len(PALETTE))
+        colours[number] = max(range(len(PALETTE)), key=lambda c: (used[c] == used.min(), nearest[c], -c))
+    turns = [int(np.count_nonzero(colours[:number] == colours[number])) for number in range(len(means))]
+    return [(PALETTE[colour], turn % len(MARKERS)) for colour, turn in zip(colours, turns, strict=True)]
+
+
+def separated(centres: Places, sizes: Places) -> Places:
+    """Return (N, 2) centres of boxes of ``sizes`` (N, 2), moved as little as makes them not overlap.
+
+    Overlapping pairs push each other apart along the axis of least overlap, over and over.
+    """
+    placed: Places = centres.astype(np.float64)
+    reach = (sizes[:, None] + sizes[None]) / 2
+    tie = np.sign(np.arange(len(placed))[:, None] - np.arange(len(placed))[None])
+    for _ in range(ROUNDS):
+        gaps = placed[:, None] - placed[None]
+        overlap = reach - np.abs(gaps)
+        overlap[np.eye(len(placed), dtype=bool)] = 0
+        touching = (overlap > 1e-9).all(axis=2)
+        if not touching.any():
+            break
+        way = np.where(gaps == 0, tie[..., None], np.sign(gaps))
+        easiest = np.argmin(overlap / reach, axis=2)[..., None] == np.arange(2)
+        push = np.where(touching[..., None] & easiest, way * (overlap + 1e-6) / 2, 0)
+        placed += push.sum(axis=1) / np.maximum(touching.sum(axis=1, keepdims=True), 1)
+    return placed

@@ -1,0 +1,186 @@
+"""A map of embeddings as a PNG picture, an interactive HTML page and a CSV table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lid_toolkit import languages
+from lid_toolkit.evaluation.answers import FAILED, Answers
+from lid_toolkit.evaluation.embedding_map import EmbeddingMap
+from lid_toolkit.evaluation.map_layout import distinct_styles, separated
+from lid_toolkit.evaluation.style import FONT, INK, MARKERS, MUTED, PLOTLY_MARKERS, darker, display_name
+from lid_toolkit.evaluation.text_report import plural
+
+SVG_AT_MOST = 4000
+
+
+def map_title(answers: Answers, chart: EmbeddingMap) -> str:
+    """Return e.g. ``test: 720 utterances, 12 languages, t-SNE of embeddings, perplexity 5``."""
+    return (
+        f"{answers.name}: {plural(len(chart.rows), 'utterance')}, "
+        f"{plural(len(chart.languages), 'language')}, "
+        f"t-SNE of embeddings, perplexity {chart.perplexity:.3g}"
+    )
+
+
+def map_csv(answers: Answers, chart: EmbeddingMap) -> str:
+    """Return ``utt,lang,predicted,x,y`` with a head line, sorted by utterance."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("utt", "lang", "predicted", "x", "y"))
+    for row, (x, y) in zip(chart.rows.tolist(), chart.places.tolist(), strict=True):
+        true = answers.languages[answers.true[row]]
+        writer.writerow((answers.truth.key(row), true, _answer(answers, row), f"{x:.5f}", f"{y:.5f}"))
+    return text.getvalue()
+
+
+def map_png(answers: Answers, chart: EmbeddingMap) -> bytes:
+    """Return the picture: a colour and marker a language, its name at its mean, mistakes crossed."""
+    many = len(chart.languages) > 30
+    figure = Figure(figsize=(16, 16) if many else (10, 10), facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.3, h_pad=0.3)
+    axes = figure.add_subplot()
+    size = float(np.clip(40_000 / len(chart.rows), 4, 36))
+    true, wrong = answers.true[chart.rows], _is_wrong(answers, chart)
+    for language, (colour, marker) in zip(chart.languages, distinct_styles(chart.means), strict=True):
+        here = true == language
+        x, y = chart.places[here].T
+        axes.scatter(x, y, s=size, c=colour, marker=MARKERS[marker], alpha=0.65, linewidths=0)
+        x, y = chart.places[here & wrong].T
+        axes.scatter(x, y, s=size, c=INK, marker="x", linewidths=0.8)
+    axes.set_title(
+        f"{map_title(answers, chart)}\ncross: identified as another language; name: mean of a language",
+        fontsize=13,
+        color=INK,
+        loc="left",
+    )
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.margins(0.04)
+    axes.set_aspect("equal", adjustable="datalim")
+    figure.draw_without_rendering()
+    _write_names(axes, answers, chart, letters=9 if many else 13)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=130)
+    return picture.getvalue()
+
+
+def _write_names(axes: Axes, answers: Answers, chart: EmbeddingMap, letters: float) -> None:
+    """Write each language's name near its mean, none over another."""
+    names = [languages.name(answers.languages[language]) for language in chart.languages]
+    pixels = axes.transData.transform(chart.means)
+    letter = letters * axes.figure.dpi / 72
+    sizes = np.array([(0.62 * letter * len(name) + 4, 1.25 * letter) for name in names])
+    places = axes.transData.inverted().transform(separated(pixels, sizes))
+    outline = [patheffects.withStroke(linewidth=3, foreground="white", alpha=0.9)]
+    for name, mean, place, (colour, _) in zip(
+        names, chart.means, places, distinct_styles(chart.means), strict=True
+    ):
+        axes.plot(*np.stack([mean, place]).T, color=colour, linewidth=0.8, zorder=3)
+        axes.text(
+            place[0],
+            place[1],
+            name,
+            fontsize=letters,
+            fontweight="bold",
+            color=darker(colour),
+            ha="center",
+            va="center",
+            path_effects=outline,
+            zorder=4,
+        )
+
+
+def map_html(answers: Answers, chart: EmbeddingMap) -> str:
+    """Return the interactive page: hover tells utterance, true and answered language."""
+    figure = go.Figure()
+    kind = go.Scatter if len(chart.rows) <= SVG_AT_MOST else go.Scattergl
+    true, wrong = answers.true[chart.rows], _is_wrong(answers, chart)
+    styles = distinct_styles(chart.means)
+    for language, (colour, marker) in zip(chart.languages, styles, strict=True):
+        here = np.flatnonzero(true == language)
+        here = here[np.argsort(wrong[here], kind="stable")]  # the first one is drawn in the legend
+        figure.add_trace(
+            kind(
+                x=chart.places[here, 0],
+                y=chart.places[here, 1],
+                mode="markers",
+                name=escape(display_name(answers.languages[language])),
+                text=[_hover(answers, int(row)) for row in chart.rows[here]],
+                hoverinfo="text",
+                marker={
+                    "color": colour,
+                    "symbol": PLOTLY_MARKERS[marker],
+                    "size": 7,
+                    "opacity": 0.75,
+                    "line": {"width": np.where(wrong[here], 1.5, 0), "color": INK},
+                },
+            )
+        )
+    for (x, y), language, (colour, _) in zip(chart.means, chart.languages, styles, strict=True):
+        name = escape(languages.name(answers.languages[language]))
+        figure.add_annotation(
+            x=x,
+            y=y,
+            text=f"<b>{name}</b>",
+            showarrow=False,
+            font={"color": darker(colour)},
+            bgcolor="rgba(255,255,255,0.7)",
+        )
+    _style(figure, f"{escape(map_title(answers, chart))}<br>outlined: identified as another language")
+    body = figure.to_html(
+        full_html=False,
+        include_plotlyjs=True,
+        config={"displaylogo": False, "scrollZoom": True},
+        default_height="96vh",
+        div_id="map",
+    )
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(map_title(answers, chart))}</title></head><body>\n{body}\n</body></html>\n"
+    )
+
+
+def _style(figure: go.Figure, title: str) -> None:
+    axis = {"showgrid": False, "zeroline": False, "showticklabels": False}
+    figure.update_layout(
+        title={"text": title, "font": {"size": 16}},
+        template="plotly_white",
+        font={"family": FONT, "color": INK},
+        autosize=True,
+        dragmode="pan",
+        xaxis=axis,
+        yaxis={**axis, "scaleanchor": "x"},
+        legend={"title": "click: hide; double click: alone", "itemsizing": "constant"},
+        hoverlabel={"bgcolor": "white", "bordercolor": MUTED, "font": {"color": INK}},
+    )
+
+
+def _hover(answers: Answers, row: int) -> str:
+    true, answer = answers.languages[answers.true[row]], _answer(answers, row)
+    answered = display_name(answer) if answer else "nothing"
+    return (
+        f"<b>{escape(answers.truth.key(row))}</b><br>true: {escape(display_name(true))}"
+        f"<br>answered: {escape(answered)}<br>{answers.seconds[row]:.1f} s"
+    )
+
+
+def _answer(answers: Answers, row: int) -> str:
+    """Return the answered label, or "" where there is none."""
+    predicted = int(answers.predicted[row])
+    return "" if predicted == FAILED else answers.languages[predicted]
+
+
+def _is_wrong(answers: Answers, chart: EmbeddingMap) -> npt.NDArray[np.bool_]:
+    return np.asarray(answers.true[chart.rows] != answers.predicted[chart.rows])

@@ -1,0 +1,200 @@
+"""Accuracy, recall, precision and confusions of a system's answers, each with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lid_toolkit import languages
+from lid_toolkit.evaluation.answers import FAILED, Answers
+from lid_toolkit.evaluation.intervals import Estimate, macro_average, wilson
+
+BUCKET_EDGES_S = (1.0, 2.0, 5.0, 10.0)
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Share:
+    """``correct`` of ``utterances``, at least one, with its interval."""
+
+    utterances: int
+    correct: int
+    estimate: Estimate
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return counts and interval for JSON."""
+        return {
+            "utterances": self.utterances,
+            "correct": self.correct,
+            "accuracy": self.estimate.as_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class LanguageResult:
+    """One language of the truth.
+
+    Attributes:
+        label, name: as in the data, and in English.
+        recall: the share of its utterances identified as it.
+        precision: the share of the answers naming it that are right; None if none names it.
+        f1: the harmonic mean of precision and recall; 0 where nothing is right.
+        mistaken_for: the label of its most frequent wrong answer, "" without any.
+        mistaken_times: how often.
+    """
+
+    label: str
+    name: str
+    recall: Share
+    precision: float | None
+    f1: float
+    mistaken_for: str
+    mistaken_times: int
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Utterances of at least ``from_s`` and less than ``to_s`` seconds (None: no end), if any."""
+
+    from_s: float
+    to_s: float | None
+    share: Share | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a set of answers is worth. Utterances that failed count as wrong.
+
+    Attributes:
+        accuracy: over all utterances.
+        macro_accuracy: the mean of the recalls of the languages present in the truth.
+        answered: over the utterances that have an answer; None if none has.
+        confusion: (L, L + 1) counts; rows: true, columns: answered language, the last one: failed.
+        languages: L labels.
+    """
+
+    name: str
+    accuracy: Share
+    macro_accuracy: Estimate
+    answered: Share | None
+    per_language: tuple[LanguageResult, ...]
+    buckets: tuple[Bucket, ...]
+    confusion: Counts
+    languages: tuple[str, ...]
+
+    @property
+    def coverage(self) -> float:
+        """The share of utterances that have an answer."""
+        return 1 - self.failed / self.accuracy.utterances
+
+    @property
+    def failed(self) -> int:
+        """The number of utterances that have no answer."""
+        return int(self.confusion[:, -1].sum())
+
+
+def evaluate(answers: Answers) -> Evaluation:
+    """Compare a system's answers with the truth."""
+    right = answers.true == answers.predicted
+    confusion = confusion_matrix(answers.true, answers.predicted, len(answers.languages))
+    totals, correct = confusion.sum(axis=1), np.diagonal(confusion)
+    present = totals > 0
+    covered = answers.predicted != FAILED
+    return Evaluation(
+        name=answers.name,
+        accuracy=share_of(right),
+        macro_accuracy=macro_average(correct[present], totals[present]),
+        answered=share_of(right[covered]) if covered.any() else None,
+        per_language=tuple(
+            language_result(confusion, row, answers.languages) for row in np.flatnonzero(present).tolist()
+        ),
+        buckets=duration_buckets(answers.seconds, right),
+        confusion=confusion,
+        languages=answers.languages,
+    )
+
+
+def share_of(right: npt.NDArray[np.bool_]) -> Share:
+    """Return how many of ``right``, which is not empty, are true, with Wilson's interval."""
+    total, correct = len(right), int(np.count_nonzero(right))
+    return Share(total, correct, wilson(correct, total))
+
+
+def confusion_matrix(true: Counts, predicted: Counts, size: int) -> Counts:
+    """Return (size, size + 1) counts by true and answered index; the last column is FAILED."""
+    columns = np.where(predicted == FAILED, size, predicted)
+    counts = np.bincount(true * (size + 1) + columns, minlength=size * (size + 1))
+    return counts.reshape(size, size + 1).astype(np.int64)
+
+
+def language_result(confusion: Counts, row: int, labels: tuple[str, ...]) -> LanguageResult:
+    """Return the metrics of language ``row``; it has utterances."""
+    total, correct = int(confusion[row].sum()), int(confusion[row, row])
+    named = int(confusion[:, row].sum())
+    wrong = confusion[row, :-1].copy()
+    wrong[row] = 0
+    worst = int(np.argmax(wrong))
+    return LanguageResult(
+        label=labels[row],
+        name=languages.name(labels[row]),
+        recall=Share(total, correct, wilson(correct, total)),
+        precision=correct / named if named else None,
+        f1=2 * correct / (total + named),
+        mistaken_for=labels[worst] if wrong[worst] else "",
+        mistaken_times=int(wrong[worst]),
+    )
+
+
+def duration_buckets(seconds: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> tuple[Bucket, ...]:
+    """Return the share of right answers by duration: below 1 s, 1-2, 2-5, 5-10, 10 s and longer."""
+    place = np.digitize(seconds, BUCKET_EDGES_S)
+    inside = [right[place == number] for number in range(len(BUCKET_EDGES_S) + 1)]
+    return tuple(
+        Bucket(from_s, to_s, share_of(answers) if len(answers) else None)
+        for from_s, to_s, answers in zip((0.0, *BUCKET_EDGES_S), (*BUCKET_EDGES_S, None), inside, strict=True)
+    )
+
+
+def as_dict(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the content of ``results.json``."""
+    return {
+        "accuracy": evaluation.accuracy.estimate.as_dict(),
+        "macro_accuracy": evaluation.macro_accuracy.as_dict(),
+        "utterances": evaluation.accuracy.utterances,
+        "languages": len(evaluation.per_language),
+        "per_language": {result.label: _language_dict(result) for result in evaluation.per_language},
+        "set": evaluation.name,
+        "correct": evaluation.accuracy.correct,
+        "failed": evaluation.failed,
+        "coverage": evaluation.coverage,
+        "answered": None if evaluation.answered is None else evaluation.answered.as_dict(),
+        "duration_buckets": [_bucket_dict(bucket) for bucket in evaluation.buckets],
+        "confusion": {
+            "true": [result.label for result in evaluation.per_language],
+            "predicted": [*evaluation.languages, None],
+            "counts": evaluation.confusion[evaluation.confusion.sum(axis=1) > 0].tolist(),
+        },
+    }
+
+
+def _bucket_dict(bucket: Bucket) -> dict[str, Any]:
+    empty = {"utterances": 0, "correct": 0, "accuracy": None}
+    counts = empty if bucket.share is None else bucket.share.as_dict()
+    return {"from_s": bucket.from_s, "to_s": bucket.to_s, **counts}
+
+
+def _language_dict(result: LanguageResult) -> dict[str, Any]:
+    return {
+        "name": result.name,
+        "utterances": result.recall.utterances,
+        "correct": result.recall.correct,
+        "recall": result.recall.estimate.as_dict(),
+        "precision": result.precision,
+        "f1": result.f1,
+        "mistaken_for": result.mistaken_for or None,
+        "mistaken_times": result.mistaken_times,
+    }

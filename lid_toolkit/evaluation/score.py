@@ -1,0 +1,70 @@
+"""Stage 7: compare answers with the truth and write numbers, pictures and a report."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from lid_toolkit.evaluation.answers import input_files, read_answers, read_scores
+from lid_toolkit.evaluation.confusion_picture import confusion_png
+from lid_toolkit.evaluation.html_report import html_report
+from lid_toolkit.evaluation.metrics import as_dict, evaluate
+from lid_toolkit.evaluation.mistakes import confident_mistakes
+from lid_toolkit.evaluation.text_report import headline, text_report
+from lid_toolkit.files import locked, write_whole
+from lid_toolkit.steps import Step
+
+OUTPUTS = ("results", "results.json", "confusion.png", "report.html")
+
+
+def score(data_dir: Path, inference_dir: Path, sample_rate: int, dry_run: bool = False) -> None:
+    """Write ``results``, ``results.json``, ``confusion.png`` and ``report.html`` unless current.
+
+    Args:
+        data_dir: the truth, ``dump/raw/SET``.
+        inference_dir: the answers, ``.../MODEL/SET``; the outputs go there too.
+        sample_rate: of the counts in ``utt2num_samples``.
+        dry_run: only say whether there is work to do.
+
+    Raises:
+        LidError: see :func:`lid_toolkit.evaluation.answers.read_answers`.
+    """
+    inference_dir = inference_dir.resolve()
+    step = Step(
+        name=f"score {inference_dir.name}",
+        record=inference_dir / ".done" / "score.json",
+        inputs={
+            **input_files(data_dir, inference_dir),
+            "scores.scp": inference_dir / "scores.scp",
+            "scores.ark": inference_dir / "scores.ark",
+        },
+        options={"fs": sample_rate},
+    )
+    if dry_run:
+        step.due(dry_run=True)
+        return
+    with locked(inference_dir, "scoring"):
+        if step.due():
+            _write_results(data_dir, inference_dir, sample_rate)
+            step.finish(inference_dir / name for name in OUTPUTS)
+    logging.info("see %s and %s", inference_dir / "results", inference_dir / "report.html")
+
+
+def _write_results(data_dir: Path, inference_dir: Path, sample_rate: int) -> None:
+    answers = read_answers(data_dir, inference_dir, sample_rate)
+    mistakes = confident_mistakes(answers, read_scores(inference_dir, answers))
+    evaluation = evaluate(answers)
+    numbers = json.dumps(as_dict(evaluation), indent=1, ensure_ascii=False) + "\n"
+    report = html_report(evaluation, mistakes, answers.failed)
+    picture = confusion_png(evaluation)
+    with write_whole(inference_dir / "results") as stream:
+        stream.write(text_report(evaluation))
+    with write_whole(inference_dir / "results.json") as stream:
+        stream.write(numbers)
+    with write_whole(inference_dir / "report.html") as stream:
+        stream.write(report)
+    with write_whole(inference_dir / "confusion.png", "wb") as stream:
+        stream.write(picture)
+    for line in headline(evaluation).splitlines():
+        logging.info("%s", line)

@@ -1,0 +1,52 @@
+"""Colours and names that every picture shares."""
+
+from __future__ import annotations
+
+from lid_toolkit import languages
+
+INK = "#1f2933"
+MUTED = "#66717d"
+GRID = "#e3e7eb"
+RIGHT = "#1c5fa8"
+WRONG = "#c8321f"
+
+# Distinct on white, also for most colour-blind readers when told apart by marker too.
+PALETTE = (
+    "#1c5fa8",
+    "#e0701a",
+    "#2a8f4b",
+    "#c8321f",
+    "#7d4fb0",
+    "#8a5a3c",
+    "#d6509b",
+    "#5f6b76",
+    "#a39a12",
+    "#12a5b5",
+    "#8fb3e6",
+    "#f0a868",
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "<", ">", "p", "*")
+PLOTLY_MARKERS = (
+    "circle",
+    "square",
+    "triangle-up",
+    "diamond",
+    "triangle-down",
+    "cross",
+    "triangle-left",
+    "triangle-right",
+    "pentagon",
+    "star",
+)
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+def display_name(label: str) -> str:
+    """Return e.g. ``German (deu)``, or the label alone where no language is known by it."""
+    name = languages.name(label)
+    return label if name == label else f"{name} ({label})"
+
+
+def darker(colour: str) -> str:
+    """Return a ``#rrggbb`` colour at 70 % of its light, legible as text on white."""
+    return "#" + "".join(f"{int(0.7 * int(colour[start : start + 2], 16)):02x}" for start in (1, 3, 5))

@@ -1,0 +1,75 @@
+"""Stage 8: draw a map of a set's embeddings."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.evaluation.answers import input_files, read_answers
+from lid_toolkit.evaluation.embedding_map import map_embeddings
+from lid_toolkit.evaluation.map_pictures import map_csv, map_html, map_png
+from lid_toolkit.files import locked, write_whole
+from lid_toolkit.steps import Step
+
+FEWEST_ITERATIONS = 250
+
+
+def plot_tsne(
+    data_dir: Path,
+    inference_dir: Path,
+    sample_rate: int,
+    perplexity: float,
+    max_iter: int,
+    max_utt_per_lang: int,
+    dry_run: bool = False,
+) -> None:
+    """Write ``tsne_plots/tsne.png``, ``tsne.html`` and ``tsne.csv`` unless current.
+
+    Args:
+        data_dir: the truth, ``dump/raw/SET``.
+        inference_dir: answers and embeddings, ``.../MODEL/SET``; the outputs go there too.
+        sample_rate: of the counts in ``utt2num_samples``.
+        perplexity: as in :func:`lid_toolkit.evaluation.embedding_map.map_embeddings`.
+        max_iter: iterations of t-SNE, at least FEWEST_ITERATIONS.
+        max_utt_per_lang: utterances drawn of a language, at most.
+        dry_run: only say whether there is work to do.
+
+    Raises:
+        LidError: no embeddings; and see ``map_embeddings`` and ``read_answers``.
+    """
+    inference_dir = inference_dir.resolve()
+    embeddings = inference_dir / "embeddings.scp"
+    step = Step(
+        name=f"t-SNE {inference_dir.name}",
+        record=inference_dir / ".done" / "tsne.json",
+        inputs={
+            **input_files(data_dir, inference_dir),
+            "embeddings.scp": embeddings,
+            "embeddings.ark": inference_dir / "embeddings.ark",
+        },
+        options={
+            "fs": sample_rate,
+            "perplexity": perplexity,
+            "max_iter": max_iter,
+            "max_utt_per_lang_for_tsne": max_utt_per_lang,
+        },
+    )
+    if dry_run:
+        step.due(dry_run=True)
+        return
+    plots = inference_dir / "tsne_plots"
+    with locked(inference_dir, "drawing embeddings"):
+        if step.due():
+            if not embeddings.exists():
+                raise LidError("no such file", where=embeddings, mend="run stage 6 with --extract_embd true")
+            answers = read_answers(data_dir, inference_dir, sample_rate)
+            chart = map_embeddings(answers, embeddings, perplexity, max_iter, max_utt_per_lang)
+            with write_whole(plots / "tsne.csv") as stream:
+                stream.write(map_csv(answers, chart))
+            with write_whole(plots / "tsne.html") as stream:
+                stream.write(map_html(answers, chart))
+            with write_whole(plots / "tsne.png", "wb") as stream:
+                stream.write(map_png(answers, chart))
+            step.finish(plots / name for name in ("tsne.csv", "tsne.html", "tsne.png"))
+    logging.info("see %s", plots)

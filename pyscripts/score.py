@@ -1,0 +1,23 @@
+#!/usr/bin/env python3
+"""Stage 7: score a system's answers to a set."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lid_toolkit.cli import OptionParser, boolean, positive, run
+from lid_toolkit.evaluation.score import score
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options and score."""
+    parser = OptionParser(__doc__)
+    parser.add_argument("--data_dir", type=Path, required=True, help="the truth: dump/raw/SET")
+    parser.add_argument("--inference_dir", type=Path, required=True, help="the answers: .../MODEL/SET")
+    parser.add_argument("--fs", type=positive, default=16000, help="sample rate of the set in Hz")
+    parser.add_argument("--dry_run", type=boolean, default=False, help="only say what is to do")
+    options = parser.parse_args(arguments)
+    score(options.data_dir, options.inference_dir, options.fs, options.dry_run)
+
+
+if __name__ == "__main__":
+    run(main)
