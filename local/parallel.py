@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import pickle
+import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +21,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 MOST_AT_ONCE = 16
+PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def parallel(
@@ -31,7 +35,10 @@ def parallel(
         LidError: a process was killed, most often for want of memory.
     """
     context = multiprocessing.get_context("spawn")
-    with Progress(title, len(tasks), unit) as progress, ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with (
+        Progress(title, len(tasks), unit) as progress,
+        ProcessPoolExecutor(jobs, context, _follow, (os.getpid(),)) as pool,
+    ):
         try:
             for result in pool.map(
                 function, tasks, chunksize=max(1, min(MOST_AT_ONCE, len(tasks) // (4 * jobs)))
@@ -46,6 +53,15 @@ def parallel(
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _follow(parent: int) -> None:
+    """Leave Ctrl-C to the parent, and end with it even when it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def isolated(function: Callable[..., Result], *arguments: object) -> Result:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from lid_toolkit.audio.reader import AudioError, read_audio
 from lid_toolkit.cli import run
@@ -22,10 +23,12 @@ from local.corpus import Utterance, alone, option_parser, report, share, sources
 from local.parallel import parallel
 from local.prompts.duplicates import Fingerprint, fingerprint, first_copies
 from local.prompts.packages import PACKAGES, Package, fetch, find, recordings, unpack
-from local.prompts.speech import fault, measure, to_8k
+from local.prompts.speech import Wave, fault, measure, to_8k
 
 SHORTEST_S, LONGEST_S = 1.0, 20.0
 DEV_SHARE = 0.1
+GSM_RATE = 8000
+UNREADABLE, MOST_UNREADABLE = "unreadable", 0.01
 NOT_SPEECH = ("silence/*", "beep", "beeperr", "*-2tone", "confbridge-join", "confbridge-leave", "tt-monkeys")
 
 
@@ -63,15 +66,25 @@ def speaker(recording: Recording) -> str:
     return f"{package.language}-{package.voice}-{fish}"
 
 
+def read(path: Path) -> tuple[Wave, int]:
+    """Return a recording as mono float32 (samples,) and its rate; ``.gsm`` is GSM 06.10 without a header."""
+    if path.suffix != ".gsm":
+        return read_audio(str(path))
+    wave, rate = soundfile.read(
+        path, dtype="float32", format="RAW", subtype="GSM610", samplerate=GSM_RATE, channels=1
+    )
+    return wave, int(rate)
+
+
 def listen(recording: Recording) -> Heard:
     """Read and judge one recording; write a headerless one as wav, so that every tool can read it."""
     utterance = Utterance(
         recording.key, recording.package.language, speaker(recording), recording.path, duration=0.0
     )
     try:
-        wave, rate = read_audio(str(recording.path))
-    except AudioError as error:
-        return Heard(utterance, f"unreadable ({error.what})")
+        wave, rate = read(recording.path)
+    except (AudioError, soundfile.SoundFileError) as error:
+        return Heard(utterance, f"{UNREADABLE} ({getattr(error, 'what', error)})")
     utterance = replace(utterance, duration=len(wave) / rate)
     reason = unfit(recording.name, utterance.duration)
     if reason:
@@ -93,6 +106,17 @@ def unfit(name: str, seconds: float) -> str:
     if seconds > LONGEST_S:
         return f"too long ({seconds:.1f} s)"
     return ""
+
+
+def refuse_unreadable(heard: Sequence[Heard], corpus_dir: Path) -> None:
+    """Raise LidError if more than 1 % of the recordings cannot be read: the copy here is damaged."""
+    broken = [h.utterance for h in heard if h.fault.startswith(UNREADABLE)]
+    if len(broken) > MOST_UNREADABLE * len(heard):
+        raise LidError(
+            f"{len(broken)} of {len(heard)} recordings cannot be read, e.g. {broken[0].audio}",
+            where=corpus_dir,
+            mend="delete this directory and run this again",
+        )
 
 
 def choose(heard: Sequence[Heard]) -> tuple[list[Utterance], dict[str, str]]:
@@ -157,6 +181,7 @@ def prepare(datadir: Path, corpus_dir: Path, jobs: int, dry_run: bool) -> None:
     if not step.due(dry_run):
         return
     heard = list(parallel(listen, gather(debs, corpus_dir), jobs, "listen to prompts"))
+    refuse_unreadable(heard, corpus_dir)
     utterances, dropped = choose(heard)
     write_table(corpus_dir / "dropped", dropped.items())
     sets = split(utterances)
