@@ -1,0 +1,122 @@
+"""Write 16-bit mono recordings: ``wav`` and ``flac`` files, ``wav.ark`` and ``flac.ark`` archives.
+
+An archive holds, for each recording, its key, a blank and an entry as :mod:`lid_toolkit.audio.reader`
+describes: in ``wav.ark`` the wav as it is, in ``flac.ark`` ``AUDIO``, a length and the flac.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from lid_toolkit.audio.reader import ENTRY_MARK
+from lid_toolkit.audio.wav import pcm16_wav_header
+from lid_toolkit.errors import LidError
+from lid_toolkit.files import fsync_directory, temporary_beside, write_whole
+
+AUDIO_FORMATS = ("wav", "flac", "wav.ark", "flac.ark")
+LONGEST_FILE_NAME = 255
+
+Writer = Callable[[str, NDArray[np.int16], int], str]
+"""Writes a recording, given its key, (samples,) int16 and rate in Hz; returns its reference."""
+
+
+def quantise(wave: NDArray[np.float32]) -> tuple[NDArray[np.int16], int]:
+    """Round a waveform to 16 bits, a step being 2^-15; return it and how many samples were beyond [-1, 1]."""
+    clipped = int(np.count_nonzero(np.abs(wave) > 1.0))
+    scaled = np.rint(wave * np.float32(32768))
+    return np.clip(scaled, -32768, 32767).astype(np.int16), clipped
+
+
+def encode(samples: NDArray[np.int16], rate: int, kind: str) -> bytes:
+    """Return the bytes of a mono file; ``kind`` is ``wav`` or ``flac``."""
+    if kind == "wav":
+        return pcm16_wav_header(len(samples), rate) + samples.astype("<i2", copy=False).tobytes()
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, rate, format="FLAC", subtype="PCM_16")
+    return stream.getvalue()
+
+
+@contextlib.contextmanager
+def audio_writer(target: Path, audio_format: str) -> Iterator[Writer]:
+    """Yield a writer to ``target``, which appears whole, or not at all if an exception ends the block.
+
+    Args:
+        target: an archive for ``wav.ark`` and ``flac.ark``, else a directory of files; an earlier one
+            is replaced.
+        audio_format: one of ``AUDIO_FORMATS``.
+    """
+    kind, _, archive = audio_format.partition(".")
+    with _archive_writer(target, kind) if archive else _file_writer(target, kind) as write:
+        yield write
+
+
+@contextlib.contextmanager
+def _archive_writer(target: Path, kind: str) -> Iterator[Writer]:
+    with write_whole(target, "wb") as stream:
+
+        def write(key: str, samples: NDArray[np.int16], rate: int) -> str:
+            data = encode(samples, rate, kind)
+            stream.write(key.encode() + b" ")
+            offset = stream.tell()
+            if kind != "wav":
+                width = (len(data).bit_length() + 7) // 8
+                stream.write(ENTRY_MARK + bytes([width]) + len(data).to_bytes(width, "little"))
+            stream.write(data)
+            return f"{target}:{offset}"
+
+        yield write
+
+
+@contextlib.contextmanager
+def _file_writer(target: Path, kind: str) -> Iterator[Writer]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(target)
+    temporary.mkdir()
+    try:
+
+        def write(key: str, samples: NDArray[np.int16], rate: int) -> str:
+            name = file_name(key, kind)
+            (temporary / name).write_bytes(encode(samples, rate, kind))
+            return str(target / name)
+
+        yield write
+        # All at the end: by then the kernel has written most, and one journal commit serves many.
+        for file in temporary.iterdir():
+            _fsync(file)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.replace(target)
+        fsync_directory(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def file_name(key: str, kind: str) -> str:
+    """Return a file name for a key, different for different keys and always inside its directory.
+
+    Raises:
+        LidError: the name is too long for a file system.
+    """
+    safe = key.replace("%", "%25").replace("/", "%2F")
+    if safe.startswith("."):
+        safe = "%2E" + safe[1:]
+    name = f"{safe}.{kind}"
+    if len(name.encode()) > LONGEST_FILE_NAME:
+        raise LidError("the id is too long for a file name", where=key, mend=f"use --audio_format {kind}.ark")
+    return name
+
+
+def _fsync(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,23 @@
+#!/usr/bin/env python3
+"""Stage 4: collect the lengths and labels of the training and validation sets."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lid_toolkit.audio.stats import collect_stats
+from lid_toolkit.cli import OptionParser, boolean, run
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options and collect."""
+    parser = OptionParser(__doc__)
+    parser.add_argument("--train_dir", type=Path, required=True, help="formatted: dump/raw/TRAIN")
+    parser.add_argument("--valid_dir", type=Path, required=True, help="formatted: dump/raw/VALID")
+    parser.add_argument("--out", type=Path, required=True, help="the result: exp/lid_stats_16k")
+    parser.add_argument("--dry_run", type=boolean, default=False, help="only say what is to do")
+    options = parser.parse_args(arguments)
+    collect_stats(options.train_dir, options.valid_dir, options.out, options.dry_run)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Stage 3: format the audio of a data directory. First plan, then each job, then merge."""
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from lid_toolkit.audio.formatting.job import run_job
+from lid_toolkit.audio.formatting.merge import merge
+from lid_toolkit.audio.formatting.plan import FormatOptions, make_plan
+from lid_toolkit.audio.writer import AUDIO_FORMATS
+from lid_toolkit.cli import OptionParser, boolean, positive, run
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options and do what the sub-command says."""
+    parser = OptionParser(__doc__)
+    parser.add_argument(
+        "action",
+        choices=("plan", "job", "merge"),
+        help="plan prints the number of jobs to run, 0 if the result is current; jobs and merge take"
+        " their options from it",
+    )
+    parser.add_argument("--output_dir", type=Path, required=True, help="the result: dump/raw/SET")
+    parser.add_argument("--job", type=positive, default=1, help="job: which, from 1")
+    parser.add_argument("--data_dir", type=Path, help="plan: the source: data/SET")
+    parser.add_argument("--num_jobs", type=positive, default=1, help="plan: at most this many")
+    parser.add_argument("--audio_format", choices=AUDIO_FORMATS, default="flac.ark", help="plan")
+    parser.add_argument("--feats_type", choices=("raw",), default="raw", help="plan")
+    parser.add_argument("--fs", type=rate, default="16k", help="plan: sample rate in Hz, or as in 16k")
+    parser.add_argument("--min_wav_duration", type=amount, default=0.0, help="plan: drop shorter; seconds")
+    parser.add_argument("--max_wav_duration", type=amount, default=0.0, help="plan: drop longer; 0: none")
+    parser.add_argument("--max_failed", type=share, default=0.01, help="plan: share that may be broken")
+    parser.add_argument("--allow_pipes", type=boolean, default=False, help="plan: run commands in wav.scp")
+    parser.add_argument("--dry_run", type=boolean, default=False, help="plan: only say what is to do")
+    options = parser.parse_args(arguments)
+    if options.action == "plan":
+        if options.data_dir is None:
+            parser.error("the following arguments are required: --data_dir")
+        wanted = FormatOptions(
+            options.audio_format,
+            options.feats_type,
+            options.fs,
+            options.min_wav_duration,
+            options.max_wav_duration,
+            options.max_failed,
+            options.allow_pipes,
+        )
+        print(make_plan(options.data_dir, options.output_dir, wanted, options.num_jobs, options.dry_run))
+    elif options.action == "job":
+        run_job(options.output_dir, options.job)
+    else:
+        merge(options.output_dir)
+
+
+def rate(text: str) -> int:
+    """Parse a sample rate: ``16000`` or ``16k``."""
+    return positive(text[:-1]) * 1000 if text.endswith("k") else positive(text)
+
+
+def amount(text: str) -> float:
+    """Parse a finite number of at least 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 0")
+    return number
+
+
+def share(text: str) -> float:
+    """Parse a number from 0 to 1."""
+    number = amount(text)
+    if number > 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a share from 0 to 1")
+    return number
+
+
+if __name__ == "__main__":
+    run(main)
