@@ -5,54 +5,55 @@ unset CDPATH
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
 ## General
-stage=1                         # int+: first stage to run
-stop_stage=10000                # int+: last stage to run
-skip_stages=                    # ints: stages to leave out, e.g. "2 8"
-skip_data_prep=false            # bool: leave out stages 1 and 2
-skip_train=false                # bool: leave out stages 4 and 5, and do not format the training and validation sets
-skip_eval=false                 # bool: leave out stages 6, 7 and 8, and do not format the test sets
-skip_packing=true               # bool: leave out stage 9
-skip_upload_hf=true             # bool: leave out stage 10
-dry_run=false                   # bool: only say what would be done and why
-ngpu=auto                       # auto|int: GPUs to train with; auto takes all there are, 0 is the CPU
-num_nodes=1                     # 1: machines to train on
-nj=auto                         # auto|int+: parallel jobs; auto is one for each core
-gpu_inference=auto              # auto|bool: identify on GPUs; auto does where there are some
-python=${python:-}              # path: Python that has lid_toolkit; by default path.sh finds or makes one
+stage=1              # int+: first stage to run
+stop_stage=10000     # int+: last stage to run
+skip_stages=         # ints: stages to leave out, e.g. "2 8"
+skip_data_prep=false # bool: leave out stages 1 and 2
+skip_train=false     # bool: leave out stages 4 and 5, and do not format the training and validation sets
+skip_eval=false      # bool: leave out stages 6, 7 and 8, and do not format the test sets
+skip_packing=true    # bool: leave out stage 9
+skip_upload_hf=true  # bool: leave out stage 10
+dry_run=false        # bool: only say what would be done and why
+ngpu=auto            # auto|int: GPUs to train with; auto takes all there are, 0 is the CPU
+# shellcheck disable=SC2034  # the declaration refuses other values
+num_nodes=1        # 1: machines to train on
+nj=auto            # auto|int+: parallel jobs; auto is one for each core
+gpu_inference=auto # auto|bool: identify on GPUs; auto does where there are some
+python=${python:-} # path: Python that has lid_toolkit; by default path.sh finds or makes one
 ## Data
-datadir=data                    # path: where stages 1 and 2 write data directories
-dumpdir=dump                    # path: where stage 3 writes formatted audio
-expdir=exp                      # path: where experiments are kept
-train_set=                      # word: data directory to train on
-valid_set=                      # word: data directory that picks the checkpoint
-test_sets=                      # list: data directories to test on
-local_data_opts=                # args: options for local/data.sh
-speed_perturb_factors=          # list: speeds of the training set, e.g. "0.9 1.0 1.1"; none leaves stage 2 out
-feats_type=raw                  # raw: what stage 3 makes
-audio_format=wav                # wav|flac|wav.ark|flac.ark: format of the audio that stage 3 writes
-fs=16k                          # rate: sampling rate
-min_wav_duration=1.0            # float: drop shorter utterances, in seconds
-max_wav_duration=60.0           # float: drop longer utterances, in seconds; 0 keeps all
-max_failed=0.01                 # float: share of broken recordings that is skipped; more of them end the stage
-allow_pipes=false               # bool: let wav.scp run commands ("sph2pipe ... |"); only for data you trust
+datadir=data           # path: where stages 1 and 2 write data directories
+dumpdir=dump           # path: where stage 3 writes formatted audio
+expdir=exp             # path: where experiments are kept
+train_set=             # word: data directory to train on
+valid_set=             # word: data directory that picks the checkpoint
+test_sets=             # list: data directories to test on
+local_data_opts=       # args: options for local/data.sh
+speed_perturb_factors= # list: speeds of the training set, e.g. "0.9 1.0 1.1"; none leaves stage 2 out
+feats_type=raw         # raw: what stage 3 makes
+audio_format=wav       # wav|flac|wav.ark|flac.ark: format of the audio that stage 3 writes
+fs=16k                 # rate: sampling rate
+min_wav_duration=1.0   # float: drop shorter utterances, in seconds
+max_wav_duration=60.0  # float: drop longer utterances, in seconds; 0 keeps all
+max_failed=0.01        # float: share of broken recordings that is skipped; more of them end the stage
+allow_pipes=false      # bool: let wav.scp run commands ("sph2pipe ... |"); only for data you trust
 ## Training
-lid_exp=                        # path: experiment directory; by default EXPDIR/lid_TAG
-lid_tag=                        # word: name of the experiment; by default from lid_config, feats_type and lid_args
-lid_config=                     # path: training configuration (YAML)
-lid_args=                       # args: overrides of the configuration, e.g. "--optim_conf.lr 1e-4"
-pretrained_model=               # path: checkpoint to start from
-ignore_init_mismatch=false      # bool: start from it even where names or shapes differ
-checkpoint_interval=10          # float: minutes between resumable checkpoints within an epoch
+lid_exp=                   # path: experiment directory; by default EXPDIR/lid_TAG
+lid_tag=                   # word: name of the experiment; by default from lid_config, feats_type and lid_args
+lid_config=                # path: training configuration (YAML)
+lid_args=                  # args: overrides of the configuration, e.g. "--optim_conf.lr 1e-4"
+pretrained_model=          # path: checkpoint to start from
+ignore_init_mismatch=false # bool: start from it even where names or shapes differ
+checkpoint_interval=10     # float: minutes between resumable checkpoints within an epoch
 ## Identification and scoring
 inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment directory
-inference_batch_size=8          # int+: utterances identified at once; the results do not depend on it
-extract_embd=false              # bool: write embeddings too
-tsne_set=                       # word: set to draw by t-SNE; by default the training set
-max_utt_per_lang_for_tsne=1000  # int+: utterances drawn for each language
-perplexity=5                    # float: perplexity of t-SNE
-max_iter=1000                   # int+: iterations of t-SNE
+inference_batch_size=8                  # int+: utterances identified at once; the results do not depend on it
+extract_embd=false                      # bool: write embeddings too
+tsne_set=                               # word: set to draw by t-SNE; by default the training set
+max_utt_per_lang_for_tsne=1000          # int+: utterances drawn for each language
+perplexity=5                            # float: perplexity of t-SNE
+max_iter=1000                           # int+: iterations of t-SNE
 ## Sharing
-hf_repo=                        # word: repository on the Hugging Face Hub for stage 10
+hf_repo= # word: repository on the Hugging Face Hub for stage 10
 # end of options
 
 . utils/parse_options.sh
@@ -134,26 +135,36 @@ stage_1() {
 
 stage_2() {
   ready "${datadir}/${source_set}" || return 0
-  run "${python}" pyscripts/perturb_data_dir.py --factors "${speed_perturb_factors}" --dry_run "${dry_run}" \
-    "${datadir}/${source_set}" "${datadir}/${train_set}"
+  run "${python}" pyscripts/perturb_data_dir.py --data_dir "${datadir}/${source_set}" \
+    --output_dir "${datadir}/${train_set}" --factors "${speed_perturb_factors}" --dry_run "${dry_run}"
 }
 
 stage_3() {
   local set
   for set in $(sets_to_format); do
     ready "${datadir}/${set}" || continue
-    format_set "${set}"
+    format_set "${datadir}/${set}" "${data_feats}/${set}"
   done
 }
 
+# Format the audio of data directory $1 into $2.
 format_set() {
-  :
+  local jobs
+  jobs=$("${python}" pyscripts/format_audio.py plan --data_dir "$1" --output_dir "$2" --num_jobs "${nj}" \
+    --audio_format "${audio_format}" --feats_type "${feats_type}" --fs "${fs}" \
+    --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}" \
+    --max_failed "${max_failed}" --allow_pipes "${allow_pipes}" --dry_run "${dry_run}")
+  ((jobs > 0)) || return 0
+  # shellcheck disable=SC2086  # train_cmd is a command and its options
+  run ${train_cmd} JOB=1:"${jobs}" "$2/logs/format.JOB.log" \
+    "${python}" pyscripts/format_audio.py job --output_dir "$2" --job JOB
+  run "${python}" pyscripts/format_audio.py merge --output_dir "$2"
 }
 
 stage_4() {
-  ready "${data_feats}/${train_set}" || return 0
-  run "${python}" pyscripts/collect_stats.py --dry_run "${dry_run}" \
-    --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}" --out "${stats_dir}"
+  ready "${data_feats}/${train_set}" && ready "${data_feats}/${valid_set}" || return 0
+  run "${python}" pyscripts/collect_stats.py --train_dir "${data_feats}/${train_set}" \
+    --valid_dir "${data_feats}/${valid_set}" --output_dir "${stats_dir}" --dry_run "${dry_run}"
 }
 
 stage_5() {
@@ -174,7 +185,8 @@ infer_set() {
   if "${gpu_inference}"; then
     jobs=${ngpu} resources=(--gpu 1) gpus=1
   fi
-  run_jobs "${resources[@]}" JOB=1:"${jobs}" "${out}/log/infer.JOB.log" \
+  # shellcheck disable=SC2086  # train_cmd is a command and its options
+  "${dry_run}" || run ${train_cmd} "${resources[@]}" JOB=1:"${jobs}" "${out}/logs/infer.JOB.log" \
     "${python}" pyscripts/infer.py --model "${lid_exp}/${inference_model}" --data_dir "${data}" \
     --output_dir "${out}" --batch_size "${inference_batch_size}" --extract_embd "$2" \
     --ngpu "${gpus}" --job JOB --num_jobs "${jobs}"

@@ -185,5 +185,6 @@ print_help() {
 # Split a text into words at blanks, with quotes as in a shell but nothing expanded; fills the array "words".
 split_words() {
   words=()
+  # shellcheck disable=SC2034  # the caller's
   [[ ! $1 =~ [^[:space:]] ]] || mapfile -t words < <(xargs printf '%s\n' <<<"$1")
 }

@@ -1,0 +1,77 @@
+"""Kaldi's calling convention of jobs, as DESIGN section 4 states it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.jobs.array import Resources, parse_array, parse_memory, parse_time, rerun_line
+
+
+def test_job_is_replaced_in_log_and_command():
+    array = parse_array(["JOB=2:4", "logs/JOB/x.JOB.log", "echo", "--n=JOB", "aJOBb"])
+    assert len(array) == 3
+    assert str(array.log_of(3)) == "logs/3/x.3.log"
+    assert array.command_of(4) == ["echo", "--n=4", "a4b"]
+
+
+def test_all_options_with_hyphens_or_underscores():
+    line = "--mem 4G --num_threads 2 --gpu 1 --time 90 --max-jobs-run 8 JOB=1:2 x.JOB.log true"
+    wanted = Resources(memory_bytes=4 * 2**30, threads=2, gpus=1, time_s=5400.0, max_running=8)
+    assert parse_array(line.split()).resources == wanted
+
+
+def test_options_after_the_log_belong_to_the_command():
+    array = parse_array(["JOB=1:1", "x.log", "train", "--mem", "4G"])
+    assert array.command == ("train", "--mem", "4G")
+    assert array.resources == Resources()
+
+
+def test_single_command_without_a_range_is_taken_as_it_is():
+    array = parse_array(["x.log", "echo", "JOB"])
+    assert len(array) == 1
+    assert array.command_of(1) == ["echo", "JOB"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--meme 4G JOB=1:2 x.JOB.log true", "did you mean '--mem'"),
+        ("--mem lots JOB=1:2 x.JOB.log true", "'lots' is no amount of memory"),
+        ("--mem 0 JOB=1:2 x.JOB.log true", "'0' is no amount of memory"),
+        ("--time soon JOB=1:2 x.JOB.log true", "'soon' is no duration"),
+        ("--num-threads 0 JOB=1:2 x.JOB.log true", "at least 1"),
+        ("--max-jobs-run -1 JOB=1:2 x.JOB.log true", "at least 1"),
+        ("--gpu", "--gpu needs a value"),
+        ("JOB=0:3 x.JOB.log true", "names no jobs"),
+        ("JOB=3:2 x.JOB.log true", "names no jobs"),
+        ("JOB=1:2 x.log true", "the same for all jobs"),
+        ("JOB=1:2 x.JOB.log", "no log or no command"),
+        ("", "no log or no command"),
+    ],
+)
+def test_faults_are_named(line: str, message: str):
+    with pytest.raises(LidError, match=message):
+        parse_array(line.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 5400), ("1:30", 90), ("2:00:05", 7205), ("1-2", 93600), ("1-0:30", 88200)]
+)
+def test_durations_are_slurms(text: str, seconds: float):
+    """The forms that sbatch(1) lists under ``--time``."""
+    assert parse_time(text) == seconds
+
+
+@given(st.integers(1, 2**20), st.sampled_from("KMGT"))
+def test_memory_units_are_powers_of_1024(amount: int, unit: str):
+    assert parse_memory(f"{amount}{unit}") == amount * 1024 ** (1 + "KMGT".index(unit))
+
+
+def test_rerun_line_names_one_job_and_survives_a_shell():
+    array = parse_array(["JOB=1:9", "a b/x.JOB.log", "echo", "it's JOB"])
+    assert rerun_line("local", array, 7) == (
+        "utils/jobs.sh local JOB=7:7 'a b/x.JOB.log' echo 'it'\"'\"'s JOB'"
+    )

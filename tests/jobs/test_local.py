@@ -1,0 +1,152 @@
+"""The local backend, run as the stages run it: as a command."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def jobs(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lid_toolkit.jobs", "local", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | environment, timeout=60, check=False
+    )
+
+
+def wait_for(condition, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not yet waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_every_job_runs_once_and_has_a_log(tmp_path: Path):
+    done = jobs("JOB=1:5", tmp_path / "logs é/x.JOB.log", "sh", "-c", f"echo said JOB >> '{tmp_path}/JOB'")
+    assert (done.returncode, done.stderr) == (0, "")
+    for number in range(1, 6):
+        assert (tmp_path / str(number)).read_text() == f"said {number}\n"
+        log = (tmp_path / f"logs é/x.{number}.log").read_text()
+        assert re.search(r"# Running on \S+\n# Started at \d{4}-.*\n# sh -c ", log)
+        assert re.search(r"# Accounting: time=\d.* threads=1 memory=\d+M\n# Ended \(code 0\) at \d{4}-", log)
+
+
+def test_no_more_jobs_at_once_than_asked_for(tmp_path: Path):
+    script = f"touch {tmp_path}/on.JOB; ls {tmp_path} | grep -c ^on; sleep 0.1; rm {tmp_path}/on.JOB"
+    assert jobs("--max-jobs-run", 2, "JOB=1:6", tmp_path / "x.JOB.log", "sh", "-c", script).returncode == 0
+    said = [(tmp_path / f"x.{n}.log").read_text().splitlines()[3] for n in range(1, 7)]
+    assert set(said) <= {"1", "2"}
+    assert "2" in said
+
+
+def test_threads_reach_numerical_libraries(tmp_path: Path):
+    jobs("--num-threads", 3, "JOB=1:1", tmp_path / "x.log", "sh", "-c", "echo threads=$OMP_NUM_THREADS=")
+    assert "threads=3=" in (tmp_path / "x.log").read_text()
+
+
+def test_failure_names_the_job_shows_its_log_and_how_to_run_it_again(tmp_path: Path):
+    command = ("sh", "-c", "echo trouble in JOB; [ JOB != 2 ] || exit 7")
+    done = jobs("--max-jobs-run", 1, "JOB=1:4", tmp_path / "x.JOB.log", *command)
+    assert done.returncode == 1
+    assert "  | trouble in 2\n" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: job 2 of 4 failed: exit code 7")
+    assert "2 more not started" in last
+    assert f"utils/jobs.sh local JOB=2:2 {tmp_path}/x.JOB.log sh -c " in last
+
+
+def test_users_fault_in_a_job_is_told_in_its_own_words(tmp_path: Path):
+    done = jobs(
+        "JOB=1:2",
+        tmp_path / "x.JOB.log",
+        "sh",
+        "-c",
+        "echo 'error: wav.scp:3: no such file (mend it)'; exit 2",
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "wav.scp:3: no such file (mend it)" in done.stderr
+
+
+def test_command_that_does_not_exist_leaves_a_log(tmp_path: Path):
+    done = jobs("JOB=1:1", tmp_path / "x.log", "no-such-command")
+    assert done.returncode == 1
+    assert "cannot run 'no-such-command': No such file or directory" in done.stderr.splitlines()[-1]
+    assert "(code 127)" in (tmp_path / "x.log").read_text()
+
+
+def test_log_that_cannot_be_written_is_one_line(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    done = jobs("JOB=1:1", tmp_path / "file/x.log", "true")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {tmp_path}/file/x.log: cannot be written")
+
+
+def test_job_over_its_memory_is_ended(tmp_path: Path):
+    hungry = "import time; held = bytearray(300 * 2**20); time.sleep(30)"
+    done = jobs("--mem", "150M", "JOB=1:1", tmp_path / "x.log", sys.executable, "-c", hungry)
+    assert done.returncode == 1
+    assert re.search(r"held 0\.\d+ GiB, more than --mem", done.stderr)
+
+
+def test_job_over_its_time_is_ended(tmp_path: Path):
+    started = time.monotonic()
+    done = jobs("--time", "0:01", "JOB=1:1", tmp_path / "x.log", "sleep", 30)
+    assert done.returncode == 1
+    assert "ran past --time (1 s)" in done.stderr
+    assert time.monotonic() - started < 15
+
+
+def test_gpus_are_shared_out_and_more_than_there_are_refused(tmp_path: Path):
+    command = ("sh", "-c", "echo gpu=$CUDA_VISIBLE_DEVICES=; sleep 0.2")
+    done = jobs(
+        "--gpu",
+        1,
+        "--max-jobs-run",
+        4,
+        "JOB=1:4",
+        tmp_path / "x.JOB.log",
+        *command,
+        CUDA_VISIBLE_DEVICES="5,7",
+    )
+    assert done.returncode == 0
+    used = [re.search(r"^gpu=(.*)=$", (tmp_path / f"x.{n}.log").read_text(), re.M) for n in range(1, 5)]
+    assert sorted(match[1] for match in used if match) == ["5", "5", "7", "7"]
+    refused = jobs("--gpu", 3, "JOB=1:1", tmp_path / "x.log", "true", CUDA_VISIBLE_DEVICES="5,7")
+    assert refused.returncode == 2
+    assert "each job wants 3 GPUs, this machine has 2" in refused.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_running(tmp_path: Path, number: signal.Signals):
+    """Whatever ends the runner ends its jobs, and for signals it can catch their children too."""
+    script = f"sleep 60 & echo $! > {tmp_path}/child.JOB; echo $$ > {tmp_path}/job.JOB; wait"
+    command = [sys.executable, "-m", "lid_toolkit.jobs", "local", "--max-jobs-run", "2", "JOB=1:3"]
+    runner = subprocess.Popen(
+        [*command, str(tmp_path / "x.JOB.log"), "sh", "-c", script], stderr=subprocess.PIPE
+    )
+    wait_for(lambda: all((tmp_path / f"job.{n}").exists() for n in (1, 2)))
+    time.sleep(0.2)
+    names = ("job",) if number == signal.SIGKILL else ("job", "child")
+    pids = [int((tmp_path / f"{name}.{n}").read_text()) for name in names for n in (1, 2)]
+    assert all(alive(pid) for pid in pids)
+    runner.send_signal(number)
+    runner.communicate(timeout=20)
+    assert runner.returncode == (-number if number == signal.SIGKILL else 128 + number)
+    wait_for(lambda: not any(alive(pid) for pid in pids))
+    assert not (tmp_path / "job.3").exists()

@@ -1,0 +1,99 @@
+"""Options of run.sh and lid.sh: whatever is wrong ends in one line and exit code 2, before any work."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from shell.recipe import Recipe
+
+DESIGNED = set(
+    """stage stop_stage skip_stages skip_data_prep skip_train skip_eval skip_packing skip_upload_hf
+    ngpu num_nodes nj gpu_inference dumpdir expdir python train_set valid_set test_sets tsne_set
+    speed_perturb_factors feats_type audio_format fs min_wav_duration max_wav_duration lid_exp lid_tag
+    lid_config lid_args pretrained_model ignore_init_mismatch inference_model inference_batch_size
+    extract_embd checkpoint_interval max_utt_per_lang_for_tsne perplexity max_iter hf_repo""".split()  # noqa: SIM905
+)
+
+
+@pytest.mark.parametrize("script", ["run.sh", "lid.sh"])
+def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, script: str):
+    done = recipe.run(script, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = dict(re.findall(r"^  --(\w+) .*\(default: (.*)\)$", done.stdout, re.MULTILINE))
+    assert set(listed) >= DESIGNED
+    assert listed["audio_format"] == "wav"
+    assert ("corpus" in listed) == (script == "run.sh")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--trian_set x", "unknown option --trian_set (did you mean '--train_set'?)"),
+        ("--corpsu mini", "unknown option --corpsu (did you mean '--corpus'?)"),
+        ("--zzzzzzzzzz 1", "unknown option --zzzzzzzzzz (see --help)"),
+        ("stage 3", "unexpected argument 'stage'"),
+        (
+            "--corpus klingon",
+            "--corpus: 'klingon' does not fit (give auto or mini or prompts or voxlingua107)",
+        ),
+        ("--corpus voxlingua107", "its data script is not there yet"),
+        ("--stage three", "--stage: 'three' does not fit (give a whole number of at least 1)"),
+        ("--stage", "--stage needs a value"),
+        ("--nj 0", "--nj: '0' does not fit (give auto or a whole number of at least 1)"),
+        ("--fs high", "--fs: 'high' does not fit"),
+        ("--min_wav_duration -1", "--min_wav_duration: '-1' does not fit"),
+        ("--extract_embd yes", "--extract_embd: 'yes' does not fit (give true or false)"),
+        (
+            "--audio_format mp3",
+            "--audio_format: 'mp3' does not fit (give wav or flac or wav.ark or flac.ark)",
+        ),
+        ("--skip_stages 2,8", "--skip_stages: '2,8' does not fit"),
+        ("--train_set --valid_set x", "--train_set: '--valid_set' does not fit"),
+        ("--num_nodes 2", "--num_nodes: '2' does not fit (give 1)"),
+        ("--lid_config conf/none.yaml", "--lid_config conf/none.yaml: no such file"),
+        ("--pretrained_model none.pth", "--pretrained_model none.pth: no such file"),
+        ("--stage 6", "valid.accuracy.best.pth: no such file (run stage 5, or name another)"),
+        ("--stage 3 --datadir nowhere", "nowhere/train_mini: no such directory"),
+        ("--stage 4 --stop_stage 2", "--stage 4 is after --stop_stage 2"),
+        ("--skip_packing false", "stages 9 and 10 (packing, upload) are not there yet"),
+        ("--stage 9", "stages 9 and 10 (packing, upload) are not there yet"),
+        ("--hf_repo me/lid", "stages 9 and 10 (packing, upload) are not there yet"),
+    ],
+)
+def test_faults_end_in_one_line_before_any_work(recipe: Recipe, options: str, message: str):
+    corpus = () if "--corpus" in options else ("--corpus", "mini")
+    done = recipe.run("run.sh", *corpus, *options.split(" ", 1)[:1], *options.split(" ")[1:])
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert {entry.name for entry in recipe.path.iterdir()}.isdisjoint({"data", "dump", "exp", ".venv"})
+
+
+def test_lid_needs_its_sets(recipe: Recipe):
+    done = recipe.run("lid.sh", "--lid_config", "conf/mini_ecapa.yaml")
+    assert done.returncode == 2
+    assert done.stderr == f"error: {recipe.path}/lid.sh: --train_set is missing (stage 3 needs it)\n"
+
+
+@pytest.mark.parametrize("form", [("--nj=3",), ("--nj", "3")])
+def test_both_forms_of_an_option_and_hyphens_for_underscores(recipe: Recipe, form: tuple[str, ...]):
+    calls = recipe.stages("run.sh", "--corpus", "mini", "--stop-stage", "1", *form)
+    assert len(calls) == 1
+    assert "--nj 3 " in calls[0]
+
+
+def test_values_with_blanks_and_letters_beyond_ascii(recipe: Recipe, tmp_path: Path):
+    calls = recipe.stages("run.sh", "--corpus", "mini", "--stop_stage", "1", "--datadir", f"{tmp_path}/ð ä")
+    assert f"--datadir {tmp_path}/ð ä " in calls[0]
+
+
+def test_every_option_is_used(recipe: Recipe):
+    """An option that nothing reads would be a promise not kept."""
+    text = (recipe.path / "lid.sh").read_text()
+    declared, body = text.split("# end of options")
+    shared = (recipe.path / "utils/stages.sh").read_text() + (recipe.path / "path.sh").read_text()
+    for name in re.findall(r"^(\w+)=.*# \S+: ", declared, re.MULTILINE):
+        assert name == "num_nodes" or re.search(rf"\b{name}\b", body + shared), name

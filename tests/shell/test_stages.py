@@ -1,0 +1,156 @@
+"""Which stages run, with which commands, wherever and in whatever locale lid.sh is called."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from shell.recipe import Recipe
+
+MINI = ("--corpus", "mini", "--nj", "2", "--ngpu", "0")
+
+
+def programs(calls: list[str]) -> list[str]:
+    """Return the scripts called, with those run as jobs in parentheses."""
+    names = []
+    for call in calls:
+        script = next(word for word in call.split() if word.startswith(("pyscripts/", "local.")))
+        name = script.removeprefix("pyscripts/").removesuffix(".py")
+        names.append(f"({name})" if "lid_toolkit.jobs" in call else name)
+    return names
+
+
+def test_all_stages_in_order(recipe: Recipe):
+    calls = recipe.stages("run.sh", *MINI)
+    formatting = ["format_audio", "(format_audio)", "format_audio"]
+    identifying = ["(infer)", "merge_inference"]
+    assert programs(calls) == [
+        "local.mini.prepare",
+        *formatting * 3,
+        "collect_stats",
+        "train",
+        *identifying,
+        "score",
+        *identifying,
+        "plot_tsne",
+    ]
+    train = next(call for call in calls if "train.py" in call)
+    assert "--train_dir dump/mini/raw/train_mini --valid_dir dump/mini/raw/dev_mini" in train
+    assert "--stats_dir exp/mini/lid_stats_16k --output_dir exp/mini/lid_mini_ecapa_raw" in train
+
+
+def test_test_set_never_reaches_training(recipe: Recipe):
+    for call in recipe.stages("run.sh", "--corpus", "prompts", "--ngpu", "0"):
+        if "train.py" in call or "collect_stats.py" in call:
+            assert "test_" not in call
+
+
+def test_speed_perturbation_renames_the_training_set_from_stage_2_on(recipe: Recipe):
+    calls = recipe.stages("run.sh", *MINI, "--speed_perturb_factors", "0.9 1.0 1.1")
+    assert "--data_dir data/train_mini --output_dir data/train_mini_sp --factors 0.9 1.0 1.1" in calls[1]
+    train = next(call for call in calls if "train.py" in call)
+    assert "--train_dir dump/mini/raw/train_mini_sp " in train
+    assert "--stats_dir exp/mini/lid_stats_16k_sp --output_dir exp/mini/lid_mini_ecapa_raw_sp " in train
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (("--stop_stage", "1"), {"local.mini.prepare"}),
+        (("--stage", "1", "--skip_stages", "1 3 4 5 6 7 8"), set()),
+        (("--skip_train", "true", "--skip_eval", "true"), {"local.mini.prepare"}),
+        (("--stop_stage", "4", "--skip_stages", "3"), {"local.mini.prepare", "collect_stats"}),
+    ],
+)
+def test_ranges_and_skipped_stages(recipe: Recipe, options: tuple[str, ...], wanted: set[str]):
+    assert set(programs(recipe.stages("run.sh", *MINI, *options))) == wanted
+
+
+def test_overrides_reach_training_whole_and_name_the_experiment(recipe: Recipe):
+    overrides = '--optim_conf.lr 1e-4 --note "two words"'
+    calls = recipe.stages("run.sh", *MINI, "--lid_args", overrides, "--stop_stage", "5")
+    assert calls[-1].endswith("--optim_conf.lr 1e-4 --note two words")
+    assert 'lid_mini_ecapa_raw_optim_conf.lr1e-4_note"twowords" ' in calls[-1]
+
+
+def test_users_options_win_over_the_corpus(recipe: Recipe):
+    calls = recipe.stages("run.sh", *MINI, "--expdir", "elsewhere", "--tsne_set", "dev_mini")
+    assert "--output_dir elsewhere/lid_mini_ecapa_raw " in " ".join(calls)
+    assert calls[-1].startswith("pyscripts/plot_tsne.py --data_dir dump/mini/raw/dev_mini ")
+
+
+def test_gpus_identify_one_job_each(recipe: Recipe):
+    calls = recipe.stages("run.sh", *MINI[:-2], CUDA_VISIBLE_DEVICES="0,1")
+    infer = next(call for call in calls if "infer.py" in call)
+    assert "--gpu 1 JOB=1:2 " in infer
+    assert "--ngpu 1 --job JOB --num_jobs 2" in infer
+
+
+def test_dry_run_of_a_fresh_recipe_says_what_waits_for_what(recipe: Recipe):
+    done = recipe.run("run.sh", *MINI, "--python", str(recipe.stand_in), "--dry_run", "true")
+    assert done.returncode == 0
+    assert programs(recipe.calls()) == ["local.mini.prepare"]
+    assert "to do (waits for data/train_mini)" in done.stderr
+    assert "Stage 8: draw t-SNE" in done.stderr
+
+
+@pytest.mark.parametrize("locale", ["C", "tr_TR.UTF-8", "de_DE.ISO-8859-1"])
+def test_any_locale_and_any_working_directory(recipe: Recipe, tmp_path: Path, locale: str):
+    done = recipe.run(
+        "run.sh",
+        *MINI,
+        "--python",
+        str(recipe.stand_in),
+        cwd=tmp_path,
+        LC_ALL=locale,
+        LANG=locale,
+        CDPATH="/",
+    )
+    assert done.returncode == 0, done.stderr
+    assert programs(recipe.calls())[-1] == "plot_tsne"
+
+
+def test_auto_corpus_says_what_it_takes(recipe: Recipe):
+    done = recipe.run("run.sh", "--stop_stage", "1", "--python", str(recipe.stand_in))
+    assert "Corpus: mini (--corpus chooses another)" in done.stderr
+
+
+def test_failing_stage_ends_the_recipe_with_its_exit_code(recipe: Recipe):
+    done = recipe.run("run.sh", *MINI, "--python", str(recipe.stand_in), FAIL_AT="collect_stats.py")
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].endswith("stage 4 (collect statistics) ended with exit code 3")
+    assert "train" not in programs(recipe.calls())
+
+
+def test_report_of_times_and_of_what_to_look_at(recipe: Recipe):
+    results = recipe.path / "exp/mini/lid_mini_ecapa_raw/inference/valid.accuracy.best/test_mini"
+    results.mkdir(parents=True)
+    (results / "report.html").write_text("")
+    done = recipe.run("run.sh", *MINI, "--python", str(recipe.stand_in))
+    assert "\n   5  train                   0 s\n" in done.stderr
+    assert done.stderr.endswith(f"Look at:\n  {(results / 'report.html').relative_to(recipe.path)}\n")
+
+
+def test_signal_to_the_script_alone_ends_its_command(recipe: Recipe):
+    recipe.stand_in.write_text(
+        '#!/usr/bin/env bash\n[[ $1 == - ]] || { echo $$ >"${CALLS}"; exec sleep 60; }\n'
+    )
+    calls = recipe.path / "calls"
+    script = subprocess.Popen(
+        ["bash", str(recipe.path / "lid.sh"), "--python", str(recipe.stand_in), "--stop_stage", "1"],
+        env=os.environ | {"CALLS": str(calls)},
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 20
+    while not (calls.exists() and calls.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    script.send_signal(signal.SIGTERM)
+    script.communicate(timeout=20)
+    assert script.returncode == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(calls.read_text()), 0)
