@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Print the options that scripts declare as Markdown tables: utils/options_table.sh run.sh lid.sh
+set -efuo pipefail
+# shellcheck source=utils/parse_options.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/parse_options.sh"
+
+read_declarations "$@"
+group=""
+for name in "${option_names[@]}"; do
+  if [[ ${option_groups[${name}]} != "${group}" ]]; then
+    group=${option_groups[${name}]}
+    printf '\n### %s\n\n| option | default | value | meaning |\n|---|---|---|---|\n' "${group}"
+  fi
+  default=${option_defaults[${name}]:+"\`${option_defaults[${name}]}\`"}
+  # shellcheck disable=SC2016  # backquotes of Markdown
+  printf '| `--%s` | %s | %s | %s |\n' "${name}" "${default}" "${option_types[${name}]//|/, }" "${option_helps[${name}]}"
+done
