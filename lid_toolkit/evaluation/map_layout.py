@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,6 +29,19 @@ def distinct_styles(means: Places) -> list[tuple[str, int]]:
     return [(PALETTE[colour], turn % len(MARKERS)) for colour, turn in zip(colours, turns, strict=True)]
 
 
+def name_places(means: Places, names: Sequence[str], scale: float, letter: float) -> Places:
+    """Return where the centres of the names stand, near ``means`` (N, 2) and not over one another.
+
+    Args:
+        means: the places named.
+        names: their names.
+        scale: pixels per unit of ``means``.
+        letter: height of a letter in pixels.
+    """
+    sizes = np.array([(0.62 * letter * len(name) + 4, 1.25 * letter) for name in names])
+    return separated(means * scale, sizes) / scale
+
+
 def separated(centres: Places, sizes: Places) -> Places:
     """Return (N, 2) centres of boxes of ``sizes`` (N, 2), moved as little as makes them not overlap.
 
@@ -39,11 +54,11 @@ def separated(centres: Places, sizes: Places) -> Places:
         gaps = placed[:, None] - placed[None]
         overlap = reach - np.abs(gaps)
         overlap[np.eye(len(placed), dtype=bool)] = 0
-        touching = (overlap > 1e-9).all(axis=2)
+        touching = np.all(overlap > 1e-9, axis=2, keepdims=True)
         if not touching.any():
             break
         way = np.where(gaps == 0, tie[..., None], np.sign(gaps))
         easiest = np.argmin(overlap / reach, axis=2)[..., None] == np.arange(2)
-        push = np.where(touching[..., None] & easiest, way * (overlap + 1e-6) / 2, 0)
-        placed += push.sum(axis=1) / np.maximum(touching.sum(axis=1, keepdims=True), 1)
+        push = np.where(touching & easiest, way * (overlap + 1e-6) / 2, 0)
+        placed += push.sum(axis=1) / np.maximum(touching.sum(axis=1), 1)
     return placed

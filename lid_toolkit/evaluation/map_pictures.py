@@ -13,15 +13,17 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from lid_toolkit import languages
 from lid_toolkit.evaluation.answers import FAILED, Answers
 from lid_toolkit.evaluation.embedding_map import EmbeddingMap
-from lid_toolkit.evaluation.map_layout import distinct_styles, separated
+from lid_toolkit.evaluation.map_layout import distinct_styles, name_places
 from lid_toolkit.evaluation.style import FONT, INK, MARKERS, MUTED, PLOTLY_MARKERS, darker, display_name
 from lid_toolkit.evaluation.text_report import plural
 
 SVG_AT_MOST = 4000
+HTML_MAP_PIXELS, HTML_LETTERS = 700, 13
 
 
 def map_title(answers: Answers, chart: EmbeddingMap) -> str:
@@ -47,9 +49,12 @@ def map_csv(answers: Answers, chart: EmbeddingMap) -> str:
 def map_png(answers: Answers, chart: EmbeddingMap) -> bytes:
     """Return the picture: a colour and marker a language, its name at its mean, mistakes crossed."""
     many = len(chart.languages) > 30
-    figure = Figure(figsize=(16, 16) if many else (10, 10), facecolor="white", layout="constrained")
+    figure = Figure(
+        figsize=(16, 16) if many else (10, 10),
+        facecolor="white",
+        layout=ConstrainedLayoutEngine(w_pad=0.3, h_pad=0.3),
+    )
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.3, h_pad=0.3)
     axes = figure.add_subplot()
     size = float(np.clip(40_000 / len(chart.rows), 4, 36))
     true, wrong = answers.true[chart.rows], _is_wrong(answers, chart)
@@ -79,10 +84,8 @@ def map_png(answers: Answers, chart: EmbeddingMap) -> bytes:
 def _write_names(axes: Axes, answers: Answers, chart: EmbeddingMap, letters: float) -> None:
     """Write each language's name near its mean, none over another."""
     names = [languages.name(answers.languages[language]) for language in chart.languages]
-    pixels = axes.transData.transform(chart.means)
-    letter = letters * axes.figure.dpi / 72
-    sizes = np.array([(0.62 * letter * len(name) + 4, 1.25 * letter) for name in names])
-    places = axes.transData.inverted().transform(separated(pixels, sizes))
+    scale = float(axes.transData.get_matrix()[0, 0])
+    places = name_places(chart.means, names, scale, letters * axes.figure.dpi / 72)
     outline = [patheffects.withStroke(linewidth=3, foreground="white", alpha=0.9)]
     for name, mean, place, (colour, _) in zip(
         names, chart.means, places, distinct_styles(chart.means), strict=True
@@ -109,40 +112,44 @@ def map_html(answers: Answers, chart: EmbeddingMap) -> str:
     true, wrong = answers.true[chart.rows], _is_wrong(answers, chart)
     styles = distinct_styles(chart.means)
     for language, (colour, marker) in zip(chart.languages, styles, strict=True):
-        here = np.flatnonzero(true == language)
-        here = here[np.argsort(wrong[here], kind="stable")]  # the first one is drawn in the legend
-        figure.add_trace(
-            kind(
-                x=chart.places[here, 0],
-                y=chart.places[here, 1],
-                mode="markers",
-                name=escape(display_name(answers.languages[language])),
-                text=[_hover(answers, int(row)) for row in chart.rows[here]],
-                hoverinfo="text",
-                marker={
-                    "color": colour,
-                    "symbol": PLOTLY_MARKERS[marker],
-                    "size": 7,
-                    "opacity": 0.75,
-                    "line": {"width": np.where(wrong[here], 1.5, 0), "color": INK},
-                },
+        for mistaken in (False, True):
+            here = np.flatnonzero((true == language) & (wrong == mistaken))
+            figure.add_trace(
+                kind(
+                    x=chart.places[here, 0],
+                    y=chart.places[here, 1],
+                    mode="markers",
+                    name=escape(display_name(answers.languages[language])),
+                    legendgroup=str(language),
+                    showlegend=not mistaken,
+                    text=[_hover(answers, int(row)) for row in chart.rows[here]],
+                    hoverinfo="text",
+                    marker={
+                        "color": colour,
+                        "symbol": PLOTLY_MARKERS[marker],
+                        "size": 7,
+                        "opacity": 0.75,
+                        "line": {"width": 1.5 if mistaken else 0, "color": INK},
+                    },
+                )
             )
-        )
-    for (x, y), language, (colour, _) in zip(chart.means, chart.languages, styles, strict=True):
-        name = escape(languages.name(answers.languages[language]))
+    names = [languages.name(answers.languages[language]) for language in chart.languages]
+    scale = HTML_MAP_PIXELS / max(float(np.ptp(chart.places, axis=0).max()), 1e-6)
+    places = name_places(chart.means, names, scale, HTML_LETTERS)
+    for (x, y), name, (colour, _) in zip(places, names, styles, strict=True):
         figure.add_annotation(
             x=x,
             y=y,
-            text=f"<b>{name}</b>",
+            text=f"<b>{escape(name)}</b>",
             showarrow=False,
-            font={"color": darker(colour)},
+            font={"color": darker(colour), "size": HTML_LETTERS},
             bgcolor="rgba(255,255,255,0.7)",
         )
     _style(figure, f"{escape(map_title(answers, chart))}<br>outlined: identified as another language")
     body = figure.to_html(
         full_html=False,
         include_plotlyjs=True,
-        config={"displaylogo": False, "scrollZoom": True},
+        config={"displaylogo": False, "scrollZoom": True, "responsive": True},
         default_height="96vh",
         div_id="map",
     )
@@ -159,10 +166,11 @@ def _style(figure: go.Figure, title: str) -> None:
         template="plotly_white",
         font={"family": FONT, "color": INK},
         autosize=True,
+        margin={"l": 20, "r": 20, "t": 90, "b": 20},
         dragmode="pan",
         xaxis=axis,
         yaxis={**axis, "scaleanchor": "x"},
-        legend={"title": "click: hide; double click: alone", "itemsizing": "constant"},
+        legend={"title": "click: hide; double click: alone", "itemsizing": "constant", "tracegroupgap": 0},
         hoverlabel={"bgcolor": "white", "bordercolor": MUTED, "font": {"color": INK}},
     )
 
