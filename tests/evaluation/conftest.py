@@ -1,0 +1,17 @@
+"""What the evaluation tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from evaluation.written_set import WrittenSet, write_set
+
+
+@pytest.fixture
+def small_set(tmp_path: Path) -> WrittenSet:
+    """Return 10 German and 6 Dutch utterances of a system that also knows French: 12 right, 1 failed."""
+    truth = {f"d{n:02d}": "deu" for n in range(10)} | {f"n{n:02d}": "nld" for n in range(6)}
+    answers = dict(truth) | {"d00": "nld", "d01": "fra", "n00": "deu"}
+    del answers["n01"]
+    return write_set(tmp_path, truth, answers, ["deu", "fra", "nld"], {"n01": "truncated <audio>"})

@@ -1,0 +1,88 @@
+"""Stage 7 as a whole: its files, and when it runs again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation.written_set import WrittenSet, write_set
+from matplotlib import image
+
+from lid_toolkit.datadir.tables import write_table
+from lid_toolkit.errors import LidError
+from lid_toolkit.evaluation.answers import read_answers
+from lid_toolkit.evaluation.confusion_picture import confusion_png, drawn_confusion
+from lid_toolkit.evaluation.metrics import evaluate
+from lid_toolkit.evaluation.score import OUTPUTS, score
+from lid_toolkit.files import locked
+
+
+def test_writes_results_and_skips_when_current(small_set: WrittenSet, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    score(small_set.data_dir, small_set.inference_dir, 16000)
+    assert json.loads((small_set.inference_dir / "results.json").read_text())["accuracy"]["value"] == 0.75
+    assert image.imread(small_set.inference_dir / "confusion.png").ndim == 3
+    before = {name: (small_set.inference_dir / name).read_bytes() for name in OUTPUTS}
+    caplog.clear()
+    score(small_set.data_dir, small_set.inference_dir, 16000)
+    assert "current, skipped" in caplog.text
+    (small_set.inference_dir / "results").write_text("tampered")
+    score(small_set.data_dir, small_set.inference_dir, 16000)
+    assert {name: (small_set.inference_dir / name).read_bytes() for name in OUTPUTS} == before
+
+
+def test_dry_run_writes_nothing(small_set: WrittenSet, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    before = sorted(small_set.inference_dir.iterdir())
+    score(small_set.data_dir, small_set.inference_dir, 16000, dry_run=True)
+    assert "score test_x: to do (not done yet)" in caplog.text
+    assert sorted(small_set.inference_dir.iterdir()) == before
+
+
+def test_a_second_run_at_once_is_told(small_set: WrittenSet):
+    with locked(small_set.inference_dir, "scoring"), pytest.raises(LidError, match="in use: scoring"):
+        score(small_set.data_dir, small_set.inference_dir, 16000)
+
+
+def test_bad_answers_leave_old_results_alone(small_set: WrittenSet):
+    score(small_set.data_dir, small_set.inference_dir, 16000)
+    before = (small_set.inference_dir / "results").read_bytes()
+    write_table(small_set.answers, [("d00", "deu")])
+    with pytest.raises(LidError, match="neither answer nor recorded failure"):
+        score(small_set.data_dir, small_set.inference_dir, 16000)
+    assert (small_set.inference_dir / "results").read_bytes() == before
+
+
+def test_report_is_self_contained_and_shows_names_as_text(tmp_path: Path):
+    truth = {"<b>a</b>": "<script>alert(1)</script>", "b": "deu"}
+    made = write_set(tmp_path, truth, {"<b>a</b>": "deu"}, ["<script>alert(1)</script>", "deu"], {"b": "<i>"})
+    score(made.data_dir, made.inference_dir, 16000)
+    report = (made.inference_dir / "report.html").read_text()
+    assert "<script>alert" not in report
+    assert "<code>&lt;b&gt;a&lt;/b&gt;</code>" in report
+    assert "&lt;i&gt;" in report
+    assert not re.search(r"<(script|link|img|iframe)[^>]*\s(src|href)=", report)
+    assert report.count("Plotly.newPlot(") == 3
+
+
+def test_confusion_shows_true_rows_and_used_columns(small_set: WrittenSet):
+    evaluation = evaluate(read_answers(small_set.data_dir, small_set.inference_dir, 16000))
+    confusion = drawn_confusion(evaluation)
+    assert confusion.rows == ("German (deu)", "Dutch (nld)")
+    assert confusion.columns == ("German (deu)", "Dutch (nld)", "French (fra)", "(failed)")
+    assert confusion.counts.tolist() == [[8, 1, 1, 0], [1, 4, 0, 1]]
+    assert confusion.shares.sum(axis=1) == pytest.approx([1, 1])
+
+
+def test_a_picture_of_107_languages_has_room_for_each(tmp_path: Path):
+    labels = [f"l{number:03d}" for number in range(107)]
+    truth = {f"{label}-{number}": label for label in labels for number in range(2)}
+    made = write_set(tmp_path, truth, truth, labels, {})
+    evaluation = evaluate(read_answers(made.data_dir, made.inference_dir, 16000))
+    (made.inference_dir / "many.png").write_bytes(confusion_png(evaluation))
+    height, width, _ = np.shape(image.imread(made.inference_dir / "many.png"))
+    assert min(height, width) > 107 * 20

@@ -1,0 +1,134 @@
+"""Stage 8: which utterances are drawn, that the map is stable and keeps neighbours, and its files."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation.written_set import WrittenSet, write_set
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lid_toolkit.datadir.ark import write_vectors
+from lid_toolkit.errors import LidError
+from lid_toolkit.evaluation.embedding_map import chosen_rows, project, usable_perplexity
+from lid_toolkit.evaluation.map_layout import distinct_styles, separated
+from lid_toolkit.evaluation.tsne import plot_tsne
+
+
+def draw(made: WrittenSet, at_most: int = 1000, dry_run: bool = False) -> Path:
+    plot_tsne(made.data_dir, made.inference_dir, 16000, 3.0, 250, at_most, dry_run)
+    return made.inference_dir / "tsne_plots"
+
+
+def unit_blobs(count: int, each: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(5)
+    groups = np.repeat(np.arange(count), each)
+    points = np.eye(count, 16)[groups] + 0.05 * random.normal(size=(count * each, 16))
+    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32), groups
+
+
+def test_projection_is_deterministic_and_keeps_groups_together():
+    points, groups = unit_blobs(4, 25)
+    places = project(points, 5, 500)
+    assert np.array_equal(places, project(points, 5, 500))
+    distance = np.linalg.norm(places[:, None] - places[None], axis=2)
+    np.fill_diagonal(distance, np.inf)
+    assert np.mean(groups[np.argmin(distance, axis=1)] == groups) > 0.98
+
+
+def test_equal_embeddings_make_a_map():
+    assert project(np.ones((6, 4), np.float32), 1, 250).tolist() == np.zeros((6, 2)).tolist()
+
+
+def test_choice_is_capped_by_language_and_stable_when_others_leave():
+    keys = tuple(f"u{number:03d}" for number in range(100))
+    languages = np.arange(100) % 3
+    chosen = chosen_rows(keys, languages, 10)
+    assert np.bincount(languages[chosen]).tolist() == [10, 10, 10]
+    assert (np.diff(chosen) > 0).all()
+    kept = np.sort(np.concatenate([chosen, [row for row in range(100) if row not in chosen][:5]]))
+    again = chosen_rows(tuple(keys[row] for row in kept), languages[kept], 10)
+    assert np.array_equal(kept[again], chosen)
+    assert len(chosen_rows(keys, languages, 1000)) == 100
+
+
+def test_perplexity_is_lowered_with_a_warning(caplog: pytest.LogCaptureFixture):
+    assert usable_perplexity(5, 100) == 5
+    assert not caplog.text
+    assert usable_perplexity(50, 100) == 33
+    assert "perplexity 50 is too high for 100 points: 33 is used" in caplog.text
+
+
+def test_writes_all_files_and_skips_when_current(small_set: WrittenSet, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    plots = draw(small_set)
+    before = {path.name: path.read_bytes() for path in plots.iterdir()}
+    assert set(before) == {"tsne.png", "tsne.html", "tsne.csv"}
+    rows = list(csv.DictReader((plots / "tsne.csv").open()))
+    assert len(rows) == 15
+    assert (rows[0]["utt"], rows[0]["lang"], rows[0]["predicted"]) == ("d00", "deu", "nld")
+    assert np.isfinite([[float(row["x"]), float(row["y"])] for row in rows]).all()
+    assert b"answered: Dutch (nld)" in before["tsne.html"]
+    draw(small_set)
+    assert "t-SNE test_x: current, skipped" in caplog.text
+    (plots / "tsne.png").unlink()
+    assert {path.name: path.read_bytes() for path in draw(small_set).iterdir()} == before
+
+
+def test_draws_at_most_as_many_as_asked(small_set: WrittenSet):
+    rows = list(csv.DictReader((draw(small_set, at_most=3) / "tsne.csv").open()))
+    assert [row["lang"] for row in rows] == ["deu"] * 3 + ["nld"] * 3
+
+
+def test_dry_run_writes_nothing(small_set: WrittenSet):
+    assert not draw(small_set, dry_run=True).exists()
+
+
+def test_missing_embeddings_say_how_to_get_them(small_set: WrittenSet):
+    (small_set.inference_dir / "embeddings.scp").unlink()
+    with pytest.raises(LidError, match=r"no such file .*--extract_embd true"):
+        draw(small_set)
+
+
+def test_few_utterances_make_no_map(tmp_path: Path):
+    truth = {"a": "deu", "b": "deu", "c": "fra"}
+    made = write_set(tmp_path, truth, truth, ["deu", "fra"], {})
+    with pytest.raises(LidError, match=r"3 utterances make no map \(at least 4\)"):
+        draw(made)
+
+
+def test_broken_embeddings_are_named(small_set: WrittenSet):
+    vectors = {f"d{number:02d}": np.ones(4) for number in range(6)} | {"d03": np.full(4, np.nan)}
+    write_vectors(
+        small_set.inference_dir / "embeddings.ark",
+        small_set.inference_dir / "embeddings.scp",
+        vectors.items(),
+    )
+    with pytest.raises(LidError, match="embedding of 'd03' is not finite"):
+        draw(small_set)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 30), st.integers(0, 10**6))
+def test_separated_boxes_do_not_overlap(count: int, seed: int):
+    random = np.random.default_rng(seed)
+    centres, sizes = random.uniform(0, 600, (count, 2)), random.uniform((30, 12), (90, 14), (count, 2))
+    placed = separated(centres, sizes)
+    gaps = np.abs(placed[:, None] - placed[None])
+    overlap = ((sizes[:, None] + sizes[None]) / 2 - gaps).min(axis=2)
+    np.fill_diagonal(overlap, 0)
+    assert overlap.max() < 2
+
+
+def test_boxes_apart_stay_where_they_are():
+    centres = np.array([[0.0, 0.0], [100.0, 0.0]])
+    assert np.array_equal(separated(centres, np.full((2, 2), 50.0)), centres)
+
+
+def test_107_languages_get_107_styles():
+    styles = distinct_styles(np.random.default_rng(2).uniform(size=(107, 2)))
+    assert len(set(styles)) == 107
