@@ -23,12 +23,16 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from lid_toolkit.audio.ogg import ends_inside_page, is_ogg
 from lid_toolkit.audio.wav import WavHeader, read_wav_header
 from lid_toolkit.errors import LidError
 
 ENTRY_MARK = b"AUDIO"
 PCM16_SCALE = np.float32(1.0 / 32768)
 READ_BLOCK = 1 << 20
+UNKNOWN_FRAMES = 1 << 62
+"""libsndfile gives 2^63 - 1 as the length of a flac whose writer could not know it."""
+
 HEADERLESS: dict[str, dict[str, Any]] = {
     suffix: {"format": "RAW", "subtype": subtype, "samplerate": 8000, "channels": 1, "endian": "LITTLE"}
     for suffix, subtype in {
@@ -78,11 +82,12 @@ def read_audio(
         if header is not None and header.is_pcm16:
             return _read_pcm16(entry, header, start, stop), header.rate
         with _decoder(entry, header) as decoder:
-            stop = _checked_stop(entry, start, stop, decoder.frames)
-            decoder.seek(start)
+            frames = _decoder_frames(entry, decoder)
+            stop = _checked_stop(entry, start, stop, frames)
+            _skip(entry, decoder, start)
             wave = decoder.read(stop - start, dtype="float32", always_2d=True)
             if len(wave) < stop - start:
-                raise _truncated(entry, decoder.frames, start + len(wave))
+                raise _truncated(entry, frames, start + len(wave))
             if decoder.subtype in ("FLOAT", "DOUBLE") and not np.isfinite(wave).all():
                 raise AudioError("holds NaN or infinite samples", where=ref)
             return _mono(wave), int(decoder.samplerate)
@@ -97,8 +102,9 @@ def audio_info(ref: str, *, allow_pipes: bool = False) -> AudioInfo:
             _checked_stop(entry, 0, None, frames)
             return AudioInfo(frames, header.rate, header.channels)
         with _decoder(entry, header) as decoder:
-            _checked_stop(entry, 0, None, decoder.frames)
-            return AudioInfo(int(decoder.frames), int(decoder.samplerate), int(decoder.channels))
+            frames = _decoder_frames(entry, decoder)
+            _checked_stop(entry, 0, None, frames)
+            return AudioInfo(frames, int(decoder.samplerate), int(decoder.channels))
 
 
 def is_pipe(ref: str) -> bool:
@@ -114,13 +120,17 @@ def file_of(ref: str) -> str:
 
 @dataclass(frozen=True)
 class _Entry:
-    """Where the bytes of an open recording lie: ``begin`` to ``end`` of a file."""
+    """Where the bytes of an open recording lie: ``begin`` to ``end`` of a file.
+
+    ``bounded`` is false for an archive entry that does not tell its length: others may follow.
+    """
 
     descriptor: int
     begin: int
     end: int
     ref: str
-    suffix: str
+    suffix: str = ""
+    bounded: bool = True
 
 
 @contextlib.contextmanager
@@ -128,7 +138,7 @@ def _opened(ref: str, allow_pipes: bool) -> Iterator[_Entry]:
     """Open a recording; faults of the system while it is open become AudioErrors."""
     if is_pipe(ref):
         with _pipe_output(ref, allow_pipes) as descriptor:
-            yield _Entry(descriptor, 0, os.fstat(descriptor).st_size, ref, "")
+            yield _Entry(descriptor, 0, os.fstat(descriptor).st_size, ref)
         return
     match = _IN_ARCHIVE.fullmatch(ref)
     path, offset = (match[1], int(match[2])) if match else (ref, None)
@@ -154,14 +164,14 @@ def _entry(descriptor: int, offset: int | None, ref: str, suffix: str) -> _Entry
         raise AudioError(f"the archive has only {size} bytes", where=ref)
     head = os.pread(descriptor, len(ENTRY_MARK) + 9, offset)
     if not head.startswith(ENTRY_MARK):
-        return _Entry(descriptor, offset, size, ref, suffix)
+        return _Entry(descriptor, offset, size, ref, bounded=False)
     width = head[len(ENTRY_MARK)] if len(head) > len(ENTRY_MARK) else 0
     digits = head[len(ENTRY_MARK) + 1 :][:width]
     begin = offset + len(ENTRY_MARK) + 1 + width
     end = begin + int.from_bytes(digits, "little")
     if not 1 <= width <= 8 or end > size:
         raise AudioError("truncated archive entry", where=ref)
-    return _Entry(descriptor, begin, end, ref, suffix)
+    return _Entry(descriptor, begin, end, ref)
 
 
 @contextlib.contextmanager
@@ -201,18 +211,55 @@ def _pcm16_frames(entry: _Entry, header: WavHeader) -> int:
 
 
 @contextlib.contextmanager
-def _decoder(entry: _Entry, header: WavHeader | None) -> Iterator[soundfile.SoundFile]:
+def _decoder(entry: _Entry, header: WavHeader | None) -> Iterator[_Decoder]:
     """Open libsndfile on a recording, having checked what it would pass over in silence."""
     if header is not None and header.data_bytes is not None:
         missing = header.data_start + header.data_bytes - entry.end
         if missing > 0:
             raise AudioError(f"truncated: the last {missing} bytes are missing", where=entry.ref)
+    if is_ogg(entry.descriptor, entry.begin) and ends_inside_page(entry.descriptor, entry.begin, entry.end):
+        raise AudioError("truncated: ends inside an Ogg page", where=entry.ref)
     try:
-        with soundfile.SoundFile(_Window(entry), **HEADERLESS.get(entry.suffix, {})) as decoder:
+        with _Decoder(_Window(entry), **HEADERLESS.get(entry.suffix, {})) as decoder:
             yield decoder
-    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
+    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError, MemoryError) as error:
         what = str(getattr(error, "error_string", error)).rstrip(".")
         raise AudioError(f"cannot be decoded: {what}", where=entry.ref) from None
+
+
+def _decoder_frames(entry: _Entry, decoder: _Decoder) -> int:
+    """Return how many samples a channel there are; a flac without a length is decoded to learn it."""
+    if decoder.frames < UNKNOWN_FRAMES:
+        return int(decoder.frames)
+    frames = 0
+    with _Decoder(_Window(entry)) as counting:
+        while block := len(counting.read(READ_BLOCK, dtype="int16", always_2d=True)):
+            frames += block
+    return frames
+
+
+def _skip(entry: _Entry, decoder: _Decoder, samples: int) -> None:
+    """Move to a sample, by decoding up to it where seeking is impossible or might leave the entry."""
+    if decoder.can_seek() and entry.bounded:
+        decoder.seek(samples)
+    elif samples:
+        decoder.read(samples, dtype="float32")
+
+
+class _Decoder(soundfile.SoundFile):  # type: ignore[misc]
+    """A SoundFile that only moves when told to.
+
+    What is seekable soundfile seeks after each read to the place where it is: that decodes a frame
+    for nothing, and fails in a flac without a length.
+    """
+
+    def seekable(self) -> bool:
+        """Keep soundfile from seeking by itself."""
+        return False
+
+    def can_seek(self) -> bool:
+        """Say whether :meth:`seek` works."""
+        return bool(super().seekable())
 
 
 class _Window:
