@@ -43,7 +43,7 @@ lid_config=                # path: training configuration (YAML)
 lid_args=                  # args: overrides of the configuration, e.g. "--optim_conf.lr 1e-4"
 pretrained_model=          # path: checkpoint to start from
 ignore_init_mismatch=false # bool: start from it even where names or shapes differ
-checkpoint_interval=10     # float: minutes between resumable checkpoints within an epoch
+checkpoint_interval=15     # float: minutes between resumable checkpoints within an epoch
 ## Identification and scoring
 inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment directory
 inference_batch_size=8                  # int+: utterances identified at once; the results do not depend on it
@@ -84,8 +84,8 @@ data_feats="${dumpdir}/${feats_type}"
 inference_dir="${lid_exp}/inference/${inference_model%.pth}"
 tsne_set=${tsne_set:-${train_set}}
 [[ ${nj} != auto ]] || nj=$(count_cores)
-[[ ${ngpu} != auto ]] || ngpu=$(count_gpus)
-[[ ${gpu_inference} != auto ]] || gpu_inference=$( ((ngpu > 0)) && echo true || echo false)
+gpus=${ngpu/auto/$(count_gpus)}
+[[ ${gpu_inference} != auto ]] || gpu_inference=$( ((gpus > 0)) && echo true || echo false)
 
 # Print the sets that stage 3 formats, each once.
 sets_to_format() {
@@ -135,8 +135,8 @@ stage_1() {
 
 stage_2() {
   ready "${datadir}/${source_set}" || return 0
-  run "${python}" pyscripts/perturb_data_dir.py --data_dir "${datadir}/${source_set}" \
-    --output_dir "${datadir}/${train_set}" --factors "${speed_perturb_factors}" --dry_run "${dry_run}"
+  run "${python}" pyscripts/perturb_data_dir.py --factors "${speed_perturb_factors}" --dry_run "${dry_run}" \
+    "${datadir}/${source_set}" "${datadir}/${train_set}"
 }
 
 stage_3() {
@@ -164,7 +164,7 @@ format_set() {
 stage_4() {
   ready "${data_feats}/${train_set}" && ready "${data_feats}/${valid_set}" || return 0
   run "${python}" pyscripts/collect_stats.py --train_dir "${data_feats}/${train_set}" \
-    --valid_dir "${data_feats}/${valid_set}" --output_dir "${stats_dir}" --dry_run "${dry_run}"
+    --valid_dir "${data_feats}/${valid_set}" --out "${stats_dir}" --dry_run "${dry_run}"
 }
 
 stage_5() {
@@ -180,16 +180,16 @@ stage_5() {
 
 # Identify the utterances of set $1, with embeddings if $2 is true.
 infer_set() {
-  local data="${data_feats}/$1" out="${inference_dir}/$1" jobs=${nj} resources=(--num-threads 1) gpus=0
+  local data="${data_feats}/$1" out="${inference_dir}/$1" jobs=${nj} resources=(--num-threads 1) gpus_each=0
   ready "${data}" && ready "${lid_exp}/${inference_model}" || return 0
   if "${gpu_inference}"; then
-    jobs=${ngpu} resources=(--gpu 1) gpus=1
+    jobs=$((gpus > 0 ? gpus : 1)) resources=(--gpu 1) gpus_each=1
   fi
   # shellcheck disable=SC2086  # train_cmd is a command and its options
   "${dry_run}" || run ${train_cmd} "${resources[@]}" JOB=1:"${jobs}" "${out}/logs/infer.JOB.log" \
     "${python}" pyscripts/infer.py --model "${lid_exp}/${inference_model}" --data_dir "${data}" \
     --output_dir "${out}" --batch_size "${inference_batch_size}" --extract_embd "$2" \
-    --ngpu "${gpus}" --job JOB --num_jobs "${jobs}"
+    --ngpu "${gpus_each}" --job JOB --num_jobs "${jobs}"
   run "${python}" pyscripts/merge_inference.py --output_dir "${out}" --num_jobs "${jobs}" --dry_run "${dry_run}"
 }
 
@@ -205,7 +205,7 @@ stage_7() {
   for set in ${test_sets}; do
     ready "${inference_dir}/${set}/${set}_lids" || continue
     run "${python}" pyscripts/score.py --data_dir "${data_feats}/${set}" --inference_dir "${inference_dir}/${set}" \
-      --fs "${fs}" --dry_run "${dry_run}"
+      --fs "${fs/k/000}" --dry_run "${dry_run}"
   done
 }
 
@@ -213,7 +213,7 @@ stage_8() {
   infer_set "${tsne_set}" true
   ready "${inference_dir}/${tsne_set}/embeddings.scp" || return 0
   run "${python}" pyscripts/plot_tsne.py --data_dir "${data_feats}/${tsne_set}" \
-    --inference_dir "${inference_dir}/${tsne_set}" --perplexity "${perplexity}" --max_iter "${max_iter}" \
+    --inference_dir "${inference_dir}/${tsne_set}" --perplexity "${perplexity}" --max_iter "${max_iter}" --fs "${fs/k/000}" \
     --max_utt_per_lang_for_tsne "${max_utt_per_lang_for_tsne}" --dry_run "${dry_run}"
 }
 

@@ -29,16 +29,27 @@ run() {
     wait "${running}" || status=$?
   done
   running=""
+  ((signalled == 0)) || exit "${signalled}"
   return "${status}"
+}
+
+# Note that signal $1 with number $2 asks for the end, and hand it to the command that is running.
+end_by() {
+  signalled=$((128 + $2))
+  [[ -n ${running} ]] || exit "${signalled}"
+  # Ctrl-C reaches the command from the terminal: leave it time to end by that
+  [[ $1 != INT ]] || sleep 1
+  kill -s "$1" "${running}" 2>/dev/null || true
 }
 
 # Run the stages that are due, of those titled by the arguments, and report.
 run_stages() {
   local n titles=("" "$@") times=() started
-  running="" current=""
+  running="" current="" signalled=0
   trap 'end_stages $?' EXIT
-  trap ':' INT # the command gets it from the terminal too, and ends this script by its exit code
-  trap '[[ -z ${running} ]] || kill -TERM "${running}" 2>/dev/null' TERM HUP
+  trap 'end_by INT 2' INT
+  trap 'end_by TERM 15' TERM
+  trap 'end_by HUP 1' HUP
   for ((n = 1; n < ${#titles[@]}; n++)); do
     due "${n}" || continue
     current="stage ${n} (${titles[n]})" started=${SECONDS}
