@@ -1,1 +1,20 @@
 """Spoken language identification: a staged recipe toolkit and a Python library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lid_toolkit.inference.identifier import LanguageIdentifier, Prediction
+
+__version__ = "0.1.0"
+__all__ = ["LanguageIdentifier", "Prediction", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the model classes on first use: most commands need no torch (PEP 562)."""
+    if name in ("LanguageIdentifier", "Prediction"):
+        from lid_toolkit.inference import identifier
+
+        return getattr(identifier, name)
+    raise AttributeError(f"module 'lid_toolkit' has no attribute '{name}'")

@@ -1,0 +1,106 @@
+"""Distortions of a waveform for training: noise, rooms, channels, codecs and level.
+
+Every function maps float32 samples in [-1, 1] to float32 samples of the same length; whatever is
+random comes from the caller's generator.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from lid_toolkit.audio.resample import resample
+
+Wave = npt.NDArray[np.float32]
+
+TELEPHONE_RATE = 8000
+TELEPHONE_CODECS = ("PCM_16", "ULAW", "ALAW", "GSM610", "IMA_ADPCM")
+SILENCE_POWER = 1e-10
+
+
+def add_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
+    """Add ``noise``, repeated or cut to length, at a signal-to-noise ratio over the whole waveform."""
+    noise = np.resize(noise, len(wave))
+    power = float(np.mean(wave**2))
+    noise_power = float(np.mean(noise**2))
+    if power < SILENCE_POWER or noise_power < SILENCE_POWER:
+        return wave
+    gain = np.sqrt(power / noise_power * 10 ** (-snr_db / 10))
+    return wave + np.float32(gain) * noise
+
+
+def coloured_noise(samples: int, slope: float, rng: np.random.Generator) -> Wave:
+    """Return Gaussian noise of unit power, falling as 1 / f ** ``slope``: 0 white, 1 pink, 2 brown."""
+    spectrum = np.fft.rfft(rng.standard_normal(samples).astype(np.float32))
+    shape = np.arange(1, len(spectrum) + 1, dtype=np.float32) ** (-slope / 2)
+    noise = np.fft.irfft(spectrum * shape, samples)
+    return (noise / max(float(np.sqrt(np.mean(noise**2))), 1e-12)).astype(np.float32)
+
+
+def random_room(rate: int, decay_s: float, direct_db: float, rng: np.random.Generator) -> Wave:
+    """Return an impulse response: a direct path and an exponentially decaying Gaussian tail.
+
+    The statistical model of a diffuse room (Polack, 1988).
+
+    Args:
+        rate: samples per second.
+        decay_s: reverberation time T60 in seconds: the tail falls by 60 dB in it.
+        direct_db: energy of the direct path over that of the tail.
+        rng: source of the tail.
+    """
+    samples = max(int(decay_s * rate), 2)
+    tail = rng.standard_normal(samples) * 10 ** (-3 * np.arange(samples) / samples)
+    tail[0] = 0.0
+    tail *= 10 ** (-direct_db / 20) / np.sqrt(np.sum(tail**2))
+    tail[0] = 1.0
+    return tail.astype(np.float32)
+
+
+def reverberate(wave: Wave, response: Wave) -> Wave:
+    """Convolve with an impulse response and restore the power; sound starts where it did."""
+    size = 1 << (len(wave) + len(response) - 2).bit_length()
+    wet = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)[: len(wave)]
+    power = float(np.mean(wet**2))
+    if power < SILENCE_POWER:
+        return wave
+    return (wet * np.sqrt(float(np.mean(wave**2)) / power)).astype(np.float32)
+
+
+def equalise(wave: Wave, gains_db: npt.NDArray[np.floating]) -> Wave:
+    """Apply gains at points spaced evenly on the mel-like scale log(1 + f / 700 Hz) of 0-1 Nyquist.
+
+    A random curve stands for microphones, rooms and lines. The filter has no phase.
+    """
+    spectrum = np.fft.rfft(wave)
+    position = np.log1p(np.linspace(0.0, 11.4, len(spectrum))) / np.log1p(11.4)
+    curve_db = np.interp(position, np.linspace(0.0, 1.0, len(gains_db)), gains_db)
+    return np.fft.irfft(spectrum * 10 ** (curve_db / 20), len(wave)).astype(np.float32)
+
+
+def telephone(wave: Wave, rate: int, codec: str) -> Wave:
+    """Send through a telephone: 8 kHz and back, coded as ``codec`` of ``TELEPHONE_CODECS`` between.
+
+    The coders are libsndfile's: G.711 mu-law and A-law, GSM 06.10 full rate, IMA ADPCM.
+    """
+    narrow = np.clip(resample(wave, rate, TELEPHONE_RATE), -1.0, 1.0)
+    with io.BytesIO() as stream:
+        soundfile.write(stream, narrow, TELEPHONE_RATE, format="WAV", subtype=codec)
+        stream.seek(0)
+        decoded, _ = soundfile.read(stream, dtype="float32")
+    return fit(resample(decoded, TELEPHONE_RATE, rate), len(wave))
+
+
+def change_level(wave: Wave, peak_db: float) -> Wave:
+    """Scale so that the largest sample is ``peak_db`` below full scale; silence stays silence."""
+    peak = float(np.abs(wave).max(initial=0.0))
+    if peak**2 < SILENCE_POWER:
+        return wave
+    return wave * np.float32(10 ** (peak_db / 20) / peak)
+
+
+def fit(wave: Wave, samples: int) -> Wave:
+    """Cut, or continue by zeros, to ``samples``."""
+    return wave[:samples] if len(wave) >= samples else np.pad(wave, (0, samples - len(wave)))

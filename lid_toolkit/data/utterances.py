@@ -1,0 +1,72 @@
+"""A formatted data directory as arrays: what the loader's workers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lid_toolkit.datadir.tables import Table, read_table
+from lid_toolkit.errors import LidError
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """One set; row u of every attribute is the same utterance. Buffers, not objects: forks share them.
+
+    Attributes:
+        refs: utterance id and where its audio lies.
+        labels_u: class of each, int32; -1 where unknown.
+        lengths_u: samples of each, int64.
+    """
+
+    refs: Table
+    labels_u: npt.NDArray[np.int32]
+    lengths_u: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.refs)
+
+
+def load_utterances(data_dir: Path, shape_file: Path, languages: tuple[str, ...]) -> Utterances:
+    """Load the utterances of ``shape_file`` (utt, samples) from ``data_dir``'s wav.scp and utt2lang.
+
+    Raises:
+        LidError: a table is missing or faulty, lacks an utterance, or names an unknown language.
+    """
+    shapes = read_table(shape_file)
+    refs, labels = read_table(data_dir / "wav.scp"), read_table(data_dir / "utt2lang")
+    refs, labels = (
+        _rows_of(table, shapes, data_dir / name) for table, name in ((refs, "wav.scp"), (labels, "utt2lang"))
+    )
+    known, codes_u = labels.codes()
+    index = {language: row for row, language in enumerate(languages)}
+    unknown = [language for language in known if language not in index]
+    if unknown:
+        raise LidError(
+            f"languages unknown to training: {' '.join(unknown)}",
+            where=data_dir / "utt2lang",
+            mend="remove these utterances, or train with these languages",
+        )
+    to_class_l = np.array([index[language] for language in known], dtype=np.int32)
+    return Utterances(refs, to_class_l[codes_u], shapes.integers())
+
+
+def read_languages(lang2idx: Path) -> tuple[str, ...]:
+    """Return the labels of a ``lang2idx`` table in index order."""
+    table = read_table(lang2idx)
+    indices = table.integers()
+    if sorted(indices.tolist()) != list(range(len(table))):
+        raise LidError("indices are not 0, 1, 2, …", where=lang2idx, mend="run stage 4 again")
+    return tuple(table.key(int(row)) for row in np.argsort(indices))
+
+
+def _rows_of(table: Table, wanted: Table, path: Path) -> Table:
+    if table.same_keys(wanted):
+        return table
+    try:
+        return table.select(table.rows(wanted.keys()))
+    except KeyError as error:
+        raise LidError(f"lacks utterance {error}", where=path, mend="run stages 3 and 4 again") from error

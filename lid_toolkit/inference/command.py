@@ -1,0 +1,54 @@
+"""The ``lid`` command: ``lid identify --model M a.wav b.flac``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from lid_toolkit.cli import USER_ERROR, OptionParser, positive, run
+from lid_toolkit.errors import LidError
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    run(identify)
+
+
+def identify(arguments: Sequence[str]) -> None:
+    """Print one line for each recording: path, language, probability, seconds.
+
+    A recording that cannot be read gets its error line, the others are still identified, and the
+    exit code is 2.
+    """
+    parser = OptionParser("Identify the language of recordings.")
+    parser.add_argument("action", choices=("identify",))
+    parser.add_argument("recordings", nargs="+", metavar="RECORDING", help="wav, flac, ogg, mp3, …")
+    parser.add_argument("--model", required=True, help="experiment directory or model file")
+    parser.add_argument("--top_k", type=positive, default=1, help="languages to show, most probable first")
+    parser.add_argument("--languages", help="labels to choose among, such as eng,fra")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    options = parser.parse_args(arguments)
+
+    from lid_toolkit.inference.identifier import LanguageIdentifier
+
+    lid = LanguageIdentifier.from_pretrained(options.model, options.device)
+    languages = options.languages.split(",") if options.languages else None
+    failures = 0
+    for recording in options.recordings:
+        try:
+            answer = lid.identify(recording, languages=languages, top_k=options.top_k)
+        except LidError as error:
+            sys.stderr.write(f"error: {error}\n")
+            failures += 1
+            continue
+        if options.json:
+            line = {"path": recording, **vars(answer)}
+            print(json.dumps(line, ensure_ascii=False), flush=True)
+        else:
+            scores = " ".join(f"{label} {share:.3f}" for label, share in answer.scores.items())
+            print(f"{recording}\t{scores}\t{answer.duration:.2f} s", flush=True)
+    if failures:
+        sys.exit(USER_ERROR)

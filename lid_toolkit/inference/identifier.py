@@ -1,0 +1,214 @@
+"""A trained model in three lines of Python: identify languages, extract embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from lid_toolkit.audio.reader import audio_info, read_audio
+from lid_toolkit.audio.resample import resample
+from lid_toolkit.data.samplers import sorted_batches
+from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.training.checkpoint import SavedModel, load_model
+from lid_toolkit.training.device import choose_device
+
+Floats = npt.NDArray[np.float32]
+BEST_MODEL = "valid.accuracy.best.pth"
+LONGEST_BATCH_S = 600
+
+Speech: TypeAlias = "str | Path | npt.NDArray[np.generic] | tuple[str | Path, float, float]"
+"""A recording's path, samples at the model's rate, or a path with start and end in seconds."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one utterance.
+
+    Attributes:
+        language: the most probable label.
+        score: its posterior probability, 0 to 1.
+        scores: probability of each label, most probable first; the ``top_k`` that were asked for.
+        duration: seconds of speech.
+    """
+
+    language: str
+    score: float
+    scores: dict[str, float]
+    duration: float
+
+
+class LanguageIdentifier:
+    """Identify the language of speech.
+
+    >>> lid = LanguageIdentifier.from_pretrained("exp/mini/lid_mini_ecapa")  # doctest: +SKIP
+    >>> lid.identify("a.wav").language  # doctest: +SKIP
+    'fin'
+    """
+
+    def __init__(self, saved: SavedModel, device: torch.device) -> None:
+        self._saved = saved
+        self._model = saved.model.to(device)
+        self.device = device
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, device: str = "auto") -> LanguageIdentifier:
+        """Load a model.
+
+        Args:
+            source: an experiment directory of stage 5 (its best model is taken), or a model file.
+            device: ``cpu``, ``cuda`` or ``auto``.
+
+        Raises:
+            LidError: nothing there, or not a model.
+        """
+        path = Path(source)
+        if path.is_dir():
+            path = path / BEST_MODEL
+        ngpu = {"auto": "auto", "cpu": "0", "cuda": "1"}.get(device)
+        if ngpu is None:
+            raise LidError(f"'{device}' is not cpu, cuda or auto", where="device")
+        return cls(load_model(path), choose_device(ngpu))
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Labels in index order."""
+        return self._saved.languages
+
+    @property
+    def rate(self) -> int:
+        """Samples per second of arrays that are passed in."""
+        return self._saved.rate
+
+    @overload
+    def identify(
+        self,
+        speech: Speech,
+        batch_size: int = ...,
+        languages: Iterable[str] | None = ...,
+        top_k: int | None = ...,
+    ) -> Prediction: ...
+
+    @overload
+    def identify(
+        self,
+        speech: list[Speech],
+        batch_size: int = ...,
+        languages: Iterable[str] | None = ...,
+        top_k: int | None = ...,
+    ) -> list[Prediction]: ...
+
+    def identify(
+        self,
+        speech: Speech | list[Speech],
+        batch_size: int = 16,
+        languages: Iterable[str] | None = None,
+        top_k: int | None = None,
+    ) -> Prediction | list[Prediction]:
+        """Identify one utterance, or each of a list.
+
+        Args:
+            speech: a path; an array of samples at ``rate`` (floats in [-1, 1] or int16), mono or
+                (samples, channels); or ``(path, start, end)`` in seconds. Or a list of these.
+            batch_size: most utterances computed together; answers do not depend on it.
+            languages: labels to choose among; probabilities are renormalised over them.
+            top_k: how many labels ``scores`` keeps; None for all.
+
+        Raises:
+            LidError: unreadable, empty or non-finite audio, or an unknown label.
+        """
+        columns = self._columns(languages)
+        waves = self._waves(speech if isinstance(speech, list) else [speech])
+        scores_bc, _ = self._compute(waves, batch_size)
+        chosen_bc = scores_bc[:, columns]
+        shares_bc = np.exp(chosen_bc - np.logaddexp.reduce(chosen_bc, axis=1, keepdims=True))
+        labels = [self.languages[column] for column in columns]
+        answers = [
+            _prediction(shares_c, labels, top_k, len(wave) / self.rate)
+            for shares_c, wave in zip(shares_bc, waves, strict=True)
+        ]
+        return answers if isinstance(speech, list) else answers[0]
+
+    def embed(self, speech: Speech | list[Speech], batch_size: int = 16) -> Floats:
+        """Return embeddings (N, D), float32, L2-normalised; N is 1 for a single utterance.
+
+        Arguments and errors are those of :meth:`identify`.
+        """
+        waves = self._waves(speech if isinstance(speech, list) else [speech])
+        return self._compute(waves, batch_size)[1]
+
+    def _compute(self, waves: Sequence[Floats], batch_size: int) -> tuple[Floats, Floats]:
+        scores_uc = np.empty((len(waves), len(self.languages)), dtype=np.float32)
+        embeddings_ud = np.empty((len(waves), self._saved.embedding_size), dtype=np.float32)
+        if not waves:
+            return scores_uc, embeddings_ud
+        lengths = np.array([len(wave) for wave in waves])
+        for batch in sorted_batches(lengths, LONGEST_BATCH_S * self.rate, batch_size):
+            rows = batch.rows_b
+            wave_bt = pad_sequence([torch.from_numpy(waves[row]) for row in rows], batch_first=True)
+            scores_bc, embeddings_bd = self._model.identify(
+                wave_bt.to(self.device), torch.from_numpy(lengths[rows])
+            )
+            scores_uc[rows] = scores_bc.cpu().numpy()
+            embeddings_ud[rows] = embeddings_bd.cpu().numpy()
+        return scores_uc, embeddings_ud
+
+    def _waves(self, speech: Sequence[Speech]) -> list[Floats]:
+        waves = []
+        for number, item in enumerate(speech):
+            if isinstance(item, np.ndarray):
+                name, wave = f"array {number}", _mono(item)
+            else:
+                name, wave = self._read(item)
+            if not len(wave) or not np.isfinite(wave).all():
+                what = "no samples" if not len(wave) else "samples that are not finite"
+                raise LidError(what, where=name, mend="leave it out")
+            waves.append(np.ascontiguousarray(wave))
+        return waves
+
+    def _read(self, item: str | Path | tuple[str | Path, float, float]) -> tuple[str, Floats]:
+        path, start_s, end_s = item if isinstance(item, tuple) else (item, 0.0, None)
+        rate = audio_info(str(path)).rate
+        stop = None if end_s is None else round(end_s * rate)
+        wave, rate = read_audio(str(path), round(start_s * rate), stop)
+        return str(path), resample(wave, rate, self.rate)
+
+    def _columns(self, languages: Iterable[str] | None) -> list[int]:
+        if languages is None:
+            return list(range(len(self.languages)))
+        wanted = list(dict.fromkeys(languages))
+        for label in wanted:
+            if label not in self.languages:
+                mend = nearest(label, self.languages)
+                raise LidError(f"the model does not know '{label}'", where="languages", mend=mend)
+        if not wanted:
+            raise LidError("no language to choose", where="languages", mend="name at least one")
+        return [self.languages.index(label) for label in wanted]
+
+
+def _mono(samples: npt.NDArray[np.generic]) -> Floats:
+    """Return float32 mono in [-1, 1] from floats or int16, (samples,) or (samples, channels)."""
+    if samples.dtype == np.int16:
+        wave = samples.astype(np.float32) / np.float32(32768)
+    elif np.issubdtype(samples.dtype, np.floating):
+        wave = samples.astype(np.float32)
+    else:
+        raise LidError(f"samples of type {samples.dtype}", where="array", mend="pass floats or int16")
+    if wave.ndim not in (1, 2):
+        raise LidError(f"array of shape {wave.shape}", where="array", mend="pass (samples,)")
+    return wave if wave.ndim == 1 else wave.mean(axis=1, dtype=np.float32)
+
+
+def _prediction(
+    shares_c: npt.NDArray[np.floating], labels: Sequence[str], top_k: int | None, duration: float
+) -> Prediction:
+    order = np.argsort(-shares_c, kind="stable")
+    scores = {labels[column]: float(shares_c[column]) for column in order[:top_k]}
+    best = labels[order[0]]
+    return Prediction(best, float(shares_c[order[0]]), scores, duration)

@@ -1,0 +1,118 @@
+"""Model files and resumable checkpoints: written whole, read without running anything in them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.files import temporary_beside, write_whole
+from lid_toolkit.models.build import build_model
+from lid_toolkit.models.lid_model import LidModel
+
+MODEL_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a model file holds.
+
+    Attributes:
+        model: in evaluation mode, on the CPU.
+        languages: labels in index order.
+        rate: samples per second the model was trained at.
+    """
+
+    model: LidModel
+    languages: tuple[str, ...]
+    rate: int
+
+    @property
+    def embedding_size(self) -> int:
+        """Dimension of the embeddings."""
+        return self.model.loss.weight.shape[1]
+
+
+def save_model(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    description: Mapping[str, Any],
+    languages: Sequence[str],
+    rate: int,
+) -> None:
+    """Write a model file: weights, components, labels and sampling rate."""
+    content = {
+        "format": MODEL_FORMAT,
+        "model": dict(weights),
+        "description": dict(description),
+        "languages": list(languages),
+        "rate": rate,
+    }
+    save(path, content)
+
+
+def load_model(path: Path) -> SavedModel:
+    """Read a model file.
+
+    Raises:
+        LidError: not there, damaged, or not a model file of this toolkit.
+    """
+    content = load(path)
+    if content.get("format") != MODEL_FORMAT:
+        raise LidError("not a model file of this toolkit", where=path, mend="name a .pth that stage 5 wrote")
+    languages = tuple(content["languages"])
+    model = build_model(content["description"], len(languages))
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise LidError(f"weights do not fit their description: {error}", where=path) from error
+    return SavedModel(model.eval(), languages, content["rate"])
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and plain values with ``torch.save``, whole or not at all."""
+    with write_whole(path, "wb") as stream:
+        torch.save(dict(content), stream)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read what :func:`save` wrote, with ``weights_only=True``: no code in the file is run.
+
+    Raises:
+        LidError: not there, damaged, or not such a file.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise LidError("no such file", where=path, mend="train first (stage 5), or name another") from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LidError(
+            f"damaged, or not a checkpoint: {reason}", where=path, mend="use another file"
+        ) from error
+    if not isinstance(content, dict):
+        raise LidError("not a checkpoint of this toolkit", where=path, mend="use another file")
+    return content
+
+
+def point_to(link: Path, target: str) -> None:
+    """Make ``link`` a symbolic link to ``target`` in its directory, replacing what was there at once."""
+    temporary = temporary_beside(link)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+
+
+def average(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of weights and running statistics; whole numbers are the first state's."""
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(dim=0).to(value.dtype)
+        if value.is_floating_point()
+        else value
+        for name, value in states[0].items()
+    }
