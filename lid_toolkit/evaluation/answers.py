@@ -31,6 +31,8 @@ class Answers:
         predicted: (utterances,) index of the answered language, FAILED where there is none.
         seconds: (utterances,) duration.
         failed: utterance -> why it has no answer.
+        dropped: how many utterances stage 3 left out for their duration; they are not in ``truth``.
+        broken: how many it left out because it could not read them.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Answers:
     predicted: npt.NDArray[np.int64]
     seconds: npt.NDArray[np.float64]
     failed: Table
+    dropped: int
+    broken: int
 
 
 def input_files(data_dir: Path, inference_dir: Path) -> dict[str, Path]:
@@ -51,7 +55,16 @@ def input_files(data_dir: Path, inference_dir: Path) -> dict[str, Path]:
         "answers": answer_file(inference_dir),
         "languages": inference_dir / "languages",
         "failures": inference_dir / "failed",
+        "dropped": data_dir / "dropped",
+        "broken": data_dir / "failed",
     }
+
+
+def check_directories(data_dir: Path, inference_dir: Path) -> None:
+    """Raise LidError if either directory is not there."""
+    for path, stage in ((data_dir, 3), (inference_dir, 6)):
+        if not path.is_dir():
+            raise LidError("no such directory", where=path, mend=f"run stage {stage} first")
 
 
 def answer_file(inference_dir: Path) -> Path:
@@ -63,7 +76,8 @@ def read_answers(data_dir: Path, inference_dir: Path, sample_rate: int) -> Answe
     """Read a set's truth (stage 3) and a system's answers to it (stage 6).
 
     Args:
-        data_dir: ``dump/raw/SET``, with ``utt2lang`` and ``utt2num_samples``.
+        data_dir: ``dump/raw/SET``, with ``utt2lang``, ``utt2num_samples`` and, maybe, ``dropped`` and
+            ``failed``.
         inference_dir: ``.../MODEL/SET``, with ``SET_lids``, ``languages`` and, maybe, ``failed``.
         sample_rate: samples per second of the counts in ``utt2num_samples``.
 
@@ -94,6 +108,8 @@ def read_answers(data_dir: Path, inference_dir: Path, sample_rate: int) -> Answe
         predicted=predicted,
         seconds=_durations(truth, files["utt2num_samples"], sample_rate),
         failed=failed,
+        dropped=len(read_optional_table(files["dropped"])),
+        broken=len(read_optional_table(files["broken"])),
     )
 
 

@@ -15,7 +15,7 @@ from lid_toolkit.evaluation.intervals import Estimate
 from lid_toolkit.evaluation.metrics import Evaluation, LanguageResult
 from lid_toolkit.evaluation.mistakes import Mistake
 from lid_toolkit.evaluation.style import FONT, GRID, INK, MUTED, display_name
-from lid_toolkit.evaluation.text_report import RULE, coverage_note, interval, plural
+from lid_toolkit.evaluation.text_report import RULE, coverage_note, interval, not_scored_note, plural
 
 FAILURES_LISTED = 200
 
@@ -78,13 +78,18 @@ def _summary(evaluation: Evaluation) -> str:
         ),
         _card("macro accuracy", evaluation.macro_accuracy, f"mean recall of {plural(count, 'language')}"),
         f'<div class="number"><span>coverage</span><b>{100 * evaluation.coverage:.2f} %</b>'
-        f"<span>{coverage_note(evaluation)}</span></div>",
+        f"<span>{coverage_note(evaluation)}</span>{_not_scored(evaluation)}</div>",
     ]
     return (
         '<nav><a href="#confusion">Confusions</a><a href="#languages">Languages</a>'
         '<a href="#durations">Durations</a><a href="#mistakes">Mistakes</a><a href="#failures">Failures</a>'
         f'<a href="#table">Table</a></nav>\n<div class="numbers">{"".join(cards)}</div>\n<p>{RULE}</p>'
     )
+
+
+def _not_scored(evaluation: Evaluation) -> str:
+    note = not_scored_note(evaluation)
+    return f"<span>not scored: {note}</span>" if note else ""
 
 
 def _card(title: str, estimate: Estimate, note: str) -> str:

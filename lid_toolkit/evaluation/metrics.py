@@ -75,6 +75,8 @@ class Evaluation:
         answered: over the utterances that have an answer; None if none has.
         confusion: (L, L + 1) counts; rows: true, columns: answered language, the last one: failed.
         languages: L labels.
+        dropped: utterances that stage 3 left out for their duration: not scored.
+        broken: utterances that it could not read: not scored.
     """
 
     name: str
@@ -85,6 +87,8 @@ class Evaluation:
     buckets: tuple[Bucket, ...]
     confusion: Counts
     languages: tuple[str, ...]
+    dropped: int
+    broken: int
 
     @property
     def coverage(self) -> float:
@@ -115,6 +119,8 @@ def evaluate(answers: Answers) -> Evaluation:
         buckets=duration_buckets(answers.seconds, right),
         confusion=confusion,
         languages=answers.languages,
+        dropped=answers.dropped,
+        broken=answers.broken,
     )
 
 
@@ -170,6 +176,7 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
         "set": evaluation.name,
         "correct": evaluation.accuracy.correct,
         "failed": evaluation.failed,
+        "not_scored": {"dropped": evaluation.dropped, "broken": evaluation.broken},
         "coverage": evaluation.coverage,
         "answered": None if evaluation.answered is None else evaluation.answered.as_dict(),
         "duration_buckets": [_bucket_dict(bucket) for bucket in evaluation.buckets],

@@ -6,7 +6,7 @@ import json
 import logging
 from pathlib import Path
 
-from lid_toolkit.evaluation.answers import input_files, read_answers, read_scores
+from lid_toolkit.evaluation.answers import check_directories, input_files, read_answers, read_scores
 from lid_toolkit.evaluation.confusion_picture import confusion_png
 from lid_toolkit.evaluation.html_report import html_report
 from lid_toolkit.evaluation.metrics import as_dict, evaluate
@@ -44,6 +44,7 @@ def score(data_dir: Path, inference_dir: Path, sample_rate: int, dry_run: bool =
     if dry_run:
         step.due(dry_run=True)
         return
+    check_directories(data_dir, inference_dir)
     with locked(inference_dir, "scoring"):
         if step.due():
             _write_results(data_dir, inference_dir, sample_rate)

@@ -33,7 +33,22 @@ def headline(evaluation: Evaluation) -> str:
         f"  macro accuracy  {percent(evaluation.macro_accuracy)}  mean recall of {plural(count, 'language')}",
         f"  coverage        {100 * evaluation.coverage:6.2f} %  {coverage_note(evaluation)}",
     ]
+    if note := not_scored_note(evaluation):
+        lines.append(f"  not scored      {note}")
     return "\n".join(lines)
+
+
+def not_scored_note(evaluation: Evaluation) -> str:
+    """Say how many utterances never reached the system, "" if all did."""
+    parts = [
+        f"{count} {why}"
+        for count, why in (
+            (evaluation.broken, "broken"),
+            (evaluation.dropped, "shorter or longer than stage 3's limits"),
+        )
+        if count
+    ]
+    return ", ".join(parts)
 
 
 def coverage_note(evaluation: Evaluation) -> str:

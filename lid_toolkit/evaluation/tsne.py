@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.evaluation.answers import input_files, read_answers
+from lid_toolkit.evaluation.answers import check_directories, input_files, read_answers
 from lid_toolkit.evaluation.embedding_map import map_embeddings
 from lid_toolkit.evaluation.map_pictures import map_csv, map_html, map_png
 from lid_toolkit.files import locked, write_whole
@@ -58,6 +58,7 @@ def plot_tsne(
     if dry_run:
         step.due(dry_run=True)
         return
+    check_directories(data_dir, inference_dir)
     plots = inference_dir / "tsne_plots"
     with locked(inference_dir, "drawing embeddings"):
         if step.due():

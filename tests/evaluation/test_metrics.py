@@ -10,6 +10,7 @@ import pytest
 from evaluation.written_set import WrittenSet, write_set
 from sklearn import metrics as sklearn_metrics
 
+from lid_toolkit.datadir.tables import write_table
 from lid_toolkit.evaluation.answers import FAILED, read_answers
 from lid_toolkit.evaluation.metrics import as_dict, confusion_matrix, duration_buckets, evaluate
 from lid_toolkit.evaluation.text_report import text_report
@@ -82,6 +83,14 @@ def test_results_are_plain_json(small_set: WrittenSet):
     assert (content["utterances"], content["languages"]) == (16, 2)
     assert list(content["per_language"]) == ["deu", "nld"]
     assert content["confusion"]["counts"] == [[8, 1, 1, 0], [1, 0, 4, 1]]
+
+
+def test_utterances_lost_in_formatting_are_stated(small_set: WrittenSet):
+    write_table(small_set.data_dir / "failed", [("x1", "truncated")])
+    write_table(small_set.data_dir / "dropped", [("x2", "0.05 s is under 0.1 s"), ("x3", "too long")])
+    evaluation = evaluate(read_answers(small_set.data_dir, small_set.inference_dir, 16000))
+    assert as_dict(evaluation)["not_scored"] == {"dropped": 2, "broken": 1}
+    assert "not scored      1 broken, 2 shorter or longer than stage 3's limits" in text_report(evaluation)
 
 
 def test_text_report_tells_it_all(small_set: WrittenSet):

@@ -1,0 +1,111 @@
+"""Two systems compared on the same utterances, paired."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binom
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.evaluation.answers import Answers
+from lid_toolkit.evaluation.intervals import Estimate, wilson
+from lid_toolkit.evaluation.text_report import percent, plural
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two systems, A and B, did on the same utterances.
+
+    Attributes:
+        both, only_a, only_b, neither: utterances by who was right.
+        gain: B's accuracy less A's, with a 95 % interval; in [-1, 1].
+        p_value: two-sided, of the hypothesis that both are equally accurate.
+    """
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+    gain: Estimate
+    p_value: float
+
+
+def compare(first: Answers, second: Answers) -> Comparison:
+    """Compare two systems' answers to one set; failed utterances count as wrong.
+
+    Raises:
+        LidError: the sets differ in utterances or in their true languages.
+    """
+    truths = [(answers.truth.text, answers.name) for answers in (first, second)]
+    if truths[0][0] != truths[1][0]:
+        raise LidError(
+            "the systems answered different sets",
+            where=f"{truths[0][1]} and {truths[1][1]}",
+            mend="compare on one set",
+        )
+    right_a, right_b = first.true == first.predicted, second.true == second.predicted
+    both, only_a, only_b = (
+        int(np.count_nonzero(right)) for right in (right_a & right_b, right_a & ~right_b, right_b & ~right_a)
+    )
+    return Comparison(
+        both=both,
+        only_a=only_a,
+        only_b=only_b,
+        neither=len(right_a) - both - only_a - only_b,
+        gain=paired_gain(both, only_a, only_b, len(right_a)),
+        p_value=mcnemar(only_a, only_b),
+    )
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Return the two-sided p value of the exact McNemar test (1947, Psychometrika 12, p. 153).
+
+    Under the hypothesis each utterance that only one system got right is a fair coin.
+    """
+    return float(min(1.0, 2 * binom.cdf(min(only_a, only_b), only_a + only_b, 0.5)))
+
+
+def paired_gain(both: int, only_a: int, only_b: int, total: int) -> Estimate:
+    """Return B's accuracy less A's with its interval (Newcombe 1998, Stat. Med. 17, p. 2635, method 10).
+
+    It joins the Wilson intervals of both accuracies, corrected for their correlation.
+    """
+    a, b = wilson(both + only_a, total), wilson(both + only_b, total)
+    correlation = _correlation(both, only_a, only_b, total - both - only_a - only_b)
+    gain = (only_b - only_a) / total
+    low = gain - _joined(b.value - b.low, a.high - a.value, correlation)
+    high = gain + _joined(b.high - b.value, a.value - a.low, correlation)
+    return Estimate(gain, low, high)
+
+
+def _joined(first: float, second: float, correlation: float) -> float:
+    return math.sqrt(max(0.0, first**2 - 2 * correlation * first * second + second**2))
+
+
+def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
+    """Return the phi coefficient, with Newcombe's continuity correction where it is positive."""
+    product = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    if product == 0:
+        return 0.0
+    excess = float(both * neither - only_a * only_b)
+    if excess > 0:
+        excess = max(excess - (both + only_a + only_b + neither) / 2, 0)
+    return excess / math.sqrt(product)
+
+
+def summary(comparison: Comparison, first: str, second: str) -> str:
+    """Return the comparison in words, for systems called ``first`` and ``second``."""
+    total = comparison.both + comparison.only_a + comparison.only_b + comparison.neither
+    gain = comparison.gain
+    lines = [
+        f"{plural(total, 'utterance')}, both systems on each",
+        f"  A {percent(wilson(comparison.both + comparison.only_a, total))}  {first}",
+        f"  B {percent(wilson(comparison.both + comparison.only_b, total))}  {second}",
+        f"  B - A  {100 * gain.value:+.2f} points [{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]",
+        f"  right: both {comparison.both}, only A {comparison.only_a}, only B {comparison.only_b}, "
+        f"neither {comparison.neither}",
+        f"  exact McNemar test: p = {comparison.p_value:.3g}",
+    ]
+    return "\n".join(lines)

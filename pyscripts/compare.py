@@ -1,0 +1,27 @@
+#!/usr/bin/env python3
+"""Compare two systems on the same utterances: gain with its interval, exact McNemar test."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lid_toolkit.cli import OptionParser, positive, run
+from lid_toolkit.evaluation.answers import read_answers
+from lid_toolkit.evaluation.compare import compare, summary
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options, compare and print."""
+    parser = OptionParser(__doc__)
+    parser.add_argument("--data_dir", type=Path, required=True, help="the truth: dump/raw/SET")
+    parser.add_argument("--a", type=Path, required=True, help="one system's answers: .../MODEL/SET")
+    parser.add_argument("--b", type=Path, required=True, help="the other's: .../MODEL/SET")
+    parser.add_argument("--fs", type=positive, default=16000, help="sample rate of the set in Hz")
+    options = parser.parse_args(arguments)
+    first, second = (
+        read_answers(options.data_dir, path.resolve(), options.fs) for path in (options.a, options.b)
+    )
+    print(summary(compare(first, second), str(options.a), str(options.b)))
+
+
+if __name__ == "__main__":
+    run(main)
