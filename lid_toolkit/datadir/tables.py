@@ -21,7 +21,8 @@ from lid_toolkit.files import write_whole
 
 BOM = b"\xef\xbb\xbf"
 NEWLINE, BLANK = ord("\n"), ord(" ")
-BLOCK_BYTES = 1 << 23
+WORD = 8
+BLOCK_ROWS = 1 << 16
 
 _UNTIDY = (b"\t", b"\r", b"\v", b"\f", b" \n", b"\n\n", b"\n ", b"  ")
 _BAD_KEY = re.compile(r"[\s\0]|^$", re.ASCII)
@@ -85,12 +86,19 @@ class Table:
         return np.array(found, dtype=np.int64)
 
     def select(self, rows: NDArray[np.integer] | Iterable[int]) -> Table:
-        """Return the table of these rows only; they must ascend."""
+        """Return the table of these rows only; they must ascend by key."""
         chosen = np.asarray(rows, dtype=np.int64)
-        lengths = self.starts[chosen + 1] - self.starts[chosen]
-        text = b"".join(self.text[self.starts[row] : self.starts[row + 1]] for row in chosen.tolist())
+        begins, ends = self.starts[chosen], self.starts[chosen + 1]
+        lengths = ends - begins
+        blocks = []
+        for lo in range(0, len(chosen), BLOCK_ROWS):
+            spans = zip(
+                begins[lo : lo + BLOCK_ROWS].tolist(), ends[lo : lo + BLOCK_ROWS].tolist(), strict=True
+            )
+            blocks.append(b"".join([self.text[begin:end] for begin, end in spans]))
+        text = b"".join(blocks)
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        return Table(text, starts, starts[:-1] + self.blanks[chosen] - self.starts[chosen])
+        return Table(text, starts, starts[:-1] + self.blanks[chosen] - begins)
 
     def prefixed(self, prefix: str) -> Table:
         """Return the table with ``prefix`` before every key, which keeps their order."""
@@ -125,18 +133,15 @@ class Table:
         lengths = self.blanks - self.starts[:-1]
         if not np.array_equal(lengths, other.blanks - other.starts[:-1]):
             return False
-        blocks = _blocks(lengths)
-        return all(
-            np.array_equal(
-                _keys_block(self.text, self.starts[lo:hi], lengths[lo:hi]),
-                _keys_block(other.text, other.starts[lo:hi], lengths[lo:hi]),
-            )
-            for lo, hi in blocks
-        )
+        for depth in range(0, int(lengths.max(initial=0)), WORD):
+            rows = np.flatnonzero(lengths > depth)
+            if not np.array_equal(_words(self, rows, depth), _words(other, rows, depth)):
+                return False
+        return True
 
     def _lines(self) -> Iterator[str]:
-        for lo in range(0, len(self), 1 << 16):
-            hi = min(lo + (1 << 16), len(self))
+        for lo in range(0, len(self), BLOCK_ROWS):
+            hi = min(lo + BLOCK_ROWS, len(self))
             yield from self.text[self.starts[lo] : self.starts[hi] - 1].decode().split("\n")
 
     def _key(self, row: int) -> bytes:
@@ -196,10 +201,9 @@ def parse_table(raw: bytes, name: str | Path, *, allow_empty: bool = False) -> T
     def place(row: int) -> str:
         return f"{name}:{row + 1 if line_numbers is None else line_numbers[row]}"
 
-    table = _checked(text, name, place, allow_empty)
-    if not _ascending(table):
-        table, order = _sorted(table)
-        _refuse_duplicates(table, order, place)
+    read = _checked(text, name, place, allow_empty)
+    table = _in_order(read, place)
+    if table is not read:
         faults.append("rows out of order")
     if faults:
         logging.warning("%s: mended while reading: %s", name, ", ".join(faults))
@@ -257,11 +261,7 @@ def write_table(path: str | Path, pairs: Iterable[tuple[str, str]] | Table) -> N
 
 def _ordered(text: bytes, name: str | Path) -> Table:
     """Return the table of tidy rows in any order, called ``name`` where a key comes twice."""
-    table = Table(text, *_index(text))
-    if not _ascending(table):
-        table, order = _sorted(table)
-        _refuse_duplicates(table, order, lambda row: f"{name}, row {row + 1}")
-    return table
+    return _in_order(Table(text, *_index(text)), lambda row: f"{name}:{row + 1}")
 
 
 def _untidy(text: bytes) -> bool:
@@ -293,44 +293,60 @@ def _index(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return starts, blanks
 
 
-def _blocks(lengths: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Cut rows into ranges whose keys, padded to the longest, fit about BLOCK_BYTES."""
-    rows = max(2, BLOCK_BYTES // max(1, int(lengths.max(initial=1))))
-    return [(lo, min(lo + rows, len(lengths))) for lo in range(0, len(lengths), rows)]
+def _words(table: Table, rows: NDArray[np.int64], depth: int) -> NDArray[np.uint64]:
+    """Return 8 bytes of each key from its byte ``depth`` on, as numbers that compare like the bytes.
+
+    What is past the end of a key counts as zeros, which no key holds.
+    """
+    text = table.text if len(table.text) >= WORD else table.text + bytes(WORD)
+    every = np.ndarray(len(text) - WORD + 1, dtype=">u8", buffer=text, strides=(1,))
+    places = table.starts[rows] + depth
+    left = np.clip(table.blanks[rows] - places, 0, WORD)
+    within = np.minimum(places, len(every) - 1)
+    words: NDArray[np.uint64] = every[within].astype(np.uint64)
+    words <<= (8 * np.minimum(places - within, WORD - 1)).astype(np.uint64)
+    past = (8 * np.minimum(WORD - left, WORD - 1)).astype(np.uint64)
+    words >>= past
+    words <<= past
+    words[left == 0] = 0
+    return words
 
 
-def _keys_block(text: bytes, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.bytes_]:
-    """Return keys as one zero-padded bytes array, which numpy compares in byte order."""
-    width = int(lengths.max())
-    base, end = int(starts[0]), int(starts[-1] + lengths[-1])
-    window = np.frombuffer(text, dtype=np.uint8, count=end - base, offset=base)
-    columns = np.arange(width)
-    places = np.minimum((starts - base)[:, None] + columns, end - base - 1)
-    padded = np.where(columns < lengths[:, None], window[places], 0).astype(np.uint8)
-    return padded.view(f"S{width}")[:, 0]
-
-
-def _ascending(table: Table) -> bool:
-    """Say whether each key is greater than the one before."""
+def _first_disorder(table: Table) -> int:
+    """Return the first row whose key is not less than the next row's; -1 if there is none."""
+    rows = np.arange(len(table) - 1, dtype=np.int64)
     lengths = table.blanks - table.starts[:-1]
-    for lo, hi in _blocks(lengths):
-        hi = min(hi + 1, len(lengths))
-        keys = _keys_block(table.text, table.starts[lo:hi], lengths[lo:hi])
-        if not (keys[:-1] < keys[1:]).all():
-            return False
-    return True
+    first = len(table)
+    depth = 0
+    while len(rows):
+        here, after = _words(table, rows, depth), _words(table, rows + 1, depth)
+        depth += WORD
+        same = here == after
+        wrong = (here > after) | (same & (lengths[rows] <= depth) & (lengths[rows + 1] <= depth))
+        first = min([first, *rows[wrong][:1].tolist()])
+        rows = rows[same & ~wrong]
+    return first if first < len(table) else -1
 
 
-def _sorted(table: Table) -> tuple[Table, list[int]]:
-    """Return the table sorted by key, and the old row of each new one; equal keys keep their order."""
-    keys = [table.text[s:b] for s, b in zip(table.starts[:-1].tolist(), table.blanks.tolist(), strict=True)]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return table.select(order), order
+def _order(table: Table) -> NDArray[np.int64]:
+    """Return the rows sorted by key, equal keys as they were: a radix sort from the last word on."""
+    order = np.arange(len(table), dtype=np.int64)
+    longest = int((table.blanks - table.starts[:-1]).max(initial=0))
+    for depth in reversed(range(0, longest, WORD)):
+        order = order[np.argsort(_words(table, order, depth), kind="stable")]
+    return order
 
 
-def _refuse_duplicates(table: Table, order: list[int], place: Callable[[int], str]) -> None:
-    """Raise LidError if two neighbouring rows have one key."""
-    for row in range(1, len(table)):
-        if table._key(row) == table._key(row - 1):
-            first = place(order[row - 1]).rpartition(":")[2]
-            raise LidError(f"duplicate key '{table.key(row)}' (first at {first})", where=place(order[row]))
+def _in_order(table: Table, place: Callable[[int], str]) -> Table:
+    """Return the table sorted; raises LidError if a key comes twice, ``place`` telling where rows are."""
+    if _first_disorder(table) < 0:
+        return table
+    order = _order(table)
+    ordered = table.select(order)
+    twice = _first_disorder(ordered)
+    if twice >= 0:
+        first = place(int(order[twice])).rpartition(":")[2]
+        raise LidError(
+            f"duplicate key '{ordered.key(twice)}' (first at {first})", where=place(int(order[twice + 1]))
+        )
+    return ordered
