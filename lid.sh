@@ -180,17 +180,19 @@ stage_5() {
 
 # Identify the utterances of set $1, with embeddings if $2 is true.
 infer_set() {
-  local data="${data_feats}/$1" out="${inference_dir}/$1" jobs=${nj} resources=(--num-threads 1) gpus_each=0
-  ready "${data}" && ready "${lid_exp}/${inference_model}" || return 0
+  local out="${inference_dir}/$1" jobs=${nj} resources=(--num-threads 1) gpus_each=0 task
+  ready "${data_feats}/$1" && ready "${lid_exp}/${inference_model}" || return 0
   if "${gpu_inference}"; then
     jobs=$((gpus > 0 ? gpus : 1)) resources=(--gpu 1) gpus_each=1
   fi
+  task=(--model "${lid_exp}/${inference_model}" --data_dir "${data_feats}/$1" --output_dir "${out}"
+    --extract_embd "$2" --max_failed "${max_failed}" --num_jobs "${jobs}")
+  jobs=$("${python}" pyscripts/infer.py plan "${task[@]}" --dry_run "${dry_run}")
+  ((jobs > 0)) || return 0
   # shellcheck disable=SC2086  # train_cmd is a command and its options
-  "${dry_run}" || run ${train_cmd} "${resources[@]}" JOB=1:"${jobs}" "${out}/logs/infer.JOB.log" \
-    "${python}" pyscripts/infer.py --model "${lid_exp}/${inference_model}" --data_dir "${data}" \
-    --output_dir "${out}" --batch_size "${inference_batch_size}" --extract_embd "$2" \
-    --ngpu "${gpus_each}" --job JOB --num_jobs "${jobs}"
-  run "${python}" pyscripts/merge_inference.py --output_dir "${out}" --num_jobs "${jobs}" --dry_run "${dry_run}"
+  run ${train_cmd} "${resources[@]}" JOB=1:"${jobs}" "${out}/logs/infer.JOB.log" \
+    "${python}" pyscripts/infer.py job "${task[@]}" --batch_size "${inference_batch_size}" --ngpu "${gpus_each}" --job JOB
+  run "${python}" pyscripts/infer.py merge "${task[@]}"
 }
 
 stage_6() {

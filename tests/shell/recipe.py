@@ -18,8 +18,8 @@ STAND_IN = """#!/usr/bin/env bash
 if [[ $1 == - ]]; then exit 0; fi
 printf '%s\\n' "$*" >>"${CALLS}"
 case "$*" in
-  *"format_audio.py plan"*"--dry_run true"*) echo 0 ;;
-  *"format_audio.py plan"*) echo 2 ;;
+  *".py plan "*"--dry_run true"*) echo 0 ;;
+  *".py plan "*) echo 2 ;;
   *"${FAIL_AT:-none}"*) exit 3 ;;
 esac
 """
