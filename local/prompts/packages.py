@@ -116,7 +116,7 @@ def is_whole(deb: Path) -> bool:
             member = int(header[48:58])
             position += 60 + member + member % 2
             stream.seek(position)
-    return position == size
+    return position == size > 8
 
 
 def unpack(deb: Path, folder: Path) -> Path:
