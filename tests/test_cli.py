@@ -1,0 +1,78 @@
+"""Options in Kaldi's style, exit codes and one-line errors."""
+
+import argparse
+import errno
+
+import pytest
+
+from lid_toolkit.cli import OptionParser, boolean, positive, run
+from lid_toolkit.errors import LidError
+
+
+@pytest.fixture
+def parser():
+    parser = OptionParser("Do a thing.")
+    parser.prog = "thing"
+    parser.add_argument("--audio_format", default="wav", help="format")
+    return parser
+
+
+def test_unknown_option_names_the_nearest(parser):
+    with pytest.raises(
+        LidError, match=r"thing: unknown option --audio_fromat \(did you mean '--audio_format'"
+    ):
+        parser.parse_args(["--audio_fromat", "wav"])
+
+
+def test_abbreviations_are_refused(parser):
+    with pytest.raises(LidError, match="unknown option --audio"):
+        parser.parse_args(["--audio", "wav"])
+
+
+def test_missing_value_is_told(parser):
+    with pytest.raises(LidError, match="expected one argument"):
+        parser.parse_args(["--audio_format"])
+
+
+def test_help_shows_defaults(parser):
+    assert "(default: wav)" in parser.format_help()
+
+
+def test_values():
+    assert boolean("true") is True
+    assert boolean("false") is False
+    assert positive("12") == 12
+    for parse, bad in (
+        (boolean, "yes"),
+        (boolean, "True"),
+        (positive, "0"),
+        (positive, "-3"),
+        (positive, "1.5"),
+    ):
+        with pytest.raises(argparse.ArgumentTypeError, match=bad):
+            parse(bad)
+
+
+def leave(error=None):
+    """Run a command that raises ``error``; return its exit code."""
+
+    def main(_):
+        if error:
+            raise error
+
+    with pytest.raises(SystemExit) as left:
+        run(main, [])
+    return left.value.code
+
+
+def test_exit_codes(capsys):
+    assert leave() == 0
+    assert leave(LidError("bad", where="x", mend="y")) == 2
+    assert leave(OSError(errno.ENOSPC, "No space left on device", "/big")) == 2
+    assert leave(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "error: x: bad (y)\nerror: /big: No space left on device\nstopped\n"
+
+
+def test_bugs_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run(lambda _: 1 / 0, [])

@@ -1,0 +1,17 @@
+"""The one line that users see."""
+
+from lid_toolkit.errors import LidError, nearest
+
+
+def test_line_has_place_fault_and_remedy():
+    assert str(LidError("duplicate key", where="a:3", mend="remove one")) == "a:3: duplicate key (remove one)"
+    assert str(LidError("no audio")) == "no audio"
+
+
+def test_line_is_one_line():
+    assert str(LidError("a\nb\t c", where="x\r\ny")) == "x y: a b c"
+
+
+def test_nearest_names_one_or_all():
+    assert nearest("adamm", ["adam", "sgd"]) == "did you mean 'adam'?"
+    assert nearest("zzz", ["sgd", "adam"]) == "known: adam, sgd"

@@ -1,0 +1,72 @@
+"""Whole files and locks, with processes that are really killed."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.files import locked, temporary_beside, write_whole
+
+
+def test_replaces_the_old_file_and_makes_directories(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    for text in ("one\n", "two: é\n"):
+        with write_whole(path) as stream:
+            stream.write(text)
+        assert path.read_bytes() == text.encode()
+    assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_an_exception_keeps_the_old_file_and_leaves_no_other(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail_half_way():
+        with write_whole(path, "wb") as stream:
+            stream.write(b"new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_readers_see_nothing_before_the_end(tmp_path):
+    path = tmp_path / "file"
+    with write_whole(path) as stream:
+        stream.write("x")
+        stream.flush()
+        assert not path.exists()
+    assert path.exists()
+
+
+def test_temporary_name_keeps_directory_and_suffix(tmp_path):
+    name = temporary_beside(tmp_path / "a.flac")
+    assert name.parent == tmp_path
+    assert name.suffix == ".flac"
+
+
+def hold(directory, ready):
+    with locked(directory, "formatting"):
+        ready.set()
+        time.sleep(60)
+
+
+def test_the_second_is_told_and_a_killed_holder_frees(tmp_path):
+    ready = multiprocessing.Event()
+    holder = multiprocessing.Process(target=hold, args=(tmp_path, ready))
+    holder.start()
+    assert ready.wait(20)
+    with (
+        pytest.raises(LidError, match=rf"in use: formatting \(process {holder.pid} on"),
+        locked(tmp_path, "b"),
+    ):
+        pass
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    with locked(tmp_path, "second"):
+        assert "second" in (tmp_path / ".lock").read_text()

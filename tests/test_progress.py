@@ -1,0 +1,56 @@
+"""Progress in a log and on a terminal."""
+
+import io
+
+import pytest
+
+from lid_toolkit import progress
+from lid_toolkit.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that tests turn: ``clock[0]`` is the time in seconds."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_log_gets_lines_at_growing_intervals_and_a_last_one(clock):
+    log = io.StringIO()
+    with Progress("format", 1000, stream=log) as shown:
+        for _ in range(200):
+            clock[0] += 1.0
+            shown.advance(5, audio_s=20.0)
+    lines = log.getvalue().splitlines()
+    assert lines[0] == "format: 25/1000 utt, 5.0 utt/s, 20 audio-s/s, 195 s left"
+    assert lines[-1] == "format: 1000/1000 utt, 5.0 utt/s, 20 audio-s/s, 200.0 s"
+    assert len(lines) == 7  # at 5, 15, 35, 75, 135 and 195 s, and the end
+
+
+def test_short_work_says_one_line(clock):
+    log = io.StringIO()
+    with Progress("score", None, unit="set", stream=log) as shown:
+        clock[0] += 0.5
+        shown.advance()
+    assert log.getvalue() == "score: 1 set, 2.0 set/s, 0.5 s\n"
+
+
+def test_a_failure_is_not_reported_as_the_end():
+    log = io.StringIO()
+    with pytest.raises(ZeroDivisionError), Progress("x", 2, stream=log):
+        raise ZeroDivisionError
+    assert log.getvalue() == ""
+
+
+def test_a_terminal_gets_a_bar():
+    terminal = Terminal()
+    with Progress("train", 4, stream=terminal) as shown:
+        shown.advance(4, audio_s=8.0)
+    assert "train: 100%" in terminal.getvalue()
+    assert "audio-s/s" in terminal.getvalue()

@@ -1,0 +1,82 @@
+"""When a step is current and when it is stale."""
+
+import json
+
+import pytest
+
+from lid_toolkit.steps import Step, digest
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A step that ran, with one input, one option and one output."""
+    (tmp_path / "in").write_text("input")
+    (tmp_path / "out").write_text("output")
+    step = Step("work", tmp_path / "record.json", {"in": tmp_path / "in"}, {"fs": 16000})
+    assert step.reason() == "not done yet"
+    step.finish([tmp_path / "out"])
+    return step
+
+
+def again(step, **changes):
+    """The step as a later run makes it."""
+    return Step(
+        step.name, step.record, changes.get("inputs", step.inputs), changes.get("options", step.options)
+    )
+
+
+def test_current_after_finish(made):
+    assert again(made).reason() == ""
+    assert not again(made).due()
+
+
+def test_stale_when_an_input_changes_though_its_size_does_not(made, tmp_path):
+    (tmp_path / "in").write_text("INPUT")
+    assert again(made).reason() == "in changed"
+
+
+def test_stale_when_an_input_vanishes_or_appears(made, tmp_path):
+    assert again(made, inputs={}).reason() == "in changed"
+    (tmp_path / "in").unlink()
+    assert again(made).reason() == "in changed"
+
+
+def test_stale_when_an_option_changes(made):
+    assert again(made, options={"fs": 8000}).reason() == "fs changed from 16000 to 8000"
+    assert "new changed" in again(made, options={"fs": 16000, "new": 1}).reason()
+
+
+def test_stale_when_an_output_is_gone_or_touched(made, tmp_path):
+    (tmp_path / "out").write_text("longer output")
+    assert "out is missing or was changed" in again(made).reason()
+    (tmp_path / "out").unlink()
+    assert "out is missing or was changed" in again(made).reason()
+
+
+def test_a_broken_record_counts_as_none(made):
+    made.record.write_text('{"version": 1, "opt')
+    assert again(made).reason() == "not done yet"
+    made.record.write_text(json.dumps({"version": -1}))
+    assert again(made).reason() == "recorded by another version"
+
+
+def test_a_dry_run_is_never_due(made):
+    assert not again(made, options={}).due(dry_run=True)
+    assert again(made, options={}).due()
+
+
+def test_what_changes_while_the_step_runs_makes_it_stale(tmp_path):
+    (tmp_path / "in").write_text("before")
+    step = Step("work", tmp_path / "record", {"in": tmp_path / "in"}, {})
+    assert step.due()
+    _ = step.digests
+    (tmp_path / "in").write_text("during")
+    step.finish([])
+    assert again(step).reason() == "in changed"
+
+
+def test_digest_is_of_the_content(tmp_path):
+    assert digest(tmp_path / "none") is None
+    (tmp_path / "a").write_text("x" * 3_000_000)
+    (tmp_path / "b").write_text("x" * 3_000_000)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
