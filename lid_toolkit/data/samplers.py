@@ -44,7 +44,8 @@ class CatpowSampler:
 
     Batching does not bend the law: draws are cut into windows of about 64 batches; within a window
     they are sorted by length, cut into batches of at most ``batch_bins`` padded samples, and the
-    batches shuffled. Similar lengths lie together, and no draw is lost.
+    batches shuffled. Similar lengths lie together, and no draw is lost: what does not fill the last
+    batch of a window goes over into the next.
 
     Attributes:
         labels_u: class of each utterance.
@@ -83,15 +84,19 @@ class CatpowSampler:
         low, high = self.crop_range or (None, None)
         longest = int(np.minimum(self.lengths_u, high or self.lengths_u.max()).mean())
         window = max(BATCHES_A_WINDOW * self.batch_bins // max(longest, 1), 1)
+        rest = rows_d[:0]
         for start in range(0, draws, window):
-            rows_w = rows_d[start : start + window]
+            rows_w = np.concatenate((rest, rows_d[start : start + window]))
             rows_w = rows_w[np.argsort(-self.lengths_u[rows_w], kind="stable")]
-            batches = []
+            batches, last = [], start + window >= draws
             while len(rows_w):
                 crop = None if high is None or low is None else int(rng.integers(low, high + 1))
                 size = batch_size(self.lengths_u[rows_w], crop, self.batch_bins, self.max_batch_size)
+                if size == len(rows_w) and batches and not last:
+                    break
                 batches.append(Batch(rows_w[:size], crop, int(rng.integers(2**62))))
                 rows_w = rows_w[size:]
+            rest = rows_w
             yield from (batches[i] for i in rng.permutation(len(batches)))
 
 

@@ -100,7 +100,7 @@ class SqueezeExcitation(nn.Module):
     def __init__(self, channels: int, bottleneck: int = 128) -> None:
         super().__init__()
         self.reduce = nn.Conv1d(channels, bottleneck, kernel_size=1)
-        self.norm = nn.BatchNorm1d(bottleneck)
+        self.norm = MaskedBatchNorm1d(bottleneck)
         self.expand = nn.Conv1d(bottleneck, channels, kernel_size=1)
 
     def forward(self, x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:

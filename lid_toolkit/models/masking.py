@@ -41,10 +41,16 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
     Parameters, buffers and results on unpadded input are those of ``nn.BatchNorm1d``. With padding,
     training uses mean and biased variance over the valid frames of the batch, and the running
     variance is the unbiased one, as PyTorch's is; padded frames pass on no gradient through them.
+    One value for each channel has no variance: it is normalised by the running statistics, so that a
+    batch of one utterance trains too.
     """
 
     def forward(self, x_bct: Tensor, mask_b1t: Tensor | None = None) -> Tensor:
-        """Normalise (B, C, T); in training the statistics cover the frames where the mask is true."""
+        """Normalise (B, C, T) or (B, C); in training over the frames where the mask is true."""
+        if self.training and x_bct.numel() == x_bct.shape[1]:
+            return nn.functional.batch_norm(
+                x_bct, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
         if mask_b1t is None or not self.training:
             return super().forward(x_bct)
         x32_bct = x_bct.float()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from lid_toolkit.models.masking import MaskedBatchNorm1d
+
 
 class RawNet3Projector(nn.Module):
     """Batch normalisation and a linear map (``rawnet3``; Jung et al., Interspeech 2022).
@@ -16,7 +18,7 @@ class RawNet3Projector(nn.Module):
     def __init__(self, input_size: int, output_size: int = 192) -> None:
         super().__init__()
         self.output_size = output_size
-        self.bn = nn.BatchNorm1d(input_size)
+        self.bn = MaskedBatchNorm1d(input_size)
         self.fc = nn.Linear(input_size, output_size)
 
     def forward(self, pooled_bd: Tensor) -> Tensor:
