@@ -88,7 +88,8 @@ class CatpowSampler:
         for start in range(0, draws, window):
             rows_w = np.concatenate((rest, rows_d[start : start + window]))
             rows_w = rows_w[np.argsort(-self.lengths_u[rows_w], kind="stable")]
-            batches, last = [], start + window >= draws
+            batches: list[Batch] = []
+            last = start + window >= draws
             while len(rows_w):
                 crop = None if high is None or low is None else int(rng.integers(low, high + 1))
                 size = batch_size(self.lengths_u[rows_w], crop, self.batch_bins, self.max_batch_size)
