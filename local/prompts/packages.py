@@ -70,6 +70,7 @@ def fetch(package: Package, folder: Path) -> Path:
             mend=f"use a Debian or Ubuntu machine, or put the package's .deb file into {folder}",
         )
     folder.mkdir(parents=True, exist_ok=True)
+    logging.info("fetching %s", package.name)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
         deb = _download(package, Path(scratch))
         return deb.replace(folder / deb.name)
@@ -120,7 +121,7 @@ def is_whole(deb: Path) -> bool:
 
 
 def unpack(deb: Path, folder: Path) -> Path:
-    """Unpack a package into ``folder/NAME_VERSION`` unless it is there, and return that.
+    """Unpack a package into ``folder/NAME_VERSION_all``, in place of what is there, and return that.
 
     The folder appears whole: it is unpacked under another name first.
 
@@ -128,8 +129,6 @@ def unpack(deb: Path, folder: Path) -> Path:
         LidError: there is no dpkg-deb, or the package is damaged.
     """
     target = folder / deb.stem
-    if target.is_dir():
-        return target
     if shutil.which("dpkg-deb") is None:
         raise LidError(
             "there is no dpkg-deb to unpack it with", where=deb, mend="use a Debian or Ubuntu machine"
@@ -144,6 +143,7 @@ def unpack(deb: Path, folder: Path) -> Path:
             raise LidError(
                 f"cannot be unpacked: {done.stderr.strip()}", where=deb, mend="delete it and run this again"
             )
+        shutil.rmtree(target, ignore_errors=True)
         tree.rename(target)
     return target
 

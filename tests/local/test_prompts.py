@@ -184,6 +184,19 @@ def test_a_machine_without_apt_is_told(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("apt")
+def test_lost_audio_comes_back(tmp_path):
+    data, corpus = tmp_path / "data", tmp_path / "corpus"
+    prepare(data, corpus, 1, dry_run=False)
+    tables = {path: path.read_bytes() for path in data.glob("*_prompts/*")}
+    lost = [next(corpus.glob(f"{place}/*/**/*-1.wav")) for place in ("unpacked", "wav")]
+    for path in lost:
+        path.unlink()
+    prepare(data, corpus, 1, dry_run=False)
+    assert all(path.exists() for path in lost)
+    assert {path: path.read_bytes() for path in data.glob("*_prompts/*")} == tables
+
+
+@pytest.mark.usefixtures("apt")
 def test_a_machine_without_dpkg_is_told(tmp_path, monkeypatch):
     deb = fetch(PACKAGES[0], tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
