@@ -33,6 +33,9 @@ READ_BLOCK = 1 << 20
 UNKNOWN_FRAMES = 1 << 62
 """libsndfile gives 2^63 - 1 as the length of a flac whose writer could not know it."""
 
+OGG_PREROLL = 1 << 14
+"""libvorbis misses its target inside the last block; two longest blocks (8192) before, it does not."""
+
 HEADERLESS: dict[str, dict[str, Any]] = {
     suffix: {"format": "RAW", "subtype": subtype, "samplerate": 8000, "channels": 1, "endian": "LITTLE"}
     for suffix, subtype in {
@@ -240,10 +243,12 @@ def _decoder_frames(entry: _Entry, decoder: _Decoder) -> int:
 
 def _skip(entry: _Entry, decoder: _Decoder, samples: int) -> None:
     """Move to a sample, by decoding up to it where seeking is impossible or might leave the entry."""
+    decoded = samples
     if decoder.can_seek() and entry.bounded:
-        decoder.seek(samples)
-    elif samples:
-        decoder.read(samples, dtype="float32")
+        decoded = min(samples, OGG_PREROLL) if decoder.format == "OGG" else 0
+        decoder.seek(samples - decoded)
+    if decoded:
+        decoder.read(decoded, dtype="float32")
 
 
 class _Decoder(soundfile.SoundFile):  # type: ignore[misc]

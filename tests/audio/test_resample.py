@@ -1,0 +1,75 @@
+"""Rate and speed conversion: lengths, frequencies, pass band and aliasing."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lid_toolkit.audio.resample import change_speed, resample, resampled_length
+
+
+def sine(frequency, rate, seconds=1.0):
+    return (0.5 * np.sin(2 * np.pi * frequency * np.arange(int(rate * seconds)) / rate)).astype(np.float32)
+
+
+def peak(wave, rate):
+    """Frequency of the highest peak of the spectrum, Hz."""
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+    return np.argmax(spectrum) * rate / len(wave)
+
+
+def level_db(wave):
+    """Level of the middle of a waveform relative to the 0.5 sine's, dB."""
+    middle = wave[len(wave) // 4 : -len(wave) // 4]
+    return 20 * np.log10(np.sqrt(np.mean(middle**2)) / (0.5 / np.sqrt(2)) + 1e-12)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.integers(0, 5000),
+    st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000]),
+    st.sampled_from([0.9, 1.0, 1.1]),
+)
+def test_length_is_the_duration_to_a_sample(samples, rate, speed):
+    converted = resample(np.zeros(samples, np.float32), rate * speed, 16000)
+    assert len(converted) == resampled_length(samples, rate * speed, 16000)
+    assert abs(len(converted) - samples * 16000 / (rate * speed)) <= 0.5 + 1e-6
+    assert converted.dtype == np.float32
+
+
+def test_ties_round_up():
+    assert resampled_length(1, 16000, 8000) == 1
+    assert resampled_length(3, 16000, 8000) == 2
+    assert resampled_length(2, 0.8, 1.0) == 3
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_pass_band_is_flat(rate):
+    for frequency in (100, 1000, 0.42 * min(rate, 16000)):
+        converted = resample(sine(frequency, rate), rate, 16000)
+        assert abs(level_db(converted)) < 0.05
+        assert peak(converted, 16000) == pytest.approx(frequency, abs=2)
+
+
+def test_what_would_alias_is_gone():
+    for frequency in (8500, 12000, 20000):
+        assert level_db(resample(sine(frequency, 48000), 48000, 16000)) < -90
+
+
+def test_phase_is_kept():
+    np.testing.assert_allclose(
+        resample(sine(440, 48000), 48000, 16000)[1000:-1000], sine(440, 16000)[1000:-1000], atol=1e-4
+    )
+
+
+def test_same_rate_is_untouched():
+    wave = sine(440, 16000)
+    assert resample(wave, 16000, 16000.0) is wave
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1, 1.5])
+def test_speed_moves_pitch_and_length_like_sox(factor):
+    changed = change_speed(sine(440, 16000), factor)
+    assert len(changed) == round(16000 / factor)
+    assert peak(changed, 16000) == pytest.approx(440 * factor, abs=2)
+    assert abs(level_db(changed)) < 0.05

@@ -1,0 +1,90 @@
+"""Written recordings, read by kaldiio and soundfile."""
+
+import kaldiio
+import numpy as np
+import pytest
+import soundfile
+
+from lid_toolkit.audio.reader import read_audio
+from lid_toolkit.audio.writer import AUDIO_FORMATS, audio_writer, encode, file_name, quantise
+from lid_toolkit.errors import LidError
+
+
+@pytest.fixture
+def waves():
+    rng = np.random.default_rng(0)
+    return {f"utt-{i}/é": rng.integers(-32768, 32768, 2000 + i).astype(np.int16) for i in range(5)}
+
+
+@pytest.mark.parametrize("audio_format", AUDIO_FORMATS)
+def test_every_reader_gets_the_samples(tmp_path, waves, audio_format):
+    target = tmp_path / "a b" / f"1.{audio_format}"
+    with audio_writer(target, audio_format) as write:
+        refs = {key: write(key, wave, 16000) for key, wave in waves.items()}
+    for key, ref in refs.items():
+        wave, rate = read_audio(ref)
+        np.testing.assert_array_equal(wave * 32768, waves[key])
+        assert rate == 16000
+        if audio_format.endswith(".ark"):
+            rate, samples = kaldiio.load_mat(ref)
+            scale = 1 if samples.dtype == np.int16 else 32768
+            np.testing.assert_array_equal(samples * scale, waves[key])
+        else:
+            np.testing.assert_array_equal(soundfile.read(ref, dtype="int16")[0], waves[key])
+    if audio_format.endswith(".ark"):
+        assert dict(kaldiio.load_ark(str(target))).keys() == waves.keys()
+
+
+def test_wav_bytes_are_soundfiles(tmp_path, waves):
+    for wave in waves.values():
+        soundfile.write(tmp_path / "x.wav", wave, 8000)
+        assert encode(wave, 8000, "wav") == (tmp_path / "x.wav").read_bytes()
+
+
+@pytest.mark.parametrize("audio_format", AUDIO_FORMATS)
+def test_a_failure_keeps_the_old_and_leaves_no_other(tmp_path, audio_format):
+    target = tmp_path / "out"
+    with audio_writer(target, audio_format) as write:
+        ref = write("old", np.zeros(10, np.int16), 16000)
+
+    def fail_half_way():
+        with audio_writer(target, audio_format) as write:
+            write("new", np.ones(10, np.int16), 16000)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
+    assert list(tmp_path.iterdir()) == [target]
+    assert not read_audio(ref)[0].any()
+
+
+@pytest.mark.parametrize("audio_format", AUDIO_FORMATS)
+def test_writing_again_replaces(tmp_path, audio_format):
+    for key in ("old", "new"):
+        with audio_writer(tmp_path / "out", audio_format) as write:
+            write(key, np.ones(10, np.int16), 16000)
+    if "." not in audio_format:
+        assert [path.stem for path in (tmp_path / "out").iterdir()] == ["new"]
+
+
+def test_quantise_rounds_and_counts_what_it_clips():
+    wave = np.array([0, 1 / 32768, 0.4 / 32768, -1.0, 1.0, 1.5, -2.0], dtype=np.float32)
+    samples, clipped = quantise(wave)
+    assert samples.tolist() == [0, 1, 0, -32768, 32767, 32767, -32768]
+    assert clipped == 2
+
+
+def test_quantise_undoes_reading():
+    every = np.arange(-32768, 32768, dtype=np.int16)
+    samples, clipped = quantise(every.astype(np.float32) / 32768)
+    np.testing.assert_array_equal(samples, every)
+    assert clipped == 0
+
+
+def test_file_names_stay_inside_and_apart():
+    keys = ["a", "a/b", "a%2Fb", "..", ".", "../../etc", "é"]
+    names = [file_name(key, "wav") for key in keys]
+    assert len(set(names)) == len(keys)
+    assert not any("/" in name or name.startswith(".") for name in names)
+    with pytest.raises(LidError, match=r"too long for a file name \(use --audio_format wav.ark\)"):
+        file_name("x" * 252, "wav")
