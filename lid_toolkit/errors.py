@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class LidError(Exception):
@@ -21,10 +21,18 @@ class LidError(Exception):
         self.mend = mend
         super().__init__(what, self.where, mend)
 
+    def __reduce__(self) -> tuple[Callable[..., LidError], tuple[object, ...]]:
+        """Let the error travel between processes."""
+        return _remade, (type(self), self.what, self.where, self.mend)
+
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         advice = f" ({self.mend})" if self.mend else ""
         return " ".join(f"{place}{self.what}{advice}".split())
+
+
+def _remade(kind: type[LidError], what: str, where: str | None, mend: str) -> LidError:
+    return kind(what, where=where, mend=mend)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
+from multiprocessing.util import register_after_fork
 from pathlib import Path
 from typing import IO, Any
 
@@ -76,4 +77,6 @@ def locked(directory: str | Path, doing: str) -> Iterator[None]:
         stream.truncate(0)
         stream.write(f"{doing} (process {os.getpid()} on {socket.gethostname()})")
         stream.flush()
+        # A forked child may outlive its killed parent: it must not keep the door shut.
+        register_after_fork(stream, lambda copy: copy.close())
         yield
