@@ -75,5 +75,5 @@ def build_component(
             )
     try:
         return known[name](**sizes, **conf)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise LidError(str(error), where=f"{component}_conf", mend="correct the value") from error

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.models.masking import padding_mask, zero_padding
 from lid_toolkit.models.mel import mel_filters
 
 ENERGY_FLOOR = 1e-10
@@ -87,8 +88,12 @@ class LogMelFrontend(nn.Module):
         return feats_btd, lengths_b // self.hop_length + 1
 
     def _at_least_shortest(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-        missing = self.shortest - wave_bt.shape[1]
-        return F.pad(wave_bt, (0, missing)) if missing > 0 else wave_bt, lengths_b.clamp(min=self.shortest)
+        if int(lengths_b.min()) >= self.shortest:
+            return wave_bt, lengths_b
+        mask_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
+        wave_bt = zero_padding(wave_bt[:, None], mask_b1t)[:, 0]
+        missing = max(self.shortest - wave_bt.shape[1], 0)
+        return F.pad(wave_bt, (0, missing)), lengths_b.clamp(min=self.shortest)
 
 
 def mirror_ends(wave_bt: Tensor, lengths_b: Tensor, reach: int) -> Tensor:

@@ -27,9 +27,10 @@ class LidOutput:
 
 
 class LidModel(nn.Module):
-    """Front end, SpecAugment, normaliser, encoder, pooling, projector and loss, in that order.
+    """Front end, normaliser, SpecAugment, encoder, pooling, projector and loss, in that order.
 
-    Each utterance's results are the same in every batch: padding reaches none of the parts.
+    SpecAugment follows the normaliser, unlike in ESPnet: what it hides then holds the mean, and does
+    not move it. Each utterance's results are the same in every batch: padding reaches none of the parts.
     """
 
     def __init__(

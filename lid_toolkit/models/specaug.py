@@ -73,14 +73,15 @@ class SpecAug(nn.Module):
 def random_spans(lengths_b: Tensor, widths_bm: Tensor, size: int | None = None) -> Tensor:
     """Return a bool mask (B, size): spans of the given widths at uniform places within each length.
 
-    A span as long as the utterance would erase it, so none covers more than ``length - 1``.
+    Spans that together are as long as the utterance could erase it: of M spans each is at most
+    ``(length - 1) // M`` wide.
     """
     size = int(lengths_b.max()) if size is None else size
     room_b1 = lengths_b[:, None]
-    widths_bm = torch.minimum(widths_bm, (room_b1 - 1).clamp(min=0))
+    widths_bm = torch.minimum(widths_bm, (room_b1 - 1) // max(widths_bm.shape[1], 1))
     start_bm = (torch.rand(widths_bm.shape, device=lengths_b.device) * (room_b1 - widths_bm + 1)).long()
-    at_1_s = torch.arange(size, device=lengths_b.device)
-    inside_bms = (at_1_s >= start_bm[..., None]) & (at_1_s < (start_bm + widths_bm)[..., None])
+    place_s = torch.arange(size, device=lengths_b.device)
+    inside_bms = (place_s >= start_bm[..., None]) & (place_s < (start_bm + widths_bm)[..., None])
     return inside_bms.any(dim=1)
 
 
@@ -101,12 +102,12 @@ def warp_time(feats_btd: Tensor, lengths_b: Tensor, window: int) -> Tensor:
     after_bt = centre_b1 + (time_t - moved_b1) * (last_b1 - centre_b1) / (last_b1 - moved_b1).clamp(min=1)
     source_bt = torch.where(time_t < moved_b1, before_bt, after_bt)
     source_bt = torch.where((room_b > 0)[:, None] & (time_t <= last_b1), source_bt, time_t)
-    source_bt = source_bt.clamp(min=0).minimum(torch.where(time_t <= last_b1, last_b1, time_t))
+    limit_bt = torch.where(time_t <= last_b1, last_b1, time_t)
+    source_bt = source_bt.clamp(min=0).minimum(limit_bt)
     low_bt = source_bt.floor()
     share_bt1 = (source_bt - low_bt)[..., None]
-    index_bt = low_bt.long()
-    next_bt = (index_bt + 1).clamp(max=frames - 1)
-    return torch.lerp(_frames_at(feats_btd, index_bt), _frames_at(feats_btd, next_bt), share_bt1)
+    high_bt = (low_bt + 1).minimum(limit_bt)
+    return torch.lerp(_frames_at(feats_btd, low_bt.long()), _frames_at(feats_btd, high_bt.long()), share_bt1)
 
 
 def _frames_at(feats_btd: Tensor, index_bt: Tensor) -> Tensor:
