@@ -50,20 +50,20 @@ def plan_language(language: Language, counts: tuple[int, ...], seed: int) -> lis
 
     book = phrasebook(language, reads=lambda name: phones(name) > 0)
     seen: set[str] = set()
+
+    def new_text(random: Random) -> str:
+        for _ in range(MOST_TRIES):
+            text = sentence(book, random)
+            if text not in seen and FEWEST_PHONES <= phones(text) <= MOST_PHONES:
+                seen.add(text)
+                return text
+        raise RuntimeError(f"{language.label}: no new sentence in {MOST_TRIES} tries")
+
     takes = []
     for part, count in zip(PARTS, counts, strict=True):
         for index, size in enumerate(sizes(count)):
             random = Random(f"{seed} {part} {language.label} {index}")
-            texts = []
-            for _ in range(size):
-                for _ in range(MOST_TRIES):
-                    text = sentence(book, random)
-                    if text not in seen and FEWEST_PHONES <= phones(text) <= MOST_PHONES:
-                        break
-                else:
-                    raise RuntimeError(f"{language.label}: found no new sentence that espeak-ng reads")
-                seen.add(text)
-                texts.append(text)
+            texts = [new_text(random) for _ in range(size)]
             takes.append(direct(language, part, index, texts, random))
     return takes
 
