@@ -140,7 +140,7 @@ def _style(figure: go.Figure, height: int, width: int | None = None) -> None:
         width=width,
         template="plotly_white",
         font={"family": FONT, "color": INK, "size": 13},
-        margin={"l": 20, "r": 20, "t": 20, "b": 40},
+        margin={"l": 20, "r": 20, "t": 36, "b": 40},
         hoverlabel={"bgcolor": "white", "bordercolor": MUTED, "font": {"color": INK, "family": FONT}},
         bargap=0.3,
     )

@@ -23,7 +23,7 @@ from lid_toolkit.evaluation.style import FONT, INK, MARKERS, MUTED, PLOTLY_MARKE
 from lid_toolkit.evaluation.text_report import plural
 
 SVG_AT_MOST = 4000
-HTML_MAP_PIXELS, HTML_LETTERS = 700, 13
+HTML_MAP_PIXELS, HTML_LETTERS = 560, 13
 
 
 def map_title(answers: Answers, chart: EmbeddingMap) -> str:
@@ -56,14 +56,14 @@ def map_png(answers: Answers, chart: EmbeddingMap) -> bytes:
     )
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    size = float(np.clip(40_000 / len(chart.rows), 4, 36))
+    size = float(np.clip(40_000 / len(chart.rows), 9, 36))
     true, wrong = answers.true[chart.rows], _is_wrong(answers, chart)
     for language, (colour, marker) in zip(chart.languages, distinct_styles(chart.means), strict=True):
         here = true == language
         x, y = chart.places[here].T
         axes.scatter(x, y, s=size, c=colour, marker=MARKERS[marker], alpha=0.65, linewidths=0)
         x, y = chart.places[here & wrong].T
-        axes.scatter(x, y, s=size, c=INK, marker="x", linewidths=0.8)
+        axes.scatter(x, y, s=size, c=INK, marker="x", linewidths=0.13 * size**0.5)
     axes.set_title(
         f"{map_title(answers, chart)}\ncross: identified as another language; name: mean of a language",
         fontsize=13,
@@ -111,6 +111,7 @@ def map_html(answers: Answers, chart: EmbeddingMap) -> str:
     kind = go.Scatter if len(chart.rows) <= SVG_AT_MOST else go.Scattergl
     true, wrong = answers.true[chart.rows], _is_wrong(answers, chart)
     styles = distinct_styles(chart.means)
+    size = float(np.clip(400 / len(chart.rows) ** 0.5, 4, 8))
     for language, (colour, marker) in zip(chart.languages, styles, strict=True):
         for mistaken in (False, True):
             here = np.flatnonzero((true == language) & (wrong == mistaken))
@@ -127,9 +128,9 @@ def map_html(answers: Answers, chart: EmbeddingMap) -> str:
                     marker={
                         "color": colour,
                         "symbol": PLOTLY_MARKERS[marker],
-                        "size": 7,
+                        "size": size,
                         "opacity": 0.75,
-                        "line": {"width": 1.5 if mistaken else 0, "color": INK},
+                        "line": {"width": size / 5 if mistaken else 0, "color": INK},
                     },
                 )
             )

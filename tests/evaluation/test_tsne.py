@@ -40,6 +40,13 @@ def test_projection_is_deterministic_and_keeps_groups_together():
     assert np.mean(groups[np.argmin(distance, axis=1)] == groups) > 0.98
 
 
+def test_projection_shows_progress(capsys: pytest.CaptureFixture[str]):
+    project(unit_blobs(3, 10)[0], 3, 300)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "t-SNE of 30 points: 300/300 iterations" in shown.err
+
+
 def test_equal_embeddings_make_a_map():
     assert project(np.ones((6, 4), np.float32), 1, 250).tolist() == np.zeros((6, 2)).tolist()
 
