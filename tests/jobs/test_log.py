@@ -1,0 +1,27 @@
+"""What is told while jobs run."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from lid_toolkit.jobs import log
+from lid_toolkit.jobs.array import parse_array
+
+
+def test_relay_tells_the_last_line_of_running_jobs_at_growing_intervals(tmp_path: Path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(log.time, "monotonic", lambda: clock[0])
+    array = parse_array(["JOB=1:3", f"{tmp_path}/x.JOB.log", "true"])
+    (tmp_path / "x.2.log").write_text("# Running on here\nformat: 5/10 utt\nformat: 9/10 utt\n")
+    stream = io.StringIO()
+    relay = log.Relay(array, stream)
+    told_at = []
+    for second in range(300):
+        clock[0] = float(second)
+        before = stream.tell()
+        relay.tell([2, 3], ended=1)
+        if stream.tell() > before:
+            told_at.append(second)
+    assert told_at == [10, 30, 70, 130, 190, 250]
+    assert stream.getvalue().startswith("jobs: 1 of 3 done\n  job 2: format: 9/10 utt\njobs:")
