@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from lid_toolkit.audio.augment import Wave
+from lid_toolkit.audio.formatting.merge import allowed_failures
 from lid_toolkit.audio.reader import AudioError, read_audio
 from lid_toolkit.data.preprocess import PreprocessorConf, augment_wave
 from lid_toolkit.data.samplers import Batch
@@ -100,21 +102,74 @@ class MinibatchReader(Dataset[Minibatch]):
         return wave
 
 
-def iterate(reader: MinibatchReader, first: int, workers: int, pin: bool = False) -> Iterator[Minibatch]:
-    """Yield the reader's batches from number ``first`` on, in order, read ahead by ``workers`` processes.
+class _FaultsAsItems(Dataset["Minibatch | LidError"]):
+    """The reader's batches, or the error met instead: raised in a worker it would lose its message."""
 
-    What could not be read is logged; 0 workers read in this process. ``pin`` puts the tensors where
-    a GPU can fetch them while it computes.
+    def __init__(self, reader: MinibatchReader) -> None:
+        self.reader = reader
+
+    def __getitem__(self, index: int) -> Minibatch | LidError:
+        try:
+            return self.reader[index]
+        except LidError as error:
+            return error
+
+
+def iterate(
+    reader: MinibatchReader, first: int, workers: int, pin: bool = False, max_failed: float = 1.0
+) -> Iterator[Minibatch]:
+    """Yield the reader's batches in order, read ahead by worker processes; log what cannot be read.
+
+    Args:
+        reader: the batches.
+        first: number of the first to yield.
+        workers: processes; 0 reads in this one.
+        pin: put the tensors where a GPU can fetch them while it computes.
+        max_failed: largest share of the utterances that may be unreadable.
+
+    Raises:
+        LidError: audio at another rate, more than ``max_failed`` unreadable, or a worker was killed.
     """
+    total = sum(len(batch.rows_b) for batch in reader.batches)
+    failed = 0
+    for minibatch in _loaded(reader, first, workers, pin):
+        for utterance, reason in minibatch.failed:
+            logging.warning("%s left out: %s", utterance, reason)
+            failed += 1
+            if failed > allowed_failures(max_failed, total):
+                raise LidError(
+                    f"{failed} of {total} utterances cannot be read, the last: {reason}",
+                    where=utterance,
+                    mend="mend the recordings and run from stage 3",
+                )
+        yield minibatch
+
+
+def _loaded(reader: MinibatchReader, first: int, workers: int, pin: bool) -> Iterator[Minibatch]:
     loader = DataLoader(
-        reader,
+        _FaultsAsItems(reader),
         batch_size=None,
         sampler=range(first, len(reader)),
         num_workers=workers,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_interrupts_to_the_parent,
     )
-    for minibatch in loader:
-        for utterance, reason in minibatch.failed:
-            logging.warning("%s left out: %s", utterance, reason)
-        yield minibatch
+    try:
+        for item in loader:
+            if isinstance(item, LidError):
+                raise item
+            yield item
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise LidError(
+            "a process that reads ahead was killed",
+            where="loader",
+            mend="perhaps for want of memory: lower num_workers, then run again to go on",
+        ) from error
+
+
+def _leave_interrupts_to_the_parent(_worker: int) -> None:
+    """Keep Ctrl-C, which reaches every process, from printing a traceback for each worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from lid_toolkit.audio import augment
 from lid_toolkit.audio.augment import Wave
@@ -15,7 +15,15 @@ from lid_toolkit.audio.voice import change_voice
 Probability = Annotated[float, Ge(0), Le(1)]
 Positive = Annotated[float, Gt(0)]
 Number = TypeVar("Number", int, float)
-Range = tuple[Number, Number]
+
+
+def _ascending(bounds: tuple[Number, Number]) -> tuple[Number, Number]:
+    if not bounds[0] <= bounds[1]:
+        raise ValueError(f"the lower end {bounds[0]} lies above the upper end {bounds[1]}")
+    return bounds
+
+
+Range = Annotated[tuple[Number, Number], AfterValidator(_ascending)]
 
 
 class PreprocessorConf(BaseModel):
@@ -27,7 +35,7 @@ class PreprocessorConf(BaseModel):
     """Train on random crops of ``target_duration``; shorter utterances stay whole. Else on all of each."""
     target_duration: Positive | Range[Positive] = 3.0
     """Length of a crop in seconds, or the range from which each batch's length is drawn."""
-    sample_rate: int = 16000
+    sample_rate: Annotated[int, Gt(0)] = 16000
     """Samples per second of the formatted audio."""
     voice_apply_prob: Probability = 0.0
     """Chance of another voice: pitch (and with it tempo) and formants changed apart."""

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lid_toolkit.errors import LidError
-
 Ints = npt.NDArray[np.int64]
 BATCHES_A_WINDOW = 64
 
@@ -24,7 +22,7 @@ class Batch:
 
     Attributes:
         rows_b: row numbers in the set's tables.
-        crop: most samples taken of each; None takes all.
+        crop: most samples taken of each, which bounds the padded batch; None takes all.
         seed: seed of the batch's crops and augmentations; None for neither.
     """
 
@@ -91,9 +89,11 @@ class CatpowSampler:
             batches: list[Batch] = []
             last = start + window >= draws
             while len(rows_w):
-                crop = None if high is None or low is None else int(rng.integers(low, high + 1))
-                size = batch_size(self.lengths_u[rows_w], crop, self.batch_bins, self.max_batch_size)
-                if size == len(rows_w) and batches and not last:
+                crop = int(self.lengths_u[rows_w[0]])
+                if low is not None and high is not None:
+                    crop = min(crop, int(rng.integers(low, high + 1)))
+                size = batch_size(crop, self.batch_bins, self.max_batch_size)
+                if size >= len(rows_w) and batches and not last:
                     break
                 batches.append(Batch(rows_w[:size], crop, int(rng.integers(2**62))))
                 rows_w = rows_w[size:]
@@ -120,16 +120,13 @@ def draw_catpow(
     return rows_d
 
 
-def batch_size(
-    lengths_u: npt.NDArray[np.integer], crop: int | None, batch_bins: int, most: int | None = None
-) -> int:
-    """Return how many of the utterances, longest first, fit into ``batch_bins`` padded samples.
+def batch_size(longest: int, batch_bins: int, most: int | None = None) -> int:
+    """Return how many utterances of at most ``longest`` samples fit into ``batch_bins``, padding included.
 
     An utterance that alone exceeds the bins makes a batch of one.
     """
-    longest = int(lengths_u[0]) if crop is None else min(int(lengths_u[0]), crop)
     fitting = max(batch_bins // max(longest, 1), 1)
-    return min(fitting, len(lengths_u), most or fitting)
+    return fitting if most is None else min(fitting, most)
 
 
 def sorted_batches(
@@ -139,12 +136,10 @@ def sorted_batches(
 
     For validation and identification: the least padding, and memory runs out at once or never.
     """
-    if not len(lengths_u):
-        raise LidError("no utterances to batch", where="data set", mend="check its tables")
     rows_u = np.argsort(-lengths_u, kind="stable")
     batches = []
     while len(rows_u):
-        size = batch_size(lengths_u[rows_u], None, batch_bins, max_batch_size)
+        size = batch_size(int(lengths_u[rows_u[0]]), batch_bins, max_batch_size)
         batches.append(Batch(rows_u[:size]))
         rows_u = rows_u[size:]
     return batches

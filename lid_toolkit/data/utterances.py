@@ -66,7 +66,8 @@ def read_languages(lang2idx: Path) -> tuple[str, ...]:
 def _rows_of(table: Table, wanted: Table, path: Path) -> Table:
     if table.same_keys(wanted):
         return table
-    try:
-        return table.select(table.rows(wanted.keys()))
-    except KeyError as error:
-        raise LidError(f"lacks utterance {error}", where=path, mend="run stages 3 and 4 again") from error
+    rows = table.rows(wanted.keys())
+    if (rows < 0).any():
+        lacking = wanted.key(int(np.argmax(rows < 0)))
+        raise LidError(f"lacks utterance '{lacking}'", where=path, mend="run stages 3 and 4 again")
+    return table.select(rows)
