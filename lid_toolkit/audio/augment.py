@@ -28,8 +28,9 @@ def add_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
     noise_power = float(np.mean(noise**2))
     if power < SILENCE_POWER or noise_power < SILENCE_POWER:
         return wave
-    gain = np.sqrt(power / noise_power * 10 ** (-snr_db / 10))
-    return wave + np.float32(gain) * noise
+    gain = np.float32(np.sqrt(power / noise_power * 10 ** (-snr_db / 10)))
+    noisy: Wave = wave + gain * noise
+    return noisy
 
 
 def coloured_noise(samples: int, slope: float, rng: np.random.Generator) -> Wave:
@@ -56,7 +57,8 @@ def random_room(rate: int, decay_s: float, direct_db: float, rng: np.random.Gene
     tail[0] = 0.0
     tail *= 10 ** (-direct_db / 20) / np.sqrt(np.sum(tail**2))
     tail[0] = 1.0
-    return tail.astype(np.float32)
+    response: Wave = tail.astype(np.float32)
+    return response
 
 
 def reverberate(wave: Wave, response: Wave) -> Wave:
@@ -66,7 +68,8 @@ def reverberate(wave: Wave, response: Wave) -> Wave:
     power = float(np.mean(wet**2))
     if power < SILENCE_POWER:
         return wave
-    return (wet * np.sqrt(float(np.mean(wave**2)) / power)).astype(np.float32)
+    result: Wave = (wet * np.sqrt(float(np.mean(wave**2)) / power)).astype(np.float32)
+    return result
 
 
 def equalise(wave: Wave, gains_db: npt.NDArray[np.floating]) -> Wave:
@@ -98,7 +101,8 @@ def change_level(wave: Wave, peak_db: float) -> Wave:
     peak = float(np.abs(wave).max(initial=0.0))
     if peak**2 < SILENCE_POWER:
         return wave
-    return wave * np.float32(10 ** (peak_db / 20) / peak)
+    scaled: Wave = wave * np.float32(10 ** (peak_db / 20) / peak)
+    return scaled
 
 
 def fit(wave: Wave, samples: int) -> Wave:

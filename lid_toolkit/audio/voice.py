@@ -48,7 +48,8 @@ def shift_formants(wave: Wave, rate: int, factor: float) -> Wave:
     spectra *= np.exp(np.clip(moved - envelope, -LARGEST_GAIN, LARGEST_GAIN))
     changed = overlap_add(np.fft.irfft(spectra, size) * window, hop)
     scale = np.sum(window**2) / hop
-    return (changed[size : size + len(wave)] / scale).astype(np.float32)
+    result: Wave = (changed[size : size + len(wave)] / scale).astype(np.float32)
+    return result
 
 
 def smooth_cepstrally(log_magnitude: npt.NDArray[np.floating], kept: int) -> npt.NDArray[np.floating]:
