@@ -150,6 +150,7 @@ stage_3() {
 # Format the audio of data directory $1 into $2.
 format_set() {
   local jobs
+  hold "$2"
   jobs=$("${python}" pyscripts/format_audio.py plan --data_dir "$1" --output_dir "$2" --num_jobs "${nj}" \
     --audio_format "${audio_format}" --feats_type "${feats_type}" --fs "${fs}" \
     --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}" \
@@ -187,6 +188,7 @@ infer_set() {
   fi
   task=(--model "${lid_exp}/${inference_model}" --data_dir "${data_feats}/$1" --output_dir "${out}"
     --extract_embd "$2" --max_failed "${max_failed}" --num_jobs "${jobs}")
+  hold "${out}"
   jobs=$("${python}" pyscripts/infer.py plan "${task[@]}" --dry_run "${dry_run}")
   ((jobs > 0)) || return 0
   # shellcheck disable=SC2086  # train_cmd is a command and its options

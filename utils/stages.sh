@@ -42,6 +42,15 @@ end_by() {
   kill -s "$1" "${running}" 2>/dev/null || true
 }
 
+# Keep other runs out of directory $1 until this script ends or holds another; in a dry run, keep nobody out.
+hold() {
+  [[ ${dry_run} == false ]] || return 0
+  mkdir -p -- "$1"
+  exec 9>>"$1/.running"
+  "${python}" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null \
+    || die "$1: in use by another run (wait for it, or choose another directory)"
+}
+
 # Run the stages that are due, of those titled by the arguments, and report.
 run_stages() {
   local n titles=("" "$@") times=() started

@@ -15,7 +15,7 @@ LINKED = ("lid_toolkit", "pyscripts", "local", "conf")
 
 # Answers like a Python that has the package, writes down what it is asked to run, and runs nothing.
 STAND_IN = """#!/usr/bin/env bash
-if [[ $1 == - ]]; then exit 0; fi
+if [[ $1 == - || $1 == -c ]]; then exit 0; fi
 printf '%s\\n' "$*" >>"${CALLS}"
 case "$*" in
   *".py plan "*"--dry_run true"*) echo 0 ;;

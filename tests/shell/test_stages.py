@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -134,6 +136,20 @@ def test_report_of_times_and_of_what_to_look_at(recipe: Recipe):
     done = recipe.run("run.sh", *MINI, "--python", str(recipe.stand_in))
     assert "\n   5  train                   0 s\n" in done.stderr
     assert done.stderr.endswith(f"Look at:\n  {(results / 'report.html').relative_to(recipe.path)}\n")
+
+
+def test_second_run_at_once_says_so(recipe: Recipe):
+    options = [*MINI, "--skip_stages", "1", "--stop_stage", "3"]
+    for name in ("train_mini", "dev_mini", "test_mini"):
+        (recipe.path / "data" / name).mkdir(parents=True)
+    held = recipe.path / "dump/mini/raw/train_mini/.running"
+    held.parent.mkdir(parents=True)
+    recipe.stand_in.write_text(f'#!/usr/bin/env bash\n[[ $1 != -c ]] || exec {sys.executable} "$@"\n')
+    with open(held, "a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        done = recipe.run("run.sh", *options, "--python", str(recipe.stand_in))
+    assert done.returncode == 2
+    assert "error: dump/mini/raw/train_mini: in use by another run" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
