@@ -92,7 +92,7 @@ def _redo_failures(plan: Plan) -> None:
     """Forget the parts with failures, so that a rerun tries again what failed for a passing reason."""
     for part in range(plan.num_parts):
         if read_result(plan.result(part)).failed:
-            plan.part_step(part, ()).record.unlink(missing_ok=True)
+            plan.part_step(part, []).record.unlink(missing_ok=True)
 
 
 def _write_tables(plan: Plan, result: Result) -> list[Path]:

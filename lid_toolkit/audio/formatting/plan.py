@@ -5,7 +5,7 @@ has a record of its own: a run that was killed, or is repeated with another numb
 what is missing. Utterances of one recording lie together, so that it is opened and decoded once.
 
     OUTPUT/.format/plan.json          the options and what the plan was made from
-    OUTPUT/.format/parts/0001.json    the utterances of a part
+    OUTPUT/.format/utterances.jsonl   a part a line: its utterances
     OUTPUT/.format/results/0001.json  what became of them
     OUTPUT/.format/done/0001.json     the record of the finished part
     OUTPUT/data/0001.flac.ark         its audio (data/0001/ for wav and flac)
@@ -14,6 +14,7 @@ what is missing. Utterances of one recording lie together, so that it is opened 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import math
@@ -76,7 +77,7 @@ class Plan:
         data_dir: the source.
         output_dir: the result.
         options: what the user asked for.
-        num_parts: how many parts there are.
+        offsets: where each part's line starts in ``utterances.jsonl``, and where the last one ends.
         num_jobs: how many jobs share them.
         inputs: digests of the source's tables.
         recordings: digest of the recordings' sizes and times.
@@ -85,7 +86,7 @@ class Plan:
     data_dir: Path
     output_dir: Path
     options: FormatOptions
-    num_parts: int
+    offsets: list[int]
     num_jobs: int
     inputs: dict[str, str | None]
     recordings: str
@@ -95,19 +96,27 @@ class Plan:
         """The stage as a whole, finished by the merge."""
         return _whole_step(self.data_dir, self.output_dir, self.options, self.recordings)
 
+    @property
+    def num_parts(self) -> int:
+        """How many parts there are."""
+        return len(self.offsets) - 1
+
     def utterances(self, part: int) -> list[Utterance]:
         """Return the utterances of a part."""
-        with open(self._file("parts", part), encoding="utf-8") as stream:
-            return [Utterance(*row) for row in json.load(stream)]
+        with open(work_dir(self.output_dir) / "utterances.jsonl", "rb") as stream:
+            stream.seek(self.offsets[part])
+            line = stream.read(self.offsets[part + 1] - self.offsets[part])
+        return [Utterance(*row) for row in json.loads(line)]
 
-    def part_step(self, part: int, utterances: Iterable[Utterance]) -> Step:
+    def part_step(self, part: int, utterances: list[Utterance]) -> Step:
         """The making of one part, finished by a job."""
         options = self.options
         return Step(
             f"part {part + 1}",
             self._file("done", part),
-            {"utterances": self._file("parts", part)},
+            {},
             {
+                "utterances": hashlib.blake2b(json.dumps(utterances).encode(), digest_size=16).hexdigest(),
                 "audio_format": options.audio_format,
                 "fs": options.fs,
                 "min_wav_duration": options.min_wav_duration,
@@ -158,8 +167,8 @@ def make_plan(
     num_jobs = min(num_jobs, num_parts)
     with locked(output_dir, "planning"):
         (output_dir / "wav.scp").unlink(missing_ok=True)
-        plan = Plan(data_dir, output_dir, options, num_parts, num_jobs, step.digests, recordings)
-        _save(plan, utterances)
+        offsets = _write_parts(work_dir(output_dir) / "utterances.jsonl", utterances, num_parts)
+        _save(Plan(data_dir, output_dir, options, offsets, num_jobs, step.digests, recordings))
     logging.info("%s: %d utterances in %d parts for %d jobs", step.name, len(utterances), num_parts, num_jobs)
     return num_jobs
 
@@ -226,19 +235,25 @@ def _whole_step(data_dir: Path, output_dir: Path, options: FormatOptions, record
     )
 
 
-def _save(plan: Plan, utterances: list[Utterance]) -> None:
-    """Write the parts' lists, then the plan; a list that is there unchanged is left alone."""
-    bounds = np.linspace(0, len(utterances), plan.num_parts + 1).astype(int).tolist()
-    for part in range(plan.num_parts):
-        with write_whole(plan._file("parts", part)) as stream:
-            json.dump(utterances[bounds[part] : bounds[part + 1]], stream, ensure_ascii=False)
+def _write_parts(path: Path, utterances: list[Utterance], num_parts: int) -> list[int]:
+    """Write the utterances, a part a line, and return where the lines start and the last one ends."""
+    bounds = np.linspace(0, len(utterances), num_parts + 1).astype(int).tolist()
+    offsets = [0]
+    with write_whole(path, "wb") as stream:
+        for start, stop in itertools.pairwise(bounds):
+            stream.write(json.dumps(utterances[start:stop]).encode() + b"\n")
+            offsets.append(stream.tell())
+    return offsets
+
+
+def _save(plan: Plan) -> None:
+    kept = {
+        "data_dir": str(plan.data_dir),
+        "options": asdict(plan.options),
+        "offsets": plan.offsets,
+        "num_jobs": plan.num_jobs,
+        "inputs": plan.inputs,
+        "recordings": plan.recordings,
+    }
     with write_whole(work_dir(plan.output_dir) / "plan.json") as stream:
-        kept = {
-            "data_dir": str(plan.data_dir),
-            "options": asdict(plan.options),
-            "num_parts": plan.num_parts,
-            "num_jobs": plan.num_jobs,
-            "inputs": plan.inputs,
-            "recordings": plan.recordings,
-        }
-        json.dump(kept, stream, indent=1)
+        json.dump(kept, stream)
