@@ -43,6 +43,12 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
 
 
+def remove_leftovers(directory: Path) -> None:
+    """Remove what killed writers left in ``directory``; nobody else may be writing there."""
+    for path in directory.glob(".tmp-*"):
+        path.unlink()
+
+
 def fsync_directory(directory: Path) -> None:
     """Make a rename inside ``directory`` survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY)

@@ -49,7 +49,7 @@ class LogMelFrontend(nn.Module):
                 where="frontend_conf",
                 mend="choose win_length <= n_fft",
             )
-        self.n_fft, self.hop_length, self.output_size = n_fft, hop_length, n_mels
+        self.rate, self.n_fft, self.hop_length, self.output_size = fs, n_fft, hop_length, n_mels
         window_n = F.pad(
             torch.hann_window(win_length or n_fft), _centre_padding(n_fft - (win_length or n_fft))
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,12 @@ def rank(config: TrainConfig, history: Sequence[Epoch]) -> list[int]:
     sign = 1 if criterion == "loss" else -1
 
     def merit(epoch: Epoch) -> tuple[float, float, int]:
-        return (sign * epoch[f"valid_{criterion}"], epoch["valid_loss"], -epoch["epoch"])
+        measure, loss = sign * epoch[f"valid_{criterion}"], epoch["valid_loss"]
+        return (
+            math.inf if math.isnan(measure) else measure,
+            math.inf if math.isnan(loss) else loss,
+            -epoch["epoch"],
+        )
 
     return [epoch["epoch"] for epoch in sorted(history, key=merit)]
 

@@ -66,13 +66,13 @@ def load_model(path: Path) -> SavedModel:
     content = load(path)
     if content.get("format") != MODEL_FORMAT:
         raise LidError("not a model file of this toolkit", where=path, mend="name a .pth that stage 5 wrote")
-    languages = tuple(content["languages"])
-    model = build_model(content["description"], len(languages))
     try:
+        languages = tuple(content["languages"])
+        model = build_model(content["description"], len(languages))
         model.load_state_dict(content["model"])
-    except RuntimeError as error:
+        return SavedModel(model.eval(), languages, content["rate"])
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise LidError(f"weights do not fit their description: {error}", where=path) from error
-    return SavedModel(model.eval(), languages, content["rate"])
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
@@ -91,8 +91,12 @@ def load(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise LidError("no such file", where=path, mend="train first (stage 5), or name another") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except pickle.UnpicklingError as error:
+        raise LidError(
+            "holds more than tensors and plain values, or is damaged", where=path, mend="use another file"
+        ) from error
+    except Exception as error:  # a damaged archive raises nearly anything
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise LidError(
             f"damaged, or not a checkpoint: {reason}", where=path, mend="use another file"
         ) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lid_toolkit.data.preprocess import PreprocessorConf
@@ -114,7 +114,9 @@ class TrainConfig(BaseModel):
     patience: Positive | None = None
     """Epochs without a better one after which training ends; null for never."""
     max_bad_updates: NotNegative = 10
-    """Non-finite losses that are skipped before training stops."""
+    """Non-finite losses or gradients that are skipped before training stops."""
+    max_failed: Annotated[float, Ge(0), Le(1)] = 0.01
+    """Largest share of an epoch's utterances, rounded up, that may be unreadable and are left out."""
     num_workers: NotNegative = 2
     """Processes that read and augment ahead."""
     log_interval: Positive | None = None
@@ -126,6 +128,9 @@ class TrainConfig(BaseModel):
         """Return the components and their arguments: all that rebuilds the model."""
         parts = ("frontend", "specaug", "normalize", "encoder", "pooling", "projector", "loss")
         return {key: getattr(self, key) for part in parts for key in (part, f"{part}_conf")}
+
+
+_MODELS: dict[str, type[BaseModel]] = {model.__name__: model for model in (TrainConfig, TriStageConf)}
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -165,10 +170,14 @@ def override(raw: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
     changed = dict(raw)
     if len(words) % 2:
         raise LidError(f"'{words[-1]}' has no value", where="--lid_args", mend="write --key value pairs")
-    for option, value in zip(words[::2], words[1::2], strict=True):
+    for option, text in zip(words[::2], words[1::2], strict=True):
         if not option.startswith("--"):
             raise LidError(f"'{option}' is no option", where="--lid_args", mend="write --key value pairs")
-        changed = _set(changed, option[2:].split("."), yaml.safe_load(value))
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise LidError(f"'{text}' is not YAML", where=option, mend="quote it") from error
+        changed = _set(changed, option[2:].split("."), value)
     return changed
 
 
@@ -192,7 +201,5 @@ def _one_line(error: ValidationError, where: object) -> LidError:
     path = [str(part) for part in first["loc"]]
     if first["type"] != "extra_forbidden":
         return LidError(f"{'.'.join(path)}: {first['msg']}", where=where, mend="correct the value")
-    model: type[BaseModel] = TrainConfig if len(path) == 1 else PreprocessorConf
-    return LidError(
-        f"unknown key '{'.'.join(path)}'", where=where, mend=nearest(path[-1], model.model_fields)
-    )
+    known = PreprocessorConf.model_fields if len(path) > 1 else _MODELS[error.title].model_fields
+    return LidError(f"unknown key '{'.'.join(path)}'", where=where, mend=nearest(path[-1], known))

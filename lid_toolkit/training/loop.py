@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from lid_toolkit.data.loader import Minibatch, MinibatchReader, iterate
@@ -36,7 +37,7 @@ class State:
         epoch: the epoch under way, from 1.
         batches: its batches that are done.
         updates: optimizer steps since the start.
-        bad_updates: steps skipped because the loss was not finite.
+        bad_updates: steps skipped because the loss or the gradient was not finite.
         sums: of the epoch so far: utterances, loss, correct, audio_s, seconds.
         history: measures of the finished epochs.
     """
@@ -101,7 +102,8 @@ class Training:
 
     def iterate(self, reader: MinibatchReader, first: int = 0) -> Iterator[Minibatch]:
         """Yield a reader's minibatches from number ``first`` on."""
-        return iterate(reader, first, self.config.num_workers, pin=self.device.type == "cuda")
+        pin = self.device.type == "cuda"
+        return iterate(reader, first, self.config.num_workers, pin, self.config.max_failed)
 
 
 def train_epoch(training: Training, model: LidModel, optimizer: torch.optim.Optimizer, state: State) -> None:
@@ -112,13 +114,13 @@ def train_epoch(training: Training, model: LidModel, optimizer: torch.optim.Opti
     last_saved = clock = time.monotonic()
     for batch in training.iterate(reader, state.batches):
         waited = time.monotonic() - clock
-        torch.manual_seed(config.seed + (state.epoch << 32) + state.batches)
+        seed_everything(config.seed, state.epoch, state.batches)
         finite = add_gradient(training, model, batch, state)
         state.batches += 1
+        if finite and (state.batches % config.accum_grad == 0 or state.batches == len(reader)):
+            finite = step(config, model, optimizer, state)
         if not finite:
             skip_update(training, optimizer, batch, state)
-        elif state.batches % config.accum_grad == 0 or state.batches == len(reader):
-            step(config, model, optimizer, state)
         add(state, seconds=time.monotonic() - clock, waited=waited)
         clock = time.monotonic()
         if state.batches % interval == 0:
@@ -129,11 +131,17 @@ def train_epoch(training: Training, model: LidModel, optimizer: torch.optim.Opti
             last_saved = clock
 
 
+def seed_everything(*numbers: int) -> None:
+    """Seed torch from some numbers: its CPU generator keeps 32 bits of a seed, so they are hashed."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
+
+
 def add_gradient(training: Training, model: LidModel, batch: Minibatch, state: State) -> bool:
     """Run a batch forward and backward; return False, changing nothing, if its loss is not finite."""
     if not len(batch.rows_b):
         return True
     device = training.device
+    statistics = [buffer.clone() for buffer in model.buffers()]
     with training.precision.autocast(device):
         output = model(
             batch.wave_bt.to(device, non_blocking=True),
@@ -142,6 +150,8 @@ def add_gradient(training: Training, model: LidModel, batch: Minibatch, state: S
         )
     loss = output.loss.item()
     if not math.isfinite(loss):
+        for buffer, before in zip(model.buffers(), statistics, strict=True):
+            buffer.copy_(before)
         return False
     (output.loss / training.config.accum_grad).backward()
     size = len(batch.rows_b)
@@ -151,25 +161,28 @@ def add_gradient(training: Training, model: LidModel, batch: Minibatch, state: S
     return True
 
 
-def step(config: TrainConfig, model: LidModel, optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Clip the gradient and update the weights at this update's learning rate."""
-    torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+def step(config: TrainConfig, model: LidModel, optimizer: torch.optim.Optimizer, state: State) -> bool:
+    """Clip the gradient and update the weights at this update's rate; return False if it is not finite."""
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+    if not math.isfinite(norm):
+        return False
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * learning_rate_scale(config, state.updates)
     optimizer.step()
     optimizer.zero_grad()
     state.updates += 1
+    return True
 
 
 def skip_update(training: Training, optimizer: torch.optim.Optimizer, batch: Minibatch, state: State) -> None:
-    """Drop the gradient of a batch whose loss is not finite; stop when there are too many."""
+    """Drop a gradient that is not finite, or whose loss is not; stop when there are too many."""
     optimizer.zero_grad()
     state.bad_updates += 1
     names = " ".join(training.train.refs.key(row) for row in batch.rows_b.tolist()[:20])
-    logging.warning("loss not finite, update skipped; utterances: %s", names)
+    logging.warning("loss or gradient not finite, update skipped; utterances: %s", names)
     if state.bad_updates > training.config.max_bad_updates:
         raise LidError(
-            f"loss not finite in {state.bad_updates} updates, last with {names}",
+            f"loss or gradient not finite in {state.bad_updates} updates, last with {names}",
             where=training.checkpoint.parent,
             mend="lower the learning rate, or look at these utterances",
         )

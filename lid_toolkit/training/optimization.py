@@ -13,6 +13,8 @@ from torch import nn
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.training.config import TrainConfig, TriStageConf
 
+WITHOUT_STEPS = ("Optimizer", "LBFGS")  # the base class, and what evaluates the model several times a step
+
 
 def make_optimizer(
     parameters: Iterable[nn.Parameter], name: str, conf: Mapping[str, Any]
@@ -25,7 +27,7 @@ def make_optimizer(
     known = {
         key.lower(): value
         for key, value in vars(torch.optim).items()
-        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer)
+        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and key not in WITHOUT_STEPS
     }
     if name not in known:
         raise LidError(f"unknown optimizer '{name}'", where="optim", mend=nearest(name, known))
@@ -35,7 +37,7 @@ def make_optimizer(
             raise LidError(f"unknown '{argument}'", where="optim_conf", mend=nearest(argument, arguments))
     try:
         optimizer: torch.optim.Optimizer = known[name](parameters, **conf)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise LidError(str(error), where="optim_conf", mend="correct the value") from error
     return optimizer
 

@@ -59,6 +59,7 @@ def describe(epoch: Epoch) -> str:
     """Return one line about an epoch for the log."""
     return (
         f"epoch {epoch['epoch']}: train loss {epoch['train_loss']:.3f}, "
-        f"accuracy {epoch['train_accuracy']:.4f}; valid loss {epoch['valid_loss']:.3f}, accuracy {epoch['valid_accuracy']:.4f}, "
-        f"macro {epoch['valid_macro_accuracy']:.4f}; {epoch['seconds']:.0f} s"
+        f"accuracy {epoch['train_accuracy']:.4f}; valid loss {epoch['valid_loss']:.3f}, "
+        f"accuracy {epoch['valid_accuracy']:.4f}, macro {epoch['valid_macro_accuracy']:.4f}; "
+        f"{epoch['seconds']:.0f} s"
     )

@@ -14,7 +14,7 @@ import yaml
 
 from lid_toolkit.data.utterances import load_utterances, read_languages
 from lid_toolkit.errors import LidError
-from lid_toolkit.files import write_whole
+from lid_toolkit.files import remove_leftovers, write_whole
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.steps import digest
@@ -26,6 +26,7 @@ from lid_toolkit.training.loop import (
     Training,
     finish_epoch,
     save_checkpoint,
+    seed_everything,
     train_epoch,
     validate_epoch,
 )
@@ -40,6 +41,7 @@ FREE_TO_CHANGE = (
     "num_workers",
     "log_interval",
     "max_bad_updates",
+    "max_failed",
     "valid_batch_bins",
 )
 
@@ -83,13 +85,24 @@ def train(
 ) -> list[Path]:
     """Train to the end, from the last checkpoint if there is one; return the model files.
 
+    The caller holds the output directory's lock.
+
     Raises:
         LidError: bad data or configuration, or a checkpoint of another training.
     """
     out = sources.output_dir
+    for directory in (out, out / "images"):
+        remove_leftovers(directory)
     languages = read_languages(sources.stats_dir / "lang2idx")
-    torch.manual_seed(config.seed)
+    seed_everything(config.seed)
     model = build_model(config.model_description(), len(languages)).to(device).train()
+    rate = config.preprocessor_conf.sample_rate
+    if model.frontend.rate != rate:
+        raise LidError(
+            f"the front end expects {model.frontend.rate} Hz, preprocessor_conf.sample_rate is {rate}",
+            where="frontend_conf",
+            mend=f"set fs: {rate}",
+        )
     optimizer = make_optimizer(model.parameters(), config.optim, config.optim_conf)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
@@ -118,8 +131,8 @@ def train(
         measures = finish_epoch(state, validate_epoch(training, model), optimizer)
         logging.info("%s", describe(measures))
         keep_best(training, model, state.history, out)
-        save_checkpoint(training, model, optimizer, state)
         report(state.history, out)
+        save_checkpoint(training, model, optimizer, state)
     return average_best(training, state.history, out)
 
 
@@ -134,6 +147,10 @@ def identity(config: TrainConfig, sources: Sources, pretrained_model: Path | Non
 def go_on(training: Training, model: LidModel, optimizer: torch.optim.Optimizer) -> State:
     """Load the checkpoint into model and optimizer; return how far it had come."""
     content = load(training.checkpoint)
+    if not {"identity", "model", "optimizer", "state"} <= content.keys():
+        raise LidError(
+            "not a checkpoint of this toolkit", where=training.checkpoint, mend="choose another --lid_tag"
+        )
     differing = [
         name
         for name in sorted(content["identity"].keys() | training.identity.keys())

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lid_toolkit.data.loader import Minibatch
+from lid_toolkit.errors import LidError
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.training.precision import Precision
 
@@ -52,6 +53,8 @@ def validate(
             correct.append(output.correct_b.cpu().numpy())
             labels.append(batch.labels_b.numpy())
     model.train()
+    if not losses:
+        raise LidError("no utterance can be read", where="validation set", mend="run stage 3 again")
     loss_u, correct_u, label_u = (np.concatenate(parts) for parts in (losses, correct, labels))
     per_language = {
         languages[label]: float(correct_u[label_u == label].mean()) for label in np.unique(label_u)
