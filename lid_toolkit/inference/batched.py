@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from lid_toolkit.audio.formatting.merge import allowed_failures
 from lid_toolkit.data.loader import MinibatchReader, iterate
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.samplers import sorted_batches
@@ -43,7 +44,7 @@ class Identification:
         output_dir: ``exp/lid_TAG/inference/MODEL/SET``.
         jobs: number of shards.
         extract_embd: also keep embeddings, of utterances and of languages.
-        max_failed: largest share of utterances that may fail.
+        max_failed: largest share of utterances that may fail, rounded up.
     """
 
     model: Path
@@ -154,12 +155,14 @@ def identify(
 
 
 def merge(task: Identification) -> None:
-    """Write stage 6's files from the shards of all jobs, then remove the shards.
+    """Write stage 6's files, unless they are current, from the shards of all jobs; remove the shards.
 
     Raises:
         LidError: a shard is missing, or more than ``max_failed`` of the utterances failed.
     """
     step, out = task.step(), task.output_dir
+    if not step.due():
+        return
     saved = load_model(task.model)
     for job in range(1, task.jobs + 1):
         if reason := task.shard_step(job).reason():
@@ -169,7 +172,7 @@ def merge(task: Identification) -> None:
     places = sorted((key, s, row) for s, shard in enumerate(shards) for row, key in enumerate(shard.keys))
     write_table(out / "failed", failed.items())
     total = len(places) + len(failed)
-    if len(failed) > task.max_failed * total:
+    if len(failed) > allowed_failures(task.max_failed, total):
         utterance, reason = next(iter(failed.items()))
         raise LidError(
             f"{len(failed)} of {total} utterances failed, such as {utterance}: {reason}",
@@ -183,13 +186,15 @@ def merge(task: Identification) -> None:
         stream.writelines(f"{language}\n" for language in saved.languages)
     outputs += _write(out, "scores", ((key, shards[s].scores[row]) for key, s, row in places))
     if task.extract_embd:
+        labels = _labels(task.data_dir / "utt2lang", best)
         outputs += _write(out, "embeddings", ((key, shards[s].embeddings[row]) for key, s, row in places))
-        truth = task.data_dir / "utt2lang"
-        labels = dict(read_table(truth)) if truth.exists() else best
         means = language_means((labels[key], shards[s].embeddings[row]) for key, s, row in places)
         outputs += _write(out, "lang_embeddings", iter(means))
+    else:
+        for name in ("embeddings.ark", "embeddings.scp", "lang_embeddings.ark", "lang_embeddings.scp"):
+            (out / name).unlink(missing_ok=True)
     step.finish(outputs)
-    shutil.rmtree(out / SHARDS)
+    shutil.rmtree(out / SHARDS, ignore_errors=True)
     logging.info("%s: %d utterances identified, %d failed", step.name, len(places), len(failed))
 
 
@@ -221,6 +226,17 @@ def language_means(labelled: Iterator[tuple[str, Floats]]) -> list[tuple[str, Fl
     return [
         (label, (total / np.linalg.norm(total)).astype(np.float32)) for label, total in sorted(sums.items())
     ]
+
+
+def _labels(utt2lang: Path, predicted: dict[str, str]) -> dict[str, str]:
+    """Return the true language of each identified utterance, or the predicted one where there is no truth."""
+    if not utt2lang.exists():
+        return predicted
+    truth = dict(read_table(utt2lang))
+    lacking = next((key for key in predicted if key not in truth), None)
+    if lacking is not None:
+        raise LidError(f"lacks utterance '{lacking}'", where=utt2lang, mend="run stage 3 again")
+    return truth
 
 
 def _write(out: Path, name: str, vectors: Iterator[tuple[str, Floats]]) -> list[Path]:

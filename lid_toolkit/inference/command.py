@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from lid_toolkit.audio.reader import AudioError
 from lid_toolkit.cli import USER_ERROR, OptionParser, positive, run
-from lid_toolkit.errors import LidError
 
 
 def main() -> NoReturn:
@@ -40,7 +40,7 @@ def identify(arguments: Sequence[str]) -> None:
     for recording in options.recordings:
         try:
             answer = lid.identify(recording, languages=languages, top_k=options.top_k)
-        except LidError as error:
+        except AudioError as error:
             sys.stderr.write(f"error: {error}\n")
             failures += 1
             continue

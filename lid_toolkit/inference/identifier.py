@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from lid_toolkit.audio.reader import audio_info, read_audio
+from lid_toolkit.audio.reader import AudioError, audio_info, read_audio
 from lid_toolkit.audio.resample import resample
 from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.errors import LidError, nearest
@@ -20,7 +20,7 @@ from lid_toolkit.training.checkpoint import SavedModel, load_model
 from lid_toolkit.training.device import choose_device
 
 Floats = npt.NDArray[np.float32]
-BEST_MODEL = "valid.accuracy.best.pth"
+BEST_MODEL = "valid.*.best.pth"
 LONGEST_BATCH_S = 600
 
 Speech: TypeAlias = "str | Path | npt.NDArray[np.generic] | tuple[str | Path, float, float]"
@@ -70,7 +70,7 @@ class LanguageIdentifier:
         """
         path = Path(source)
         if path.is_dir():
-            path = path / BEST_MODEL
+            path = min(path.glob(BEST_MODEL), default=path / BEST_MODEL)
         ngpu = {"auto": "auto", "cpu": "0", "cuda": "1"}.get(device)
         if ngpu is None:
             raise LidError(f"'{device}' is not cpu, cuda or auto", where="device")
@@ -121,8 +121,10 @@ class LanguageIdentifier:
             top_k: how many labels ``scores`` keeps; None for all.
 
         Raises:
-            LidError: unreadable, empty or non-finite audio, or an unknown label.
+            AudioError: unreadable, empty or non-finite audio.
+            LidError: an unknown label, or a number below 1.
         """
+        _at_least_one(batch_size=batch_size, top_k=1 if top_k is None else top_k)
         columns = self._columns(languages)
         waves = self._waves(speech if isinstance(speech, list) else [speech])
         scores_bc, _ = self._compute(waves, batch_size)
@@ -140,6 +142,7 @@ class LanguageIdentifier:
 
         Arguments and errors are those of :meth:`identify`.
         """
+        _at_least_one(batch_size=batch_size)
         waves = self._waves(speech if isinstance(speech, list) else [speech])
         return self._compute(waves, batch_size)[1]
 
@@ -168,12 +171,14 @@ class LanguageIdentifier:
                 name, wave = self._read(item)
             if not len(wave) or not np.isfinite(wave).all():
                 what = "no samples" if not len(wave) else "samples that are not finite"
-                raise LidError(what, where=name, mend="leave it out")
+                raise AudioError(what, where=name, mend="leave it out")
             waves.append(np.ascontiguousarray(wave))
         return waves
 
     def _read(self, item: str | Path | tuple[str | Path, float, float]) -> tuple[str, Floats]:
         path, start_s, end_s = item if isinstance(item, tuple) else (item, 0.0, None)
+        if end_s is not None and not 0 <= start_s < end_s < np.inf:
+            raise AudioError(f"from {start_s} s to {end_s} s", where=path, mend="start before the end")
         rate = audio_info(str(path)).rate
         stop = None if end_s is None else round(end_s * rate)
         wave, rate = read_audio(str(path), round(start_s * rate), stop)
@@ -192,6 +197,12 @@ class LanguageIdentifier:
         return [self.languages.index(label) for label in wanted]
 
 
+def _at_least_one(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise LidError(f"{number} is less than 1", where=name)
+
+
 def _mono(samples: npt.NDArray[np.generic]) -> Floats:
     """Return float32 mono in [-1, 1] from floats or int16, (samples,) or (samples, channels)."""
     if samples.dtype == np.int16:
@@ -200,9 +211,10 @@ def _mono(samples: npt.NDArray[np.generic]) -> Floats:
         wave = samples.astype(np.float32)
     else:
         raise LidError(f"samples of type {samples.dtype}", where="array", mend="pass floats or int16")
-    if wave.ndim not in (1, 2):
-        raise LidError(f"array of shape {wave.shape}", where="array", mend="pass (samples,)")
-    return wave if wave.ndim == 1 else wave.mean(axis=1, dtype=np.float32)
+    if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[0] < wave.shape[1]):
+        raise LidError(f"shape {wave.shape}", where="array", mend="pass (samples,) or (samples, channels)")
+    mono: Floats = wave if wave.ndim == 1 else wave.mean(axis=1, dtype=np.float32)
+    return mono
 
 
 def _prediction(
