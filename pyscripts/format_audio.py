@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Stage 3: format the audio of a data directory. First plan, then each job, then merge."""
 
-import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +8,7 @@ from lid_toolkit.audio.formatting.job import run_job
 from lid_toolkit.audio.formatting.merge import merge
 from lid_toolkit.audio.formatting.plan import FormatOptions, make_plan
 from lid_toolkit.audio.writer import AUDIO_FORMATS
-from lid_toolkit.cli import OptionParser, boolean, positive, run
+from lid_toolkit.cli import OptionParser, amount, boolean, positive, run, share
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -57,25 +55,6 @@ def main(arguments: Sequence[str]) -> None:
 def rate(text: str) -> int:
     """Parse a sample rate: ``16000`` or ``16k``."""
     return positive(text[:-1]) * 1000 if text.endswith("k") else positive(text)
-
-
-def amount(text: str) -> float:
-    """Parse a finite number of at least 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 0")
-    return number
-
-
-def share(text: str) -> float:
-    """Parse a number from 0 to 1."""
-    number = amount(text)
-    if number > 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a share from 0 to 1")
-    return number
 
 
 if __name__ == "__main__":

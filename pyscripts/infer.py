@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, boolean, positive, run
+from lid_toolkit.cli import OptionParser, boolean, positive, run, share
 from lid_toolkit.files import locked
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--job", type=positive, default=1, help="number of this job")
     parser.add_argument("--batch_size", type=positive, default=8, help="most utterances computed together")
     parser.add_argument("--extract_embd", type=boolean, default=True, help="also write embeddings")
-    parser.add_argument("--max_failed", type=float, default=0.01, help="largest share that may fail")
+    parser.add_argument("--max_failed", type=share, default=0.01, help="largest share that may fail")
     parser.add_argument("--ngpu", default="0", help="GPUs of a job: 0, 1 or auto")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that read ahead")
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether there is work")
