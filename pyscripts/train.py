@@ -21,7 +21,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--stats_dir", type=Path, required=True, help="stage 4's directory")
     parser.add_argument("--output_dir", type=Path, required=True, help="the experiment")
     parser.add_argument("--ngpu", default="auto", help="GPUs: 0, 1 or auto")
-    parser.add_argument("--checkpoint_interval", type=amount, default=15.0, help="minutes between checkpoints")
+    parser.add_argument(
+        "--checkpoint_interval", type=amount, default=15.0, help="minutes between checkpoints"
+    )
     parser.add_argument("--pretrained_model", type=Path, help="model file to start from")
     parser.add_argument("--ignore_init_mismatch", type=boolean, default=False, help="keep what does not fit")
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether there is work")
