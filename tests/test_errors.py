@@ -1,5 +1,8 @@
 """The one line that users see."""
 
+import pickle
+
+from lid_toolkit.audio.reader import AudioError
 from lid_toolkit.errors import LidError, nearest
 
 
@@ -15,3 +18,10 @@ def test_line_is_one_line():
 def test_nearest_names_one_or_all():
     assert nearest("adamm", ["adam", "sgd"]) == "did you mean 'adam'?"
     assert nearest("zzz", ["sgd", "adam"]) == "known: adam, sgd"
+
+
+def test_survives_the_way_between_processes():
+    for kind in (LidError, AudioError):
+        error = pickle.loads(pickle.dumps(kind("what", where="place", mend="so")))
+        assert type(error) is kind
+        assert (error.what, error.where, error.mend) == ("what", "place", "so")
