@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Annotated, TypeVar
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from lid_toolkit.audio import augment
 from lid_toolkit.audio.augment import Wave
 from lid_toolkit.audio.voice import change_voice
 
-Probability = Annotated[float, Ge(0), Le(1)]
-Positive = Annotated[float, Gt(0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
 Number = TypeVar("Number", int, float)
 
 
@@ -35,7 +34,7 @@ class PreprocessorConf(BaseModel):
     """Train on random crops of ``target_duration``; shorter utterances stay whole. Else on all of each."""
     target_duration: Positive | Range[Positive] = 3.0
     """Length of a crop in seconds, or the range from which each batch's length is drawn."""
-    sample_rate: Annotated[int, Gt(0)] = 16000
+    sample_rate: Annotated[int, Field(gt=0)] = 16000
     """Samples per second of the formatted audio."""
     voice_apply_prob: Probability = 0.0
     """Chance of another voice: pitch (and with it tempo) and formants changed apart."""

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.errors import LidError, nearest
 
-Positive = Annotated[int, Gt(0)]
-NotNegative = Annotated[int, Ge(0)]
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
 FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -26,15 +25,15 @@ class TriStageConf(BaseModel):
 
     max_steps: Positive
     """Updates that the three ratios are shares of."""
-    warmup_ratio: Annotated[float, Ge(0)] = 0.1
+    warmup_ratio: Annotated[float, Field(ge=0)] = 0.1
     """Share in which the rate rises linearly."""
-    hold_ratio: Annotated[float, Ge(0)] = 0.4
+    hold_ratio: Annotated[float, Field(ge=0)] = 0.4
     """Share in which it stays."""
-    decay_ratio: Annotated[float, Ge(0)] = 0.5
+    decay_ratio: Annotated[float, Field(ge=0)] = 0.5
     """Share in which it falls exponentially; then it stays at its end."""
-    init_lr_scale: Annotated[float, Gt(0)] = 0.01
+    init_lr_scale: Annotated[float, Field(gt=0)] = 0.01
     """First rate, as a factor on ``lr``."""
-    final_lr_scale: Annotated[float, Gt(0)] = 0.01
+    final_lr_scale: Annotated[float, Field(gt=0)] = 0.01
     """Last rate, as a factor on ``lr``."""
 
 
@@ -79,7 +78,7 @@ class TrainConfig(BaseModel):
     """How training batches are drawn: by language category."""
     batch_type: Literal["catpow"] = "catpow"
     """Law of the draws: languages by a power of their share."""
-    category_upsampling_factor: Annotated[float, Ge(0)] = 0.5
+    category_upsampling_factor: Annotated[float, Field(ge=0)] = 0.5
     """That power: 1 keeps the proportions of the corpus, 0 draws every language alike."""
     batch_bins: Positive = 640000
     """Most samples in a training batch, padding included."""
@@ -87,7 +86,7 @@ class TrainConfig(BaseModel):
     """Most samples in a validation batch; null for ``batch_bins``."""
     max_batch_size: Positive | None = None
     """Most utterances in a training batch; null for as many as fit."""
-    dataset_scaling_factor: Annotated[float, Gt(0)] = 1.0
+    dataset_scaling_factor: Annotated[float, Field(gt=0)] = 1.0
     """Draws in an epoch, as a multiple of the number of utterances."""
     num_iters_per_epoch: Positive | None = None
     """Batches in an epoch; null for what ``dataset_scaling_factor`` gives."""
@@ -95,7 +94,7 @@ class TrainConfig(BaseModel):
     """Number of epochs."""
     accum_grad: Positive = 1
     """Batches whose gradients make one update."""
-    grad_clip: Annotated[float, Gt(0)] = 5.0
+    grad_clip: Annotated[float, Field(gt=0)] = 5.0
     """Largest 2-norm of the gradient; larger ones are scaled down."""
     optim: str = "adam"
     """Optimizer of ``torch.optim``, in lower case."""
@@ -115,7 +114,7 @@ class TrainConfig(BaseModel):
     """Epochs without a better one after which training ends; null for never."""
     max_bad_updates: NotNegative = 10
     """Non-finite losses or gradients that are skipped before training stops."""
-    max_failed: Annotated[float, Ge(0), Le(1)] = 0.01
+    max_failed: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Largest share of an epoch's utterances, rounded up, that may be unreadable and are left out."""
     num_workers: NotNegative = 2
     """Processes that read and augment ahead."""
