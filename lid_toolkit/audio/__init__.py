@@ -1,1 +1,1 @@
-"""Files to float32 waveforms and back: formats, ranges, resampling, speed, noise and reverberation (no torch)."""
+"""Files to float32 waveforms and back: formats, ranges, resampling, speed, distortions (no torch)."""
