@@ -32,8 +32,8 @@ speed_perturb_factors= # list: speeds of the training set, e.g. "0.9 1.0 1.1"; n
 feats_type=raw         # raw: what stage 3 makes
 audio_format=wav       # wav|flac|wav.ark|flac.ark: format of the audio that stage 3 writes
 fs=16k                 # rate: sampling rate
-min_wav_duration=1.0   # float: drop shorter utterances, in seconds
-max_wav_duration=60.0  # float: drop longer utterances, in seconds; 0 keeps all
+min_wav_duration=1.0   # float: drop shorter training and validation utterances, in seconds
+max_wav_duration=60.0  # float: drop longer ones, in seconds; 0 keeps all
 max_failed=0.01        # float: share of broken recordings that is skipped; more of them end the stage
 allow_pipes=false      # bool: let wav.scp run commands ("sph2pipe ... |"); only for data you trust
 ## Training
@@ -143,23 +143,26 @@ stage_3() {
   local set
   for set in $(sets_to_format); do
     ready "${datadir}/${set}" || continue
-    format_set "${datadir}/${set}" "${data_feats}/${set}"
+    case "${set}" in
+      "${train_set}" | "${valid_set}") format_set "${set}" "${min_wav_duration}" "${max_wav_duration}" ;;
+      *) format_set "${set}" 0 0 ;; # every test utterance counts
+    esac
   done
 }
 
-# Format the audio of data directory $1 into $2.
+# Format the audio of set $1, dropping utterances shorter than $2 or longer than $3 seconds.
 format_set() {
-  local jobs
-  hold "$2"
-  jobs=$("${python}" pyscripts/format_audio.py plan --data_dir "$1" --output_dir "$2" --num_jobs "${nj}" \
+  local jobs source="${datadir}/$1" out="${data_feats}/$1"
+  hold "${out}"
+  jobs=$("${python}" pyscripts/format_audio.py plan --data_dir "${source}" --output_dir "${out}" --num_jobs "${nj}" \
     --audio_format "${audio_format}" --feats_type "${feats_type}" --fs "${fs}" \
-    --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}" \
+    --min_wav_duration "$2" --max_wav_duration "$3" \
     --max_failed "${max_failed}" --allow_pipes "${allow_pipes}" --dry_run "${dry_run}")
   ((jobs > 0)) || return 0
   # shellcheck disable=SC2086  # train_cmd is a command and its options
-  run ${train_cmd} JOB=1:"${jobs}" "$2/logs/format.JOB.log" \
-    "${python}" pyscripts/format_audio.py job --output_dir "$2" --job JOB
-  run "${python}" pyscripts/format_audio.py merge --output_dir "$2"
+  run ${train_cmd} JOB=1:"${jobs}" "${out}/logs/format.JOB.log" \
+    "${python}" pyscripts/format_audio.py job --output_dir "${out}" --job JOB
+  run "${python}" pyscripts/format_audio.py merge --output_dir "${out}"
 }
 
 stage_4() {
