@@ -45,6 +45,8 @@ class CosineLoss(nn.Module):
         k_top: int = 0,
     ) -> None:
         super().__init__()
+        if centres < 1:
+            raise ValueError(f"{centres} sub-centres for each class: at least one is needed")
         self.classes, self.centres, self.scale = classes, centres, scale
         self.margin, self.easy_margin, self.drop = margin, easy_margin, drop
         self.penalty, self.k_top = penalty, min(k_top, classes - 1)

@@ -1,0 +1,127 @@
+"""Padding is never seen: not by answers, losses, gradients or batch-norm statistics."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models.espnet import tiny_model
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+
+from lid_toolkit.models.masking import MaskedBatchNorm1d, padding_mask
+
+MODEL = tiny_model()
+GARBAGE = 1e4
+SCALE = MODEL.loss.scale
+LENGTHS = st.lists(
+    st.one_of(st.integers(1, 700), st.integers(1, 6000), st.sampled_from([255, 256, 257, 258, 320])),
+    min_size=1,
+    max_size=5,
+)
+
+
+def batch(lengths, spare=0, fill=GARBAGE, seed=0):
+    """Noise of the given lengths, ``fill`` beyond each and ``spare`` samples more."""
+    generator = torch.Generator().manual_seed(seed)
+    waves = [0.1 * torch.randn(length, generator=generator) for length in lengths]
+    padded = pad_sequence(waves, batch_first=True, padding_value=fill)
+    return waves, nn.functional.pad(padded, (0, spare), value=fill), torch.tensor(lengths)
+
+
+@given(lengths=LENGTHS, spare=st.integers(0, 3000))
+@settings(max_examples=15, deadline=None)
+def test_an_answer_is_the_same_alone_and_in_any_batch(lengths, spare):
+    waves, padded, counts = batch(lengths, spare)
+    scores, embeddings = MODEL.identify(padded, counts)
+    raw = MODEL.embed(padded, counts)
+    for row, wave in enumerate(waves):
+        alone = wave[None], torch.tensor([len(wave)])
+        lone_scores, lone_embedding = MODEL.identify(*alone)
+        assert torch.allclose(embeddings[row], lone_embedding[0], atol=1e-5, rtol=0)
+        assert torch.allclose(raw[row], MODEL.embed(*alone)[0], atol=1e-5, rtol=1e-5)
+        assert torch.allclose(scores[row] / SCALE, lone_scores[0] / SCALE, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("frames", [[1], [1, 1], [1, 2, 9], [3, 40, 1]])
+@torch.no_grad()
+def test_encoder_and_pooling_down_to_one_frame(frames):
+    feats = [torch.randn(count, 40) for count in frames]
+    padded = pad_sequence(feats, batch_first=True, padding_value=GARBAGE)
+    counts = torch.tensor(frames)
+    pooled = MODEL.pooling(MODEL.encoder(padded, counts), counts)
+    for row, own in enumerate(feats):
+        count = torch.tensor([len(own)])
+        lone = MODEL.pooling(MODEL.encoder(own[None], count), count)[0]
+        assert torch.isfinite(lone).all()
+        assert torch.allclose(pooled[row], lone, atol=1e-5, rtol=0)
+
+
+def train_once(padded, counts):
+    """Return loss, gradients and buffers after one forward and backward pass in training mode."""
+    model = tiny_model().train()
+    output = model(padded, counts, torch.arange(len(counts)) % 5)
+    output.loss.backward()
+    return output.loss, [p.grad for p in model.parameters()], list(model.buffers())
+
+
+@pytest.mark.parametrize("lengths", [[9000, 4000, 1], [700, 8000], [3000, 3000]])
+def test_what_stands_in_the_padding_changes_no_bit_of_a_training_step(lengths):
+    silent, loud = (
+        train_once(nn.functional.pad(padded, (0, 500), value=fill), counts)
+        for fill in (0.0, GARBAGE)
+        for _, padded, counts in [batch(lengths, fill=fill)]
+    )
+    assert torch.equal(silent[0], loud[0])
+    for one, other in zip(silent[1] + silent[2], loud[1] + loud[2], strict=True):
+        assert torch.equal(one, other)
+
+
+def test_how_much_padding_there_is_changes_a_training_step_by_rounding_only():
+    little, much = (train_once(*batch([9000, 4000, 1], spare)[1:]) for spare in (0, 5000))
+    assert torch.allclose(little[0], much[0], atol=1e-5)
+    for one, other in zip(little[1] + little[2], much[1] + much[2], strict=True):
+        one, other = one.double(), other.double()
+        assert (one - other).norm() <= 1e-3 * other.norm().clamp(min=1e-2)
+
+
+@pytest.mark.parametrize("frames", [[7, 3, 1], [5, 5], [1, 6]])
+def test_masked_batch_norm_is_batch_norm_of_the_valid_frames(frames):
+    torch.manual_seed(0)
+    masked, plain = MaskedBatchNorm1d(4), nn.BatchNorm1d(4)
+    with torch.no_grad():
+        masked.weight.copy_(torch.randn(4))
+        masked.bias.copy_(torch.randn(4))
+    plain.load_state_dict(masked.state_dict())
+    padded = torch.randn(len(frames), 4, max(frames))
+    mask = padding_mask(torch.tensor(frames), max(frames), padded.device)
+    keep = torch.ones(len(frames), max(frames), dtype=torch.bool) if mask is None else mask[:, 0]
+    packed = padded.transpose(1, 2)[keep].requires_grad_()
+    padded.requires_grad_()
+
+    ours = masked(padded, mask).transpose(1, 2)[keep]
+    theirs = plain(packed)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    for name, value in plain.state_dict().items():
+        assert torch.allclose(masked.state_dict()[name].float(), value.float(), atol=1e-6), name
+
+    weights = torch.randn_like(theirs)
+    (ours * weights).sum().backward()
+    (theirs * weights).sum().backward()
+    assert torch.allclose(padded.grad.transpose(1, 2)[keep], packed.grad, atol=1e-5)
+    assert not padded.grad.transpose(1, 2)[~keep].any()
+    assert torch.allclose(masked.weight.grad, plain.weight.grad, atol=1e-5)
+    assert torch.allclose(masked.bias.grad, plain.bias.grad, atol=1e-5)
+
+
+def test_one_utterance_trains_with_the_running_statistics():
+    norm = MaskedBatchNorm1d(3)
+    norm.running_mean.fill_(2.0)
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    x = torch.randn(1, 3, 1)
+    assert torch.allclose(norm.train()(x), norm.eval()(x))
+    assert all(torch.equal(before[name], value) for name, value in norm.state_dict().items())
+    loss, gradients, _ = train_once(*batch([4000])[1:])
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)

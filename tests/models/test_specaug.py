@@ -1,0 +1,82 @@
+"""Masks lie within each utterance and leave some of it; seeds decide; evaluation is left alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lid_toolkit.models.specaug import SpecAug, random_spans, warp_time
+
+LENGTHS = torch.tensor([200, 57, 3, 2, 1])
+
+
+def ones(frames=200, dims=40):
+    return torch.ones(len(LENGTHS), frames, dims)
+
+
+def test_no_utterance_loses_all_its_frames_or_features():
+    masks = SpecAug(apply_time_warp=False, freq_mask_width_range=(30, 41), time_mask_width_range=(90, 200))
+    for seed in range(20):
+        torch.manual_seed(seed)
+        out = masks(ones(), LENGTHS)
+        for row, length in enumerate(LENGTHS.tolist()):
+            assert out[row, :length].any()
+
+
+@pytest.mark.parametrize("length", [10, 33])
+def test_spans_lie_within_the_length_at_every_place(length):
+    lengths = torch.full((4000,), length)
+    hidden = random_spans(lengths, torch.full((4000, 1), 4), size=40)
+    assert not hidden[:, length:].any()
+    assert (hidden.sum(dim=1) == 4).all()
+    starts = hidden.int().argmax(dim=1).bincount()
+    assert len(starts) == length - 4 + 1
+    expected = 4000 / len(starts)
+    assert ((starts - expected) ** 2 / expected).sum() < 3 * len(starts)
+
+
+def test_widths_are_half_open_as_in_espnet():
+    masks = SpecAug(
+        apply_time_warp=False, apply_freq_mask=False, num_time_mask=1, time_mask_width_range=(2, 6)
+    )
+    out = masks(torch.ones(3000, 50, 1), torch.full((3000,), 50))
+    assert set((out == 0).sum(dim=(1, 2)).tolist()) == {2, 3, 4, 5}
+
+
+def test_widths_as_a_share_of_the_utterance():
+    masks = SpecAug(
+        apply_time_warp=False, apply_freq_mask=False, num_time_mask=1, time_mask_width_ratio_range=(0.1, 0.2)
+    )
+    out = masks(torch.ones(500, 100, 1), torch.tensor([100, 50] * 250))
+    hidden = (out == 0).sum(dim=(1, 2))
+    assert 10 <= hidden[::2].min()
+    assert hidden[::2].max() < 20
+    assert hidden[1::2].max() < 10
+
+
+def test_the_seed_decides_and_evaluation_changes_nothing():
+    masks, feats = SpecAug(), torch.randn(len(LENGTHS), 200, 40)
+    outputs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        outputs.append(masks(feats, LENGTHS))
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+    assert masks.eval()(feats, LENGTHS) is feats
+
+
+def test_warping_keeps_ends_order_and_length():
+    time = torch.arange(120, dtype=torch.float32)[None, :, None].repeat(50, 1, 1)
+    lengths = torch.full((50,), 100)
+    time[:, 100:] = torch.nan
+    warped = warp_time(time, lengths, window=5)[:, :100, 0]
+    assert torch.isfinite(warped).all()
+    assert (warped.diff(dim=1) >= 0).all()
+    assert (warped[:, -1] == 99).all()
+    assert 0 < (warped - time[:, :100, 0]).abs().max() <= 5.01
+
+
+def test_short_utterances_are_not_warped():
+    feats = torch.randn(len(LENGTHS), 200, 4)
+    warped = warp_time(feats, torch.clamp(LENGTHS, max=10), window=5)
+    assert torch.allclose(warped, feats)
