@@ -38,10 +38,10 @@ def collect_stats(train_dir: Path, valid_dir: Path, out: Path, dry_run: bool = F
     step = Step("collect statistics", out / ".done" / "collect_stats.json", inputs, {})
     if not step.due(dry_run):
         return
+    _ = step.digests  # before reading: what changes from here on makes the step stale
+    data = {part: read_data_dir(path) for part, path in sets.items()}
+    labels = _labels(data["train"], data["valid"])
     with locked(out, "collecting statistics"):
-        _ = step.digests
-        data = {part: read_data_dir(path) for part, path in sets.items()}
-        labels = _labels(data["train"], data["valid"])
         outputs = [file for part in sets for file in _write_part(out / part, data[part])]
         write_table(out / "lang2idx", [(label, str(index)) for index, label in enumerate(labels)])
         step.finish([*outputs, out / "lang2idx"])

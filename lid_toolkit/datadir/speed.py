@@ -59,10 +59,11 @@ def perturb_data_dir(source: Path, target: Path, factors: tuple[str, ...], dry_r
     )
     if not step.due(dry_run):
         return
+    _ = step.digests  # before reading: what changes from here on makes the step stale
+    data = read_data_dir(source)
+    if data.utt2speed is not None:
+        raise LidError("is speed-perturbed already", where=source, mend="give the original directory")
     with locked(target, "perturbing speed"):
-        data = read_data_dir(source)
-        if data.utt2speed is not None:
-            raise LidError("is speed-perturbed already", where=source, mend="give the original directory")
         step.finish(_write(data, target, factors))
 
 

@@ -98,8 +98,10 @@ def test_stages_2_to_4_in_the_c_locale(tmp_path):
         ),
     ],
 )
-def test_bad_use_is_one_line_and_exit_code_2(name, arguments, message):
+def test_bad_use_is_one_line_and_exit_code_2(tmp_path, monkeypatch, name, arguments, message):
+    monkeypatch.chdir(tmp_path)
     done = run(name, *arguments)
+    assert list(tmp_path.iterdir()) == []
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: ")

@@ -70,7 +70,6 @@ def _do_part(plan: Plan, part: int, progress: Progress) -> None:
     utterances = plan.utterances(part)
     step: Step = plan.part_step(part, utterances)
     audio, result = plan.audio(part), Result()
-    _ = step.digests
     with audio_writer(audio, plan.options.audio_format) as write:
         for ref, group in itertools.groupby(utterances, key=lambda utterance: utterance.ref):
             members = list(group)
