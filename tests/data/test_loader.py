@@ -1,0 +1,141 @@
+"""Crops, workers, and recordings that cannot be read."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from data.corpus import LANGUAGES, RATE, write_set
+
+from lid_toolkit.audio.reader import read_audio
+from lid_toolkit.data.loader import MinibatchReader, iterate
+from lid_toolkit.data.preprocess import PreprocessorConf
+from lid_toolkit.data.samplers import Batch, CatpowSampler, sorted_batches
+from lid_toolkit.data.utterances import load_utterances
+from lid_toolkit.errors import LidError
+
+EVERYTHING = {
+    f"{name}_apply_prob": 0.7 for name in ("voice", "rir", "noise", "equalizer", "telephone", "volume")
+}
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return write_set(tmp_path / "set", 24)
+
+
+def load(directory):
+    return load_utterances(directory, directory / "utt2num_samples", LANGUAGES)
+
+
+def training_reader(directory, crop=(2000, 3000), bins=24000, **conf):
+    utterances = load(directory)
+    law = CatpowSampler(utterances.labels_u, utterances.lengths_u, bins, crop_range=crop)
+    return MinibatchReader(utterances, law.epoch(1), PreprocessorConf(**conf), RATE)
+
+
+def whole_reader(directory):
+    utterances = load(directory)
+    return MinibatchReader(utterances, sorted_batches(utterances.lengths_u, 30000), PreprocessorConf(), RATE)
+
+
+def test_whole_utterances_come_once_zero_padded_with_their_labels(directory):
+    reader = whole_reader(directory)
+    seen = []
+    for batch in iterate(reader, 0, 0):
+        for place, row in enumerate(batch.rows_b.tolist()):
+            length = int(batch.lengths_b[place])
+            expected, _ = read_audio(reader.utterances.refs.value(row))
+            assert np.array_equal(batch.wave_bt[place, :length], expected)
+            assert not batch.wave_bt[place, length:].any()
+            assert batch.labels_b[place] == row % 3
+            seen.append(row)
+    assert sorted(seen) == list(range(24))
+
+
+def test_crops_lie_within_the_utterance_and_differ_from_epoch_to_epoch(directory):
+    reader = training_reader(directory)
+    starts = []
+    for batch in iterate(reader, 0, 0):
+        for place, row in enumerate(batch.rows_b.tolist()):
+            crop = batch.wave_bt[place, : batch.lengths_b[place]].numpy()
+            whole, _ = read_audio(reader.utterances.refs.value(row))
+            windows = np.lib.stride_tricks.sliding_window_view(whole, len(crop))
+            found = np.flatnonzero((windows == crop).all(axis=1))
+            assert len(found) == 1
+            starts.append(int(found[0]))
+    assert len(set(starts)) > len(starts) // 2
+
+
+@pytest.mark.parametrize("conf", [{}, EVERYTHING], ids=["plain", "augmented"])
+def test_any_number_of_workers_makes_the_same_batches(directory, conf):
+    reader = training_reader(directory, **conf)
+    expected = list(iterate(reader, 0, 0))
+    for workers in (1, 2):
+        for one, other in zip(expected, iterate(reader, 0, workers), strict=True):
+            assert torch.equal(one.wave_bt, other.wave_bt)
+            assert torch.equal(one.rows_b, other.rows_b)
+    (last,) = iterate(reader, len(reader) - 1, 0)
+    assert torch.equal(last.wave_bt, expected[-1].wave_bt)
+
+
+@pytest.mark.parametrize("crop", [None, (2000, 3000), (20000, 30000)])
+def test_a_slowed_voice_stays_within_the_bins(directory, crop):
+    conf = {"voice_apply_prob": 1.0, "pitch_range": (0.7, 0.75)}
+    for batch in iterate(training_reader(directory, crop=crop, **conf), 0, 0):
+        assert batch.wave_bt.numel() <= 24000
+
+
+def test_an_unreadable_recording_is_left_out_and_named(directory, caplog):
+    reader = whole_reader(directory)
+    broken = directory / "wav" / "set-007.wav"
+    broken.write_bytes(broken.read_bytes()[:100])
+    (directory / "wav" / "set-008.wav").unlink()
+    for workers in (0, 1):
+        caplog.clear()
+        batches = list(iterate(reader, 0, workers))
+        assert sum(len(batch.rows_b) for batch in batches) == 22
+        assert [name for batch in batches for name, _ in batch.failed].count("set-007") == 1
+        assert "set-007 left out" in caplog.text
+        assert "set-008 left out" in caplog.text
+
+
+def test_too_many_unreadable_recordings_are_an_error(directory):
+    for number in range(5):
+        (directory / "wav" / f"set-{number:03d}.wav").unlink()
+    with pytest.raises(LidError, match="3 of 24 utterances cannot be read"):
+        list(iterate(whole_reader(directory), 0, 0, max_failed=0.05))
+
+
+def test_a_batch_of_which_nothing_can_be_read_is_empty(directory):
+    reader = whole_reader(directory)
+    for path in (directory / "wav").iterdir():
+        path.unlink()
+    for batch in iterate(reader, 0, 0):
+        assert len(batch.rows_b) == len(batch.labels_b) == len(batch.lengths_b) == 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_another_rate_is_an_error_in_one_line(directory, workers):
+    soundfile.write(directory / "wav" / "set-003.wav", np.zeros(9000), 8000)
+    reader = MinibatchReader(load(directory), [Batch(np.arange(24))], PreprocessorConf(), RATE)
+    lengths = reader.utterances.lengths_u
+    lengths[3] = 9000
+    with pytest.raises(LidError, match=r"set-003\.wav: 8000 Hz, not 16000 Hz \(format it with stage 3\)"):
+        list(iterate(reader, 0, workers))
+
+
+class KilledReader(MinibatchReader):
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_an_error_that_says_so(directory):
+    whole = whole_reader(directory)
+    reader = KilledReader(whole.utterances, whole.batches, whole.conf, RATE)
+    with pytest.raises(LidError, match="was killed"):
+        list(iterate(reader, 0, 1))
