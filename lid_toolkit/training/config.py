@@ -196,9 +196,15 @@ def _floats(value: Any) -> Any:
 
 
 def _one_line(error: ValidationError, where: object) -> LidError:
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
-    if first["type"] != "extra_forbidden":
-        return LidError(f"{'.'.join(path)}: {first['msg']}", where=where, mend="correct the value")
-    known = PreprocessorConf.model_fields if len(path) > 1 else _MODELS[error.title].model_fields
-    return LidError(f"unknown key '{'.'.join(path)}'", where=where, mend=nearest(path[-1], known))
+    """Tell of the fault that explains most: an unknown key first, then a value that breaks a rule."""
+    telling = {"extra_forbidden": 0, "value_error": 1}
+    first = min(error.errors(), key=lambda fault: telling.get(fault["type"], len(telling)))
+    keys = [str(part) for part in first["loc"]]
+    known = (PreprocessorConf if len(keys) > 1 else _MODELS[error.title]).model_fields
+    unknown = first["type"] == "extra_forbidden"
+    if not unknown:  # pydantic also names the alternatives of a type
+        keys[1:] = [key for key in keys[1:] if key in known]
+    name = ".".join([*(["scheduler_conf"] if error.title == TriStageConf.__name__ else []), *keys])
+    if unknown:
+        return LidError(f"unknown key '{name}'", where=where, mend=nearest(keys[-1], known))
+    return LidError(f"{name}: {first['msg']}", where=where, mend="correct the value")
