@@ -61,6 +61,7 @@ class Step:
 
     def due(self, dry_run: bool = False) -> bool:
         """Say whether the step is current or to do, and why; return True if it must run now."""
+        _ = self.digests  # the inputs as they are before the work, also on a first run
         reason = self.reason()
         if not reason:
             logging.info("%s: current, skipped", self.name)
