@@ -38,7 +38,7 @@ def report(history: Sequence[Epoch], output_dir: Path) -> None:
 
 def draw_curves(history: Sequence[Epoch], title: str, measures: Sequence[str]) -> bytes:
     """Return a PNG of some measures over the epochs."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 4))
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     epochs = [epoch["epoch"] for epoch in history]

@@ -1,4 +1,4 @@
-"""A formatted data directory of sines, one band of frequencies for each language."""
+"""A formatted data directory of beeps, one band of frequencies for each language."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ LANGUAGES = ("high", "low", "middle")
 PITCHES = {"low": 300.0, "middle": 1000.0, "high": 3000.0}
 
 
-def tone(language: str, samples: int, seed: int) -> np.ndarray:
+def beeps(language: str, samples: int, seed: int) -> np.ndarray:
+    """Return a tone that comes and goes: a steady one would vanish with the utterance's mean."""
     rng = np.random.default_rng(seed)
     frequency = PITCHES[language] * rng.uniform(0.85, 1.15)
-    wave = np.sin(2 * np.pi * frequency * np.arange(samples) / RATE + rng.uniform(0, 6))
+    time_s = np.arange(samples) / RATE + rng.uniform(0, 1)
+    wave = np.sin(2 * np.pi * frequency * time_s) * (np.sin(2 * np.pi * 8 * time_s) > 0)
     return (0.3 * wave + 0.02 * rng.standard_normal(samples)).astype(np.float32)
 
 
@@ -29,7 +31,7 @@ def write_set(directory: Path, utterances: int, seed: int = 0, shortest=4000, lo
     for number in range(utterances):
         language, samples = LANGUAGES[number % 3], int(rng.integers(shortest, longest))
         path = directory / "wav" / f"{directory.name}-{number:03d}.wav"
-        soundfile.write(path, tone(language, samples, 1000 * seed + number), RATE, subtype="PCM_16")
+        soundfile.write(path, beeps(language, samples, 1000 * seed + number), RATE, subtype="PCM_16")
         rows.append((path.stem, str(path), language, str(samples)))
     for column, name in enumerate(("wav.scp", "utt2lang", "utt2num_samples"), start=1):
         write_table(directory / name, [(row[0], row[column]) for row in rows])

@@ -1,4 +1,4 @@
-"""A training of seconds: a tiny model on sines."""
+"""A training of seconds: a tiny model on beeps."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ CONFIG: dict[str, Any] = {
     "loss": "aamsoftmax_sc_topk",
     "preprocessor_conf": {"target_duration": [0.2, 0.3], "noise_apply_prob": 0.5},
     "batch_bins": 32000,
-    "num_iters_per_epoch": 6,
+    "num_iters_per_epoch": 8,
     "max_epoch": 4,
     "optim": "adam",
-    "optim_conf": {"lr": 0.02},
+    "optim_conf": {"lr": 0.005},
     "scheduler": "tristagelr",
-    "scheduler_conf": {"max_steps": 24},
+    "scheduler_conf": {"max_steps": 32},
     "keep_nbest_models": 2,
     "num_workers": 0,
 }

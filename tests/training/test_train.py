@@ -1,0 +1,287 @@
+"""Whole trainings of a tiny model: they learn, go on bit for bit, and survive bad batches."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from training.experiment import same, weights, write_config, write_experiment
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.models.lid_model import LidModel
+from lid_toolkit.training import loop, report
+from lid_toolkit.training.best import out_of_patience, rank
+from lid_toolkit.training.checkpoint import average, load, load_model
+from lid_toolkit.training.config import load_config, parse_config
+from lid_toolkit.training.train import Sources, train
+
+CPU = torch.device("cpu")
+AVERAGE = "valid.accuracy.ave_2best.pth"
+
+
+def run(directory, out="exp", interval_s=1e9, pretrained=None, mismatch=False):
+    sources = Sources(directory / "train", directory / "valid", directory / "stats", directory / out)
+    config = load_config(directory / "train.yaml")
+    train(config, sources, CPU, interval_s, pretrained, mismatch)
+    return directory / out
+
+
+def epochs(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_pictures():
+    """Drawing takes longer than such a training; test_report.py looks at the pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "draw_curves", lambda *_: b"picture")
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, quick_pictures):  # noqa: ARG001 - patches before it runs
+    """A finished training, which tests only look at."""
+    torch.set_num_threads(1)
+    directory = write_experiment(tmp_path_factory.mktemp("finished"))
+    return directory, run(directory)
+
+
+def test_it_learns(finished):
+    _, out = finished
+    history = epochs(out)
+    assert [epoch["epoch"] for epoch in history] == [1, 2, 3, 4]
+    assert max(epoch["valid_accuracy"] for epoch in history) >= 0.99
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert history[-1]["updates"] == 32
+
+
+def test_everything_a_user_expects_is_there_and_nothing_half(finished):
+    _, out = finished
+    names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    best = rank(load_config(out / "config.yaml"), epochs(out))[:2]
+    assert {f"{epoch}epoch.pth" for epoch in best} == {n for n in names if n.endswith("epoch.pth")}
+    assert {
+        "config.yaml",
+        "checkpoint.pth",
+        "images/loss.png",
+        "images/accuracy.png",
+        "images/lr.png",
+    } <= names
+    assert any(name.startswith("tensorboard/") for name in names)
+    assert not [name for name in names if ".tmp-" in name]
+    assert (out / "valid.accuracy.best.pth").readlink().name == f"{best[0]}epoch.pth"
+    assert (out / "valid.accuracy.ave.pth").readlink().name == AVERAGE
+
+
+def test_the_average_is_that_of_the_best_epochs(finished):
+    _, out = finished
+    best = rank(load_config(out / "config.yaml"), epochs(out))[:2]
+    expected = average([weights(out / f"{epoch}epoch.pth") for epoch in best])
+    ours = weights(out / AVERAGE)
+    assert all(torch.equal(value, ours[name]) for name, value in expected.items())
+    assert load_model(out / AVERAGE).languages == ("high", "low", "middle")
+
+
+class StoppedError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("batch", [3, 20])
+def test_going_on_equals_not_having_stopped(finished, batch, monkeypatch):
+    directory, straight = finished
+    seen = 0
+    original = loop.add_gradient
+
+    def stopping(*arguments):
+        nonlocal seen
+        seen += 1
+        if seen == batch + 1:
+            raise StoppedError
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "add_gradient", stopping)
+    out = f"stopped{batch}"
+    with pytest.raises(StoppedError):
+        run(directory, out, interval_s=0.0)
+    monkeypatch.undo()
+    run(directory, out)
+    assert same(directory / out / AVERAGE, straight / AVERAGE)
+    for one, other in zip(epochs(directory / out), epochs(straight), strict=True):
+        timed = ("seconds", "waited_s")
+        assert {k: v for k, v in one.items() if k not in timed} == {
+            k: v for k, v in other.items() if k not in timed
+        }
+
+
+def test_gradients_are_gathered_whole_between_checkpoints(tmp_path, monkeypatch):
+    directory = write_experiment(tmp_path, accum_grad=3, max_epoch=1)
+    straight = run(directory, "straight")
+    saved = []
+    original = loop.save_checkpoint
+    monkeypatch.setattr(loop, "save_checkpoint", lambda *a: saved.append(a[3].batches) or original(*a))
+    run(directory, "often", interval_s=0.0)
+    assert saved == [3, 6]
+    assert epochs(straight)[0]["updates"] == 3
+    assert same(straight / "1epoch.pth", directory / "often" / "1epoch.pth")
+
+
+def test_more_workers_train_the_same(tmp_path):
+    directory = write_experiment(tmp_path, max_epoch=1)
+    straight = run(directory, "straight")
+    write_config(directory, max_epoch=1, num_workers=2)
+    assert same(run(directory, "workers") / "1epoch.pth", straight / "1epoch.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"seed": 1}, "seed"), ({"optim_conf": {"lr": 0.1}}, "optim_conf"), ({"batch_bins": 999}, "batch_bins")],
+)
+def test_a_checkpoint_of_other_settings_is_refused_by_name(finished, change, named):
+    directory, out = finished
+    write_config(directory, **change)
+    with pytest.raises(LidError, match=rf"checkpoint\.pth: .*: {named} \(choose another --lid_tag"):
+        run(directory, out.name)
+    write_config(directory)
+
+
+def test_a_checkpoint_of_other_data_is_refused_by_name(tmp_path):
+    directory = write_experiment(tmp_path, max_epoch=1)
+    run(directory)
+    labels = directory / "train" / "utt2lang"
+    labels.write_text(labels.read_text().replace("train-000 high", "train-000 low"))
+    with pytest.raises(LidError, match="train utt2lang"):
+        run(directory)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
+def test_a_damaged_or_foreign_checkpoint_is_one_line(tmp_path, content):
+    directory = write_experiment(tmp_path)
+    (directory / "exp").mkdir()
+    (directory / "exp" / "checkpoint.pth").write_bytes(content)
+    with pytest.raises(LidError, match=r"checkpoint\.pth: damaged"):
+        run(directory)
+    torch.save({"reporter": {}, "model": {}}, directory / "exp" / "checkpoint.pth")
+    with pytest.raises(LidError, match=r"checkpoint\.pth: not a checkpoint of this toolkit"):
+        run(directory)
+
+
+def test_more_epochs_go_on_from_a_finished_training(tmp_path):
+    directory = write_experiment(tmp_path, max_epoch=1)
+    run(directory)
+    write_config(directory, max_epoch=2)
+    assert [epoch["epoch"] for epoch in epochs(run(directory))] == [1, 2]
+
+
+def spoil(monkeypatch, batches, how):
+    """Make the loss of some batches, counted over the training, go through ``how``."""
+    original, count = LidModel.forward, 0
+
+    def forward(self, wave, lengths, labels):
+        nonlocal count
+        if self.training:
+            count += 1
+            if count in batches:
+                return how(original, self, wave, lengths, labels)
+        return original(self, wave, lengths, labels)
+
+    monkeypatch.setattr(LidModel, "forward", forward)
+
+
+def nan_input(original, model, wave, lengths, labels):
+    return original(model, wave * torch.nan, lengths, labels)
+
+
+def nan_gradient(original, model, *batch):
+    output = original(model, *batch)
+    output.loss.register_hook(lambda gradient: gradient * torch.nan)
+    return output
+
+
+@pytest.mark.parametrize("how", [nan_input, nan_gradient])
+def test_a_bad_batch_is_skipped_named_and_leaves_no_trace(tmp_path, monkeypatch, caplog, how):
+    directory = write_experiment(tmp_path, max_epoch=2)
+    spoil(monkeypatch, {2, 11}, how)
+    out = run(directory)
+    assert caplog.text.count("not finite, update skipped; utterances: train-") == 2
+    assert all(value.isfinite().all() for value in weights(out / "2epoch.pth").values())
+    assert epochs(out)[-1]["updates"] == 14
+    assert load(out / "checkpoint.pth")["state"]["bad_updates"] == 2
+
+
+def test_too_many_bad_batches_end_the_training_naming_utterances(tmp_path, monkeypatch):
+    directory = write_experiment(tmp_path, max_bad_updates=2)
+    spoil(monkeypatch, set(range(3, 99)), nan_input)
+    with pytest.raises(LidError, match=r"not finite in 3 updates, last with train-\d+ "):
+        run(directory)
+
+
+def test_a_broken_recording_is_left_out_and_too_many_end_the_training(tmp_path, caplog):
+    directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=None)
+    (directory / "train" / "wav" / "train-003.wav").write_bytes(b"RIFF")
+    run(directory)
+    assert "train-003 left out" in caplog.text
+    for path in (directory / "valid" / "wav").iterdir():
+        path.unlink()
+    write_config(directory, max_epoch=2, num_iters_per_epoch=None)
+    with pytest.raises(LidError, match=r"valid-00.: 2 of 9 utterances cannot be read"):
+        run(directory)
+
+
+def test_batches_of_one_utterance_train(tmp_path):
+    directory = write_experiment(tmp_path, max_batch_size=1, max_epoch=1)
+    assert np.isfinite(epochs(run(directory))[0]["train_loss"])
+
+
+def test_masks_differ_from_epoch_to_epoch():
+    draws = []
+    for epoch in (1, 2):
+        loop.seed_everything(0, epoch, 7)
+        draws.append(torch.rand(4))
+    assert not torch.equal(*draws)
+
+
+def test_weights_of_another_training_are_taken_over(finished, tmp_path):
+    _, out = finished
+    directory = write_experiment(tmp_path, max_epoch=1, optim_conf={"lr": 1e-12})
+    tuned = weights(run(directory, "tuned", pretrained=out / AVERAGE) / "1epoch.pth")
+    for name, value in weights(out / AVERAGE).items():
+        if "running" not in name and value.is_floating_point():
+            assert torch.allclose(tuned[name], value, atol=1e-6), name
+    write_config(directory, max_epoch=1, projector_conf={"output_size": 4})
+    with pytest.raises(LidError, match="3 parameters do not fit"):
+        run(directory, "other", pretrained=out / AVERAGE)
+    run(directory, "mismatch", pretrained=out / AVERAGE, mismatch=True)
+
+
+def test_a_front_end_of_another_rate_is_refused(tmp_path):
+    directory = write_experiment(tmp_path, frontend_conf={"fs": 8000, "n_mels": 20})
+    with pytest.raises(LidError, match="the front end expects 8000 Hz"):
+        run(directory)
+
+
+def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
+    directory = write_experiment(tmp_path, max_epoch=1)
+    (directory / "exp" / "images").mkdir(parents=True)
+    for name in (".tmp-abcd-checkpoint.pth", "images/.tmp-abcd-loss.png"):
+        (directory / "exp" / name).write_bytes(b"half")
+    assert not list(run(directory).rglob(".tmp-*"))
+
+
+def measured(*accuracies, loss=1.0):
+    return [
+        {"epoch": epoch, "valid_accuracy": accuracy, "valid_macro_accuracy": 0.0, "valid_loss": loss}
+        for epoch, accuracy in enumerate(accuracies, start=1)
+    ]
+
+
+def test_ranks_and_patience():
+    config = parse_config({"patience": 2}, "x")
+    assert rank(config, measured(0.5, 0.9, 0.7)) == [2, 3, 1]
+    assert rank(config, measured(0.5, 0.5)) == [2, 1]
+    by_loss = parse_config({"best_model_criterion": "loss"}, "x")
+    history = [*measured(0.1, loss=0.5), {**measured(0.9, loss=np.nan)[0], "epoch": 2}]
+    assert rank(by_loss, history) == [1, 2]
+    assert not out_of_patience(config, measured(0.5, 0.9, 0.7))
+    assert out_of_patience(config, measured(0.5, 0.9, 0.7, 0.8))
