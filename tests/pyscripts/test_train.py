@@ -1,0 +1,119 @@
+"""Stage 5 as a process: killed, run by two at once, run again, interrupted."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from training.experiment import arguments, finish, same, start, write_config, write_experiment
+
+AVERAGED = "valid.accuracy.ave.pth"
+OFTEN = ("--checkpoint_interval", "0")
+
+
+def stamp(path):
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def killed_after(process, checkpoint, changes):
+    """Kill a training after some more checkpoints; return False if it ended before."""
+    last = stamp(checkpoint)
+    while process.poll() is None:
+        if stamp(checkpoint) != last:
+            last = stamp(checkpoint)
+            changes -= 1
+            if changes <= 0:
+                time.sleep(random.uniform(0, 0.05))
+                process.kill()
+                process.communicate()
+                return True
+        time.sleep(0.002)
+    return False
+
+
+def trained(directory, out, *more):
+    code, _, messages = finish(start("train.py", arguments(directory, out, *more)))
+    assert code == 0, messages
+    return messages
+
+
+@pytest.mark.parametrize(
+    "kills", [pytest.param(2, id="twice"), pytest.param(20, id="20-times", marks=pytest.mark.slow)]
+)
+def test_killed_at_any_moment_and_rerun_ends_with_the_same_weights(tmp_path, kills):
+    changes = {"num_iters_per_epoch": 16, "max_epoch": 1} if kills < 5 else {"max_epoch": 12}
+    directory = write_experiment(tmp_path, num_workers=1, **changes)
+    trained(directory, "straight")
+    checkpoint = directory / "exp" / "checkpoint.pth"
+    for _ in range(kills):
+        if not killed_after(
+            start("train.py", arguments(directory, "exp", *OFTEN)), checkpoint, random.randint(1, 6)
+        ):
+            break
+    trained(directory, "exp")
+    assert same(directory / "exp" / AVERAGED, directory / "straight" / AVERAGED)
+    assert not list((directory / "exp").rglob(".tmp-*"))
+
+
+def test_a_second_training_is_told_and_a_finished_one_is_skipped(tmp_path):
+    directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=100)
+    words = arguments(directory, "exp", *OFTEN)
+    first = start("train.py", words)
+    while not (directory / "exp" / "checkpoint.pth").exists():
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.05)
+    first.send_signal(signal.SIGSTOP)
+    code, _, messages = finish(start("train.py", words))
+    assert code == 2
+    assert messages.splitlines()[-1].startswith(
+        f"error: {directory / 'exp'}: in use: training (process {first.pid}"
+    )
+    first.send_signal(signal.SIGCONT)
+    assert finish(first)[0] == 0
+    before = stamp(directory / "exp" / "checkpoint.pth")
+    assert "current, skipped" in trained(directory, "exp", *OFTEN)
+    assert stamp(directory / "exp" / "checkpoint.pth") == before
+
+    code, _, messages = finish(start("train.py", arguments(directory, "exp", "--optim_conf.lr", "0.5")))
+    assert code == 2
+    assert "optim_conf" in messages.splitlines()[-1]
+
+
+def test_an_interrupted_training_stops_quietly_and_leaves_no_half_files(tmp_path):
+    directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=2000, num_workers=2)
+    process = start("train.py", arguments(directory, "exp", *OFTEN))
+    while not (directory / "exp" / "checkpoint.pth").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    code, _, messages = finish(process)
+    assert code == 130
+    assert messages.splitlines()[-1] == "stopped"
+    assert "Traceback" not in messages
+    assert not list((directory / "exp").rglob(".tmp-*"))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--max_epoc", "3"], "unknown key 'max_epoc' (did you mean 'max_epoch'?)"),
+        (["--checkpoint_interval", "-1"], "'-1' is not a number of at least 0"),
+        (["--pretrained_model", "/none.pth"], "/none.pth: no such file"),
+    ],
+)
+def test_faults_are_one_line(tmp_path, more, message):
+    directory = write_experiment(tmp_path)
+    code, _, messages = finish(start("train.py", arguments(directory, "exp", *more)))
+    assert code == 2
+    assert message in messages.splitlines()[-1]
+    assert "Traceback" not in messages
+
+
+def test_a_dry_run_makes_nothing(tmp_path):
+    directory = write_experiment(tmp_path)
+    write_config(directory)
+    assert "to do (not done yet)" in trained(directory, "exp", "--dry_run", "true")
+    assert not (directory / "exp").exists()
