@@ -1,0 +1,57 @@
+"""``lid identify``: a line for each recording, errors beside answers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import soundfile
+from data.corpus import LANGUAGES, RATE, beeps
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.inference.command import identify
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    paths = []
+    for language in LANGUAGES:
+        paths.append(str(tmp_path / f"{language} é.wav"))
+        soundfile.write(paths[-1], beeps(language, 8000, 1), RATE)
+    return paths
+
+
+def test_lines_for_people(model_file, recordings, capsys):
+    identify(["identify", "--model", str(model_file), "--device", "cpu", "--top_k", "2", *recordings])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    for path, line in zip(recordings, lines, strict=True):
+        name, scores, duration = line.split("\t")
+        assert name == path
+        assert len(scores.split()) == 4
+        assert duration == "0.50 s"
+
+
+def test_lines_for_programs_and_a_broken_recording_among_good_ones(model_file, recordings, tmp_path, capsys):
+    (tmp_path / "broken.wav").write_bytes(b"RIFF....")
+    mixed = [recordings[0], str(tmp_path / "broken.wav"), *recordings[1:], str(tmp_path / "none.wav")]
+    with pytest.raises(SystemExit) as left:
+        identify(["identify", "--json", "--model", str(model_file.parent), "--device", "cpu", *mixed])
+    assert left.value.code == 2
+    output = capsys.readouterr()
+    answers = [json.loads(line) for line in output.out.splitlines()]
+    assert [answer["path"] for answer in answers] == recordings
+    assert all(answer["language"] in LANGUAGES and answer["duration"] == 0.5 for answer in answers)
+    errors = output.err.splitlines()
+    assert len(errors) == 2
+    assert errors[0].startswith(f"error: {tmp_path / 'broken.wav'}: ")
+
+
+def test_restricted_languages_and_an_unknown_one(model_file, recordings, capsys):
+    common = ["identify", "--model", str(model_file), "--device", "cpu", *recordings]
+    identify([*common, "--languages", "low,high"])
+    assert "middle 0" not in capsys.readouterr().out
+    with pytest.raises(LidError, match="does not know 'lo'"):
+        identify([*common, "--languages", "lo"])
+    with pytest.raises(LidError, match="unknown option --jason"):
+        identify([*common, "--jason"])
