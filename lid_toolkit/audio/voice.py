@@ -1,4 +1,4 @@
-"""Another voice for the same words: pitch and formants moved apart from each other.
+"""Another voice for the same words: pitch, formants and tempo moved apart from each other.
 
 A recogniser of languages trained on one speaker of each learns the speaker. Moving the formants
 (vocal tract length) and the fundamental independently makes many speakers of one.
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lid_toolkit.audio.resample import change_speed
 
 Wave = npt.NDArray[np.float32]
+Spectra = npt.NDArray[np.complex64]
 
 FRAME_S, FRAMES_OVERLAP = 0.032, 4
 LIFTER_S = 0.0025  # a pitch period at 400 Hz; a shorter one leaves the narrow formants of low voices behind
@@ -19,37 +20,73 @@ LARGEST_GAIN = 3.0  # natural logarithm: 26 dB
 LOG_FLOOR = 1e-5
 
 
-def change_voice(wave: Wave, rate: int, pitch: float, formants: float) -> Wave:
-    """Multiply the fundamental by ``pitch`` and the formants by ``formants``; the tempo follows the pitch.
+def change_voice(wave: Wave, rate: int, pitch: float, formants: float, tempo: float = 1.0) -> Wave:
+    """Multiply the fundamental by ``pitch``, the formants by ``formants`` and the tempo by ``tempo``.
 
-    Resampling multiplies both by ``pitch``; then each frame's spectral envelope, smoothed in the
-    cepstrum (Oppenheim and Schafer, 1968), is stretched by ``formants / pitch`` while the fine
-    structure stays. The result is ``1 / pitch`` times as long.
+    Resampling multiplies all three by ``pitch``. A phase vocoder (Flanagan and Golden, 1966) then sets
+    the tempo, and each frame's spectral envelope, smoothed in the cepstrum (Oppenheim and Schafer,
+    1968), is stretched by ``formants / pitch`` while the fine structure stays.
+
+    Returns:
+        Samples, ``1 / tempo`` times as many.
     """
     shifted = change_speed(wave, pitch)
-    return shift_formants(shifted, rate, formants / pitch)
-
-
-def shift_formants(wave: Wave, rate: int, factor: float) -> Wave:
-    """Stretch the spectral envelope by ``factor`` along frequency, keeping pitch, tempo and length."""
     size = 1 << round(np.log2(FRAME_S * rate))
+    spectra = stretch_time(short_time_spectra(shifted, size), tempo / pitch)
+    spectra *= envelope_gains(spectra, formants / pitch, max(int(LIFTER_S * rate), 2))
+    return overlapped(spectra, size, round(len(wave) / tempo))
+
+
+def short_time_spectra(wave: Wave, size: int) -> Spectra:
+    """Return Fourier transforms (frames, size // 2 + 1) of Hann-windowed frames a quarter apart."""
     hop = size // FRAMES_OVERLAP
-    window = np.hanning(size + 1)[:-1].astype(np.float32)
     padded = np.pad(wave, (size, size + hop - len(wave) % hop))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * window
-    spectra = np.fft.rfft(frames)
-    log_magnitude = np.log(np.abs(spectra) + LOG_FLOOR).astype(np.float32)
-    envelope = smooth_cepstrally(log_magnitude, max(int(LIFTER_S * rate), 2))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
+    spectra: Spectra = np.fft.rfft(frames * _window(size)).astype(np.complex64)
+    return spectra
+
+
+def overlapped(spectra: Spectra, size: int, samples: int) -> Wave:
+    """Return the waveform of :func:`short_time_spectra`, cut or continued by zeros to ``samples``."""
+    hop, window = size // FRAMES_OVERLAP, _window(size)
+    added = overlap_add(np.fft.irfft(spectra, size) * window, hop)[size:]
+    wave = np.zeros(samples, dtype=np.float32)
+    kept = min(samples, len(added))
+    wave[:kept] = added[:kept] * (hop / np.sum(window**2))
+    return wave
+
+
+def stretch_time(spectra: Spectra, speed: float) -> Spectra:
+    """Play frames at ``speed`` times their rate; each bin's phase goes on at its own frequency.
+
+    The first frame, which :func:`short_time_spectra` leaves silent, stays in place.
+    """
+    if speed == 1.0:
+        return spectra
+    count, bins = spectra.shape
+    at_f = np.arange(0, count - 1, speed)
+    low_f, share_f1 = at_f.astype(int), (at_f % 1)[:, None].astype(np.float32)
+    magnitude, phase = np.abs(spectra), np.angle(spectra)
+    expected_b = 2 * np.pi * np.arange(bins) / (2 * (bins - 1)) * (2 * (bins - 1) // FRAMES_OVERLAP)
+    ahead = np.diff(phase, axis=0) - expected_b
+    advance = expected_b + ahead - 2 * np.pi * np.round(ahead / (2 * np.pi))
+    sounding = np.cumsum(np.vstack((phase[:1], advance[low_f[:-1]])), axis=0)
+    moved = magnitude[low_f] * (1 - share_f1) + magnitude[low_f + 1] * share_f1
+    stretched: Spectra = (moved * np.exp(1j * sounding)).astype(np.complex64)
+    return stretched
+
+
+def envelope_gains(spectra: Spectra, factor: float, kept: int) -> npt.NDArray[np.floating]:
+    """Return the gains that stretch each frame's envelope by ``factor`` along frequency."""
+    log_magnitude = np.log(np.abs(spectra) + LOG_FLOOR)
+    envelope = smooth_cepstrally(log_magnitude, kept)
     bins = np.arange(envelope.shape[1], dtype=np.float32)
     source = np.minimum(bins / factor, bins[-1])
     low = np.minimum(source.astype(int), len(bins) - 2)
     share = source - low
     moved = envelope[:, low] * (1 - share) + envelope[:, low + 1] * share
-    spectra *= np.exp(np.clip(moved - envelope, -LARGEST_GAIN, LARGEST_GAIN))
-    changed = overlap_add(np.fft.irfft(spectra, size) * window, hop)
-    scale = np.sum(window**2) / hop
-    result: Wave = (changed[size : size + len(wave)] / scale).astype(np.float32)
-    return result
+    gains: npt.NDArray[np.floating] = np.exp(np.clip(moved - envelope, -LARGEST_GAIN, LARGEST_GAIN))
+    return gains
 
 
 def smooth_cepstrally(log_magnitude: npt.NDArray[np.floating], kept: int) -> npt.NDArray[np.floating]:
@@ -67,3 +104,7 @@ def overlap_add(frames: npt.NDArray[np.floating], hop: int) -> npt.NDArray[np.fl
     for part in range(size // hop):
         out[part : part + count] += parts[:, part]
     return out.reshape(-1)
+
+
+def _window(size: int) -> Wave:
+    return np.hanning(size + 1)[:-1].astype(np.float32)

@@ -86,7 +86,7 @@ class MinibatchReader(Dataset[Minibatch]):
             return self._read(ref, 0, length)
         rng = np.random.default_rng((batch.seed, place))
         # A faster voice is shorter: read enough for the fastest.
-        reach = 1.0 if self.conf.voice_apply_prob == 0 else max(self.conf.pitch_range[1], 1.0)
+        reach = 1.0 if self.conf.voice_apply_prob == 0 else max(self.conf.tempo_range[1], 1.0)
         wanted = length if batch.crop is None else min(int(batch.crop * reach), length)
         start = int(rng.integers(length - wanted + 1))
         wave = augment_wave(self._read(ref, start, start + wanted), self.conf, rng)

@@ -37,11 +37,13 @@ class PreprocessorConf(BaseModel):
     sample_rate: Annotated[int, Field(gt=0)] = 16000
     """Samples per second of the formatted audio."""
     voice_apply_prob: Probability = 0.0
-    """Chance of another voice: pitch (and with it tempo) and formants changed apart."""
+    """Chance of another voice: pitch, formants and tempo changed apart."""
     pitch_range: Range[Positive] = (0.8, 1.25)
     """Factor on the fundamental, drawn log-uniformly."""
     formant_range: Range[Positive] = (0.85, 1.18)
     """Factor on the formants, drawn log-uniformly."""
+    tempo_range: Range[Positive] = (0.85, 1.18)
+    """Factor on the tempo, drawn log-uniformly."""
     rir_apply_prob: Probability = 0.0
     """Chance of a simulated room."""
     rir_decay_range: Range[Positive] = (0.1, 0.7)
@@ -85,8 +87,8 @@ def augment_wave(wave: Wave, conf: PreprocessorConf, rng: np.random.Generator) -
     """
     rate = conf.sample_rate
     if rng.random() < conf.voice_apply_prob:
-        pitch, formants = log_uniform(conf.pitch_range, rng), log_uniform(conf.formant_range, rng)
-        wave = change_voice(wave, rate, pitch, formants)
+        factors = (log_uniform(r, rng) for r in (conf.pitch_range, conf.formant_range, conf.tempo_range))
+        wave = change_voice(wave, rate, *factors)
     if rng.random() < conf.rir_apply_prob:
         decay_s, direct_db = rng.uniform(*conf.rir_decay_range), rng.uniform(*conf.rir_direct_db_range)
         wave = augment.reverberate(wave, augment.random_room(rate, decay_s, direct_db, rng))

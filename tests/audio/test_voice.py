@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from lid_toolkit.audio.voice import change_voice, overlap_add, shift_formants, smooth_cepstrally
+from lid_toolkit.audio.voice import change_voice, overlap_add, smooth_cepstrally
 
 RATE = 16000
 FUNDAMENTAL, FORMANT = 125.0, 1500.0
@@ -53,24 +53,37 @@ def test_the_measures_find_the_vowel():
     assert formant(vowel()) == pytest.approx(FORMANT, rel=0.05)
 
 
-@pytest.mark.parametrize(("pitch", "formants"), [(1.0, 1.15), (1.2, 1.0), (0.85, 1.1), (1.2, 0.87)])
-def test_fundamental_and_formants_move_apart_from_each_other(pitch, formants):
+@pytest.mark.parametrize(
+    ("pitch", "formants", "tempo"),
+    [(1.0, 1.15, 1.0), (1.2, 1.0, 1.0), (0.85, 1.1, 1.2), (1.2, 0.87, 0.8), (1.5, 1.0, 1.5)],
+)
+def test_fundamental_formants_and_tempo_move_apart_from_each_other(pitch, formants, tempo):
     wave = vowel()
-    changed = change_voice(wave, RATE, pitch, formants)
-    assert len(changed) == round(len(wave) / pitch)
+    changed = change_voice(wave, RATE, pitch, formants, tempo)
+    assert len(changed) == round(len(wave) / tempo)
     assert fundamental(changed) == pytest.approx(FUNDAMENTAL * pitch, rel=0.02)
     assert formant(changed) == pytest.approx(FORMANT * formants, rel=0.04)
 
 
 def test_factor_one_changes_nothing():
     wave = vowel(0.3)
-    assert np.allclose(shift_formants(wave, RATE, 1.0), wave, atol=1e-4)
+    assert np.allclose(change_voice(wave, RATE, 1.0, 1.0), wave, atol=1e-4)
+
+
+def test_tempo_moves_events_and_not_pitch():
+    quiet = np.zeros(RATE // 2, dtype=np.float32)
+    wave = np.concatenate((vowel(0.5), quiet, vowel(0.5)))
+    changed = change_voice(wave, RATE, 1.0, 1.0, 1.25)
+    level = np.convolve(np.abs(changed), np.ones(400) / 400, mode="same")
+    silent_s = np.flatnonzero(level[800:-800] < 0.01)[[0, -1]] / RATE + 0.05
+    assert silent_s == pytest.approx([0.4, 0.8], abs=0.04)
+    assert fundamental(changed[: int(0.4 * RATE)]) == pytest.approx(FUNDAMENTAL, rel=0.02)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 127, 128, 511, 512, 513, 5000])
 def test_length_type_and_determinism(samples):
     wave = np.random.default_rng(0).uniform(-1, 1, samples).astype(np.float32)
-    first, again = (shift_formants(wave, RATE, 1.1) for _ in range(2))
+    first, again = (change_voice(wave, RATE, 1.2, 1.1) for _ in range(2))
     assert first.dtype == np.float32
     assert len(first) == samples
     assert np.isfinite(first).all()

@@ -85,7 +85,7 @@ def test_any_number_of_workers_makes_the_same_batches(directory, conf):
 
 @pytest.mark.parametrize("crop", [None, (2000, 3000), (20000, 30000)])
 def test_a_slowed_voice_stays_within_the_bins(directory, crop):
-    conf = {"voice_apply_prob": 1.0, "pitch_range": (0.7, 0.75)}
+    conf = {"voice_apply_prob": 1.0, "tempo_range": (0.7, 0.75)}
     for batch in iterate(training_reader(directory, crop=crop, **conf), 0, 0):
         assert batch.wave_bt.numel() <= 24000
 
