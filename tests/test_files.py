@@ -8,7 +8,7 @@ import time
 import pytest
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.files import locked, temporary_beside, write_whole
+from lid_toolkit.files import locked, remove_leftovers, temporary_beside, write_whole
 
 
 def test_replaces_the_old_file_and_makes_directories(tmp_path):
@@ -70,3 +70,29 @@ def test_the_second_is_told_and_a_killed_holder_frees(tmp_path):
     holder.join()
     with locked(tmp_path, "second"):
         assert "second" in (tmp_path / ".lock").read_text()
+
+
+def hold_with_a_child(directory, ready):
+    with locked(directory, "training"):
+        multiprocessing.get_context("fork").Process(target=time.sleep, args=(20,)).start()
+        ready.set()
+        time.sleep(60)
+
+
+def test_a_child_that_outlives_a_killed_holder_keeps_nobody_out(tmp_path):
+    ready = multiprocessing.Event()
+    holder = multiprocessing.Process(target=hold_with_a_child, args=(tmp_path, ready))
+    holder.start()
+    assert ready.wait(20)
+    time.sleep(0.5)
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    with locked(tmp_path, "second"):
+        pass
+
+
+def test_leftovers_of_killed_writers_go(tmp_path):
+    temporary_beside(tmp_path / "a.txt").write_text("half")
+    (tmp_path / "a.txt").write_text("whole")
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

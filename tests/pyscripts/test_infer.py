@@ -1,0 +1,47 @@
+"""Stage 6 as processes: plan, job, merge."""
+
+from __future__ import annotations
+
+import pytest
+from data.corpus import LANGUAGES, RATE, write_set
+from training.experiment import CONFIG, finish, start
+
+from lid_toolkit.datadir.tables import read_table
+from lid_toolkit.models.build import build_model
+from lid_toolkit.training.checkpoint import save_model
+from lid_toolkit.training.config import parse_config
+
+
+@pytest.fixture
+def words(tmp_path):
+    description = parse_config(CONFIG, "test").model_description()
+    model = build_model(description, len(LANGUAGES))
+    save_model(tmp_path / "model.pth", model.state_dict(), description, LANGUAGES, RATE)
+    speech = write_set(tmp_path / "sét", 6)
+    return [
+        *("--model", str(tmp_path / "model.pth"), "--data_dir", str(speech)),
+        *("--output_dir", str(tmp_path / "out" / "sét"), "--num_jobs", "2"),
+    ]
+
+
+def run(action, words, *more):
+    return finish(start("infer.py", [action, *words, *more]))
+
+
+def test_plan_jobs_merge_and_nothing_to_do_afterwards(words, tmp_path):
+    assert run("plan", words)[:2] == (0, "2\n")
+    assert run("plan", words, "--dry_run", "true")[:2] == (0, "0\n")
+    jobs = [start("infer.py", ["job", *words, "--job", str(job)]) for job in (1, 2)]
+    assert [finish(job)[0] for job in jobs] == [0, 0]
+    assert run("merge", words)[0] == 0
+    assert len(read_table(tmp_path / "out" / "sét" / "sét_lids")) == 6
+    assert run("plan", words)[:2] == (0, "0\n")
+    code, _, messages = run("merge", words, "--max_failed", "2")
+    assert code == 2
+    assert "'2' is not a share from 0 to 1" in messages
+
+
+def test_a_job_that_did_not_run_is_named(words):
+    code, _, messages = run("merge", words)
+    assert code == 2
+    assert "job 1 of 2: not done yet (run stage 6 again)" in messages.splitlines()[-1]
