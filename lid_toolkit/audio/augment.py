@@ -35,9 +35,9 @@ def add_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
 
 def coloured_noise(samples: int, slope: float, rng: np.random.Generator) -> Wave:
     """Return Gaussian noise of unit power, falling as 1 / f ** ``slope``: 0 white, 1 pink, 2 brown."""
-    spectrum = np.fft.rfft(rng.standard_normal(samples).astype(np.float32))
-    shape = np.arange(1, len(spectrum) + 1, dtype=np.float32) ** (-slope / 2)
-    noise = np.fft.irfft(spectrum * shape, samples)
+    spectrum = np.fft.rfft(rng.standard_normal(fast_size(samples), dtype=np.float32))
+    shape = np.arange(1, len(spectrum) + 1, dtype=np.float32) ** np.float32(-slope / 2)
+    noise = np.fft.irfft(spectrum * shape)[:samples]
     return (noise / max(float(np.sqrt(np.mean(noise**2))), 1e-12)).astype(np.float32)
 
 
@@ -63,7 +63,7 @@ def random_room(rate: int, decay_s: float, direct_db: float, rng: np.random.Gene
 
 def reverberate(wave: Wave, response: Wave) -> Wave:
     """Convolve with an impulse response and restore the power; sound starts where it did."""
-    size = 1 << (len(wave) + len(response) - 2).bit_length()
+    size = fast_size(len(wave) + len(response) - 1)
     wet = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)[: len(wave)]
     power = float(np.mean(wet**2))
     if power < SILENCE_POWER:
@@ -77,10 +77,11 @@ def equalise(wave: Wave, gains_db: npt.NDArray[np.floating]) -> Wave:
 
     A random curve stands for microphones, rooms and lines. The filter has no phase.
     """
-    spectrum = np.fft.rfft(wave)
+    spectrum = np.fft.rfft(wave, fast_size(len(wave)))
     position = np.log1p(np.linspace(0.0, 11.4, len(spectrum))) / np.log1p(11.4)
     curve_db = np.interp(position, np.linspace(0.0, 1.0, len(gains_db)), gains_db)
-    return np.fft.irfft(spectrum * 10 ** (curve_db / 20), len(wave)).astype(np.float32)
+    gains = (10 ** (curve_db / 20)).astype(np.float32)
+    return np.fft.irfft(spectrum * gains)[: len(wave)].astype(np.float32)
 
 
 def telephone(wave: Wave, rate: int, codec: str) -> Wave:
@@ -103,6 +104,11 @@ def change_level(wave: Wave, peak_db: float) -> Wave:
         return wave
     scaled: Wave = wave * np.float32(10 ** (peak_db / 20) / peak)
     return scaled
+
+
+def fast_size(samples: int) -> int:
+    """Return the power of two, at least 2, that holds ``samples``: transforms of odd lengths are slow."""
+    return 1 << max(samples - 1, 1).bit_length()
 
 
 def fit(wave: Wave, samples: int) -> Wave:

@@ -72,28 +72,41 @@ def stretch_time(spectra: Spectra, speed: float) -> Spectra:
     advance = expected_b + ahead - 2 * np.pi * np.round(ahead / (2 * np.pi))
     sounding = np.cumsum(np.vstack((phase[:1], advance[low_f[:-1]])), axis=0)
     moved = magnitude[low_f] * (1 - share_f1) + magnitude[low_f + 1] * share_f1
-    stretched: Spectra = (moved * np.exp(1j * sounding)).astype(np.complex64)
+    turn = np.remainder(sounding, 2 * np.pi).astype(np.float32)
+    stretched = np.empty(moved.shape, dtype=np.complex64)
+    stretched.real, stretched.imag = moved * np.cos(turn), moved * np.sin(turn)
     return stretched
 
 
-def envelope_gains(spectra: Spectra, factor: float, kept: int) -> npt.NDArray[np.floating]:
+def envelope_gains(spectra: Spectra, factor: float, kept: int) -> npt.NDArray[np.float32]:
     """Return the gains that stretch each frame's envelope by ``factor`` along frequency."""
-    log_magnitude = np.log(np.abs(spectra) + LOG_FLOOR)
-    envelope = smooth_cepstrally(log_magnitude, kept)
-    bins = np.arange(envelope.shape[1], dtype=np.float32)
-    source = np.minimum(bins / factor, bins[-1])
-    low = np.minimum(source.astype(int), len(bins) - 2)
-    share = source - low
-    moved = envelope[:, low] * (1 - share) + envelope[:, low + 1] * share
-    gains: npt.NDArray[np.floating] = np.exp(np.clip(moved - envelope, -LARGEST_GAIN, LARGEST_GAIN))
+    bins = np.arange(spectra.shape[1], dtype=np.float64)
+    cepstra = low_cepstrum(np.log(np.abs(spectra) + np.float32(LOG_FLOOR)), kept)
+    stretched = np.minimum(bins / factor, bins[-1])
+    change = log_envelope(cepstra, stretched, len(bins)) - log_envelope(cepstra, bins, len(bins))
+    gains: npt.NDArray[np.float32] = np.exp(np.clip(change, -LARGEST_GAIN, LARGEST_GAIN))
     return gains
 
 
-def smooth_cepstrally(log_magnitude: npt.NDArray[np.floating], kept: int) -> npt.NDArray[np.floating]:
-    """Keep the first ``kept`` cepstral coefficients of log spectra (frames, bins)."""
-    cepstra = np.fft.irfft(log_magnitude)
-    cepstra[:, kept : cepstra.shape[1] - kept + 1] = 0.0
-    return np.fft.rfft(cepstra).real
+def low_cepstrum(log_magnitude: npt.NDArray[np.floating], kept: int) -> npt.NDArray[np.float32]:
+    """Return the first ``kept`` real cepstral coefficients (frames, kept) of log spectra (frames, bins)."""
+    bins = log_magnitude.shape[1]
+    weight = np.full(bins, 1.0 / (bins - 1), dtype=np.float32)
+    weight[[0, -1]] /= 2
+    cepstra: npt.NDArray[np.float32] = (log_magnitude * weight) @ _cosines(
+        np.arange(bins, dtype=np.float64), bins, kept
+    ).T
+    return cepstra
+
+
+def log_envelope(
+    cepstra: npt.NDArray[np.float32], position: npt.NDArray[np.float64], bins: int
+) -> npt.NDArray[np.float32]:
+    """Return the smooth log spectra of low cepstra at any positions, counted in bins."""
+    weight = np.full(cepstra.shape[1], 2.0, dtype=np.float32)
+    weight[0] = 1.0
+    envelope: npt.NDArray[np.float32] = (cepstra * weight) @ _cosines(position, bins, cepstra.shape[1])
+    return envelope
 
 
 def overlap_add(frames: npt.NDArray[np.floating], hop: int) -> npt.NDArray[np.floating]:
@@ -104,6 +117,10 @@ def overlap_add(frames: npt.NDArray[np.floating], hop: int) -> npt.NDArray[np.fl
     for part in range(size // hop):
         out[part : part + count] += parts[:, part]
     return out.reshape(-1)
+
+
+def _cosines(position: npt.NDArray[np.float64], bins: int, kept: int) -> npt.NDArray[np.float32]:
+    return np.cos(np.pi / (bins - 1) * np.outer(np.arange(kept), position)).astype(np.float32)
 
 
 def _window(size: int) -> Wave:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from lid_toolkit.audio.voice import change_voice, overlap_add, smooth_cepstrally
+from lid_toolkit.audio.voice import change_voice, log_envelope, low_cepstrum, overlap_add
 
 RATE = 16000
 FUNDAMENTAL, FORMANT = 125.0, 1500.0
@@ -94,11 +94,16 @@ def test_silence_stays_silent():
     assert np.abs(change_voice(np.zeros(4000, np.float32), RATE, 1.2, 0.9)).max() == 0.0
 
 
-def test_smoothing_keeps_slow_ripples_and_drops_fast_ones():
+def test_the_envelope_keeps_slow_ripples_and_drops_fast_ones():
     bins = np.arange(257)
     slow, fast = np.cos(2 * np.pi * 3 * bins / 512), np.cos(2 * np.pi * 100 * bins / 512)
-    smooth = smooth_cepstrally((slow + fast)[None], kept=20)[0]
-    assert np.allclose(smooth, slow, atol=1e-6)
+    cepstra = low_cepstrum((slow + fast)[None], kept=20)
+    assert np.allclose(log_envelope(cepstra, bins, 257)[0], slow, atol=1e-5)
+
+
+def test_low_cepstrum_against_the_inverse_fourier_transform():
+    log_magnitude = np.random.default_rng(0).standard_normal((3, 257))
+    assert np.allclose(low_cepstrum(log_magnitude, 40), np.fft.irfft(log_magnitude)[:, :40], atol=1e-6)
 
 
 def test_overlap_add_by_hand():
