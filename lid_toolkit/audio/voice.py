@@ -88,7 +88,7 @@ def envelope_gains(spectra: Spectra, factor: float, kept: int) -> npt.NDArray[np
     return gains
 
 
-def low_cepstrum(log_magnitude: npt.NDArray[np.floating], kept: int) -> npt.NDArray[np.float32]:
+def low_cepstrum(log_magnitude: npt.NDArray[np.float32], kept: int) -> npt.NDArray[np.float32]:
     """Return the first ``kept`` real cepstral coefficients (frames, kept) of log spectra (frames, bins)."""
     bins = log_magnitude.shape[1]
     weight = np.full(bins, 1.0 / (bins - 1), dtype=np.float32)
