@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lid_toolkit.audio.resample import change_speed
 
 Wave = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 Spectra = npt.NDArray[np.complex64]
 
 FRAME_S, FRAMES_OVERLAP = 0.032, 4
@@ -78,38 +79,34 @@ def stretch_time(spectra: Spectra, speed: float) -> Spectra:
     return stretched
 
 
-def envelope_gains(spectra: Spectra, factor: float, kept: int) -> npt.NDArray[np.float32]:
+def envelope_gains(spectra: Spectra, factor: float, kept: int) -> Floats:
     """Return the gains that stretch each frame's envelope by ``factor`` along frequency."""
     bins = np.arange(spectra.shape[1], dtype=np.float64)
     cepstra = low_cepstrum(np.log(np.abs(spectra) + np.float32(LOG_FLOOR)), kept)
     stretched = np.minimum(bins / factor, bins[-1])
     change = log_envelope(cepstra, stretched, len(bins)) - log_envelope(cepstra, bins, len(bins))
-    gains: npt.NDArray[np.float32] = np.exp(np.clip(change, -LARGEST_GAIN, LARGEST_GAIN))
+    gains: Floats = np.exp(np.clip(change, -LARGEST_GAIN, LARGEST_GAIN))
     return gains
 
 
-def low_cepstrum(log_magnitude: npt.NDArray[np.float32], kept: int) -> npt.NDArray[np.float32]:
+def low_cepstrum(log_magnitude: Floats, kept: int) -> Floats:
     """Return the first ``kept`` real cepstral coefficients (frames, kept) of log spectra (frames, bins)."""
     bins = log_magnitude.shape[1]
     weight = np.full(bins, 1.0 / (bins - 1), dtype=np.float32)
     weight[[0, -1]] /= 2
-    cepstra: npt.NDArray[np.float32] = (log_magnitude * weight) @ _cosines(
-        np.arange(bins, dtype=np.float64), bins, kept
-    ).T
+    cepstra: Floats = (log_magnitude * weight) @ _cosines(np.arange(bins, dtype=np.float64), bins, kept).T
     return cepstra
 
 
-def log_envelope(
-    cepstra: npt.NDArray[np.float32], position: npt.NDArray[np.float64], bins: int
-) -> npt.NDArray[np.float32]:
+def log_envelope(cepstra: Floats, position: npt.NDArray[np.float64], bins: int) -> Floats:
     """Return the smooth log spectra of low cepstra at any positions, counted in bins."""
     weight = np.full(cepstra.shape[1], 2.0, dtype=np.float32)
     weight[0] = 1.0
-    envelope: npt.NDArray[np.float32] = (cepstra * weight) @ _cosines(position, bins, cepstra.shape[1])
+    envelope: Floats = (cepstra * weight) @ _cosines(position, bins, cepstra.shape[1])
     return envelope
 
 
-def overlap_add(frames: npt.NDArray[np.floating], hop: int) -> npt.NDArray[np.floating]:
+def overlap_add(frames: Floats, hop: int) -> Floats:
     """Sum frames (count, size) that start ``hop`` apart; ``size`` is a multiple of ``hop``."""
     count, size = frames.shape
     parts = frames.reshape(count, size // hop, hop)
@@ -119,7 +116,7 @@ def overlap_add(frames: npt.NDArray[np.floating], hop: int) -> npt.NDArray[np.fl
     return out.reshape(-1)
 
 
-def _cosines(position: npt.NDArray[np.float64], bins: int, kept: int) -> npt.NDArray[np.float32]:
+def _cosines(position: npt.NDArray[np.float64], bins: int, kept: int) -> Floats:
     return np.cos(np.pi / (bins - 1) * np.outer(np.arange(kept), position)).astype(np.float32)
 
 
