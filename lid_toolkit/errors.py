@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable
 
 
@@ -40,3 +41,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
+
+
+def allowed_failures(max_failed: float, utterances: int) -> int:
+    """Return how many utterances may fail: the share rounded up, so that one may in a small set."""
+    return math.ceil(max_failed * utterances)

@@ -3,7 +3,7 @@
 import pickle
 
 from lid_toolkit.audio.reader import AudioError
-from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.errors import LidError, allowed_failures, nearest
 
 
 def test_line_has_place_fault_and_remedy():
@@ -25,3 +25,10 @@ def test_survives_the_way_between_processes():
         error = pickle.loads(pickle.dumps(kind("what", where="place", mend="so")))
         assert type(error) is kind
         assert (error.what, error.where, error.mend) == ("what", "place", "so")
+
+
+def test_allowed_failures_round_up():
+    assert allowed_failures(0.01, 30) == 1
+    assert allowed_failures(0.01, 1000) == 10
+    assert allowed_failures(0.01, 1001) == 11
+    assert allowed_failures(0.0, 10**6) == 0

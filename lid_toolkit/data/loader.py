@@ -14,12 +14,11 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from lid_toolkit.audio.augment import Wave
-from lid_toolkit.audio.formatting.merge import allowed_failures
 from lid_toolkit.audio.reader import AudioError, read_audio
 from lid_toolkit.data.preprocess import PreprocessorConf, augment_wave
 from lid_toolkit.data.samplers import Batch
 from lid_toolkit.data.utterances import Utterances
-from lid_toolkit.errors import LidError
+from lid_toolkit.errors import LidError, allowed_failures
 
 
 class Minibatch(NamedTuple):

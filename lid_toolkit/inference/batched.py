@@ -16,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lid_toolkit.audio.formatting.merge import allowed_failures
 from lid_toolkit.data.loader import MinibatchReader, iterate
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.datadir.ark import write_vectors
 from lid_toolkit.datadir.tables import read_table, write_table
-from lid_toolkit.errors import LidError
+from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.files import write_whole
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step

@@ -80,9 +80,11 @@ def test_every_stage_left_its_files(finished: Recipe):
         "exp/mini/lid_small/images/accuracy.png",
         "exp/mini/lid_small/valid.accuracy.ave_3best.pth",
     ]
-    results = ("test_mini_lids", "scores.scp", "embeddings.ark", "lang_embeddings.scp", "results", "confusion.png")
-    pictures = ("report.html", "tsne_plots/tsne.png", "tsne_plots/tsne.html", "tsne_plots/tsne.csv")
-    files = [finished.path / name for name in expected] + [inference(finished) / n for n in results + pictures]
+    answers = ["test_mini_lids", "scores.scp", "embeddings.ark", "lang_embeddings.scp"]
+    reports = ["results", "confusion.png", "report.html"]
+    maps = ["tsne_plots/tsne.png", "tsne_plots/tsne.html", "tsne_plots/tsne.csv"]
+    files = [finished.path / name for name in expected]
+    files += [inference(finished) / name for name in answers + reports + maps]
     assert [str(file) for file in files if not file.stat().st_size] == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from lid_toolkit.audio.formatting.job import Result, read_result
 from lid_toolkit.audio.formatting.plan import Plan, load_plan
 from lid_toolkit.datadir.datadir import CARRIED, lang2utt, read_data_dir, write_data_dir
 from lid_toolkit.datadir.tables import Table, table_from_pairs, write_table
-from lid_toolkit.errors import LidError
+from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.files import locked, write_whole
 
 SHOWN_FAILURES = 3
@@ -44,11 +43,6 @@ def merge(output_dir: Path) -> None:
         audio = [plan.audio(part) for part in range(plan.num_parts)]
         step.finish([*audio, *_write_tables(plan, result)])
     _report(plan, result)
-
-
-def allowed_failures(max_failed: float, utterances: int) -> int:
-    """Return how many utterances may fail: the share rounded up, so that one may in a small set."""
-    return math.ceil(max_failed * utterances)
 
 
 def _gather(plan: Plan) -> Result:

@@ -9,7 +9,7 @@ import soundfile
 from lid_toolkit.audio.formatting import job as job_module
 from lid_toolkit.audio.formatting import plan as plan_module
 from lid_toolkit.audio.formatting.job import run_job, sample_range
-from lid_toolkit.audio.formatting.merge import allowed_failures, merge
+from lid_toolkit.audio.formatting.merge import merge
 from lid_toolkit.audio.formatting.plan import FormatOptions, load_plan, make_plan
 from lid_toolkit.audio.reader import AudioError, read_audio
 from lid_toolkit.audio.resample import resample
@@ -243,13 +243,6 @@ def test_what_failed_past_the_limit_is_tried_again(source, tmp_path, decoded):
 def test_nothing_left_is_an_error(source, tmp_path):
     with pytest.raises(LidError, match="no utterance is left: 12 dropped, 0 failed"):
         format_set(source, tmp_path / "out", min_wav_duration=100.0)
-
-
-def test_allowed_failures_round_up():
-    assert allowed_failures(0.01, 30) == 1
-    assert allowed_failures(0.01, 1000) == 10
-    assert allowed_failures(0.01, 1001) == 11
-    assert allowed_failures(0.0, 10**6) == 0
 
 
 def test_stereo_is_averaged_and_clipping_counted(source, tmp_path):
