@@ -8,6 +8,7 @@ CORE = [
     "pyyaml>=6.0",
     "soundfile>=0.13",
     "soxr>=0.5",
+    "threadpoolctl>=3.1",
     "torch>=2.11",
     "torchaudio>=2.11",
     "tqdm>=4.66",

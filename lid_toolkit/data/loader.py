@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
@@ -152,7 +153,7 @@ def _loaded(reader: MinibatchReader, first: int, workers: int, pin: bool) -> Ite
         num_workers=workers,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_leave_interrupts_to_the_parent,
+        worker_init_fn=_become_worker,
     )
     try:
         for item in loader:
@@ -169,6 +170,10 @@ def _loaded(reader: MinibatchReader, first: int, workers: int, pin: bool) -> Ite
         ) from error
 
 
-def _leave_interrupts_to_the_parent(_worker: int) -> None:
-    """Keep Ctrl-C, which reaches every process, from printing a traceback for each worker."""
+def _become_worker(_worker: int) -> None:
+    """Compute on one thread, and leave Ctrl-C, which reaches every process, to the parent.
+
+    PyTorch limits its own threads in a worker, not those of NumPy's linear algebra.
+    """
+    threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
