@@ -175,6 +175,8 @@ stage_5() {
   ready "${stats_dir}/train" || return 0
   split_words "${lid_args}"
   [[ -z ${pretrained_model} ]] || words+=(--pretrained_model "${pretrained_model}")
+  # Threads that wait by spinning would take the cores from the processes that read ahead.
+  export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
   run "${python}" pyscripts/train.py --config "${lid_config}" --dry_run "${dry_run}" \
     --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}" \
     --stats_dir "${stats_dir}" --output_dir "${lid_exp}" --ngpu "${ngpu}" \
