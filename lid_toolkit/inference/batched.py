@@ -89,12 +89,8 @@ def run_job(task: Identification, job: int, batch_size: int, device: torch.devic
         return
     saved = load_model(task.model)
     utterances = load_unlabelled(task.data_dir)
-    rows = np.argsort(-utterances.lengths_u, kind="stable")[job - 1 :: task.jobs]
-    own = Utterances(
-        utterances.refs.select(np.sort(rows)),
-        utterances.labels_u[np.sort(rows)],
-        utterances.lengths_u[np.sort(rows)],
-    )
+    rows = np.sort(np.argsort(-utterances.lengths_u, kind="stable")[job - 1 :: task.jobs])
+    own = Utterances(utterances.refs.select(rows), utterances.labels_u[rows], utterances.lengths_u[rows])
     scores_uc, embeddings_ud, failed = identify(saved, own, batch_size, device, workers, step.name)
     done = np.array(sorted(set(range(len(own))) - failed.keys()), dtype=np.int64)
     shard = task.output_dir / SHARDS
