@@ -229,9 +229,17 @@ stage_8() {
 stage_9() { die "$0: stage 9 is not there yet"; }
 stage_10() { die "$0: stage 10 is not there yet"; }
 
+# End the script, before any work, over a configuration that stage 5 would refuse.
+check_config() {
+  due 5 || return 0
+  split_words "${lid_args}"
+  "${python}" pyscripts/check_config.py --config "${lid_config}" ${words[@]+"${words[@]}"}
+}
+
 check_needs
 . ./path.sh || exit $?
 . ./cmd.sh || exit $?
+check_config || exit $?
 run_stages "prepare data" "perturb speed" "format audio" "collect statistics" "train" \
   "identify and embed" "score" "draw t-SNE" "pack the model" "upload the model"
 

@@ -37,10 +37,11 @@ def main(arguments: Sequence[str]) -> None:
     device = choose_device(options.ngpu)
     out = options.output_dir
     sources = Sources(options.train_dir, options.valid_dir, options.stats_dir, out)
+    first = {"pretrained_model": options.pretrained_model} if options.pretrained_model else {}
     step = Step(
         f"train {out}",
         out / ".done" / "train.json",
-        inputs={**sources.tables(), "pretrained_model": options.pretrained_model or Path("/nonexistent")},
+        inputs=sources.tables() | first,
         options=config.model_dump(mode="json"),
     )
     if not step.due(options.dry_run):

@@ -31,6 +31,7 @@ def test_all_stages_in_order(recipe: Recipe):
     formatting = ["format_audio", "(format_audio)", "format_audio"]
     identifying = ["infer", "(infer)", "infer"]
     assert programs(calls) == [
+        "check_config",
         "local.mini.prepare",
         *formatting * 3,
         "collect_stats",
@@ -53,7 +54,7 @@ def test_test_set_never_reaches_training(recipe: Recipe):
 
 def test_speed_perturbation_renames_the_training_set_from_stage_2_on(recipe: Recipe):
     calls = recipe.stages("run.sh", *MINI, "--speed_perturb_factors", "0.9 1.0 1.1")
-    assert "--factors 0.9 1.0 1.1 --dry_run false data/train_mini data/train_mini_sp" in calls[1]
+    assert "--factors 0.9 1.0 1.1 --dry_run false data/train_mini data/train_mini_sp" in calls[2]
     train = next(call for call in calls if "train.py" in call)
     assert "--train_dir dump/mini/raw/train_mini_sp " in train
     assert "--stats_dir exp/mini/lid_stats_16k_sp --output_dir exp/mini/lid_mini_ecapa_raw_sp " in train
@@ -96,7 +97,7 @@ def test_gpus_identify_one_job_each(recipe: Recipe):
 def test_dry_run_of_a_fresh_recipe_says_what_waits_for_what(recipe: Recipe):
     done = recipe.run("run.sh", *MINI, "--python", str(recipe.stand_in), "--dry_run", "true")
     assert done.returncode == 0
-    assert programs(recipe.calls()) == ["local.mini.prepare"]
+    assert programs(recipe.calls()) == ["check_config", "local.mini.prepare"]
     assert "to do (waits for data/train_mini)" in done.stderr
     assert "Stage 8: draw t-SNE" in done.stderr
 
@@ -171,3 +172,12 @@ def test_signal_to_the_script_alone_ends_its_command(recipe: Recipe, number: sig
     script.communicate(timeout=20)
     assert script.returncode == 128 + number
     assert not Path(f"/proc/{calls.read_text().strip()}").exists()
+
+
+def test_a_wrong_configuration_ends_the_recipe_before_any_work(recipe: Recipe):
+    done = recipe.run("run.sh", "--lid_args", "--encoder_conf.ndimm 64")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: encoder_conf: unknown argument 'ndimm' of encoder 'ecapa_tdnn' (did you mean 'ndim'?)"
+    )
+    assert not (recipe.path / "data").exists()
