@@ -15,7 +15,7 @@
 #   int    whole number of at least 0       float  number of at least 0
 #   int+   whole number of at least 1       bool   true or false
 #   text   may be empty                    word   no blanks within; may be empty
-#   list   words parted by blanks
+#   list   words parted by blanks         floats numbers parted by blanks
 #   path   file or directory               args   further options, may start with "--"
 #   ints   whole numbers parted by blanks   rate   samples per second: 16000 or 16k
 #
@@ -115,6 +115,7 @@ fits() {
     int+) [[ ${value} =~ ^0*[1-9][0-9]{0,8}$ ]] ;;
     ints) [[ ${value} =~ ^[[:blank:]]*([0-9]{1,9}[[:blank:]]*)*$ ]] ;;
     float) [[ ${value} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)([eE]-?[0-9]+)?$ ]] ;;
+    floats) [[ ${value} =~ ^[[:blank:]]*(([0-9]+\.?[0-9]*|\.[0-9]+)[[:blank:]]*)*$ ]] ;;
     bool) [[ ${value} == true || ${value} == false ]] ;;
     rate) [[ ${value} =~ ^[1-9][0-9]*k?$ ]] ;;
     text | list | path) [[ ${value} != --* ]] ;;
@@ -130,6 +131,7 @@ describe() {
   text=${text// int+/ a whole number of at least 1}
   text=${text// ints/ whole numbers parted by blanks}
   text=${text// int/ a whole number}
+  text=${text// floats/ numbers parted by blanks}
   text=${text// float/ a number of at least 0}
   text=${text// bool/ true or false}
   text=${text// rate/ samples per second such as 16k}
