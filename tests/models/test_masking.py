@@ -40,7 +40,9 @@ def test_an_answer_is_the_same_alone_and_in_any_batch(lengths, spare):
         alone = wave[None], torch.tensor([len(wave)])
         lone_scores, lone_embedding = MODEL.identify(*alone)
         assert torch.allclose(embeddings[row], lone_embedding[0], atol=1e-5, rtol=0)
-        assert torch.allclose(raw[row], MODEL.embed(*alone)[0], atol=1e-5, rtol=1e-5)
+        lone_raw = MODEL.embed(*alone)[0]
+        # Rounding grows with the numbers: it is measured by the embedding's length.
+        assert (raw[row] - lone_raw).abs().max() <= 1e-5 * lone_raw.norm()
         assert torch.allclose(scores[row] / SCALE, lone_scores[0] / SCALE, atol=1e-5, rtol=0)
 
 
