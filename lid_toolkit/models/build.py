@@ -1,16 +1,24 @@
-"""A model from its description: components chosen by name, with ESPnet's names and arguments."""
+"""A model from its description: components chosen by name, with ESPnet's names and arguments.
+
+To add a component, write it in a module of its own and name it in ``COMPONENTS``. Its parameters
+are its configuration: annotations give their types (pydantic checks them), defaults their defaults,
+and the ``Args`` section of its docstring their lines in docs/models.md. What its neighbours decide
+(``input_size``, ``embedding_size``, ``classes``) is passed in by keyword and is no key of the YAML.
+"""
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from torch import nn
 
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.models.ecapa_tdnn import EcapaTdnnEncoder
-from lid_toolkit.models.frontend import LogMelFrontend
+from lid_toolkit.models.frontend import LogMelFrontend, PrecomputedFeatures
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.models.loss import aamsoftmax, aamsoftmax_sc_topk, softmax
 from lid_toolkit.models.normalize import UtteranceMVN
@@ -28,6 +36,7 @@ COMPONENTS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
     "loss": {"aamsoftmax_sc_topk": aamsoftmax_sc_topk, "aamsoftmax": aamsoftmax, "softmax": softmax},
 }
 OPTIONAL = ("specaug", "normalize")
+FROM_NEIGHBOURS = ("input_size", "embedding_size", "classes")
 
 
 def build_model(description: Mapping[str, Any], classes: int) -> LidModel:
@@ -35,11 +44,12 @@ def build_model(description: Mapping[str, Any], classes: int) -> LidModel:
 
     Args:
         description: for each component C of ``COMPONENTS`` the keys ``C`` (a name; None leaves an
-            optional one out) and ``C_conf`` (its arguments); other keys are not read.
+            optional one out) and ``C_conf`` (its arguments), and ``input_size`` where ``frontend`` is
+            None; other keys are not read.
         classes: number of languages, at least 2.
 
     Raises:
-        LidError: an unknown component or argument, naming the nearest known one.
+        LidError: an unknown component or argument, naming the nearest known one, or a wrong value.
     """
     if classes < 2:
         raise LidError(f"{classes} language in training data", mend="identification needs at least two")
@@ -48,12 +58,29 @@ def build_model(description: Mapping[str, Any], classes: int) -> LidModel:
         conf = description.get(f"{component}_conf") or {}
         return build_component(component, description.get(component), conf, sizes)
 
-    frontend = build("frontend")
+    frontend = build_frontend(description)
     encoder = build("encoder", input_size=frontend.output_size)
     pooling = build("pooling", input_size=encoder.output_size)
     projector = build("projector", input_size=pooling.output_size)
     loss = build("loss", embedding_size=projector.output_size, classes=classes)
     return LidModel(frontend, build("specaug"), build("normalize"), encoder, pooling, projector, loss)
+
+
+def build_frontend(description: Mapping[str, Any]) -> Any:
+    """Build the front end of a description: a module with ``output_size`` and ``rate``.
+
+    It maps waveforms (B, T) in [-1, 1] and their lengths (B,), which stay on the CPU, to features
+    (B, frames, output_size) and their lengths. ``rate`` is that of the waveforms in Hz. Without a
+    front end (``frontend: null``) the model takes features of ``input_size`` dimensions, and
+    ``rate`` is None.
+    """
+    conf = description.get("frontend_conf") or {}
+    if description.get("frontend") is not None:
+        return build_component("frontend", description["frontend"], conf, {})
+    if conf or not description.get("input_size"):
+        what = "frontend_conf without a frontend" if conf else "features of no known dimension"
+        raise LidError(what, where="frontend", mend="name a frontend, or set input_size for features")
+    return PrecomputedFeatures(description["input_size"])
 
 
 def build_component(
@@ -65,15 +92,39 @@ def build_component(
     known = COMPONENTS[component]
     if name is None or name not in known:
         raise LidError(f"unknown {component} '{name}'", where=component, mend=nearest(str(name), known))
-    arguments = set(inspect.signature(known[name]).parameters) - sizes.keys()
-    for argument in conf:
-        if argument not in arguments:
-            raise LidError(
-                f"unknown argument '{argument}' of {component} '{name}'",
-                where=f"{component}_conf",
-                mend=nearest(argument, arguments),
-            )
+    make = known[name]
+    arguments = _check(component, name, arguments_model(make), conf)
+    wanted = inspect.signature(make).parameters
     try:
-        return known[name](**sizes, **conf)
+        return make(**{key: size for key, size in sizes.items() if key in wanted}, **arguments)
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise LidError(str(error), where=f"{component}_conf", mend="correct the value") from error
+
+
+@functools.cache
+def arguments_model(make: Callable[..., nn.Module]) -> type[BaseModel]:
+    """Return the configurable parameters of a component as a pydantic model that forbids all others."""
+    function = make.__init__ if inspect.isclass(make) else make
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in inspect.signature(make).parameters.items()
+        if name not in FROM_NEIGHBOURS
+    }
+    return create_model(make.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def _check(component: str, name: str, model: type[BaseModel], conf: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configured arguments with their types made right."""
+    where = f"{component}_conf"
+    for argument in conf:
+        if argument not in model.model_fields:
+            what = f"unknown argument '{argument}' of {component} '{name}'"
+            raise LidError(what, where=where, mend=nearest(str(argument), model.model_fields))
+    try:
+        checked = model.model_validate(conf)
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"{first['loc'][0]}: {first['msg']}"
+        raise LidError(what, where=where, mend="correct the value") from error
+    return {key: getattr(checked, key) for key in checked.model_fields_set}

@@ -96,6 +96,24 @@ class LogMelFrontend(nn.Module):
         return F.pad(wave_bt, (0, missing)), lengths_b.clamp(min=self.shortest)
 
 
+class PrecomputedFeatures(nn.Module):
+    """No front end (``frontend: null``): the model is given features instead of waveforms.
+
+    Args:
+        input_size: dimension of the features.
+    """
+
+    rate = None
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = input_size
+
+    def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features (B, T, input_size) in float32 and their lengths (B,), as they are."""
+        return feats_btd.float(), lengths_b
+
+
 def mirror_ends(wave_bt: Tensor, lengths_b: Tensor, reach: int) -> Tensor:
     """Reflect each waveform at its start and at its own end; returns (B, T + 2 * reach).
 

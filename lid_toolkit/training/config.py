@@ -42,10 +42,12 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    frontend: str = "default"
-    """Waveform to features."""
+    frontend: str | None = "default"
+    """Waveform to features; null for a model that is given features."""
     frontend_conf: dict[str, Any] = {}
     """Arguments of the front end."""
+    input_size: Positive | None = None
+    """Dimension of the features where there is no front end."""
     specaug: str | None = None
     """Masking of features in training; null for none."""
     specaug_conf: dict[str, Any] = {}
@@ -126,7 +128,8 @@ class TrainConfig(BaseModel):
     def model_description(self) -> dict[str, Any]:
         """Return the components and their arguments: all that rebuilds the model."""
         parts = ("frontend", "specaug", "normalize", "encoder", "pooling", "projector", "loss")
-        return {key: getattr(self, key) for part in parts for key in (part, f"{part}_conf")}
+        components = {key: getattr(self, key) for part in parts for key in (part, f"{part}_conf")}
+        return {"input_size": self.input_size, **components}
 
 
 _MODELS: dict[str, type[BaseModel]] = {model.__name__: model for model in (TrainConfig, TriStageConf)}

@@ -33,6 +33,7 @@ from lid_toolkit.training.loop import (
 from lid_toolkit.training.optimization import make_optimizer
 from lid_toolkit.training.precision import choose_precision
 from lid_toolkit.training.report import describe, report
+from lid_toolkit.training.stop import stop_request
 
 # What may differ between a checkpoint and the run that continues it.
 FREE_TO_CHANGE = (
@@ -97,7 +98,7 @@ def train(
     seed_everything(config.seed)
     model = build_model(config.model_description(), len(languages)).to(device).train()
     rate = config.preprocessor_conf.sample_rate
-    if model.frontend.rate != rate:
+    if model.frontend.rate not in (None, rate):
         raise LidError(
             f"the front end expects {model.frontend.rate} Hz, preprocessor_conf.sample_rate is {rate}",
             where="frontend_conf",
@@ -126,13 +127,14 @@ def train(
     write_config(config, out / "config.yaml")
     describe_training(training, model)
 
-    while state.epoch <= config.max_epoch and not out_of_patience(config, state.history):
-        train_epoch(training, model, optimizer, state)
-        measures = finish_epoch(state, validate_epoch(training, model), optimizer)
-        logging.info("%s", describe(measures))
-        keep_best(training, model, state.history, out)
-        report(state.history, out)
-        save_checkpoint(training, model, optimizer, state)
+    with stop_request() as stop:
+        while state.epoch <= config.max_epoch and not out_of_patience(config, state.history):
+            train_epoch(training, model, optimizer, state, stop)
+            measures = finish_epoch(state, validate_epoch(training, model, stop), optimizer)
+            logging.info("%s", describe(measures))
+            keep_best(training, model, state.history, out)
+            report(state.history, out)
+            save_checkpoint(training, model, optimizer, state)
     return average_best(training, state.history, out)
 
 
