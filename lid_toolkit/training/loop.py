@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from lid_toolkit.training.checkpoint import save
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.optimization import learning_rate_scale
 from lid_toolkit.training.precision import Precision
+from lid_toolkit.training.stop import StopRequest
 from lid_toolkit.training.validation import Scores, validate
 
 
@@ -106,8 +108,11 @@ class Training:
         return iterate(reader, first, self.config.num_workers, pin, self.config.max_failed)
 
 
-def train_epoch(training: Training, model: LidModel, optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Do what is left of the epoch under way, checkpointing on the way."""
+def train_epoch(
+    training: Training, model: LidModel, optimizer: torch.optim.Optimizer, state: State, stop: StopRequest
+) -> None:
+    """Do what is left of the epoch under way, checkpointing on the way and before it stops early."""
+    save_now = partial(save_checkpoint, training, model, optimizer, state)
     config = training.config
     reader = training.reader(training.train, training.sampler().epoch(state.epoch))
     interval = config.log_interval or max(len(reader) // 10, 1)
@@ -125,10 +130,12 @@ def train_epoch(training: Training, model: LidModel, optimizer: torch.optim.Opti
         clock = time.monotonic()
         if state.batches % interval == 0:
             log_progress(state, len(reader), optimizer)
-        whole_update = state.batches % config.accum_grad == 0
-        if whole_update and clock - last_saved > training.checkpoint_interval_s:
-            save_checkpoint(training, model, optimizer, state)
+        if state.batches % config.accum_grad:
+            continue
+        if clock - last_saved > training.checkpoint_interval_s:
+            save_now()
             last_saved = clock
+        stop.obey(before_leaving=save_now)
 
 
 def seed_everything(*numbers: int) -> None:
@@ -188,11 +195,14 @@ def skip_update(training: Training, optimizer: torch.optim.Optimizer, batch: Min
         )
 
 
-def validate_epoch(training: Training, model: LidModel) -> Scores:
-    """Score the validation set, longest utterances first."""
+def validate_epoch(
+    training: Training, model: LidModel, optimizer: torch.optim.Optimizer, state: State, stop: StopRequest
+) -> Scores:
+    """Score the validation set, longest utterances first; checkpoint before stopping early."""
+    save_now = partial(save_checkpoint, training, model, optimizer, state)
     bins = training.config.valid_batch_bins or training.config.batch_bins
     reader = training.reader(training.valid, sorted_batches(training.valid.lengths_u, bins))
-    minibatches = training.iterate(reader)
+    minibatches = stop.watched(training.iterate(reader), before_leaving=save_now)
     return validate(model, minibatches, training.languages, training.device, training.precision)
 
 

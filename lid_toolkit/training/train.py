@@ -130,7 +130,8 @@ def train(
     with stop_request() as stop:
         while state.epoch <= config.max_epoch and not out_of_patience(config, state.history):
             train_epoch(training, model, optimizer, state, stop)
-            measures = finish_epoch(state, validate_epoch(training, model, stop), optimizer)
+            scores = validate_epoch(training, model, optimizer, state, stop)
+            measures = finish_epoch(state, scores, optimizer)
             logging.info("%s", describe(measures))
             keep_best(training, model, state.history, out)
             report(state.history, out)

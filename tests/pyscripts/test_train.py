@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
+import re
 import signal
 import time
 
 import pytest
+import torch
 from training.experiment import arguments, finish, same, start, write_config, write_experiment
 
 AVERAGED = "valid.accuracy.ave.pth"
@@ -82,17 +83,28 @@ def test_a_second_training_is_told_and_a_finished_one_is_skipped(tmp_path):
     assert "optim_conf" in messages.splitlines()[-1]
 
 
-def test_an_interrupted_training_stops_quietly_and_leaves_no_half_files(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code", "last"),
+    [
+        (signal.SIGINT, 130, "stopped"),
+        (signal.SIGTERM, 75, "stopped by SIGTERM; the same command goes on"),
+        (signal.SIGUSR1, 75, "stopped by SIGUSR1; the same command goes on"),
+    ],
+)
+def test_a_training_asked_to_stop_leaves_a_checkpoint_of_that_moment(tmp_path, number, code, last):
     directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=2000, num_workers=2)
-    process = start("train.py", arguments(directory, "exp", *OFTEN))
-    while not (directory / "exp" / "checkpoint.pth").exists():
+    log, checkpoint = directory / "exp" / "train.log", directory / "exp" / "checkpoint.pth"
+    process = start("train.py", arguments(directory, "exp", "--log_interval", "1"))
+    while not log.exists() or "batch 3/" not in log.read_text():
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
-    code, _, messages = finish(process)
-    assert code == 130
-    assert messages.splitlines()[-1] == "stopped"
+    process.send_signal(number)
+    returned, _, messages = finish(process)
+    assert returned == code
+    assert messages.splitlines()[-1].endswith(last)
     assert "Traceback" not in messages
+    done = re.findall(r"batch (\d+)/", messages)[-1]
+    assert torch.load(checkpoint, weights_only=True)["state"]["batches"] == int(done)
     assert not list((directory / "exp").rglob(".tmp-*"))
 
 
