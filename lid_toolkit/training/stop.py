@@ -63,7 +63,7 @@ def stop_request() -> Iterator[StopRequest]:
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         request.signal = number
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
