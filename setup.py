@@ -27,10 +27,12 @@ RECIPE = [
 ]
 DEV = [
     "hypothesis>=6.100",
+    "iso639-lang>=2.5",
     "kaldi-native-fbank>=1.20",
     "kaldiio>=2.18",
     "mypy>=1.11",
     "pre-commit>=3.8",
+    "pycountry>=24.6",
     "pytest>=8.2",
     "pytest-xdist>=3.6",
     "ruff>=0.6",
@@ -47,7 +49,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["lid_toolkit", "lid_toolkit.*"]),
-    package_data={"lid_toolkit": ["py.typed"]},
+    package_data={"lid_toolkit": ["py.typed", "languages/*.tsv"]},
     install_requires=CORE,
     extras_require={"recipe": RECIPE, "dev": DEV},
     entry_points={"console_scripts": ["lid = lid_toolkit.inference.command:main"]},

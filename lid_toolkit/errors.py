@@ -36,11 +36,11 @@ def _remade(kind: type[LidError], what: str, where: str | None, mend: str) -> Li
     return kind(what, where=where, mend=mend)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return advice naming the known name closest to ``name``, or all names when none is close."""
+def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return advice naming the closest known name, or when none is close ``otherwise`` or all names."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
+    return f"did you mean '{close[0]}'?" if close else otherwise or f"known: {', '.join(names)}"
 
 
 def allowed_failures(max_failed: float, utterances: int) -> int:
