@@ -41,13 +41,14 @@ class Utterance:
     start: float = 0.0
 
 
-def option_parser(corpus: str, description: str) -> OptionParser:
-    """Return a parser of the options that the script of every corpus takes."""
+def option_parser(corpus: str | None, description: str) -> OptionParser:
+    """Return a parser of the options that the script of every corpus takes; None has no directory."""
     parser = OptionParser(description)
     parser.add_argument("--datadir", type=Path, default=Path("data"), help="where the data directories go")
-    parser.add_argument(
-        "--corpus_dir", type=Path, default=Path("downloads") / corpus, help="where the recordings go"
-    )
+    if corpus is not None:
+        parser.add_argument(
+            "--corpus_dir", type=Path, default=Path("downloads") / corpus, help="where the recordings go"
+        )
     parser.add_argument("--nj", type=positive, default=2, help="number of processes")
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say what would be done")
     return parser

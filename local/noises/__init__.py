@@ -1,0 +1,1 @@
+"""MUSAN and RIRS_NOISES: noises and rooms for augmentation."""

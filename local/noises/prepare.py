@@ -1,0 +1,231 @@
+"""Lists of noises and rooms for augmentation, of MUSAN and RIRS_NOISES where db.sh names them.
+
+MUSAN (Snyder, Chen and Povey, arXiv:1510.08484, https://www.openslr.org/17) holds music, noise and speech.
+Of RIRS_NOISES (Ko et al., ICASSP 2017, https://www.openslr.org/28) the simulated small and medium rooms are
+taken, as in Kaldi's and ESPnet's recipes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lid_toolkit.audio.reader import AudioError, audio_info
+from lid_toolkit.cli import OptionParser, run
+from lid_toolkit.datadir.tables import write_table
+from lid_toolkit.errors import LidError
+from lid_toolkit.progress import Progress
+from lid_toolkit.steps import Step
+from local.corpus import alone, option_parser, sources
+from local.fetch import fetch_all, require_space, web_client
+from local.parallel import parallel
+
+MOST_BROKEN = 0.01
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """One collection.
+
+    Attributes:
+        name: what it is called, also in db.sh.
+        url: where its archive is.
+        top: the folder that the archive holds.
+        lists: the folders below ``top`` whose wavs go to each list.
+    """
+
+    name: str
+    url: str
+    top: str
+    lists: dict[str, tuple[str, ...]]
+
+    def archive(self, folder: Path) -> Path:
+        """Return where the archive of a folder lies: beside it."""
+        return folder.parent / Path(self.url).name
+
+
+MUSAN = Source(
+    "MUSAN",
+    "https://www.openslr.org/resources/17/musan.tar.gz",
+    "musan",
+    {f"musan_{kind}.scp": (kind,) for kind in ("music", "noise", "speech")},
+)
+RIRS_NOISES = Source(
+    "RIRS_NOISES",
+    "https://www.openslr.org/resources/28/rirs_noises.zip",
+    "RIRS_NOISES",
+    {"rirs.scp": ("simulated_rirs/smallroom", "simulated_rirs/mediumroom")},
+)
+
+
+def prepare(source: Source, folder: Path, datadir: Path, jobs: int, dry_run: bool) -> None:
+    """Fetch and unpack a collection unless its folder is there, and write its lists unless they are current.
+
+    Raises:
+        LidError: it cannot be fetched or unpacked, or a list would be empty.
+    """
+    if not folder.is_dir():
+        if dry_run:
+            logging.info("%s: to do (fetch %s to %s)", source.name, source.url, folder)
+            return
+        obtain(source, folder)
+    step = Step(
+        f"lists of {source.name}",
+        datadir / ".done" / f"{source.name}.json",
+        sources(__file__),
+        {"folder": str(folder), "folder_time": folder.stat().st_mtime_ns},
+    )
+    if not step.due(dry_run):
+        return
+    for name, parts in source.lists.items():
+        table, dropped = listed(folder, parts, jobs, name)
+        write_table(datadir / name, table)
+        print(f"{datadir / name}: {len(table)} recordings, {len(dropped)} dropped")
+        for path, why in dropped:
+            logging.warning("%s: dropped: %s", path, why)
+    step.finish(datadir / name for name in source.lists)
+
+
+def obtain(source: Source, folder: Path) -> None:
+    """Fetch a collection's archive, unless it lies beside ``folder``, and unpack it to there.
+
+    Raises:
+        LidError: there is no room, it cannot be fetched, or it is broken, twice.
+    """
+    archive = source.archive(folder)
+    for attempt in ("first", "last"):
+        if not archive.exists():
+            with web_client() as client:
+                fetch_all(client, [(source.url, archive)], f"download {source.name}")
+        try:
+            require_space(archive.parent, unpacked_bytes(archive), f"unpacking {archive.name}")
+            unpack(archive, source.top, folder)
+            return
+        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            if attempt == "last":
+                raise LidError(
+                    f"broken ({error})", where=archive, mend="delete it and run this again"
+                ) from None
+            logging.warning("%s is broken (%s): fetching it again", archive, error)
+            archive.unlink()
+
+
+def unpacked_bytes(archive: Path) -> int:
+    """Return what an archive's files take; a tar does not tell: twice its size is more than speech needs."""
+    if archive.suffix != ".zip":
+        return 2 * archive.stat().st_size
+    with zipfile.ZipFile(archive) as source:
+        return sum(info.file_size for info in source.infolist())
+
+
+def unpack(archive: Path, top: str, folder: Path) -> None:
+    """Unpack an archive's folder ``top`` as ``folder``, which appears whole; checksums are checked."""
+    scratch = folder.with_name(f".unpack-{folder.name}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    with Progress(f"unpack {archive.name}", None, "file") as progress:
+        for _ in _unpacked(archive, scratch):
+            progress.advance()
+    if not (scratch / top).is_dir():
+        raise LidError(f"holds no folder {top}", where=archive, mend="delete it and run this again")
+    os.sync()
+    (scratch / top).rename(folder)
+    shutil.rmtree(scratch)
+
+
+def _unpacked(archive: Path, scratch: Path) -> Iterator[str]:
+    """Unpack members one by one and yield their names; both libraries keep them inside ``scratch``."""
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as source:
+            for info in source.infolist():
+                yield source.extract(info, scratch)
+        return
+    with gzip.open(archive) as stream, tarfile.open(fileobj=stream) as tar:
+        for member in tar:
+            tar.extract(member, scratch, filter="data")
+            yield member.name
+        while stream.read(BLOCK):  # the checksum comes at the very end
+            pass
+
+
+def listed(
+    folder: Path, parts: Sequence[str], jobs: int, title: str
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return the wavs below some folders as ``(id, path)``, and those that cannot be read with the reason.
+
+    Raises:
+        LidError: there is none, or more than 1 % are broken.
+    """
+    paths = sorted(path for part in parts for path in (folder / part).rglob("*.wav"))
+    found = parallel(_fault, paths, jobs, f"read headers of {title}") if paths else iter(())
+    dropped = [(str(path), why) for path, why in zip(paths, found, strict=True) if why]
+    broken = {path for path, _ in dropped}
+    table = [
+        ("-".join(path.relative_to(folder).with_suffix("").parts), str(path))
+        for path in paths
+        if str(path) not in broken
+    ]
+    if not table or len(dropped) > MOST_BROKEN * len(paths):
+        raise LidError(
+            f"{len(dropped)} of {len(paths)} recordings below {' and '.join(parts)} cannot be read",
+            where=folder,
+            mend="delete this folder to have it fetched again, or correct db.sh",
+        )
+    return table, dropped
+
+
+def _fault(path: Path) -> str:
+    try:
+        audio_info(str(path))
+    except AudioError as error:
+        return error.what
+    return ""
+
+
+def add_options(parser: OptionParser) -> None:
+    """Add the options that name the collections."""
+    for source in (MUSAN, RIRS_NOISES):
+        name = source.name.lower()
+        parser.add_argument(
+            f"--{name}", default="", help=f"folder of {source.name}, there or to be fetched to; none: no list"
+        )
+        parser.add_argument(f"--{name}_url", default=source.url, help="address of its archive")
+
+
+def prepare_all(options: Namespace) -> None:
+    """Make the lists of the collections that the options name, and say which they do not name."""
+    for collection in (MUSAN, RIRS_NOISES):
+        name = collection.name.lower()
+        source = replace(collection, url=getattr(options, f"{name}_url"))
+        place = getattr(options, name)
+        if place:
+            prepare(source, Path(place).absolute(), options.datadir, options.nj, options.dry_run)
+            continue
+        lists = ", ".join(str(options.datadir / file) for file in source.lists)
+        logging.info(
+            "%s: db.sh names no folder, so there is no %s; training goes without", source.name, lists
+        )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options and make the lists."""
+    parser = option_parser(None, "List noises and rooms for augmentation.")
+    add_options(parser)
+    options = parser.parse_args(arguments)
+    with alone("noises", options.datadir, dry_run=options.dry_run):
+        prepare_all(options)
+
+
+if __name__ == "__main__":
+    run(main)

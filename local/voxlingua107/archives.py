@@ -1,0 +1,155 @@
+"""The zips of VoxLingua107: what is not extracted yet, checks of every byte, extraction in parallel.
+
+A file is written under another name and renamed: one that has its size is whole, whoever was killed. So
+the folders themselves tell what is still to do.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from local.parallel import parallel
+from local.voxlingua107.layout import Archive
+
+PART = 5000
+BLOCK = 1 << 20
+BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""What :mod:`zipfile` raises on a damaged, cut off or encrypted archive."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a zip's directory tells beside the folders.
+
+    Attributes:
+        archive: the zip.
+        files: how many recordings it holds.
+        missing: how many of them are not on disk with their size.
+        missing_bytes: what those take.
+        strange: members that are no recording in a folder of its own: they are left alone.
+        fault: why it cannot be read, or ``""``.
+    """
+
+    archive: Archive
+    files: int = 0
+    missing: int = 0
+    missing_bytes: int = 0
+    strange: tuple[str, ...] = ()
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the recordings in a zip: from the ``first`` to before the ``last`` in its directory."""
+
+    archive: Archive
+    first: int
+    last: int
+
+
+def is_zip(path: Path) -> bool:
+    """Say whether a file ends as a zip does: one that is cut off does not."""
+    return zipfile.is_zipfile(path)
+
+
+def survey(archive: Archive) -> Survey:
+    """Compare a zip's directory with what is on disk."""
+    try:
+        with zipfile.ZipFile(archive.path) as source:
+            found = list(recordings(source, archive))
+            strange = tuple(sorted(set(source.namelist()) - {info.filename for info, _ in found}))
+    except BROKEN as error:
+        return Survey(archive, fault=str(error))
+    lacking = [info.file_size for info, path in found if not _is_there(path, info)]
+    folders = tuple(name for name in strange if not name.endswith("/"))
+    fault = "" if found else f"holds no recording {archive.codes[0]}/NAME.wav"
+    return Survey(archive, len(found), len(lacking), sum(lacking), folders, fault)
+
+
+def surveys(archives: Sequence[Archive], jobs: int) -> list[Survey]:
+    """Survey many zips."""
+    return list(parallel(survey, archives, jobs, "survey zips", "zip")) if archives else []
+
+
+def check(part: Part) -> str:
+    """Read some recordings of a zip against their checksums; return the first fault or ``""``."""
+    return _work(part, extracting=False)
+
+
+def extract(part: Part) -> str:
+    """Write those recordings of a part that are not on disk; return the first fault or ``""``."""
+    return _work(part, extracting=True)
+
+
+def faults(work: str, surveyed: Sequence[Survey], jobs: int) -> dict[Archive, str]:
+    """``check`` or ``extract`` zips in parallel, and return what is wrong with those that are broken."""
+    broken = {item.archive: item.fault for item in surveyed if item.fault}
+    parts = [part for item in surveyed if not item.fault for part in _parts(item)]
+    function = {"check": check, "extract": extract}[work]
+    if parts:
+        found = parallel(function, parts, jobs, f"{work} zips", f"x {PART} files")
+        for part, fault in zip(parts, found, strict=True):
+            if fault:
+                broken.setdefault(part.archive, fault)
+    return broken
+
+
+def recordings(source: zipfile.ZipFile, archive: Archive) -> Iterator[tuple[zipfile.ZipInfo, Path]]:
+    """Yield the recordings of a zip, each with where it goes: names that lead elsewhere are none."""
+    for info in source.infolist():
+        folder, slash, name = info.filename.partition("/")
+        if slash and folder in archive.codes and _is_wav(name):
+            yield info, archive.root / folder / name
+
+
+def _is_wav(name: str) -> bool:
+    return name.endswith(".wav") and not name.startswith(".") and not set(name) & set("/\\\0\n\r")
+
+
+def _parts(item: Survey) -> list[Part]:
+    bounds = range(0, item.files, PART)
+    return [Part(item.archive, first, min(first + PART, item.files)) for first in bounds]
+
+
+def _work(part: Part, *, extracting: bool) -> str:
+    name = ""
+    try:
+        with zipfile.ZipFile(part.archive.path) as source:
+            for info, path in list(recordings(source, part.archive))[part.first : part.last]:
+                name = info.filename
+                if extracting and _is_there(path, info):
+                    continue
+                with source.open(info) as stream:
+                    if extracting:
+                        _write(path, stream)
+                    else:
+                        _read(stream)
+    except BROKEN as error:
+        return f"{name}: {error}" if name and name not in str(error) else str(error)
+    return ""
+
+
+def _read(stream: IO[bytes]) -> None:
+    while stream.read(BLOCK):
+        pass
+
+
+def _write(path: Path, stream: IO[bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{path.name}")
+    with open(temporary, "wb") as target:
+        shutil.copyfileobj(stream, target, BLOCK)
+    temporary.replace(path)
+
+
+def _is_there(path: Path, info: zipfile.ZipInfo) -> bool:
+    try:
+        return path.stat().st_size == info.file_size
+    except FileNotFoundError:
+        return False

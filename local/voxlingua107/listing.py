@@ -1,0 +1,72 @@
+"""Language folders listed and their headers read, in parallel; what stays in memory is the names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lid_toolkit.audio.reader import AudioError, audio_info
+from local.parallel import parallel
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The recordings of one language folder that can be read, sorted by name.
+
+    Attributes:
+        folder: where they lie; its name is the corpus's code of the language.
+        names: their stems, UTF-8, with a line end between.
+        seconds: (files,) float32, how long they are.
+        dropped: stem and fault of each that cannot be read.
+    """
+
+    folder: Path
+    names: bytes
+    seconds: npt.NDArray[np.float32]
+    dropped: tuple[tuple[str, str], ...]
+
+    @property
+    def code(self) -> str:
+        """The corpus's code of the language."""
+        return self.folder.name
+
+    def stems(self) -> list[str]:
+        """Return the names without suffix."""
+        return self.names.decode().split("\n") if self.names else []
+
+
+def list_folder(folder: Path) -> Listing:
+    """List the ``.wav`` files of a folder and read their headers.
+
+    Dropped with their fault: what is empty, truncated or no audio, and names that are not UTF-8. Hidden
+    files are passed over.
+    """
+    stems: list[str] = []
+    seconds: list[float] = []
+    dropped: list[tuple[str, str]] = []
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    for name in names:
+        stem = name.removesuffix(".wav")
+        try:
+            if not name.isprintable():
+                raise AudioError("the name has characters that are not printable UTF-8")
+            if stem == name:
+                raise AudioError("not a .wav file")
+            info = audio_info(f"{folder}/{name}")
+        except AudioError as error:
+            dropped.append((ascii(name)[1:-1] if not name.isprintable() else stem, error.what))
+            continue
+        stems.append(stem)
+        seconds.append(info.num_samples / info.rate)
+    return Listing(folder, "\n".join(stems).encode(), np.array(seconds, np.float32), tuple(dropped))
+
+
+def list_folders(folders: Sequence[Path], jobs: int) -> list[Listing]:
+    """List many folders, in their order."""
+    return list(parallel(list_folder, folders, jobs, "read headers", "folder"))

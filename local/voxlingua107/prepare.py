@@ -1,0 +1,291 @@
+"""Stage 1 for corpus `voxlingua107`, in sub-stages from the download to checked data directories."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+from lid_toolkit.cli import positive, run
+from lid_toolkit.datadir.datadir import read_data_dir
+from lid_toolkit.errors import LidError
+from lid_toolkit.files import write_whole
+from lid_toolkit.steps import Step
+from local.corpus import alone, option_parser, sources
+from local.fetch import fetch_all, fetch_text, part_of, require_space, web_client
+from local.noises.prepare import add_options, prepare_all
+from local.voxlingua107.archives import Survey, faults, is_zip, surveys
+from local.voxlingua107.layout import CODES, DEV, ZIP_LIST, Archive, Corpus
+from local.voxlingua107.listing import list_folders
+from local.voxlingua107.tables import DEV as DEV_SET
+from local.voxlingua107.tables import SELECTION, TRAIN, make_sets, report, write_sets
+
+URL = "http://bark.phon.ioc.ee/voxlingua107/"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all sub-stages need: the corpus and its address, where data directories go, processes.
+
+    ``options`` is as parsed, with those about noises.
+    """
+
+    corpus: Corpus
+    url: str
+    datadir: Path
+    jobs: int
+    dry_run: bool
+    options: Namespace
+
+    def say(self, stage: str, what: str) -> None:
+        """Log a line about a sub-stage."""
+        logging.info("%s voxlingua107: %s", stage, what)
+
+
+def download(job: Job) -> None:
+    """Fetch the zips that are neither here nor extracted; what came with no list is taken as it is.
+
+    A zip that ends too early, as ``wget`` leaves it, is gone on with.
+    """
+    path, list_path = job.corpus.path, job.corpus.path / ZIP_LIST
+    if not list_path.exists() and (job.corpus.folders() or job.corpus.archives()):
+        job.say("download", f"nothing to do, {path} is used as it is (there is no {ZIP_LIST})")
+        return
+    if job.dry_run and not list_path.exists():
+        job.say("download", f"to do (the zips listed in {job.url}{ZIP_LIST}, to {path})")
+        return
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(web_client()) if not list_path.exists() else None
+        if client is not None:
+            text = fetch_text(client, urljoin(job.url, ZIP_LIST))
+            zip_names(text, job.url)
+            with write_whole(list_path) as stream:
+                stream.write(text)
+        names = zip_names(list_path.read_text(encoding="utf-8"), str(list_path))
+        cut = [a for a in job.corpus.archives() if a.path.name in names and not is_zip(a.path)]
+        missing = [name for name in names if not job.corpus.has(name)] + [a.path.name for a in cut]
+        if not missing:
+            job.say("download", "nothing to do")
+        elif job.dry_run:
+            job.say("download", f"to do ({', '.join(missing)} from {job.url})")
+        else:
+            for archive in cut:
+                logging.warning("%s is cut off: going on with it", archive.path)
+                archive.path.replace(part_of(archive.path))
+            client = client or stack.enter_context(web_client())
+            wanted = [(urljoin(job.url, name), path / name) for name in missing]
+            fetch_all(client, wanted, "download voxlingua107")
+
+
+def zip_names(text: str, name: str) -> list[str]:
+    """Return the archives that a ``zip_urls.txt`` names, and ``dev.zip``; they lie beside it.
+
+    Raises:
+        LidError: it names none.
+    """
+    found = [Path(urlsplit(line).path).name for line in text.split()]
+    known = {f"{stem}.zip" for stem in (*CODES, DEV)}
+    strange = [entry for entry in found if entry not in known]
+    if len(strange) == len(found):
+        raise LidError(
+            f"lists no zip of the corpus ('{text[:40]}')", where=name, mend="check VOXLINGUA107_URL in db.sh"
+        )
+    if strange:
+        logging.warning("%s: left out, as no zip of the corpus: %s", name, ", ".join(strange))
+    return list(dict.fromkeys([*(entry for entry in found if entry in known), f"{DEV}.zip"]))
+
+
+def verify(job: Job) -> None:
+    """Check every byte of the zips that are yet to be extracted; one that is broken is fetched again.
+
+    Raises:
+        LidError: it is broken again, or cannot be fetched.
+    """
+    todo = [item for item in to_extract(job) if _verification(item.archive).reason()]
+    if not todo or job.dry_run:
+        names = ", ".join(item.archive.path.name for item in todo)
+        job.say("verify", f"to do ({names})" if todo else "nothing to do")
+        return
+    broken = faults("check", todo, job.jobs)
+    for archive, fault in broken.items():
+        logging.warning("%s is broken (%s): fetching it again", archive.path, fault)
+        archive.path.unlink()
+    again = list(broken)
+    if again:
+        with web_client() as client:
+            wanted = [(urljoin(job.url, archive.path.name), archive.path) for archive in again]
+            fetch_all(client, wanted, "download again")
+        for archive, fault in faults("check", surveys(again, job.jobs), job.jobs).items():
+            raise LidError(
+                f"still broken after fetching it again: {fault}",
+                where=archive.path,
+                mend=f"delete it and run this again later, or strike it from {job.corpus.path / ZIP_LIST}",
+            )
+    for item in todo:
+        _verification(item.archive).finish([item.archive.path])
+
+
+def extract(job: Job) -> None:
+    """Extract what is not on disk yet, after a look at the room there is.
+
+    Raises:
+        LidError: too little room, or a zip that is broken.
+    """
+    todo = to_extract(job)
+    names = ", ".join(item.archive.path.name for item in todo)
+    if not todo or job.dry_run:
+        job.say("extract", f"to do ({names})" if todo else "nothing to do")
+        return
+    for item in todo:
+        if item.strange:
+            logging.warning("%s: left alone in it: %s", item.archive.path, ", ".join(item.strange))
+    require_space(job.corpus.path, sum(item.missing_bytes for item in todo), f"extracting {names}")
+    marks = [job.corpus.half_extracted(item.archive.path.name) for item in todo]
+    for mark in marks:
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
+    for archive, fault in faults("extract", todo, job.jobs).items():
+        raise LidError(
+            f"is broken: {fault}", where=archive.path, mend="run sub-stage 2 (verify), which fetches it again"
+        )
+    os.sync()
+    for mark in marks:
+        mark.unlink()
+
+
+def tables(job: Job) -> None:
+    """Write the data directories, once all zips that are there are extracted, and print a report.
+
+    Raises:
+        LidError: something is not extracted, or there is nothing to train or to test on.
+    """
+    step = tables_step(job)
+    if not step.due(job.dry_run):
+        return
+    for item in to_extract(job):
+        raise LidError(
+            item.fault or f"{item.missing} of {item.files} files are not extracted",
+            where=item.archive.path,
+            mend="run sub-stages 2 and 3 (verify, extract)",
+        )
+    refuse_half_extracted(job.corpus)
+    path, train, dev = job.corpus.path, job.corpus.folders(), job.corpus.dev_folders()
+    for folders, what in ((train, "no LANG folder"), (dev, "no dev/LANG folder")):
+        if not folders:
+            raise LidError(
+                f"has {what}", where=path, mend="check VOXLINGUA107 in db.sh; see docs/voxlingua107.md"
+            )
+    others = list(job.corpus.others())
+    if others:
+        logging.info("%s: passed over, as none of the corpus's: %s", path, ", ".join(others))
+    listings = list_folders([*train, *dev], job.jobs)
+    sets = make_sets(listings[: len(train)], listings[len(train) :])
+    step.finish(write_sets(job.datadir, sets))
+    print(report(sets))
+
+
+def refuse_half_extracted(corpus: Corpus) -> None:
+    """Raise LidError over a zip that was deleted before all of it was extracted."""
+    for mark in sorted(corpus.half_extracted("").parent.glob(corpus.half_extracted("*").name)):
+        name = mark.name.removeprefix(corpus.half_extracted("").name)
+        if not corpus.has(name):
+            raise LidError(
+                "is gone, and was extracted in part only",
+                where=corpus.path / name,
+                mend="run sub-stages 1 to 3 (download, verify, extract)",
+            )
+
+
+def validate(job: Job) -> None:
+    """Read the data directories back, check them, and that no video of the selection set is elsewhere.
+
+    Raises:
+        LidError: a table is faulty, or the sets overlap.
+    """
+    paths = [job.datadir / name for name in (TRAIN, SELECTION, DEV_SET)]
+    step = validate_step(job)
+    if not step.due(job.dry_run):
+        return
+    videos: dict[str, frozenset[str]] = {}
+    for path in paths:
+        data = read_data_dir(path)
+        videos[path.name] = frozenset(data.carried["utt2spk"].codes()[0])
+        logging.info(
+            "%s: %d utterances in %d languages", path, len(data.utt2lang), len(data.utt2lang.codes()[0])
+        )
+    for other in (TRAIN, DEV_SET):
+        shared = sorted(videos[SELECTION] & videos[other])
+        if shared:
+            raise LidError(f"shares video {shared[0]} with {other}", where=job.datadir / SELECTION)
+    step.finish([path / name for path in paths for name in ("wav.scp", "utt2lang", "utt2spk")])
+
+
+STAGES: tuple[tuple[str, Callable[[Job], None]], ...] = (
+    ("download", download),
+    ("verify", verify),
+    ("extract", extract),
+    ("tables", tables),
+    ("validate", validate),
+    ("noises", lambda job: prepare_all(job.options)),
+)
+
+
+def to_extract(job: Job) -> list[Survey]:
+    """Return the zips of which something is not on disk, or that cannot be read."""
+    return [item for item in surveys(job.corpus.archives(), job.jobs) if item.missing or item.fault]
+
+
+def tables_step(job: Job) -> Step:
+    """Return the step that makes the tables: a file that comes or goes changes its folder's time."""
+    places = [*job.corpus.folders(), *job.corpus.dev_folders(), *(a.path for a in job.corpus.archives())]
+    stamps = {str(p.relative_to(job.corpus.path)): p.stat().st_mtime_ns for p in places}
+    return Step(
+        "tables of voxlingua107",
+        job.datadir / ".done" / "voxlingua107.json",
+        sources(__file__),
+        {"corpus_dir": str(job.corpus.path), "folders": stamps},
+    )
+
+
+def validate_step(job: Job) -> Step:
+    """Return the step that checks the tables, as they are now."""
+    return Step("validate voxlingua107", job.datadir / ".done" / "voxlingua107_valid.json", {}, {})
+
+
+def _verification(archive: Archive) -> Step:
+    """Return the record that a zip, as it is now, was read through."""
+    name = archive.path.name
+    return Step(f"verify {name}", archive.path.parent / ".done" / f"verify_{name}.json", {}, {})
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options and run the sub-stages that are asked for."""
+    parser = option_parser("voxlingua107", "Prepare corpus voxlingua107: YouTube speech in 107 languages.")
+    add_options(parser)
+    parser.add_argument("--url", default=URL, help=f"address of the folder with {ZIP_LIST}")
+    names = ", ".join(f"{number} {name}" for number, (name, _) in enumerate(STAGES, start=1))
+    parser.add_argument("--stage", type=positive, default=1, help=f"first sub-stage: {names}")
+    parser.add_argument("--stop_stage", type=positive, default=len(STAGES), help="last sub-stage")
+    options = parser.parse_args(arguments)
+    url = options.url if options.url.endswith("/") else options.url + "/"
+    job = Job(
+        Corpus(options.corpus_dir.absolute()), url, options.datadir, options.nj, options.dry_run, options
+    )
+    writable = not job.corpus.path.exists() or os.access(job.corpus.path, os.W_OK)
+    with alone("voxlingua107", *([job.corpus.path] if writable else []), job.datadir, dry_run=job.dry_run):
+        current = options.stage == 1 and not tables_step(job).reason() and not validate_step(job).reason()
+        if current:
+            job.say("prepare", "current, sub-stages 1 to 5 skipped")
+        for number, (name, work) in enumerate(STAGES, start=1):
+            if options.stage <= number <= options.stop_stage and not (current and number <= 5):
+                job.say(f"Sub-stage 1.{number}:", name)
+                work(job)
+
+
+if __name__ == "__main__":
+    run(main)

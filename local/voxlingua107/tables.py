@@ -1,0 +1,161 @@
+"""Listings to data directories: dev's utterances leave train, whole videos go to the selection set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lid_toolkit.datadir.datadir import write_data_dir
+from lid_toolkit.datadir.tables import Table, merge_tables, table_from_pairs
+from lid_toolkit.errors import LidError
+from local.voxlingua107.layout import label, utterance_id, video
+from local.voxlingua107.listing import Listing
+from local.voxlingua107.selection import Hashes, barred, held_out, video_hashes
+
+TRAIN, SELECTION, DEV = "train_voxlingua107", "selection_voxlingua107", "dev_voxlingua107"
+MOST_BROKEN = 0.01
+IN_DEV = "in dev"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One language's utterances of a set: tables by file name, lengths and videos in table order."""
+
+    label: str
+    tables: Mapping[str, Table]
+    seconds_u: npt.NDArray[np.float32]
+    videos_u: Hashes
+
+    def __len__(self) -> int:
+        return len(self.seconds_u)
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The rows of the three sets by language, and of train and dev what is dropped: id to reason."""
+
+    rows: Mapping[str, Sequence[Rows]]
+    dropped: Mapping[str, Sequence[tuple[str, str]]]
+
+
+def make_sets(train: Sequence[Listing], dev: Sequence[Listing]) -> Sets:
+    """Share listings out to the three sets.
+
+    Raises:
+        LidError: more than 1 % of the files cannot be read, or a set is left without utterances.
+    """
+    refuse_broken([*train, *dev])
+    dev_stems = frozenset(stem for listing in dev for stem in listing.stems())
+    dev_rows = [_rows(listing) for listing in dev if listing.names]
+    kept, gone = zip(*(_without(listing, dev_stems) for listing in train), strict=True) if train else ((), ())
+    rows = [_rows(listing) for listing in kept if listing.names]
+    in_dev = np.concatenate([np.zeros(0, np.uint64), *(item.videos_u for item in dev_rows)])
+    stay = barred([item.videos_u for item in rows], in_dev)
+    out = [held_out(item.videos_u, stay) for item in rows]
+    sets = {
+        TRAIN: [_select(item, ~picked) for item, picked in zip(rows, out, strict=True)],
+        SELECTION: [_select(item, picked) for item, picked in zip(rows, out, strict=True)],
+        DEV: dev_rows,
+    }
+    for name, items in sets.items():
+        if not sum(map(len, items)):
+            raise LidError("no utterance is left for this set", where=name, mend="see docs/voxlingua107.md")
+    dropped = {TRAIN: [pair for pairs in gone for pair in pairs], DEV: []}
+    for name, listings in ((TRAIN, train), (DEV, dev)):
+        dropped[name] += [(utterance_id(x.code, stem), why) for x in listings for stem, why in x.dropped]
+    return Sets({name: [item for item in items if len(item)] for name, items in sets.items()}, dropped)
+
+
+def refuse_broken(listings: Sequence[Listing]) -> None:
+    """Raise LidError if more than 1 % of the files cannot be read: the copy here is damaged."""
+    broken = sum(len(listing.dropped) for listing in listings)
+    files = broken + sum(len(listing.seconds) for listing in listings)
+    if broken > MOST_BROKEN * files:
+        worst = max(listings, key=lambda listing: len(listing.dropped))
+        stem, why = worst.dropped[0]
+        raise LidError(
+            f"{broken} of {files} files cannot be read, e.g. {stem}: {why}",
+            where=worst.folder,
+            mend="delete the folder and run this again, with its zip in place or to be fetched",
+        )
+
+
+def write_sets(datadir: Path, sets: Sets) -> list[Path]:
+    """Write the data directories and return their tables.
+
+    ``utt2spk`` holds the video, as nobody knows the speakers; ``dropped``, of train and dev, is there if
+    something was.
+    """
+    written: list[Path] = []
+    for name, items in sets.rows.items():
+        directory = datadir / name
+        tables = {file: merge_tables([item.tables[file] for item in items]) for file in items[0].tables}
+        wav_scp, utt2lang = tables.pop("wav.scp"), tables.pop("utt2lang")
+        dropped = sets.dropped.get(name)
+        if dropped:
+            tables["dropped"] = table_from_pairs(dropped, directory / "dropped")
+        else:
+            (directory / "dropped").unlink(missing_ok=True)
+        written += write_data_dir(directory, wav_scp, utt2lang, tables)
+    return written
+
+
+def report(sets: Sets) -> str:
+    """Return a table of utterances, videos, hours and durations per set and language, and what is dropped."""
+    lines = [f"{'set':<24}{'language':<10}{'utts':>9}{'videos':>8}{'hours':>9}   seconds: min median max"]
+    for name, items in sets.rows.items():
+        lines += [f"{name:<24}{item.label:<10}{_summary([item])}" for item in items]
+        lines.append(f"{name:<24}{'all':<10}{_summary(items)}")
+    reasons = Counter(why.split(":")[0] for pairs in sets.dropped.values() for _, why in pairs)
+    lines += [f"dropped: {count} ({why})" for why, count in reasons.most_common()]
+    videos = {name: np.concatenate([item.videos_u for item in items]) for name, items in sets.rows.items()}
+    near = int(np.isin(videos[TRAIN], videos[DEV]).sum())
+    lines.append(f"{near} utterances of {TRAIN} are from videos that {DEV} has other parts of")
+    return "\n".join(lines)
+
+
+def _without(listing: Listing, stems: frozenset[str]) -> tuple[Listing, list[tuple[str, str]]]:
+    """Return a listing less the files of these names, and those as dropped."""
+    names = listing.stems()
+    gone = [stem in stems for stem in names]
+    if not any(gone):
+        return listing, []
+    left = [stem for stem, is_gone in zip(names, gone, strict=True) if not is_gone]
+    dropped = [(utterance_id(listing.code, stem), IN_DEV) for stem in names if stem in stems]
+    return replace(listing, names="\n".join(left).encode(), seconds=listing.seconds[~np.array(gone)]), dropped
+
+
+def _rows(listing: Listing) -> Rows:
+    stems = listing.stems()
+    ids = [utterance_id(listing.code, stem) for stem in stems]
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    ids, stems = [ids[i] for i in order], [stems[i] for i in order]
+    videos = [video(stem) for stem in stems]
+    language = label(listing.code)
+    columns = {
+        "wav.scp": [f"{listing.folder}/{stem}.wav" for stem in stems],
+        "utt2lang": [language] * len(ids),
+        "utt2spk": [f"{language}_{name}" for name in videos],
+    }
+    tables = {
+        file: table_from_pairs(zip(ids, column, strict=True), f"{listing.folder} ({file})")
+        for file, column in columns.items()
+    }
+    return Rows(language, tables, listing.seconds[order], video_hashes(videos))
+
+
+def _select(rows: Rows, these: npt.NDArray[np.bool_]) -> Rows:
+    tables = {file: table.select(np.flatnonzero(these)) for file, table in rows.tables.items()}
+    return Rows(rows.label, tables, rows.seconds_u[these], rows.videos_u[these])
+
+
+def _summary(items: Sequence[Rows]) -> str:
+    seconds = np.concatenate([item.seconds_u for item in items])
+    videos = len(np.unique(np.concatenate([item.videos_u for item in items])))
+    spread = f"{seconds.min():.1f} {np.median(seconds):.1f} {seconds.max():.1f}"
+    return f"{len(seconds):>9}{videos:>8}{seconds.sum(dtype=np.float64) / 3600:>9.1f}   {spread}"
