@@ -29,13 +29,16 @@ valid_set=             # word: data directory that picks the checkpoint
 test_sets=             # list: data directories to test on
 local_data_opts=       # args: options for local/data.sh
 speed_perturb_factors= # floats: speeds of the training set, e.g. "0.9 1.0 1.1"; none leaves stage 2 out
-feats_type=raw         # raw: what stage 3 makes
+feats_type=raw         # raw|raw_copy: what stage 3 makes: audio of one format, or references to it as it is
 audio_format=wav       # wav|flac|wav.ark|flac.ark: format of the audio that stage 3 writes
 fs=16k                 # rate: sampling rate
 min_wav_duration=1.0   # float: drop shorter training and validation utterances, in seconds
 max_wav_duration=60.0  # float: drop longer ones, in seconds; 0 keeps all
 max_failed=0.01        # float: share of broken recordings that is skipped; more of them end the stage
 allow_pipes=false      # bool: let wav.scp run commands ("sph2pipe ... |"); only for data you trust
+## Channels
+channel=mean                      # mean|int: which channel of the recordings to take, from 0, or the mean of all
+multi_columns_input_wav_scp=false # bool: a line of wav.scp may name several files, the channels of one recording
 ## Training
 lid_exp=                   # path: experiment directory; by default EXPDIR/lid_TAG
 lid_tag=                   # word: name of the experiment; by default from lid_config, feats_type and lid_args
@@ -157,7 +160,8 @@ format_set() {
   jobs=$("${python}" pyscripts/format_audio.py plan --data_dir "${source}" --output_dir "${out}" --num_jobs "${nj}" \
     --audio_format "${audio_format}" --feats_type "${feats_type}" --fs "${fs}" \
     --min_wav_duration "$2" --max_wav_duration "$3" \
-    --max_failed "${max_failed}" --allow_pipes "${allow_pipes}" --dry_run "${dry_run}")
+    --max_failed "${max_failed}" --allow_pipes "${allow_pipes}" --channel "${channel}" \
+    --multi_columns_input_wav_scp "${multi_columns_input_wav_scp}" --dry_run "${dry_run}")
   ((jobs > 0)) || return 0
   # shellcheck disable=SC2086  # train_cmd is a command and its options
   run ${train_cmd} JOB=1:"${jobs}" "${out}/logs/format.JOB.log" \

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Stage 3: format the audio of a data directory. First plan, then each job, then merge."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from lid_toolkit.audio.formatting.job import run_job
 from lid_toolkit.audio.formatting.merge import merge
-from lid_toolkit.audio.formatting.plan import FormatOptions, make_plan
+from lid_toolkit.audio.formatting.plan import FEATS_TYPES, FormatOptions, make_plan
 from lid_toolkit.audio.writer import AUDIO_FORMATS
 from lid_toolkit.cli import OptionParser, amount, boolean, positive, run, share
 
@@ -25,12 +26,19 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--data_dir", type=Path, help="plan: the source: data/SET")
     parser.add_argument("--num_jobs", type=positive, default=1, help="plan: at most this many")
     parser.add_argument("--audio_format", choices=AUDIO_FORMATS, default="flac.ark", help="plan")
-    parser.add_argument("--feats_type", choices=("raw",), default="raw", help="plan")
+    parser.add_argument("--feats_type", choices=FEATS_TYPES, default="raw", help="plan; raw_copy refers")
     parser.add_argument("--fs", type=rate, default="16k", help="plan: sample rate in Hz, or as in 16k")
     parser.add_argument("--min_wav_duration", type=amount, default=0.0, help="plan: drop shorter; seconds")
     parser.add_argument("--max_wav_duration", type=amount, default=0.0, help="plan: drop longer; 0: none")
     parser.add_argument("--max_failed", type=share, default=0.01, help="plan: share that may be broken")
     parser.add_argument("--allow_pipes", type=boolean, default=False, help="plan: run commands in wav.scp")
+    parser.add_argument("--channel", type=channel, default="mean", help="plan: which, from 0; mean of all")
+    parser.add_argument(
+        "--multi_columns_input_wav_scp",
+        type=boolean,
+        default=False,
+        help="plan: several files are one recording",
+    )
     parser.add_argument("--dry_run", type=boolean, default=False, help="plan: only say what is to do")
     options = parser.parse_args(arguments)
     if options.action == "plan":
@@ -44,12 +52,23 @@ def main(arguments: Sequence[str]) -> None:
             options.max_wav_duration,
             options.max_failed,
             options.allow_pipes,
+            options.channel,
+            options.multi_columns_input_wav_scp,
         )
         print(make_plan(options.data_dir, options.output_dir, wanted, options.num_jobs, options.dry_run))
     elif options.action == "job":
         run_job(options.output_dir, options.job)
     else:
         merge(options.output_dir)
+
+
+def channel(text: str) -> int | None:
+    """Parse a channel's number from 0, or ``mean``: None."""
+    if text == "mean":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is neither mean nor a number from 0")
+    return int(text)
 
 
 def rate(text: str) -> int:

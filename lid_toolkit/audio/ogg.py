@@ -5,27 +5,25 @@ Layout of a page: RFC 3533, section 6.
 
 from __future__ import annotations
 
-import os
+from lid_toolkit.audio.entry import Entry
 
 MARK = b"OggS"
+VERSION = b"\0"
 HEADER_BYTES = 27
 LONGEST_PAGE = HEADER_BYTES + 255 + 255 * 255
 
 
-def is_ogg(descriptor: int, begin: int) -> bool:
-    """Say whether an Ogg stream starts at ``begin``."""
-    return os.pread(descriptor, len(MARK), begin) == MARK
+def is_ogg(entry: Entry) -> bool:
+    """Say whether an entry is an Ogg stream."""
+    return entry.bytes_at(entry.begin, len(MARK)) == MARK
 
 
-def ends_inside_page(descriptor: int, begin: int, end: int) -> bool:
-    """Say whether the Ogg stream from ``begin`` to ``end`` was cut off inside a page."""
-    tail_start = max(begin, end - LONGEST_PAGE)
-    tail = os.pread(descriptor, end - tail_start, tail_start)
+def ends_inside_page(entry: Entry) -> bool:
+    """Say whether the Ogg stream that an entry is was cut off inside a page."""
+    tail_start = max(entry.begin, entry.end - LONGEST_PAGE)
+    tail = entry.bytes_at(tail_start, entry.end - tail_start)
     page = tail.rfind(MARK)
-    while page >= 0 and tail[page + 4 : page + 5] not in (
-        b"\0",
-        b"",
-    ):  # chance: no stream structure version 0
+    while page >= 0 and tail[page + 4 : page + 5] not in (VERSION, b""):  # the mark, by chance in the data
         page = tail.rfind(MARK, 0, page)
     if page < 0:
         return False

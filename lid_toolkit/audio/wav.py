@@ -5,9 +5,10 @@ Layout: Microsoft and IBM, "Multimedia Programming Interface and Data Specificat
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import dataclass
+
+from lid_toolkit.audio.entry import Entry
 
 PCM, EXTENSIBLE = 0x0001, 0xFFFE
 UNKNOWN_BYTES = 0x7FFF0000
@@ -37,19 +38,24 @@ class WavHeader:
     data_start: int
     data_bytes: int | None
 
+    @property
+    def data_end(self) -> int | None:
+        """Where the header says the samples end in the file; None when its writer could not know."""
+        return None if self.data_bytes is None else self.data_start + self.data_bytes
 
-def read_wav_header(descriptor: int, start: int) -> WavHeader | None:
-    """Read the header of the wav that starts at ``start``; None if there is no whole one."""
-    head = os.pread(descriptor, 12, start)
+
+def read_wav_header(entry: Entry) -> WavHeader | None:
+    """Read the header of the wav that an entry is; None if it holds no whole one."""
+    head = entry.bytes_at(entry.begin, 12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
         return None
-    position = start + 12
+    position = entry.begin + 12
     layout: bytes | None = None
-    while len(chunk := os.pread(descriptor, _CHUNK.size, position)) == _CHUNK.size:
+    while len(chunk := entry.bytes_at(position, _CHUNK.size)) == _CHUNK.size:
         name, size = _CHUNK.unpack(chunk)
         position += _CHUNK.size
         if name == b"fmt ":
-            layout = os.pread(descriptor, min(size, 40), position)
+            layout = entry.bytes_at(position, min(size, 40))
         elif name == b"data":
             return _header(layout, position, size)
         position += size + size % 2

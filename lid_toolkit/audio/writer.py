@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from lid_toolkit.audio.reader import ENTRY_MARK
+from lid_toolkit.audio.entry import ENTRY_MARK
 from lid_toolkit.audio.wav import pcm16_wav_header
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import fsync_directory, temporary_beside, write_whole
@@ -25,8 +25,8 @@ from lid_toolkit.files import fsync_directory, temporary_beside, write_whole
 AUDIO_FORMATS = ("wav", "flac", "wav.ark", "flac.ark")
 LONGEST_FILE_NAME = 255
 
-Writer = Callable[[str, NDArray[np.int16], int], str]
-"""Writes a recording, given its key, (samples,) int16 and rate in Hz; returns its reference."""
+Writer = Callable[[str, bytes], str]
+"""Writes a recording, given its key and the bytes of a file; returns its reference."""
 
 
 def quantise(wave: NDArray[np.float32]) -> tuple[NDArray[np.int16], int]:
@@ -47,24 +47,35 @@ def encode(samples: NDArray[np.int16], rate: int, kind: str) -> bytes:
 
 @contextlib.contextmanager
 def audio_writer(target: Path, audio_format: str) -> Iterator[Writer]:
-    """Yield a writer to ``target``, which appears whole, or not at all if an exception ends the block.
+    """Yield a writer of files of one kind to ``target``.
+
+    The target appears whole, or stays as it was if an exception ends the block. An earlier one is
+    replaced; if nothing is written, there is none.
 
     Args:
-        target: an archive for ``wav.ark`` and ``flac.ark``, else a directory of files; an earlier one
-            is replaced.
+        target: an archive for ``wav.ark`` and ``flac.ark``, else a directory of files.
         audio_format: one of ``AUDIO_FORMATS``.
     """
     kind, _, archive = audio_format.partition(".")
-    with _archive_writer(target, kind) if archive else _file_writer(target, kind) as write:
+    writers: list[Writer] = []
+    with contextlib.ExitStack() as stack:
+
+        def write(key: str, data: bytes) -> str:
+            if not writers:
+                begin = _archive_writer(target, kind) if archive else _file_writer(target, kind)
+                writers.append(stack.enter_context(begin))
+            return writers[0](key, data)
+
         yield write
+    if not writers:
+        _remove(target)
 
 
 @contextlib.contextmanager
 def _archive_writer(target: Path, kind: str) -> Iterator[Writer]:
     with write_whole(target, "wb") as stream:
 
-        def write(key: str, samples: NDArray[np.int16], rate: int) -> str:
-            data = encode(samples, rate, kind)
+        def write(key: str, data: bytes) -> str:
             stream.write(key.encode() + b" ")
             offset = stream.tell()
             if kind != "wav":
@@ -83,20 +94,28 @@ def _file_writer(target: Path, kind: str) -> Iterator[Writer]:
     temporary.mkdir()
     try:
 
-        def write(key: str, samples: NDArray[np.int16], rate: int) -> str:
+        def write(key: str, data: bytes) -> str:
             name = file_name(key, kind)
-            (temporary / name).write_bytes(encode(samples, rate, kind))
+            (temporary / name).write_bytes(data)
             return str(target / name)
 
         yield write
         # All at the end: by then the kernel has written most, and one journal commit serves many.
         for file in temporary.iterdir():
             _fsync(file)
-        shutil.rmtree(target, ignore_errors=True)
+        _remove(target)
         temporary.replace(target)
         fsync_directory(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove(target: Path) -> None:
+    """Remove a file or directory, there or not."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
 
 
 def file_name(key: str, kind: str) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lid_toolkit.audio.reader import AudioError, AudioInfo, audio_info, file_of, read_audio
+from lid_toolkit.audio.entry import AudioError, file_of
+from lid_toolkit.audio.reader import AudioInfo, Reading, audio_info, read_audio
 
 RATE = 16000
 
@@ -141,12 +142,14 @@ def test_pipes_run_only_when_allowed(tmp_path):
     ref = f'cat "{path}" |'
     with pytest.raises(AudioError, match=r"is a command \(if you trust it: --allow_pipes true\)"):
         read_audio(ref)
-    np.testing.assert_allclose(read_audio(ref, 5, 10, allow_pipes=True)[0], speechlike(1000)[5:10], atol=1e-4)
-    assert audio_info(ref, allow_pipes=True).num_samples == 1000
+    np.testing.assert_allclose(
+        read_audio(ref, 5, 10, Reading(allow_pipes=True))[0], speechlike(1000)[5:10], atol=1e-4
+    )
+    assert audio_info(ref, Reading(allow_pipes=True)).num_samples == 1000
     with pytest.raises(AudioError, match="exit code 3: sorry"):
-        read_audio("echo sorry >&2; exit 3 |", allow_pipes=True)
+        read_audio("echo sorry >&2; exit 3 |", reading=Reading(allow_pipes=True))
     with pytest.raises(AudioError, match="exit code 1"):
-        read_audio("false | cat |", allow_pipes=True)
+        read_audio("false | cat |", reading=Reading(allow_pipes=True))
 
 
 def broken_files(directory):

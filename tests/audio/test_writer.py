@@ -16,11 +16,15 @@ def waves():
     return {f"utt-{i}/é": rng.integers(-32768, 32768, 2000 + i).astype(np.int16) for i in range(5)}
 
 
+def file_bytes(samples, audio_format):
+    return encode(samples, 16000, audio_format.removesuffix(".ark"))
+
+
 @pytest.mark.parametrize("audio_format", AUDIO_FORMATS)
 def test_every_reader_gets_the_samples(tmp_path, waves, audio_format):
     target = tmp_path / "a b" / f"1.{audio_format}"
     with audio_writer(target, audio_format) as write:
-        refs = {key: write(key, wave, 16000) for key, wave in waves.items()}
+        refs = {key: write(key, file_bytes(wave, audio_format)) for key, wave in waves.items()}
     for key, ref in refs.items():
         wave, rate = read_audio(ref)
         np.testing.assert_array_equal(wave * 32768, waves[key])
@@ -45,11 +49,11 @@ def test_wav_bytes_are_soundfiles(tmp_path, waves):
 def test_a_failure_keeps_the_old_and_leaves_no_other(tmp_path, audio_format):
     target = tmp_path / "out"
     with audio_writer(target, audio_format) as write:
-        ref = write("old", np.zeros(10, np.int16), 16000)
+        ref = write("old", file_bytes(np.zeros(10, np.int16), audio_format))
 
     def fail_half_way():
         with audio_writer(target, audio_format) as write:
-            write("new", np.ones(10, np.int16), 16000)
+            write("new", file_bytes(np.ones(10, np.int16), audio_format))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -62,9 +66,18 @@ def test_a_failure_keeps_the_old_and_leaves_no_other(tmp_path, audio_format):
 def test_writing_again_replaces(tmp_path, audio_format):
     for key in ("old", "new"):
         with audio_writer(tmp_path / "out", audio_format) as write:
-            write(key, np.ones(10, np.int16), 16000)
+            write(key, file_bytes(np.ones(10, np.int16), audio_format))
     if "." not in audio_format:
         assert [path.stem for path in (tmp_path / "out").iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("audio_format", AUDIO_FORMATS)
+def test_nothing_written_leaves_nothing(tmp_path, audio_format):
+    with audio_writer(tmp_path / "out", audio_format) as write:
+        write("old", file_bytes(np.ones(10, np.int16), audio_format))
+    with audio_writer(tmp_path / "out", audio_format):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_quantise_rounds_and_counts_what_it_clips():

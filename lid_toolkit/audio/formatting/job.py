@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lid_toolkit.audio.formatting.plan import FormatOptions, Plan, Utterance, load_plan, work_dir
-from lid_toolkit.audio.reader import AudioError, audio_info, is_pipe, read_audio
+from lid_toolkit.audio.entry import AudioError, in_archive, is_pipe
+from lid_toolkit.audio.formatting.listing import Utterance
+from lid_toolkit.audio.formatting.plan import FormatOptions, Plan, load_plan, work_dir
+from lid_toolkit.audio.reader import Recording, open_audio
 from lid_toolkit.audio.resample import resample, resampled_length
-from lid_toolkit.audio.writer import Writer, audio_writer, quantise
+from lid_toolkit.audio.writer import Writer, audio_writer, encode, quantise
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
 from lid_toolkit.progress import Progress
-from lid_toolkit.steps import Step
 
 LONGEST_OVERSHOOT_S = 0.5
 """A segment may end this much after its recording, as in Kaldi's ``extract-segments``: it is cut there."""
-
-ReadRange = Callable[[int, int], NDArray[np.float32]]
 
 
 @dataclass
@@ -41,6 +41,12 @@ class Result:
     dropped: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
 
+    def add(self, other: Result) -> None:
+        """Take in what became of further utterances."""
+        self.written += other.written
+        self.dropped += other.dropped
+        self.failed += other.failed
+
 
 def run_job(output_dir: Path, job: int) -> None:
     """Do the parts of job number ``job``, counted from 1, that are not done yet.
@@ -53,10 +59,9 @@ def run_job(output_dir: Path, job: int) -> None:
         raise LidError(f"there are {plan.num_jobs} jobs", where=f"--job {job}")
     parts = range(job - 1, plan.num_parts, plan.num_jobs)
     with locked(work_dir(output_dir) / f"job.{job}", f"job {job} of formatting {output_dir.name}"):
-        todo = [part for part in parts if plan.part_step(part, plan.utterances(part)).reason()]
+        todo = [part for part in parts if plan.part_step(part).reason()]
         logging.info("job %d: %d of %d parts to do", job, len(todo), len(parts))
-        total = sum(len(plan.utterances(part)) for part in todo)
-        with Progress(f"format {output_dir.name}", total) as progress:
+        with Progress(f"format {output_dir.name}", sum(map(plan.size, todo))) as progress:
             for part in todo:
                 _do_part(plan, part, progress)
 
@@ -67,54 +72,80 @@ def read_result(path: Path) -> Result:
 
 
 def _do_part(plan: Plan, part: int, progress: Progress) -> None:
-    utterances = plan.utterances(part)
-    step: Step = plan.part_step(part, utterances)
     audio, result = plan.audio(part), Result()
     with audio_writer(audio, plan.options.audio_format) as write:
-        for ref, group in itertools.groupby(utterances, key=lambda utterance: utterance.ref):
+        for ref, group in itertools.groupby(plan.utterances(part), key=lambda utterance: utterance.ref):
             members = list(group)
-            before = len(result.written)
-            _format_recording(ref, members, plan.options, write, result)
-            samples = sum(row[2] for row in result.written[before:])
-            progress.advance(len(members), samples / plan.options.fs)
+            made = _format_recording(ref, members, plan.options, write)
+            result.add(made)
+            progress.advance(len(members), sum(row[2] for row in made.written) / plan.options.fs)
     with write_whole(plan.result(part)) as stream:
         json.dump(asdict(result), stream, ensure_ascii=False)
-    files = [audio] if audio.is_file() else sorted(audio.iterdir())
-    step.finish([*files, audio, plan.result(part)])
+    files = [audio, *sorted(audio.iterdir())] if audio.is_dir() else [audio] if audio.exists() else []
+    plan.part_step(part).finish([*files, plan.result(part)])
 
 
-def _format_recording(
-    ref: str, utterances: list[Utterance], options: FormatOptions, write: Writer, result: Result
-) -> None:
+def _format_recording(ref: str, utterances: list[Utterance], options: FormatOptions, write: Writer) -> Result:
     """Write the utterances of one recording; each stretch of it is decoded once whatever the speeds."""
+    result = Result()
     try:
-        num_samples, rate, read_range = _open(ref, options.allow_pipes)
+        with open_audio(ref, options.reading) as recording:
+            for _, group in itertools.groupby(utterances, key=lambda utterance: utterance[2:4]):
+                members = list(group)
+                try:
+                    result.add(_format_stretch(recording, members, options, write))
+                except AudioError as error:
+                    result.failed += [(utterance.key, str(error)) for utterance in members]
     except AudioError as error:
-        result.failed.extend((utterance.key, str(error)) for utterance in utterances)
-        return
-    for (start, end), group in itertools.groupby(utterances, key=lambda utterance: utterance[2:4]):
-        members = list(group)
-        try:
-            first, stop = sample_range(start, end, num_samples, rate, ref)
-            wanted = list(_within_limits(members, stop - first, rate, options, result))
-            if wanted:
-                _write_speeds(wanted, read_range(first, stop), rate, options.fs, write, result)
-        except AudioError as error:
-            result.failed.extend((utterance.key, str(error)) for utterance in members)
+        result.failed += [(utterance.key, str(error)) for utterance in utterances]
+    return result
 
 
-def _write_speeds(
-    utterances: list[Utterance],
-    wave: NDArray[np.float32],
-    rate: int,
-    fs: int,
-    write: Writer,
-    result: Result,
-) -> None:
-    for utterance in utterances:
-        samples, clipped = quantise(resample(wave, rate * utterance.speed, fs))
-        ref = write(utterance.key, samples, fs)
-        result.written.append((utterance.key, ref, len(samples), clipped))
+def _format_stretch(
+    recording: Recording, utterances: list[Utterance], options: FormatOptions, write: Writer
+) -> Result:
+    """Write the utterances that are one stretch of a recording, or refer to it where it is as wanted."""
+    num_samples, rate = recording.info.num_samples, recording.info.rate
+    _, ref, start, end, _ = utterances[0]
+    first, stop = sample_range(start, end, num_samples, rate, ref)
+    result = Result()
+    wanted = list(_within_limits(utterances, stop - first, rate, options, result))
+    if options.feats_type == "raw_copy":
+        _check_copy(ref, rate, options.fs)
+        result.written += [(utterance.key, ref, num_samples, 0) for utterance in wanted]
+        return result
+
+    @functools.cache
+    def wave() -> NDArray[np.float32]:
+        return recording.read(first, stop)
+
+    kind, _, archive = options.audio_format.partition(".")
+    as_wanted = (recording.kind, rate, first, stop) == (kind, options.fs, 0, num_samples) and not is_pipe(ref)
+    for utterance in wanted:
+        unchanged = as_wanted and utterance.speed == 1
+        if unchanged and kind == "flac":
+            wave()  # the header does not tell whether the rest can be decoded
+        if unchanged and in_archive(ref) == bool(archive):
+            result.written.append((utterance.key, ref, num_samples, 0))
+        elif unchanged and kind == "flac":
+            result.written.append((utterance.key, write(utterance.key, recording.copy()), num_samples, 0))
+        else:
+            samples, clipped = quantise(resample(wave(), rate * utterance.speed, options.fs))
+            place = write(utterance.key, encode(samples, options.fs, kind))
+            result.written.append((utterance.key, place, len(samples), clipped))
+    return result
+
+
+def _check_copy(ref: str, rate: int, fs: int) -> None:
+    """Raise AudioError if a recording cannot stay as it is."""
+    if is_pipe(ref):
+        raise AudioError(
+            "is a command, and raw_copy refers to files", where=ref, mend="--feats_type raw runs it"
+        )
+    if rate != fs:
+        raise AudioError(
+            f"{rate} Hz, not {fs} Hz, and raw_copy does not resample", where=ref, mend="--feats_type raw does"
+        )
 
 
 def sample_range(start: float, end: float, num_samples: int, rate: int, ref: str) -> tuple[int, int]:
@@ -149,12 +180,3 @@ def _within_limits(
             result.dropped.append((utterance.key, f"{seconds:g} s is over {options.max_wav_duration:g} s"))
         else:
             yield utterance
-
-
-def _open(ref: str, allow_pipes: bool) -> tuple[int, int, ReadRange]:
-    """Return a recording's length, rate and a way to read a range; a command is run once."""
-    if is_pipe(ref):
-        wave, rate = read_audio(ref, allow_pipes=allow_pipes)
-        return len(wave), rate, lambda start, stop: wave[start:stop]
-    info = audio_info(ref)
-    return info.num_samples, info.rate, lambda start, stop: read_audio(ref, start, stop)[0]

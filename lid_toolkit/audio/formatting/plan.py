@@ -8,7 +8,7 @@ what is missing. Utterances of one recording lie together, so that it is opened 
     OUTPUT/.format/utterances.jsonl   a part a line: its utterances
     OUTPUT/.format/results/0001.json  what became of them
     OUTPUT/.format/done/0001.json     the record of the finished part
-    OUTPUT/data/0001.flac.ark         its audio (data/0001/ for wav and flac)
+    OUTPUT/data/0001.flac.ark         its audio (data/0001/ for wav and flac), if any had to be written
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ import itertools
 import json
 import logging
 import math
-import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from lid_toolkit.audio.reader import file_of, is_pipe
-from lid_toolkit.datadir.datadir import DataDir, parse_segments, read_data_dir, table_paths
+from lid_toolkit.audio.formatting.listing import Listing, Utterance, list_utterances
+from lid_toolkit.audio.reader import Reading
+from lid_toolkit.datadir.datadir import DataDir, read_data_dir, table_paths
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
 from lid_toolkit.steps import Step
 
 UTTERANCES_PER_PART = 50
 MOST_PARTS = 1024
+FEATS_TYPES = ("raw", "raw_copy")
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,14 @@ class FormatOptions:
 
     Attributes:
         audio_format: ``wav``, ``flac``, ``wav.ark`` or ``flac.ark``.
-        feats_type: ``raw``.
+        feats_type: ``raw``: audio of one kind; ``raw_copy``: refer to the recordings as they are.
         fs: rate of the result in Hz.
         min_wav_duration: shorter utterances are dropped; seconds.
         max_wav_duration: longer ones too; 0 drops none.
         max_failed: share of the utterances that may be broken.
         allow_pipes: whether commands in ``wav.scp`` are run.
+        channel: which channel to take, from 0; None averages all.
+        multi_columns: a value of ``wav.scp`` is one or more paths parted by blanks.
     """
 
     audio_format: str = "flac.ark"
@@ -57,16 +59,13 @@ class FormatOptions:
     max_wav_duration: float = 0.0
     max_failed: float = 0.01
     allow_pipes: bool = False
+    channel: int | None = None
+    multi_columns: bool = False
 
-
-class Utterance(NamedTuple):
-    """One utterance to format: its place in seconds (an end of -1 is the recording's), and its speed."""
-
-    key: str
-    ref: str
-    start: float
-    end: float
-    speed: float
+    @property
+    def reading(self) -> Reading:
+        """How recordings are read; Kaldi matrices are taken to have the rate of the result."""
+        return Reading(self.allow_pipes, self.channel, self.multi_columns, self.fs)
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Plan:
         offsets: where each part's line starts in ``utterances.jsonl``, and where the last one ends.
         num_jobs: how many jobs share them.
         inputs: digests of the source's tables.
-        recordings: digest of the recordings' sizes and times.
+        recordings: for each part, the digest of its recordings' sizes and times.
     """
 
     data_dir: Path
@@ -89,7 +88,7 @@ class Plan:
     offsets: list[int]
     num_jobs: int
     inputs: dict[str, str | None]
-    recordings: str
+    recordings: list[str]
 
     @property
     def step(self) -> Step:
@@ -103,26 +102,24 @@ class Plan:
 
     def utterances(self, part: int) -> list[Utterance]:
         """Return the utterances of a part."""
-        with open(work_dir(self.output_dir) / "utterances.jsonl", "rb") as stream:
-            stream.seek(self.offsets[part])
-            line = stream.read(self.offsets[part + 1] - self.offsets[part])
-        return [Utterance(*row) for row in json.loads(line)]
+        return [Utterance(*row) for row in json.loads(self._line(part))]
 
-    def part_step(self, part: int, utterances: list[Utterance]) -> Step:
+    def size(self, part: int) -> int:
+        """Return how many utterances a part has."""
+        return len(json.loads(self._line(part)))
+
+    def part_step(self, part: int) -> Step:
         """The making of one part, finished by a job."""
-        options = self.options
+        options = asdict(self.options)
+        del options["max_failed"]  # judged by the merge
         return Step(
             f"part {part + 1}",
             self._file("done", part),
             {},
             {
-                "utterances": hashlib.blake2b(json.dumps(utterances).encode(), digest_size=16).hexdigest(),
-                "audio_format": options.audio_format,
-                "fs": options.fs,
-                "min_wav_duration": options.min_wav_duration,
-                "max_wav_duration": options.max_wav_duration,
-                "allow_pipes": options.allow_pipes,
-                "recordings": digest_of_recordings(utterance.ref for utterance in utterances),
+                **options,
+                "utterances": hashlib.blake2b(self._line(part), digest_size=16).hexdigest(),
+                "recordings": self.recordings[part],
             },
         )
 
@@ -135,6 +132,11 @@ class Plan:
     def result(self, part: int) -> Path:
         """Return the file that tells what became of a part's utterances."""
         return self._file("results", part)
+
+    def _line(self, part: int) -> bytes:
+        with open(work_dir(self.output_dir) / "utterances.jsonl", "rb") as stream:
+            stream.seek(self.offsets[part])
+            return stream.read(self.offsets[part + 1] - self.offsets[part])
 
     def _file(self, kind: str, part: int) -> Path:
         return work_dir(self.output_dir) / kind / f"{part + 1:04d}.json"
@@ -153,23 +155,29 @@ def make_plan(
     A stale result loses its ``wav.scp`` now, so that nothing reads it half renewed.
 
     Raises:
-        LidError: a faulty data directory, or one that is the output directory.
+        LidError: a faulty data directory, one that is the output directory, or one that
+            ``raw_copy`` cannot refer to.
     """
     if data_dir.resolve() == output_dir.resolve():
         raise LidError("source and target are one directory", where=output_dir)
     data = read_data_dir(data_dir)
-    utterances = list_utterances(data)
-    recordings = digest_of_recordings(utterance.ref for utterance in utterances)
+    _check_copy(data, options)
+    listing = list_utterances(data)
+    num_parts = min(MOST_PARTS, math.ceil(len(listing) / UTTERANCES_PER_PART))
+    bounds = np.linspace(0, len(listing), num_parts + 1).astype(int).tolist()
+    recordings = [
+        listing.digest_of_recordings(first, stop, options.multi_columns)
+        for first, stop in itertools.pairwise(bounds)
+    ]
     step = _whole_step(data_dir, output_dir, options, recordings)
     if not step.due(dry_run):
         return 0
-    num_parts = min(MOST_PARTS, math.ceil(len(utterances) / UTTERANCES_PER_PART))
     num_jobs = min(num_jobs, num_parts)
     with locked(output_dir, "planning"):
         (output_dir / "wav.scp").unlink(missing_ok=True)
-        offsets = _write_parts(work_dir(output_dir) / "utterances.jsonl", utterances, num_parts)
+        offsets = _write_parts(work_dir(output_dir) / "utterances.jsonl", listing, bounds)
         _save(Plan(data_dir, output_dir, options, offsets, num_jobs, step.digests, recordings))
-    logging.info("%s: %d utterances in %d parts for %d jobs", step.name, len(utterances), num_parts, num_jobs)
+    logging.info("%s: %d utterances in %d parts for %d jobs", step.name, len(listing), num_parts, num_jobs)
     return num_jobs
 
 
@@ -185,75 +193,47 @@ def load_plan(output_dir: Path) -> Plan:
     return Plan(output_dir=output_dir, **kept)
 
 
-def list_utterances(data: DataDir) -> list[Utterance]:
-    """Return all utterances, ordered by recording, then by their place in it."""
-    count = len(data.utt2lang)
-    refs = list(data.wav_scp.values())
-    starts, ends = [0.0] * count, [-1.0] * count
-    if data.segments is not None:
-        segments = parse_segments(data.segments, data.wav_scp)
-        refs = [refs[row] for row in segments.recordings.tolist()]
-        starts, ends = segments.starts.tolist(), segments.ends.tolist()
-    speeds = [1.0] * count if data.utt2speed is None else list(map(_speed, data.utt2speed.values()))
-    columns = zip(data.utt2lang.keys(), refs, starts, ends, speeds, strict=True)
-    return sorted((Utterance(*row) for row in columns), key=lambda utterance: utterance[1:])
+def _check_copy(data: DataDir, options: FormatOptions) -> None:
+    """Raise LidError if ``raw_copy`` would have to change the audio it is to refer to."""
+    if options.feats_type != "raw_copy":
+        return
+    wanted = {
+        "segments": data.segments is not None,
+        "utt2speed": data.utt2speed is not None,
+        "--channel": options.channel is not None,
+        "--multi_columns": options.multi_columns,
+    }
+    for name, present in wanted.items():
+        if present:
+            raise LidError(
+                f"raw_copy refers to whole recordings as they are: it cannot follow {name}",
+                where=data.path,
+                mend="--feats_type raw can",
+            )
 
 
-def digest_of_recordings(refs: Iterable[str]) -> str:
-    """Return a digest of the sizes and times of recordings, missing ones included, in this order."""
-    state = hashlib.blake2b(digest_size=16)
-    last = ""
-    for ref in refs:
-        path = file_of(ref)
-        if path == last or is_pipe(ref):
-            continue
-        last = path
-        try:
-            status = os.stat(path)  # noqa: PTH116  # a Path for each of millions is slow
-            state.update(b"%d %d\n" % (status.st_size, status.st_mtime_ns))
-        except (OSError, ValueError):
-            state.update(b"missing\n")
-    return state.hexdigest()
-
-
-def _speed(text: str) -> float:
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not 0 < speed < math.inf:
-        raise LidError(f"'{text}' is not a speed", where="utt2speed", mend="make the directory again")
-    return speed
-
-
-def _whole_step(data_dir: Path, output_dir: Path, options: FormatOptions, recordings: str) -> Step:
+def _whole_step(data_dir: Path, output_dir: Path, options: FormatOptions, recordings: list[str]) -> Step:
+    digest = hashlib.blake2b("".join(recordings).encode(), digest_size=16).hexdigest()
     return Step(
         f"format {output_dir.name}",
         output_dir / ".done" / "format.json",
         table_paths(data_dir),
-        {**asdict(options), "recordings": recordings},
+        {**asdict(options), "recordings": digest},
     )
 
 
-def _write_parts(path: Path, utterances: list[Utterance], num_parts: int) -> list[int]:
+def _write_parts(path: Path, listing: Listing, bounds: list[int]) -> list[int]:
     """Write the utterances, a part a line, and return where the lines start and the last one ends."""
-    bounds = np.linspace(0, len(utterances), num_parts + 1).astype(int).tolist()
     offsets = [0]
     with write_whole(path, "wb") as stream:
-        for start, stop in itertools.pairwise(bounds):
-            stream.write(json.dumps(utterances[start:stop]).encode() + b"\n")
+        for first, stop in itertools.pairwise(bounds):
+            stream.write(json.dumps(listing.utterances(first, stop)).encode() + b"\n")
             offsets.append(stream.tell())
     return offsets
 
 
 def _save(plan: Plan) -> None:
-    kept = {
-        "data_dir": str(plan.data_dir),
-        "options": asdict(plan.options),
-        "offsets": plan.offsets,
-        "num_jobs": plan.num_jobs,
-        "inputs": plan.inputs,
-        "recordings": plan.recordings,
-    }
+    kept = {**asdict(plan), "data_dir": str(plan.data_dir)}
+    del kept["output_dir"]
     with write_whole(work_dir(plan.output_dir) / "plan.json") as stream:
         json.dump(kept, stream)

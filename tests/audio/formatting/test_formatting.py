@@ -1,17 +1,21 @@
 """Stage 3 from plan to merge: what comes out, what is redone, what is named."""
 
+import contextlib
+import dataclasses
+import itertools
 import os
 
 import numpy as np
 import pytest
 import soundfile
 
+from lid_toolkit.audio.entry import AudioError
 from lid_toolkit.audio.formatting import job as job_module
 from lid_toolkit.audio.formatting import plan as plan_module
 from lid_toolkit.audio.formatting.job import run_job, sample_range
 from lid_toolkit.audio.formatting.merge import merge
 from lid_toolkit.audio.formatting.plan import FormatOptions, load_plan, make_plan
-from lid_toolkit.audio.reader import AudioError, read_audio
+from lid_toolkit.audio.reader import open_audio, read_audio
 from lid_toolkit.audio.resample import resample
 from lid_toolkit.audio.writer import AUDIO_FORMATS
 from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
@@ -53,11 +57,17 @@ def decoded(monkeypatch):
     """The references of all decodings since."""
     calls = []
 
-    def counted(ref, *args, **kwargs):
-        calls.append(ref)
-        return read_audio(ref, *args, **kwargs)
+    @contextlib.contextmanager
+    def counted(ref, reading):
+        with open_audio(ref, reading) as recording:
 
-    monkeypatch.setattr(job_module, "read_audio", counted)
+            def read(start, stop):
+                calls.append(ref)
+                return recording.read(start, stop)
+
+            yield dataclasses.replace(recording, read=read)
+
+    monkeypatch.setattr(job_module, "open_audio", counted)
     return calls
 
 
@@ -147,7 +157,7 @@ def test_a_changed_recording_redoes_its_part_alone(source, tmp_path, decoded):
     ("changed", "redone"),
     [
         ({"fs": 8000}, 12),
-        ({"audio_format": "wav"}, 12),
+        ({"audio_format": "wav"}, 10),  # two are such files already
         ({"min_wav_duration": 0.1}, 12),
         ({"max_failed": 0.5}, 0),
     ],
@@ -237,7 +247,7 @@ def test_what_failed_past_the_limit_is_tried_again(source, tmp_path, decoded):
     soundfile.write(tmp_path / "later.wav", tone(1.0, 16000), 16000)
     format_set(source, tmp_path / "out", max_failed=0.0, allow_pipes=True)
     assert len(waves(tmp_path / "out")) == 13
-    assert decoded.count(f"cat '{tmp_path}/later.wav' |") == 2
+    assert decoded.count(f"cat '{tmp_path}/later.wav' |") == 1
 
 
 def test_nothing_left_is_an_error(source, tmp_path):
@@ -329,10 +339,10 @@ def test_parts_follow_recordings_not_ids(source, tmp_path):
     perturb_data_dir(source, tmp_path / "sp", ("0.9", "1", "1.1"))
     make_plan(tmp_path / "sp", tmp_path / "out", FormatOptions(), 1)
     plan = load_plan(tmp_path / "out")
-    refs = [utterance.ref for part in range(plan.num_parts) for utterance in plan.utterances(part)]
+    utterances = [utterance for part in range(plan.num_parts) for utterance in plan.utterances(part)]
     assert plan.num_parts == 12
-    assert len(refs) == 36
-    assert refs == sorted(refs)
+    assert [utterance.speed for utterance in utterances] == [0.9, 1.0, 1.1] * 12
+    assert len([ref for ref, _ in itertools.groupby(utterances, key=lambda utterance: utterance.ref)]) == 12
 
 
 def test_relative_paths_stay_relative(source, tmp_path, monkeypatch):
