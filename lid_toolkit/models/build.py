@@ -11,29 +11,85 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch import nn
 
 from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.models.arguments import Positive, SamplingRate
 from lid_toolkit.models.ecapa_tdnn import EcapaTdnnEncoder
 from lid_toolkit.models.frontend import LogMelFrontend, PrecomputedFeatures
+from lid_toolkit.models.fused import FusedFrontend
+from lid_toolkit.models.identity import IdentityEncoder
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.models.loss import aamsoftmax, aamsoftmax_sc_topk, softmax
-from lid_toolkit.models.normalize import UtteranceMVN
-from lid_toolkit.models.pooling import ChannelAttentiveStatistics
-from lid_toolkit.models.projector import RawNet3Projector
+from lid_toolkit.models.melspec import MelSpectrogramFrontend
+from lid_toolkit.models.mfa_conformer import MfaConformerEncoder
+from lid_toolkit.models.normalize import GlobalMVN, UtteranceMVN
+from lid_toolkit.models.pooling import ChannelAttentiveStatistics, MeanPooling, StatisticsPooling
+from lid_toolkit.models.projector import RawNet3Projector, SkaTdnnProjector, XvectorProjector
+from lid_toolkit.models.rawnet3 import RawNet3Encoder
+from lid_toolkit.models.ska_tdnn import SkaTdnnEncoder
+from lid_toolkit.models.sliding_window import SlidingWindowFrontend
 from lid_toolkit.models.specaug import SpecAug
+from lid_toolkit.models.xvector import XvectorEncoder
+
+
+def fused(
+    frontends: Annotated[list[dict[str, Any]], Field(min_length=2)],
+    proj_dim: Positive = 100,
+    fs: SamplingRate = 16000,
+) -> FusedFrontend:
+    """Return several front ends beside each other (:class:`~lid_toolkit.models.fused.FusedFrontend`).
+
+    Args:
+        frontends: two or more front ends: ``frontend_type``, its name, and its arguments.
+        proj_dim: features that each contributes.
+        fs: sampling rate in Hz of those that name none.
+    """
+    parts = []
+    for conf in frontends:
+        make = COMPONENTS["frontend"].get(conf.get("frontend_type", ""))
+        rate = {"fs": fs} if make is not None and "fs" in arguments_model(make).model_fields else {}
+        own = {key: value for key, value in conf.items() if key != "frontend_type"}
+        parts.append(build_component("frontend", conf.get("frontend_type"), {**rate, **own}, {}))
+    return FusedFrontend([part for part in parts if part is not None], proj_dim)
+
 
 COMPONENTS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
-    "frontend": {"default": LogMelFrontend},
+    "frontend": {
+        "default": LogMelFrontend,
+        "melspec_torch": MelSpectrogramFrontend,
+        "sliding_window": SlidingWindowFrontend,
+        "fused": fused,
+    },
     "specaug": {"specaug": SpecAug},
-    "normalize": {"utterance_mvn": UtteranceMVN},
-    "encoder": {"ecapa_tdnn": EcapaTdnnEncoder},
-    "pooling": {"chn_attn_stat": ChannelAttentiveStatistics},
-    "projector": {"rawnet3": RawNet3Projector},
+    "normalize": {"utterance_mvn": UtteranceMVN, "global_mvn": GlobalMVN},
+    "encoder": {
+        "ecapa_tdnn": EcapaTdnnEncoder,
+        "xvector": XvectorEncoder,
+        "rawnet3": RawNet3Encoder,
+        "ska_tdnn": SkaTdnnEncoder,
+        "mfaconformer": MfaConformerEncoder,
+        "identity": IdentityEncoder,
+    },
+    "pooling": {"chn_attn_stat": ChannelAttentiveStatistics, "stats": StatisticsPooling, "mean": MeanPooling},
+    "projector": {"rawnet3": RawNet3Projector, "ska_tdnn": SkaTdnnProjector, "xvector": XvectorProjector},
     "loss": {"aamsoftmax_sc_topk": aamsoftmax_sc_topk, "aamsoftmax": aamsoftmax, "softmax": softmax},
+}
+# Arguments of ESPnet's that have one possible value here: accepted with it, refused with any other.
+FIXED: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("frontend", "default"): {"onesided": True, "apply_stft": True, "frontend_conf": None},
+    ("frontend", "sliding_window"): {"channels": 1, "padding": None},
+    ("frontend", "fused"): {"align_method": "linear_projection"},
+    ("encoder", "ecapa_tdnn"): {"block": "EcapaBlock"},
+    ("encoder", "rawnet3"): {"block": "Bottle2neck"},
+    ("encoder", "ska_tdnn"): {"block": "Bottle2neck", "skablock": "ResBlock"},
+    ("encoder", "mfaconformer"): {
+        "pos_enc_layer_type": "rel_pos",
+        "selfattention_layer_type": "rel_selfattn",
+    },
 }
 OPTIONAL = ("specaug", "normalize")
 FROM_NEIGHBOURS = ("input_size", "embedding_size", "classes")
@@ -63,7 +119,8 @@ def build_model(description: Mapping[str, Any], classes: int) -> LidModel:
     pooling = build("pooling", input_size=encoder.output_size)
     projector = build("projector", input_size=pooling.output_size)
     loss = build("loss", embedding_size=projector.output_size, classes=classes)
-    return LidModel(frontend, build("specaug"), build("normalize"), encoder, pooling, projector, loss)
+    normalize = build("normalize", input_size=frontend.output_size)
+    return LidModel(frontend, build("specaug"), normalize, encoder, pooling, projector, loss)
 
 
 def build_frontend(description: Mapping[str, Any]) -> Any:
@@ -93,7 +150,13 @@ def build_component(
     if name is None or name not in known:
         raise LidError(f"unknown {component} '{name}'", where=component, mend=nearest(str(name), known))
     make = known[name]
-    arguments = _check(component, name, arguments_model(make), conf)
+    fixed = FIXED.get((component, name), {})
+    for argument in conf.keys() & fixed.keys():
+        if conf[argument] != fixed[argument]:
+            what = f"{argument}: {conf[argument]} is not there"
+            raise LidError(what, where=f"{component}_conf", mend=f"only {fixed[argument]} is")
+    free = {key: value for key, value in conf.items() if key not in fixed}
+    arguments = _check(component, name, arguments_model(make), free)
     wanted = inspect.signature(make).parameters
     try:
         return make(**{key: size for key, size in sizes.items() if key in wanted}, **arguments)

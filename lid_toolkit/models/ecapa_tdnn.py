@@ -6,25 +6,35 @@ than passes on, the outputs of earlier blocks (its equation: block i reads x + b
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, zero_padding
+from lid_toolkit.models.arguments import Positive
+from lid_toolkit.models.masking import MaskedBatchNorm1d, padding_mask, zero_padding
+from lid_toolkit.models.res2net import SqueezeExcitation, res2net
 
 
 class EcapaTdnnEncoder(nn.Module):
-    """Frame-level encoder: convolution, three SE-Res2Net blocks, their outputs joined.
+    """Convolution, three SE-Res2Net blocks, their outputs joined: (B, T, D) to (B, output_size, T).
+
+    y_i = block_i(x + y_1 + ... + y_{i-1}), output relu(W [y_1; y_2; y_3]).
 
     Args:
         input_size: feature dimension D.
         model_scale: number of Res2Net groups in a block.
-        ndim: channels of the blocks.
+        ndim: channels of the blocks, a multiple of ``model_scale``.
         output_size: channels of the output.
     """
 
     def __init__(
-        self, input_size: int, model_scale: int = 8, ndim: int = 1024, output_size: int = 1536
+        self,
+        input_size: int,
+        model_scale: Positive = 8,
+        ndim: Positive = 1024,
+        output_size: Positive = 1536,
     ) -> None:
         super().__init__()
         if ndim % model_scale:
@@ -41,8 +51,10 @@ class EcapaTdnnEncoder(nn.Module):
         self.layer3 = SERes2NetBlock(ndim, dilation=4, scale=model_scale)
         self.layer4 = nn.Conv1d(3 * ndim, output_size, kernel_size=1)
 
-    def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> Tensor:
-        """Return frame-level outputs (B, output_size, T); padded frames hold arbitrary numbers.
+    def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return frame-level outputs (B, output_size, T) and their lengths (B,).
+
+        Padded frames of the output hold arbitrary numbers.
 
         Args:
             feats_btd: features (B, T, D); padded frames may hold anything.
@@ -55,7 +67,7 @@ class EcapaTdnnEncoder(nn.Module):
         y2_bct = self.layer2(x_bct + y1_bct, mask_b1t)
         y3_bct = self.layer3(x_bct + y1_bct + y2_bct, mask_b1t)
         joined_bct = torch.cat((y1_bct, y2_bct, y3_bct), dim=1)
-        return torch.relu(self.layer4(joined_bct))
+        return torch.relu(self.layer4(joined_bct)), lengths_b
 
 
 class SERes2NetBlock(nn.Module):
@@ -84,27 +96,14 @@ class SERes2NetBlock(nn.Module):
         """Map (B, C, T) to (B, C, T); valid frames depend on valid frames alone."""
         y_bct = self.bn1(torch.relu(self.conv1(x_bct)), mask_b1t)
         groups = torch.split(zero_padding(y_bct, mask_b1t), self.width, dim=1)
-        outputs: list[Tensor] = []
-        for group_bwt, conv, norm in zip(groups, self.convs, self.bns, strict=False):
-            out_bwt = conv(group_bwt if not outputs else group_bwt + outputs[-1])
-            outputs.append(zero_padding(norm(torch.relu(out_bwt), mask_b1t), mask_b1t))
-        outputs.append(groups[-1])
-        y_bct = self.bn3(torch.relu(self.conv3(torch.cat(outputs, dim=1))), mask_b1t)
+        stages = [
+            partial(self._stage, conv, norm, mask_b1t)
+            for conv, norm in zip(self.convs, self.bns, strict=True)
+        ]
+        y_bct = self.bn3(torch.relu(self.conv3(res2net(groups, stages))), mask_b1t)
         gated_bct: Tensor = self.se(y_bct, mask_b1t)
         return gated_bct + x_bct
 
-
-class SqueezeExcitation(nn.Module):
-    """Channel gates from the mean over time (Hu, Shen and Sun, 2018); mean over valid frames only."""
-
-    def __init__(self, channels: int, bottleneck: int = 128) -> None:
-        super().__init__()
-        self.reduce = nn.Conv1d(channels, bottleneck, kernel_size=1)
-        self.norm = MaskedBatchNorm1d(bottleneck)
-        self.expand = nn.Conv1d(bottleneck, channels, kernel_size=1)
-
-    def forward(self, x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
-        """Scale each channel of (B, C, T) by its gate in (0, 1)."""
-        mean_bc1 = masked_mean(x_bct, mask_b1t).to(x_bct.dtype)
-        gate_bc1 = torch.sigmoid(self.expand(self.norm(torch.relu(self.reduce(mean_bc1)))))
-        return x_bct * gate_bc1
+    @staticmethod
+    def _stage(conv: nn.Module, norm: nn.Module, mask_b1t: Tensor | None, x_bwt: Tensor) -> Tensor:
+        return zero_padding(norm(torch.relu(conv(x_bwt)), mask_b1t), mask_b1t)

@@ -70,8 +70,8 @@ class LidModel(nn.Module):
             feats_btd = self.normalize(feats_btd, frames_b)
         if self.specaug is not None:
             feats_btd = self.specaug(feats_btd, frames_b)
-        pooled_bp = self.pooling(self.encoder(feats_btd, frames_b), frames_b)
-        embedding_bd: Tensor = self.projector(pooled_bp)
+        encoded_bct, steps_b = self.encoder(feats_btd, frames_b)
+        embedding_bd: Tensor = self.projector(self.pooling(encoded_bct, steps_b))
         return embedding_bd.float()
 
     @torch.inference_mode()

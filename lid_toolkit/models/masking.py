@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def padding_mask(lengths_b: Tensor, frames: int, device: torch.device) -> Tensor | None:
@@ -24,6 +25,21 @@ def padding_mask(lengths_b: Tensor, frames: int, device: torch.device) -> Tensor
 def zero_padding(x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
     """Zero the padded frames, so that a convolution sees there what it sees past the end alone."""
     return x_bct if mask_b1t is None else x_bct.masked_fill(~mask_b1t, 0.0)
+
+
+def continue_by_zeros(x_bt: Tensor, lengths_b: Tensor, shortest: int) -> tuple[Tensor, Tensor]:
+    """Lengthen what is shorter than ``shortest`` by zeros; returns (B, T, …) and the new lengths.
+
+    A layer with a minimal length can thus take any utterance, alone or padded, with one result.
+    """
+    if int(lengths_b.min()) >= shortest:
+        return x_bt, lengths_b
+    mask_b1t = padding_mask(lengths_b, x_bt.shape[1], x_bt.device)
+    inner = x_bt.dim() - 2
+    if mask_b1t is not None:
+        x_bt = x_bt.masked_fill(~mask_b1t[:, 0].view(*x_bt.shape[:2], *[1] * inner), 0.0)
+    missing = max(shortest - x_bt.shape[1], 0)
+    return F.pad(x_bt, (0, 0) * inner + (0, missing)), lengths_b.clamp(min=shortest)
 
 
 def masked_mean(x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
@@ -48,7 +64,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
     def forward(self, x_bct: Tensor, mask_b1t: Tensor | None = None) -> Tensor:
         """Normalise (B, C, T) or (B, C); in training over the frames where the mask is true."""
         if self.training and x_bct.numel() == x_bct.shape[1]:
-            return nn.functional.batch_norm(
+            return F.batch_norm(
                 x_bct, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
         if mask_b1t is None or not self.training:

@@ -7,8 +7,10 @@ from torch import Tensor
 from lid_toolkit.errors import LidError
 
 
-def mel_filters(n_mels: int, n_fft: int, fs: int, fmin: float, fmax: float, htk: bool) -> Tensor:
-    """Return triangular filters (n_fft // 2 + 1, n_mels) of unit area, as librosa and ESPnet make them.
+def mel_filters(
+    n_mels: int, n_fft: int, fs: int, fmin: float, fmax: float, htk: bool, unit_area: bool = True
+) -> Tensor:
+    """Return triangular filters (n_fft // 2 + 1, n_mels), by default as librosa and ESPnet make them.
 
     Args:
         n_mels: number of filters.
@@ -17,6 +19,7 @@ def mel_filters(n_mels: int, n_fft: int, fs: int, fmin: float, fmax: float, htk:
         fmin: lower edge of the first filter in Hz.
         fmax: upper edge of the last filter in Hz.
         htk: HTK's mel formula instead of Slaney's.
+        unit_area: filters of unit area instead of unit height.
 
     Raises:
         LidError: torchaudio does not import beside the installed torch.
@@ -34,7 +37,7 @@ def mel_filters(n_mels: int, n_fft: int, fs: int, fmin: float, fmax: float, htk:
         f_max=fmax,
         n_mels=n_mels,
         sample_rate=fs,
-        norm="slaney",
+        norm="slaney" if unit_area else None,
         mel_scale="htk" if htk else "slaney",
     )
     return filters

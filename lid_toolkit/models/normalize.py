@@ -9,7 +9,9 @@ from lid_toolkit.models.masking import masked_mean, padding_mask, zero_padding
 
 
 class UtteranceMVN(nn.Module):
-    """Mean and variance normalisation over the valid frames of each utterance (ESPnet's ``utterance_mvn``).
+    """Mean and variance normalisation over each utterance's own frames: (x - mean_u) / std_u.
+
+    ESPnet's ``utterance_mvn``; (B, T, D) to (B, T, D).
 
     Args:
         norm_means: subtract the mean of each dimension.
@@ -31,3 +33,63 @@ class UtteranceMVN(nn.Module):
             variance_bd1 = masked_mean(centred_bdt.square(), mask_b1t)
             out_bdt = out_bdt / torch.clamp(variance_bd1.sqrt(), min=self.eps)
         return zero_padding(out_bdt, mask_b1t).transpose(1, 2)
+
+
+class GlobalMVN(nn.Module):
+    """Mean and variance normalisation by the training set's statistics: (x - mean) / std.
+
+    ESPnet's ``global_mvn``; (B, T, D) to (B, T, D). Mean and deviation are buffers, so they travel in
+    every checkpoint; until :meth:`set_statistics` they are 0 and 1.
+
+    Args:
+        input_size: dimension D of the features.
+        stats_file: the npz of stage 4 with ``count``, ``sum`` and ``sum_square``, read when training
+            begins; null for ``train/feats_stats.npz`` in stage 4's directory.
+        norm_means: subtract the mean of each dimension.
+        norm_vars: divide by the standard deviation of each dimension.
+        eps: the least variance whose root is divided by.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        stats_file: str | None = None,
+        norm_means: bool = True,
+        norm_vars: bool = True,
+        eps: float = 1e-20,
+    ) -> None:
+        super().__init__()
+        self.stats_file, self.norm_means, self.norm_vars, self.eps = stats_file, norm_means, norm_vars, eps
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.zeros(input_size))
+        self.register_buffer("std", torch.ones(input_size))
+
+    def set_statistics(self, count: Tensor, sum_d: Tensor, sum_square_d: Tensor) -> None:
+        """Take the statistics of all frames of the training set.
+
+        Args:
+            count: number of frames, at least 1.
+            sum_d: sum of the features (D,), float64.
+            sum_square_d: sum of their squares (D,), float64.
+
+        Raises:
+            ValueError: no frames, another dimension, or numbers that are not finite.
+        """
+        if sum_d.shape != self.mean.shape or sum_square_d.shape != self.std.shape:
+            raise ValueError(f"statistics of {len(sum_d)} features, the front end has {len(self.mean)}")
+        mean_d = sum_d / count
+        variance_d = sum_square_d / count - mean_d.square()
+        if not count > 0 or not torch.isfinite(mean_d + variance_d).all():
+            raise ValueError("statistics of no frames, or not finite")
+        self.mean.copy_(mean_d)
+        self.std.copy_(variance_d.clamp(min=self.eps).sqrt())
+
+    def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> Tensor:
+        """Return normalised features (B, T, D); padded frames are zero."""
+        if self.norm_means:
+            feats_btd = feats_btd - self.mean
+        if self.norm_vars:
+            feats_btd = feats_btd / self.std
+        mask_b1t = padding_mask(lengths_b, feats_btd.shape[1], feats_btd.device)
+        return zero_padding(feats_btd.transpose(1, 2), mask_b1t).transpose(1, 2)

@@ -58,3 +58,41 @@ class ChannelAttentiveStatistics(nn.Module):
             self.score_frame.bias,
         )
         return nn.functional.conv1d(x_bct, frame_w) + context_bh1
+
+
+class StatisticsPooling(nn.Module):
+    """Mean and standard deviation over valid frames, (B, C, T) to (B, 2 C) (``stats``; Snyder et al., 2018).
+
+    The biased deviation, of a variance between 1.2e-7 and 1e4 as in ESPnet.
+
+    Args:
+        input_size: channels C of the encoder's output.
+    """
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = 2 * input_size
+
+    def forward(self, x_bct: Tensor, lengths_b: Tensor) -> Tensor:
+        """Return (B, 2 C) in float32 from (B, C, T) and the valid frames of each."""
+        mask_b1t = padding_mask(lengths_b, x_bct.shape[2], x_bct.device)
+        mean_bc1 = masked_mean(x_bct, mask_b1t)
+        variance_bc1 = masked_mean((x_bct - mean_bc1).square(), mask_b1t)
+        deviation_bc1 = variance_bc1.clamp(torch.finfo(torch.float32).eps, VARIANCE_RANGE[1]).sqrt()
+        return torch.cat((mean_bc1, deviation_bc1), dim=1)[..., 0]
+
+
+class MeanPooling(nn.Module):
+    """Mean over valid frames, (B, C, T) to (B, C) (``mean``).
+
+    Args:
+        input_size: channels C of the encoder's output.
+    """
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = input_size
+
+    def forward(self, x_bct: Tensor, lengths_b: Tensor) -> Tensor:
+        """Return (B, C) in float32 from (B, C, T) and the valid frames of each."""
+        return masked_mean(x_bct, padding_mask(lengths_b, x_bct.shape[2], x_bct.device))[..., 0]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
+from lid_toolkit.models.arguments import Positive
 from lid_toolkit.models.masking import MaskedBatchNorm1d
 
 
 class RawNet3Projector(nn.Module):
-    """Batch normalisation and a linear map (``rawnet3``; Jung et al., Interspeech 2022).
+    """Batch normalisation and a linear map, W norm(x) + b (``rawnet3``; Jung et al., Interspeech 2022).
 
     Args:
         input_size: dimension of the pooled vector.
         output_size: dimension of the embedding.
     """
 
-    def __init__(self, input_size: int, output_size: int = 192) -> None:
+    def __init__(self, input_size: int, output_size: Positive = 192) -> None:
         super().__init__()
         self.output_size = output_size
         self.bn = MaskedBatchNorm1d(input_size)
@@ -24,4 +26,45 @@ class RawNet3Projector(nn.Module):
     def forward(self, pooled_bd: Tensor) -> Tensor:
         """Map (B, input_size) to (B, output_size)."""
         embedding_bd: Tensor = self.fc(self.bn(pooled_bd))
+        return embedding_bd
+
+
+class SkaTdnnProjector(nn.Module):
+    """A linear map between two batch normalisations, norm(W norm(x) + b) (``ska_tdnn``; Mun et al., 2022).
+
+    Args:
+        input_size: dimension of the pooled vector.
+        output_size: dimension of the embedding.
+    """
+
+    def __init__(self, input_size: int, output_size: Positive = 192) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.bn = MaskedBatchNorm1d(input_size)
+        self.fc = nn.Linear(input_size, output_size)
+        self.bn2 = MaskedBatchNorm1d(output_size)
+
+    def forward(self, pooled_bd: Tensor) -> Tensor:
+        """Map (B, input_size) to (B, output_size)."""
+        embedding_bd: Tensor = self.bn2(self.fc(self.bn(pooled_bd)))
+        return embedding_bd
+
+
+class XvectorProjector(nn.Module):
+    """Two linear maps, W_2 relu(W_1 x + b_1) + b_2 (``xvector``; Snyder et al., ICASSP 2018).
+
+    Args:
+        input_size: dimension of the pooled vector.
+        output_size: dimension of the embedding.
+    """
+
+    def __init__(self, input_size: int, output_size: Positive = 192) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.fc1 = nn.Linear(input_size, output_size)
+        self.fc2 = nn.Linear(output_size, output_size)
+
+    def forward(self, pooled_bd: Tensor) -> Tensor:
+        """Map (B, input_size) to (B, output_size)."""
+        embedding_bd: Tensor = self.fc2(torch.relu(self.fc1(pooled_bd)))
         return embedding_bd

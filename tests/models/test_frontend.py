@@ -8,7 +8,8 @@ import torchaudio
 from torch import nn
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.frontend import LogMelFrontend, mirror_ends
+from lid_toolkit.models.frontend import LogMelFrontend
+from lid_toolkit.models.spectrum import mirror_ends
 
 WAVE = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(1))
 

@@ -1,0 +1,21 @@
+"""No encoder (``encoder: identity``): the front end's features go to the pooling as they are."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class IdentityEncoder(nn.Module):
+    """The identity: (B, T, D) to (B, D, T), as ESPnet's ``identity``, for self-supervised features.
+
+    Args:
+        input_size: feature dimension D.
+    """
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = input_size
+
+    def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features (B, D, T) and their lengths (B,)."""
+        return feats_btd.transpose(1, 2), lengths_b

@@ -1,0 +1,118 @@
+"""Self-attention with relative positions (Dai et al., ACL 2019), exact under padding."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+RelPosType = Literal["legacy", "latest"]
+
+
+class RelativeSelfAttention(nn.Module):
+    """Attention scores ((q_i + u) k_j + (q_i + v) W r_{i-j}) / sqrt(d) with sinusoids r of the distance.
+
+    "Transformer-XL", section 3.3, in ESPnet's two layouts. ``latest`` is that equation. ``legacy`` is
+    ESPnet's default and what its row shift really computes, kept for the checkpoints trained with it:
+    for utterances of n frames and a table of L positions, r_{L-n+i-j} where the key is not after the
+    query, 0 for the next key, and (q_{i+1} + v) W r_{L+1-d} for a key d >= 2 frames ahead. Here n is
+    the utterance's own length, not the batch's.
+
+    Args:
+        size: dimension of the frames.
+        heads: number of heads.
+        dropout: share of attention weights dropped in training.
+        rel_pos_type: the layout.
+        zero_triu: no position score for keys after the query.
+    """
+
+    def __init__(
+        self, size: int, heads: int, dropout: float, rel_pos_type: RelPosType, zero_triu: bool
+    ) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.legacy, self.zero_triu = rel_pos_type == "legacy", zero_triu
+        self.linear_q = nn.Linear(size, size)
+        self.linear_k = nn.Linear(size, size)
+        self.linear_v = nn.Linear(size, size)
+        self.linear_out = nn.Linear(size, size)
+        self.linear_pos = nn.Linear(size, size, bias=False)
+        self.pos_bias_u = nn.Parameter(torch.empty(heads, size // heads))
+        self.pos_bias_v = nn.Parameter(torch.empty(heads, size // heads))
+        nn.init.xavier_uniform_(self.pos_bias_u)
+        nn.init.xavier_uniform_(self.pos_bias_v)
+
+    def forward(
+        self, x_btd: Tensor, positions_pd: Tensor, lengths_b: Tensor, mask_b1t: Tensor | None
+    ) -> Tensor:
+        """Return (B, T, D) from frames (B, T, D).
+
+        Args:
+            x_btd: frames; padded ones may hold anything finite.
+            positions_pd: what :func:`relative_positions` gives for T frames.
+            lengths_b: valid frames of each.
+            mask_b1t: true at valid frames, or None if all are.
+        """
+        q_bhtd, k_bhtd, v_bhtd = (
+            self._split(linear(x_btd)) for linear in (self.linear_q, self.linear_k, self.linear_v)
+        )
+        r_1hpd = self._split(self.linear_pos(positions_pd)[None])
+        distance_bhtp = (q_bhtd + self.pos_bias_v[:, None]) @ r_1hpd.transpose(2, 3)
+        scores_bhtt = self._place(distance_bhtp, lengths_b) / math.sqrt(q_bhtd.shape[3])
+        if mask_b1t is not None:
+            scores_bhtt = scores_bhtt.masked_fill(~mask_b1t[:, None], -torch.inf)
+        out_bhtd = F.scaled_dot_product_attention(
+            q_bhtd + self.pos_bias_u[:, None].to(q_bhtd.dtype),
+            k_bhtd,
+            v_bhtd,
+            attn_mask=scores_bhtt.to(q_bhtd.dtype),
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        out_btd: Tensor = self.linear_out(out_bhtd.transpose(1, 2).flatten(2))
+        return out_btd
+
+    def _split(self, x_btd: Tensor) -> Tensor:
+        return x_btd.view(*x_btd.shape[:2], self.heads, -1).transpose(1, 2)
+
+    def _place(self, distance_bhtp: Tensor, lengths_b: Tensor) -> Tensor:
+        """Return the position score of each query and key (B, H, T, T) from that of each distance."""
+        frames, distances = distance_bhtp.shape[2:]
+        query_t1 = torch.arange(frames, device=distance_bhtp.device)[:, None]
+        ahead_tt = query_t1.T - query_t1
+        if self.legacy:
+            last_b11 = (lengths_b.to(ahead_tt.device) - 1)[:, None, None]
+            behind_btt = query_t1 * distances + (last_b11 + ahead_tt).clamp(min=0)
+            next_query_tt = (query_t1 + 1) * distances + ahead_tt - 2
+            index_btt = torch.where(ahead_tt >= 2, next_query_tt, behind_btt)
+        else:
+            index_btt = (query_t1 * distances + frames - 1 - ahead_tt).expand(len(distance_bhtp), -1, -1)
+        index_b1n = index_btt.clamp(max=frames * distances - 1).flatten(1)[:, None]
+        placed_bhn = distance_bhtp.flatten(2).gather(2, index_b1n.expand(-1, self.heads, -1))
+        placed_bhtt = placed_bhn.view(*distance_bhtp.shape[:3], frames)
+        if self.zero_triu:
+            return placed_bhtt.masked_fill(ahead_tt > 0, 0.0)
+        return placed_bhtt.masked_fill(ahead_tt == 1, 0.0) if self.legacy else placed_bhtt
+
+
+def relative_positions(
+    frames: int, size: int, rel_pos_type: RelPosType, longest: int, device: torch.device
+) -> Tensor:
+    """Return sinusoids of the distances a layout uses (Vaswani et al., 2017, section 3.5).
+
+    Args:
+        frames: number of frames T.
+        size: dimension of the sinusoids.
+        rel_pos_type: ``latest``: distances 1 - T ... T - 1; ``legacy``: L - 1, L - 2, ... L - T.
+        longest: L, the positions in ESPnet's table.
+        device: where.
+    """
+    if rel_pos_type == "legacy":
+        distance_p = longest - 1 - torch.arange(frames, device=device)
+    else:
+        distance_p = torch.arange(1 - frames, frames, device=device)
+    rate_k = torch.exp(torch.arange(0, size, 2, device=device) * (-math.log(10000.0) / size))
+    angle_pk = distance_p[:, None] * rate_k
+    return torch.stack((angle_pk.sin(), angle_pk.cos()), dim=2).flatten(1)[:, :size]

@@ -1,0 +1,70 @@
+"""x-vector encoder (Snyder et al., ICASSP 2018), exact under padding."""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import Tensor, nn
+
+from lid_toolkit.models.arguments import NotNegative, Positive
+from lid_toolkit.models.masking import MaskedBatchNorm1d, continue_by_zeros, padding_mask, zero_padding
+
+Sizes = tuple[Positive, Positive, Positive, Positive, Positive]
+Paddings = tuple[NotNegative, NotNegative, NotNegative, NotNegative, NotNegative]
+
+
+class XvectorEncoder(nn.Module):
+    """Five time-delay layers x -> norm(relu(W * x)), the frame-level part of table 1 of the paper.
+
+    (B, T, D) to (B, output_size, T'); T' = T where the paddings keep the length, as the default ones
+    do. Parameter names are those of ESPnet's ``xvector``.
+
+    Args:
+        input_size: feature dimension D.
+        ndim: channels of the first four layers.
+        output_size: channels of the fifth.
+        kernel_sizes: frames each layer reads.
+        paddings: zero frames at both ends of each layer's input.
+        dilations: steps between the frames it reads.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        ndim: Positive = 512,
+        output_size: Positive = 1500,
+        kernel_sizes: Sizes = (5, 3, 3, 1, 1),
+        paddings: Paddings = (2, 1, 1, 0, 0),
+        dilations: Sizes = (1, 2, 3, 1, 1),
+    ) -> None:
+        super().__init__()
+        self.output_size = output_size
+        widths = [input_size, *[ndim] * 4, output_size]
+        self.layers = nn.ModuleList()
+        self.lost = []
+        for index, (kernel, padding, dilation) in enumerate(
+            zip(kernel_sizes, paddings, dilations, strict=True)
+        ):
+            conv = nn.Conv1d(widths[index], widths[index + 1], kernel, padding=padding, dilation=dilation)
+            self.layers += [conv, nn.ReLU(), MaskedBatchNorm1d(widths[index + 1])]
+            self.lost.append(dilation * (kernel - 1) - 2 * padding)
+
+    def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return frame-level outputs (B, output_size, T') and their lengths (B,).
+
+        Args:
+            feats_btd: features (B, T, D); padded frames may hold anything.
+            lengths_b: valid frames of each, on the CPU; too few for a frame of output are continued
+                by zeros.
+        """
+        shortest = 1 + max(itertools.accumulate(self.lost))
+        feats_btd, lengths_b = continue_by_zeros(feats_btd, lengths_b, shortest)
+        x_bct = feats_btd.transpose(1, 2)
+        mask_b1t = padding_mask(lengths_b, x_bct.shape[2], x_bct.device)
+        for index, lost in enumerate(self.lost):
+            conv, relu, norm = self.layers[3 * index : 3 * index + 3]
+            x_bct = relu(conv(zero_padding(x_bct, mask_b1t)))
+            lengths_b = lengths_b - lost
+            mask_b1t = padding_mask(lengths_b, x_bct.shape[2], x_bct.device)
+            x_bct = norm(x_bct, mask_b1t)
+        return x_bct, lengths_b
