@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -10,7 +11,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from lid_toolkit.datadir.tables import Table, read_table, write_table
+from lid_toolkit.datadir.faults import Faults
+from lid_toolkit.datadir.tables import Table, read_table, table_from_pairs, write_blocks
 from lid_toolkit.errors import LidError
 
 CARRIED = ("utt2spk", "utt2dataset")
@@ -92,7 +94,7 @@ def read_data_dir(path: str | Path) -> DataDir:
     )
     _check_keys(data)
     for label in data.utt2lang.codes()[0]:
-        if len(label.split()) != 1:
+        if label.split() != [label]:
             raise LidError(f"'{label}' is not one label", where=paths["utt2lang"], mend="one language each")
     if data.segments is not None:
         parse_segments(data.segments, data.wav_scp, paths["segments"])
@@ -107,65 +109,118 @@ def write_data_dir(
 ) -> list[Path]:
     """Write the tables of a data directory, ``lang2utt`` too, and return their paths.
 
-    ``optional`` holds further tables by file name. Tables of an earlier run that are not among them
-    are removed. ``wav.scp`` is written last: a directory cut off half-way has none.
+    ``optional`` holds further tables by file name; see :func:`write_tables`.
+    """
+    recordings = wav_scp if isinstance(wav_scp, Table) else table_from_pairs(wav_scp, Path(path) / "wav.scp")
+    tables = {"utt2lang": utt2lang, **(optional or {}), "wav.scp": recordings}
+    blocks = {name: table.blocks() for name, table in tables.items()}
+    return write_tables(path, {"lang2utt": lang2utt_blocks(by_language(utt2lang)), **blocks})
+
+
+def write_tables(path: str | Path, blocks: Mapping[str, Iterable[bytes]]) -> list[Path]:
+    """Write the text of each table of a data directory, given in pieces, and return their paths.
+
+    Tables of an earlier run that are not among them are removed. ``wav.scp`` is written last: a
+    directory cut off half-way has none.
     """
     path = Path(path)
-    further = dict(optional or {})
     for name, file in table_paths(path).items():
-        if name not in further:
+        if name not in blocks or name == "wav.scp":
             file.unlink(missing_ok=True)
-    tables: dict[str, Table | Iterable[tuple[str, str]]] = {
-        "utt2lang": utt2lang,
-        "lang2utt": lang2utt(utt2lang),
-        **further,
-        "wav.scp": wav_scp,
-    }
-    for name, table in tables.items():
-        write_table(path / name, table)
-    return [path / name for name in tables]
+    for name in sorted(blocks, key=lambda name: name == "wav.scp"):
+        write_blocks(path / name, blocks[name])
+    return [path / name for name in blocks]
+
+
+def by_language(utt2lang: Table) -> Iterator[tuple[str, Table]]:
+    """Yield each language, in byte order, with its rows of ``utt2lang``."""
+    labels, codes = utt2lang.codes()
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(len(labels) + 1))
+    for number, label in enumerate(labels):
+        yield label, utt2lang.select(order[bounds[number] : bounds[number + 1]])
+
+
+def lang2utt_blocks(languages: Iterable[tuple[str, Table]]) -> Iterator[bytes]:
+    """Yield the lines of ``lang2utt``: each language with its utterances, separated by blanks."""
+    for label, rows in languages:
+        yield f"{label} {' '.join(rows.keys())}\n".encode()
 
 
 def lang2utt(utt2lang: Table) -> list[tuple[str, str]]:
     """Return each language with its utterances, separated by blanks."""
-    utterances: dict[str, list[str]] = {}
-    for utterance, language in utt2lang:
-        utterances.setdefault(language, []).append(utterance)
-    return [(language, " ".join(keys)) for language, keys in utterances.items()]
+    return [(label, " ".join(rows.keys())) for label, rows in by_language(utt2lang)]
 
 
-def parse_segments(segments: Table, wav_scp: Table, name: object = "segments") -> Segments:
+def parse_segments(segments: Table, wav_scp: Table, name: str | Path = "segments") -> Segments:
     """Parse ``segments``; see :class:`Segments`.
 
     Raises:
         LidError: a line that is not ``utt recording start end``, a recording that ``wav.scp`` lacks,
             or times other than 0 <= start < end.
     """
-    recordings: list[str] = []
-    starts, ends = np.empty(len(segments)), np.empty(len(segments))
-    for row, value in enumerate(segments.values()):
-        try:
-            recording, start, end = value.split()
-            starts[row], ends[row] = float(start), float(end)
-        except ValueError:
-            raise LidError(
-                f"'{segments.key(row)} {value}' is not 'utt recording start end'", where=name
-            ) from None
-        recordings.append(recording)
-    rows = _rows_of(recordings, wav_scp)
-    for bad in np.flatnonzero(rows < 0)[:1].tolist():
-        raise LidError(f"'{segments.key(bad)}': wav.scp has no recording '{recordings[bad]}'", where=name)
-    orderly = (starts >= 0) & np.isfinite(ends) & ((ends > starts) | (ends == -1))
-    for bad in np.flatnonzero(~orderly)[:1].tolist():
-        raise LidError(f"'{segments.key(bad)}' from {starts[bad]:g} s to {ends[bad]:g} s", where=name)
-    return Segments(rows, starts, ends)
+    parsed, malformed = scan_segments(segments, wav_scp)
+    for faults in segment_faults(segments, parsed, malformed, name):
+        raise LidError(faults.what(0), where=name, mend=faults.mend)
+    return parsed
 
 
-def _rows_of(keys: list[str], table: Table) -> NDArray[np.int64]:
-    """Return each key's row; a key like the one before, as in a run of segments, is looked up once."""
-    distinct = list(dict.fromkeys(keys))
-    found = dict(zip(distinct, table.rows(distinct).tolist(), strict=True))
-    return np.array([found[key] for key in keys], dtype=np.int64)
+def scan_segments(segments: Table, wav_scp: Table) -> tuple[Segments, NDArray[np.bool_]]:
+    """Parse what can be parsed of ``segments``, and say which rows cannot: (rows,) booleans."""
+    starts, ends = np.full(len(segments), np.nan), np.full(len(segments), np.nan)
+    malformed = np.zeros(len(segments), dtype=bool)
+
+    def recordings() -> Iterator[str]:
+        for row, value in enumerate(segments.values()):
+            try:
+                recording, start, end = value.split()
+                starts[row], ends[row] = float(start), float(end)
+            except ValueError:
+                malformed[row] = True
+                recording = ""
+            yield recording
+
+    return Segments(wav_scp.rows(recordings()), starts, ends), malformed
+
+
+def segment_faults(
+    segments: Table,
+    parsed: Segments,
+    malformed: NDArray[np.bool_],
+    name: str | Path,
+    lines: NDArray[np.int64] | None = None,
+) -> list[Faults]:
+    """Return what is wrong with the rows of ``segments``; their lines are those given, or 0."""
+    lines = np.zeros(len(segments), dtype=np.int64) if lines is None else lines
+    homeless = ~malformed & (parsed.recordings < 0)
+    times = (parsed.starts >= 0) & np.isfinite(parsed.ends)
+    disorderly = ~malformed & ~(times & ((parsed.ends > parsed.starts) | (parsed.ends == -1)))
+
+    def malformed_what(row: int) -> str:
+        return f"'{segments.key(row)} {segments.value(row)}' is not 'utt recording start end'"
+
+    def homeless_what(row: int) -> str:
+        return f"'{segments.key(row)}': wav.scp has no recording '{segments.value(row).split()[0]}'"
+
+    def disorderly_what(row: int) -> str:
+        return f"'{segments.key(row)}' from {parsed.starts[row]:g} s to {parsed.ends[row]:g} s"
+
+    kinds = (
+        ("malformed segment", malformed, malformed_what, "e.g. 'utt1 tape3 12.5 17.25'"),
+        ("segment of no recording", homeless, homeless_what, "add the recording, or remove the segment"),
+        ("segment without duration", disorderly, disorderly_what, "it needs 0 <= start < end"),
+    )
+    found = []
+    for kind, wrong, what, mend in kinds:
+        rows = np.flatnonzero(wrong)
+        if len(rows):
+            describe = functools.partial(_describe, what, rows)
+            found.append(Faults(kind, name, lines[rows], describe, mend))
+    return found
+
+
+def _describe(what: Callable[[int], str], rows: NDArray[np.int64], number: int) -> str:
+    return what(int(rows[number]))
 
 
 def _check_keys(data: DataDir) -> None:

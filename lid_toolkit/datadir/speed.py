@@ -7,10 +7,18 @@ recognition", Interspeech 2015; ids as Kaldi's ``utils/data/perturb_data_dir_spe
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from lid_toolkit.datadir.datadir import DataDir, read_data_dir, table_paths, write_data_dir
-from lid_toolkit.datadir.tables import Table, merge_tables, table_from_pairs
+from lid_toolkit.datadir.datadir import (
+    DataDir,
+    by_language,
+    lang2utt_blocks,
+    read_data_dir,
+    table_paths,
+    write_tables,
+)
+from lid_toolkit.datadir.tables import Table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked
 from lid_toolkit.steps import Step
@@ -61,32 +69,72 @@ def perturb_data_dir(source: Path, target: Path, factors: tuple[str, ...], dry_r
         return
     _ = step.digests  # before reading: what changes from here on makes the step stale
     data = read_data_dir(source)
-    if data.utt2speed is not None:
-        raise LidError("is speed-perturbed already", where=source, mend="give the original directory")
+    prefixes = {factor: b"" if factor == "1" else f"sp{factor}-".encode() for factor in factors}
+    _check_original(data, prefixes)
     with locked(target, "perturbing speed"):
-        step.finish(_write(data, target, factors))
+        step.finish(write_tables(target, _tables(data, prefixes)))
 
 
-def _write(data: DataDir, target: Path, factors: tuple[str, ...]) -> list[Path]:
-    prefixes = {factor: "" if factor == "1" else f"sp{factor}-" for factor in factors}
+def _check_original(data: DataDir, prefixes: Mapping[str, bytes]) -> None:
+    """Raise LidError if the directory, or an utterance in it, is a perturbed copy."""
+    if data.utt2speed is not None:
+        raise LidError("is speed-perturbed already", where=data.path, mend="give the original directory")
+    keys = data.utt2lang
+    for prefix in filter(None, prefixes.values()):
+        row = keys.bisect(prefix)
+        if row < len(keys) and keys.key(row).encode().startswith(prefix):
+            raise LidError(
+                f"utterance '{keys.key(row)}' is named as a speed-perturbed copy",
+                where=data.path,
+                mend="give the original directory",
+            )
 
-    def copies(table: Table) -> Table:
-        return merge_tables([table.prefixed(prefix) for prefix in prefixes.values()], target)
 
+def _tables(data: DataDir, prefixes: Mapping[str, bytes]) -> dict[str, Iterator[bytes]]:
+    """Return the text of each table of the perturbed directory, in pieces."""
+    whole_row = rb"([^ \n]+) ([^\n]+)\n"
+
+    def keep(block: bytes, _: str, prefix: bytes) -> bytes:
+        return prefix + block[:-1].replace(b"\n", b"\n" + prefix) + b"\n"
+
+    def speaker(block: bytes, _: str, prefix: bytes) -> bytes:
+        return re.sub(whole_row, prefix + rb"\1 " + prefix + rb"\2\n", block)
+
+    def speed(block: bytes, factor: str, prefix: bytes) -> bytes:
+        return re.sub(whole_row, prefix + rb"\1 " + factor.encode() + rb"\n", block)
+
+    changes = {"utt2spk": speaker}
     tables = {
-        name: copies(table) for name, table in data.tables.items() if name not in ("wav.scp", "utt2spk")
+        name: _copies(table, prefixes, changes.get(name, keep))
+        for name, table in data.tables.items()
+        if data.segments is None or name != "wav.scp"
     }
-    utt2lang = tables.pop("utt2lang")
-    if "utt2spk" in data.carried:
-        tables["utt2spk"] = table_from_pairs(
-            (prefix + utt, prefix + speaker)
-            for prefix in prefixes.values()
-            for utt, speaker in data.carried["utt2spk"]
-        )
-    tables["utt2speed"] = table_from_pairs(
-        (prefix + utt, factor)
-        for factor, prefix in prefixes.items()
-        for utt in data.utt2lang.keys()  # noqa: SIM118
+    if data.segments is not None:
+        tables["wav.scp"] = data.wav_scp.blocks()
+    copies = (
+        (label, Table.of_blocks(_copies(rows, prefixes, keep))) for label, rows in by_language(data.utt2lang)
     )
-    wav_scp = copies(data.wav_scp) if data.segments is None else data.wav_scp
-    return write_data_dir(target, wav_scp, utt2lang, tables)
+    return {
+        **tables,
+        "lang2utt": lang2utt_blocks(copies),
+        "utt2speed": _copies(data.utt2lang, prefixes, speed),
+    }
+
+
+def _copies(
+    table: Table, prefixes: Mapping[str, bytes], change: Callable[[bytes, str, bytes], bytes]
+) -> Iterator[bytes]:
+    """Yield the rows of all copies in key order, each piece of a copy changed by ``change``.
+
+    A copy's keys lie side by side, as they begin with its prefix and no key of the original does.
+    """
+    marked = sorted((prefix, factor) for factor, prefix in prefixes.items() if prefix)
+    at = 0
+    for prefix, factor in marked:
+        if "1" in prefixes:
+            cut = table.bisect(prefix)
+            yield from (change(block, "1", b"") for block in table.blocks(at, cut))
+            at = cut
+        yield from (change(block, factor, prefix) for block in table.blocks())
+    if "1" in prefixes:
+        yield from (change(block, "1", b"") for block in table.blocks(at))

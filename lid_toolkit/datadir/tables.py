@@ -7,24 +7,25 @@ The format is described at https://kaldi-asr.org/doc/data_prep.html.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lid_toolkit.datadir.faults import Faults
+from lid_toolkit.datadir.keys import Keys, compared, same_keys, sorted_order
+from lid_toolkit.datadir.scan import Rows, index, lines_of, scan_rows
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 
-BOM = b"\xef\xbb\xbf"
-NEWLINE, BLANK = ord("\n"), ord(" ")
-WORD = 8
 BLOCK_ROWS = 1 << 16
 
-_UNTIDY = (b"\t", b"\r", b"\v", b"\f", b" \n", b"\n\n", b"\n ", b"  ")
 _BAD_KEY = re.compile(r"[\s\0]|^$", re.ASCII)
 _BAD_VALUE = re.compile(r"[\r\n\0]|^\s|\s$|^$", re.ASCII)
 
@@ -42,6 +43,14 @@ class Table:
     text: bytes
     starts: NDArray[np.int64]
     blanks: NDArray[np.int64]
+
+    @staticmethod
+    def of_blocks(blocks: Iterable[bytes]) -> Table:
+        """Return the table whose text comes in pieces of whole rows, sorted and without repeats."""
+        stream = io.BytesIO()
+        stream.writelines(blocks)
+        text = stream.getvalue()
+        return Table(text, *index(text))
 
     def __len__(self) -> int:
         return len(self.blanks)
@@ -76,36 +85,23 @@ class Table:
         return (line.split(" ", 1)[1] for line in self._lines())
 
     def rows(self, keys: Iterable[str]) -> NDArray[np.int64]:
-        """Return the row of each key, -1 where it is absent; linear when ``keys`` are in table order."""
-        found = []
-        row = -1
-        for key in keys:
-            wanted = key.encode()
-            row = row + 1 if row + 1 < len(self) and self._key(row + 1) == wanted else self._find(key)
-            found.append(row)
-        return np.array(found, dtype=np.int64)
+        """Return the row of each key, -1 where it is absent.
+
+        Linear when ``keys`` are in table order, the same one several times in a row included.
+        """
+        return np.fromiter(self._rows(keys), dtype=np.int64)
 
     def select(self, rows: NDArray[np.integer] | Iterable[int]) -> Table:
         """Return the table of these rows only; they must ascend by key."""
-        chosen = np.asarray(rows, dtype=np.int64)
-        begins, ends = self.starts[chosen], self.starts[chosen + 1]
-        lengths = ends - begins
-        blocks = []
-        for lo in range(0, len(chosen), BLOCK_ROWS):
-            spans = zip(
-                begins[lo : lo + BLOCK_ROWS].tolist(), ends[lo : lo + BLOCK_ROWS].tolist(), strict=True
-            )
-            blocks.append(b"".join([self.text[begin:end] for begin, end in spans]))
-        text = b"".join(blocks)
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        return Table(text, starts, starts[:-1] + self.blanks[chosen] - begins)
+        return Table.of_blocks(row_blocks([self], np.asarray(rows, dtype=np.int64)))
 
-    def prefixed(self, prefix: str) -> Table:
-        """Return the table with ``prefix`` before every key, which keeps their order."""
-        mark = prefix.encode()
-        text = mark + self.text[:-1].replace(b"\n", b"\n" + mark) + b"\n" if self.text else b""
-        shift = np.arange(len(self) + 1, dtype=np.int64) * len(mark)
-        return Table(text, self.starts + shift, self.blanks + shift[1:])
+    def bisect(self, key: bytes) -> int:
+        """Return the number of keys that are less than ``key``."""
+        low, high = 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self._key(middle) < key else (low, middle)
+        return low
 
     def integers(self) -> NDArray[np.int64]:
         """Return the values as (rows,) int64; raises LidError naming the first that is no whole number."""
@@ -128,35 +124,60 @@ class Table:
 
     def same_keys(self, other: Table) -> bool:
         """Say whether both tables have the same keys."""
-        if len(self) != len(other):
-            return False
-        lengths = self.blanks - self.starts[:-1]
-        if not np.array_equal(lengths, other.blanks - other.starts[:-1]):
-            return False
-        for depth in range(0, int(lengths.max(initial=0)), WORD):
-            rows = np.flatnonzero(lengths > depth)
-            if not np.array_equal(_words(self, rows, depth), _words(other, rows, depth)):
-                return False
-        return True
+        return same_keys(self.where, other.where)
+
+    @property
+    def where(self) -> Keys:
+        """Where the keys are in the text."""
+        return Keys(self.text, self.starts[:-1], self.blanks)
+
+    def blocks(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield the text of rows ``begin`` to ``end`` in pieces of whole rows."""
+        end = len(self) if end is None else end
+        for lo in range(begin, end, BLOCK_ROWS):
+            yield self.text[self.starts[lo] : self.starts[min(lo + BLOCK_ROWS, end)]]
 
     def _lines(self) -> Iterator[str]:
-        for lo in range(0, len(self), BLOCK_ROWS):
-            hi = min(lo + BLOCK_ROWS, len(self))
-            yield from self.text[self.starts[lo] : self.starts[hi] - 1].decode().split("\n")
+        for block in self.blocks():
+            yield from block[:-1].decode().split("\n")
 
     def _key(self, row: int) -> bytes:
         return self.text[self.starts[row] : self.blanks[row]]
 
+    def _rows(self, keys: Iterable[str]) -> Iterator[int]:
+        row, last = -1, None
+        for key in keys:
+            wanted = key.encode("utf-8", "surrogateescape")
+            if wanted != last:
+                last = wanted
+                is_next = row + 1 < len(self) and self._key(row + 1) == wanted
+                row = row + 1 if is_next else self._find(key)
+            yield row
+
     def _find(self, key: str) -> int:
         wanted = key.encode("utf-8", "surrogateescape")
-        low, high = 0, len(self)
-        while low < high:
-            middle = (low + high) // 2
-            if self._key(middle) < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        return low if low < len(self) and self._key(low) == wanted else -1
+        row = self.bisect(wanted)
+        return row if row < len(self) and self._key(row) == wanted else -1
+
+
+class Scan(NamedTuple):
+    """A table made of what is sound in a file, and what is not.
+
+    Attributes:
+        table: the sound rows; of rows with one key the first.
+        lines: (rows,) the line each came from, from 1; None where row i is line i + 1.
+        faults: everything that keeps :func:`read_table` from reading the file.
+        contested: rows whose key comes again with another value.
+    """
+
+    table: Table
+    lines: NDArray[np.int64] | None
+    faults: tuple[Faults, ...]
+    contested: NDArray[np.int64]
+
+    def lines_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the line of each of these rows."""
+        return lines_of(self.lines, rows)
 
 
 def read_table(path: str | Path, *, allow_empty: bool = False) -> Table:
@@ -169,57 +190,52 @@ def read_table(path: str | Path, *, allow_empty: bool = False) -> Table:
         LidError: no such file; no rows (unless ``allow_empty``); a row without a value or a key that
             comes twice (named as ``file:line``); text that is not UTF-8.
     """
-    path = Path(path)
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise LidError("no such file", where=path) from None
-    except IsADirectoryError:
-        raise LidError("is a directory, not a table", where=path) from None
-    try:
-        return parse_table(raw, path, allow_empty=allow_empty)
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise LidError("not UTF-8", where=f"{path}:{line}", mend="convert it with iconv") from None
+    return parse_table(_read_bytes(path), path, allow_empty=allow_empty)
 
 
 def parse_table(raw: bytes, name: str | Path, *, allow_empty: bool = False) -> Table:
     """Parse the bytes of a table called ``name`` in messages; see :func:`read_table`."""
-    text = raw.removeprefix(BOM)
-    faults = ["a byte order mark"] if len(text) < len(raw) else []
-    if not text.isascii():
-        text.decode()
-    if b"\0" in text:
-        raise LidError("holds a NUL byte: not a text table", where=name)
-    line_numbers: NDArray[np.int64] | None = None
-    if _untidy(text):
-        tidy, line_numbers = _tidied(text)
-        if tidy not in (text, text + b"\n"):
-            faults.append("tabs, carriage returns or needless blanks")
-        text = tidy
-
-    def place(row: int) -> str:
-        return f"{name}:{row + 1 if line_numbers is None else line_numbers[row]}"
-
-    read = _checked(text, name, place, allow_empty)
-    table = _in_order(read, place)
-    if table is not read:
-        faults.append("rows out of order")
-    if faults:
-        logging.warning("%s: mended while reading: %s", name, ", ".join(faults))
-    return table
-
-
-def _checked(text: bytes, name: str | Path, place: Callable[[int], str], allow_empty: bool) -> Table:
-    starts, blanks = _index(text)
-    if len(blanks) == 0 and not allow_empty:
+    scan = scan_bytes(raw, name)
+    if scan.faults:
+        raise scan.faults[0].error(0)
+    if not len(scan.table) and not allow_empty:
         raise LidError("empty table", where=name)
-    missing = np.flatnonzero(blanks < 0)
-    if len(missing):
-        row = int(missing[0])
-        key = text[starts[row] : starts[row + 1] - 1].decode()
-        raise LidError(f"key '{key}' has no value", where=place(row))
-    return Table(text, starts, blanks)
+    return scan.table
+
+
+def scan_table(path: str | Path) -> Scan:
+    """Read what is sound in a table and note what is not; raises LidError only if there is no such file."""
+    return scan_bytes(_read_bytes(path), path)
+
+
+def scan_bytes(raw: bytes, name: str | Path) -> Scan:
+    """Scan the bytes of a table called ``name`` in messages; see :func:`scan_table`."""
+    rows = scan_rows(raw, name)
+    table = Table(rows.text, rows.starts, rows.blanks)
+    lines, mended, faults = rows.lines, list(rows.mended), list(rows.faults)
+    contested = np.zeros(0, dtype=np.int64)
+    if (compared([table.where]) >= 0).any():
+        order = sorted_order([table.where])
+        if not np.array_equal(order, np.arange(len(order))):
+            mended.append("rows out of order")
+        again = _repeats([table], order)
+        faults += _duplicates(table, rows, order, again, name)
+        contested = _contested(table, order, again)
+        kept = np.delete(order, again)
+        table = Table.of_blocks(row_blocks([table], kept))
+        lines = lines_of(lines, kept)
+    if mended:
+        logging.warning("%s: mended while reading: %s", name, ", ".join(mended))
+    return Scan(table, lines, tuple(faults), contested)
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise LidError("no such file", where=path) from None
+    except IsADirectoryError:
+        raise LidError("is a directory, not a table", where=path) from None
 
 
 def table_from_pairs(pairs: Iterable[tuple[str, str]], name: str | Path = "table") -> Table:
@@ -239,114 +255,104 @@ def table_from_pairs(pairs: Iterable[tuple[str, str]], name: str | Path = "table
         raise LidError(
             f"'{error.object[max(0, error.start - 40) : error.end]!a}' is not UTF-8", where=name
         ) from None
-    return _ordered(text, name)
+    return merge_tables([Table(text, *index(text))], name)
 
 
-def merge_tables(tables: Iterable[Table], name: str | Path = "table") -> Table:
+def merge_tables(tables: Sequence[Table], name: str | Path = "table") -> Table:
     """Return one table with the rows of all; raises LidError if two have a key in common."""
-    return _ordered(b"".join(table.text for table in tables), name)
+    return Table.of_blocks(merged_blocks(tables, name))
 
 
-def write_table(path: str | Path, pairs: Iterable[tuple[str, str]] | Table) -> None:
+def merged_blocks(
+    tables: Sequence[Table], name: str | Path = "table", *, repeats: bool = False, mend: str = ""
+) -> Iterator[bytes]:
+    """Return in pieces the text of the table with the rows of all, each in any order.
+
+    Raises:
+        LidError: a key comes twice, at once and advising ``mend``; with ``repeats``, which keeps one of
+            equal rows, only if its values differ.
+    """
+    order = sorted_order([table.where for table in tables])
+    again = _repeats(tables, order)
+    for place in again.tolist():
+        first, second = (b"".join(row_blocks(tables, order[at : at + 1])) for at in (place - 1, place))
+        if not (repeats and first == second):
+            raise LidError(f"duplicate key '{second.split(b' ', 1)[0].decode()}'", where=name, mend=mend)
+    return row_blocks(tables, np.delete(order, again))
+
+
+def row_blocks(tables: Sequence[Table], rows: NDArray[np.int64]) -> Iterator[bytes]:
+    """Yield the text of rows, numbered one table after the other, in pieces of many rows."""
+    bounds = np.cumsum([0, *map(len, tables)])
+    for lo in range(0, len(rows), BLOCK_ROWS):
+        yield _gathered(tables, bounds, rows[lo : lo + BLOCK_ROWS])
+
+
+def write_table(path: str | Path, rows: Iterable[tuple[str, str]] | Table) -> None:
     """Write a table whole, sorted in C order, LF line ends; no pairs make an empty file.
 
     Raises:
         LidError: a duplicate key; an empty key or one with a blank; a value that is empty, holds a
             line end, or starts or ends with a blank; text that is not UTF-8.
     """
-    table = pairs if isinstance(pairs, Table) else table_from_pairs(pairs, path)
+    write_blocks(path, (rows if isinstance(rows, Table) else table_from_pairs(rows, path)).blocks())
+
+
+def write_blocks(path: str | Path, blocks: Iterable[bytes]) -> None:
+    """Write the text of a table whole, piece by piece, so that it need not be in memory."""
     with write_whole(path, "wb") as stream:
-        stream.write(table.text)
+        stream.writelines(blocks)
 
 
-def _ordered(text: bytes, name: str | Path) -> Table:
-    """Return the table of tidy rows in any order, called ``name`` where a key comes twice."""
-    return _in_order(Table(text, *_index(text)), lambda row: f"{name}:{row + 1}")
+def _gathered(tables: Sequence[Table], bounds: NDArray[np.int64], rows: NDArray[np.int64]) -> bytes:
+    """Return the text of rows; a run of rows that lie one after the other is copied as one."""
+    source = np.searchsorted(bounds, rows, side="right") - 1
+    cuts = np.flatnonzero((np.diff(rows) != 1) | (np.diff(source) != 0)) + 1
+    first, last = np.append(0, cuts), np.append(cuts, len(rows)) - 1
+    source = source[first]
+    begins, ends = np.empty_like(first), np.empty_like(first)
+    for number in np.unique(source).tolist():
+        starts, here = tables[number].starts, source == number
+        begins[here] = starts[rows[first[here]] - bounds[number]]
+        ends[here] = starts[rows[last[here]] - bounds[number] + 1]
+    texts = [table.text for table in tables]
+    spans = zip(source.tolist(), begins.tolist(), ends.tolist(), strict=True)
+    return b"".join([texts[number][begin:end] for number, begin, end in spans])
 
 
-def _untidy(text: bytes) -> bool:
-    r"""Say whether some row may not be ``key value\n`` with single characters between."""
-    return bool(text) and (
-        text.startswith((b" ", b"\n")) or not text.endswith(b"\n") or any(mark in text for mark in _UNTIDY)
+def _repeats(tables: Sequence[Table], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places in a sorted order whose key is that of the place before."""
+    return np.flatnonzero(compared([table.where for table in tables], order) == 0) + 1
+
+
+def _duplicates(
+    table: Table, rows: Rows, order: NDArray[np.int64], again: NDArray[np.int64], name: str | Path
+) -> list[Faults]:
+    """Return the rows at the places ``again`` of ``order``, in the order of the file, as faults."""
+    if not len(again):
+        return []
+    again = again[np.argsort(order[again])]
+    repeated = np.zeros(len(order), dtype=bool)
+    repeated[again] = True
+    firsts = np.maximum.accumulate(np.where(repeated, 0, np.arange(len(order))))[again]
+
+    lines, first_lines = (lines_of(rows.lines, order[places]) for places in (again, firsts))
+
+    def what(number: int) -> str:
+        return f"duplicate key '{table.key(int(order[again[number]]))}' (first at {first_lines[number]})"
+
+    return [Faults("duplicate key", name, lines, what, "remove one of them")]
+
+
+def _contested(table: Table, order: NDArray[np.int64], again: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows, numbered without those ``again``, whose key comes again with another value."""
+    texts = (
+        [
+            table.text[begin:end]
+            for begin, end in zip(table.starts[rows].tolist(), table.starts[rows + 1].tolist(), strict=True)
+        ]
+        for rows in (order[again - 1], order[again])
     )
-
-
-def _tidied(text: bytes) -> tuple[bytes, NDArray[np.int64]]:
-    r"""Return the rows as ``key value\n``, and the line each came from."""
-    rows, numbers = [], []
-    for number, line in enumerate(text.split(b"\n"), start=1):
-        parts = line.split(None, 1)
-        if parts:
-            rows.append(b" ".join((parts[0], parts[1].rstrip())) if len(parts) == 2 else parts[0])
-            numbers.append(number)
-    return b"".join(row + b"\n" for row in rows), np.array(numbers, dtype=np.int64)
-
-
-def _index(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return row starts (rows + 1,) and the first blank of each row (rows,), -1 where there is none."""
-    array = np.frombuffer(text, dtype=np.uint8)
-    ends = np.flatnonzero(array == NEWLINE)
-    starts = np.concatenate([np.zeros(1, dtype=np.int64), ends + 1])
-    spaces = np.append(np.flatnonzero(array == BLANK), len(text))
-    blanks = spaces[np.searchsorted(spaces, starts[:-1])]
-    blanks[blanks >= ends] = -1
-    return starts, blanks
-
-
-def _words(table: Table, rows: NDArray[np.int64], depth: int) -> NDArray[np.uint64]:
-    """Return 8 bytes of each key from its byte ``depth`` on, as numbers that compare like the bytes.
-
-    What is past the end of a key counts as zeros, which no key holds.
-    """
-    text = table.text if len(table.text) >= WORD else table.text + bytes(WORD)
-    every = np.ndarray(len(text) - WORD + 1, dtype=">u8", buffer=text, strides=(1,))
-    places = table.starts[rows] + depth
-    left = np.clip(table.blanks[rows] - places, 0, WORD)
-    within = np.minimum(places, len(every) - 1)
-    words: NDArray[np.uint64] = every[within].astype(np.uint64)
-    words <<= (8 * np.minimum(places - within, WORD - 1)).astype(np.uint64)
-    past = (8 * np.minimum(WORD - left, WORD - 1)).astype(np.uint64)
-    words >>= past
-    words <<= past
-    words[left == 0] = 0
-    return words
-
-
-def _first_disorder(table: Table) -> int:
-    """Return the first row whose key is not less than the next row's; -1 if there is none."""
-    rows = np.arange(len(table) - 1, dtype=np.int64)
-    lengths = table.blanks - table.starts[:-1]
-    first = len(table)
-    depth = 0
-    while len(rows):
-        here, after = _words(table, rows, depth), _words(table, rows + 1, depth)
-        depth += WORD
-        same = here == after
-        wrong = (here > after) | (same & (lengths[rows] <= depth) & (lengths[rows + 1] <= depth))
-        first = min([first, *rows[wrong][:1].tolist()])
-        rows = rows[same & ~wrong]
-    return first if first < len(table) else -1
-
-
-def _order(table: Table) -> NDArray[np.int64]:
-    """Return the rows sorted by key, equal keys as they were: a radix sort from the last word on."""
-    order = np.arange(len(table), dtype=np.int64)
-    longest = int((table.blanks - table.starts[:-1]).max(initial=0))
-    for depth in reversed(range(0, longest, WORD)):
-        order = order[np.argsort(_words(table, order, depth), kind="stable")]
-    return order
-
-
-def _in_order(table: Table, place: Callable[[int], str]) -> Table:
-    """Return the table sorted; raises LidError if a key comes twice, ``place`` telling where rows are."""
-    if _first_disorder(table) < 0:
-        return table
-    order = _order(table)
-    ordered = table.select(order)
-    twice = _first_disorder(ordered)
-    if twice >= 0:
-        first = place(int(order[twice])).rpartition(":")[2]
-        raise LidError(
-            f"duplicate key '{ordered.key(twice)}' (first at {first})", where=place(int(order[twice + 1]))
-        )
-    return ordered
+    differ = np.fromiter((one != other for one, other in zip(*texts, strict=True)), dtype=bool)
+    places = again[differ]
+    return np.unique(places - np.searchsorted(again, places, side="right"))

@@ -1,10 +1,12 @@
 """Speed perturbation of tables."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
+from lid_toolkit.datadir.datadir import lang2utt, read_data_dir, write_data_dir
 from lid_toolkit.datadir.speed import parse_factors, perturb_data_dir
-from lid_toolkit.datadir.tables import table_from_pairs
+from lid_toolkit.datadir.tables import read_table, table_from_pairs
 from lid_toolkit.errors import LidError
 
 
@@ -73,3 +75,33 @@ def test_refuses_a_perturbed_source_and_itself(source, tmp_path):
         perturb_data_dir(tmp_path / "sp", tmp_path / "sp_sp", ("0.9",))
     with pytest.raises(LidError, match="one directory"):
         perturb_data_dir(source, source.parent / "x" / ".." / "train", ("0.9",))
+
+
+def test_ids_of_copies_are_refused_in_an_original(source, tmp_path):
+    write_data_dir(source, [("sp0.9-b", "b.wav")], table_from_pairs([("sp0.9-b", "fra")]))
+    with pytest.raises(LidError, match=r"'sp0\.9-b' is named as a speed-perturbed copy"):
+        perturb_data_dir(source, tmp_path / "sp", ("1", "0.9"))
+
+
+@given(
+    st.dictionaries(
+        st.text("abst09.-", min_size=1, max_size=6), st.sampled_from(["eng", "fra", "x"]), min_size=1
+    ),
+    st.permutations(("0.9", "1", "1.1", "1.25")).flatmap(
+        lambda p: st.integers(1, 4).map(lambda n: tuple(p[:n]))
+    ),
+)
+@settings(deadline=None, max_examples=30)
+def test_copies_are_the_union_of_prefixed_tables(tmp_path_factory, utt2lang, factors):
+    path = tmp_path_factory.mktemp("set")
+    write_data_dir(path / "a", [(key, f"{key}.wav") for key in utt2lang], table_from_pairs(utt2lang.items()))
+    perturb_data_dir(path / "a", path / "sp", factors)
+    copies = {
+        ("" if factor == "1" else f"sp{factor}-") + key: (label, factor)
+        for factor in factors
+        for key, label in utt2lang.items()
+    }
+    data = read_data_dir(path / "sp")
+    assert list(data.utt2lang) == sorted((key, label) for key, (label, _) in copies.items())
+    assert dict(data.utt2speed) == {key: factor for key, (_, factor) in copies.items()}
+    assert dict(read_table(path / "sp/lang2utt")) == dict(lang2utt(data.utt2lang))

@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lid_toolkit.datadir.tables import merge_tables, parse_table, read_table, table_from_pairs, write_table
+from lid_toolkit.datadir import keys as keys_module
+from lid_toolkit.datadir import scan as scan_module
+from lid_toolkit.datadir import tables as tables_module
+from lid_toolkit.datadir.tables import (
+    Table,
+    merge_tables,
+    merged_blocks,
+    parse_table,
+    read_table,
+    scan_bytes,
+    table_from_pairs,
+    write_table,
+)
 from lid_toolkit.errors import LidError
 
 VISIBLE = st.characters(min_codepoint=33, exclude_characters=" \x7f", exclude_categories=["Cs"])
@@ -80,12 +92,31 @@ def test_same_keys(one, other):
 
 
 @fuzz
-@given(ROWS, KEYS)
-def test_prefixed_and_select(rows, prefix):
+@given(ROWS)
+def test_select_and_blocks(rows):
     table = table_from_pairs(rows.items())
-    assert list(table.prefixed(prefix)) == [(prefix + key, value) for key, value in table]
-    assert [table.prefixed(prefix)[prefix + key] for key in table.keys()] == list(table.values())  # noqa: SIM118
     assert list(table.select(np.arange(0, len(table), 2))) == list(table)[::2]
+    assert b"".join(table.blocks()) == table.text
+    assert list(Table.of_blocks(table.blocks(1))) == list(table)[1:]
+
+
+@fuzz
+@given(st.lists(ROWS, max_size=4))
+def test_merging_is_a_union_of_dicts(parts):
+    tables = [table_from_pairs(part.items()) for part in parts]
+    union = {key: value for part in parts for key, value in part.items()}
+    if sum(map(len, parts)) == len(union):
+        assert list(merge_tables(tables)) == sorted(union.items(), key=lambda row: row[0].encode())
+    else:
+        with pytest.raises(LidError, match="duplicate key"):
+            merge_tables(tables)
+
+
+@fuzz
+@given(ROWS, ROWS)
+def test_rows_that_are_alike_may_come_again(one, other):
+    tables = [table_from_pairs({**one, **other}.items()), table_from_pairs(other.items())]
+    assert b"".join(merged_blocks(tables, repeats=True)) == tables[0].text
 
 
 def test_order_is_that_of_bytes(tmp_path):
@@ -191,3 +222,37 @@ def test_keys_longer_than_any_word():
     table = table_from_pairs((key, "v") for key in reversed(keys))
     assert list(table.keys()) == keys
     assert table.rows(keys).tolist() == list(range(8))
+
+
+@fuzz
+@given(st.text("ab \t\r\n\0é", max_size=60).map(str.encode) | st.binary(max_size=60))
+def test_blocks_make_no_difference(raw):
+    expected = scan_bytes(raw, "t")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan_module, "BLOCK_BYTES", 5)
+        patch.setattr(tables_module, "BLOCK_ROWS", 2)
+        patch.setattr(keys_module, "BLOCK_KEYS", 3)
+        found = scan_bytes(raw, "t")
+        assert b"".join(found.table.blocks()) == expected.table.text
+    rows = np.arange(len(found.table))
+    assert found.lines_of(rows).tolist() == expected.lines_of(rows).tolist()
+    assert found.contested.tolist() == expected.contested.tolist()
+    assert [str(fault) for group in found.faults for fault in group] == [
+        str(fault) for group in expected.faults for fault in group
+    ]
+
+
+def test_every_line_is_accounted_for():
+    raw = b"c 1\na 1\nb\nc 1\n\nd \xff\na 2\ne 5\na 2\nf \0\n"
+    scan = scan_bytes(raw, "t")
+    assert list(scan.table) == [("a", "1"), ("c", "1"), ("e", "5")]
+    assert scan.lines_of(np.arange(3)).tolist() == [2, 1, 8]
+    assert scan.contested.tolist() == [0]
+    assert [str(fault) for group in scan.faults for fault in group] == [
+        "t:10: holds a NUL byte (it is no text table)",
+        "t:6: not UTF-8 (convert it with iconv)",
+        "t:3: key 'b' has no value (give it one, or remove the line)",
+        "t:4: duplicate key 'c' (first at 1) (remove one of them)",
+        "t:7: duplicate key 'a' (first at 2) (remove one of them)",
+        "t:9: duplicate key 'a' (first at 2) (remove one of them)",
+    ]
