@@ -23,7 +23,7 @@ RECIPE = [
     "safetensors>=0.4",
     "scikit-learn>=1.5",
     "tensorboard>=2.17",
-    "transformers>=4.45",
+    "transformers>=5.0,<6",
 ]
 DEV = [
     "hypothesis>=6.100",

@@ -1,0 +1,329 @@
+"""Front ends of pretrained speech encoders: ``transformers``, and ``s3prl`` in the form ESPnet's LID uses.
+
+wav2vec 2.0, XLS-R, MMS, HuBERT, WavLM, w2v-BERT 2.0 and Whisper's encoder, from a folder, the cache
+or the Hugging Face Hub. ``transformers`` and ``peft`` are imported only where such a front end is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.models import upstream_states
+from lid_toolkit.models.arguments import NotNegative, Positive, SamplingRate, Share
+from lid_toolkit.models.upstream_adapt import Lora, add_lora, freeze_parts, mask_projection
+from lid_toolkit.models.upstream_inputs import RATE, KaldiFilterbank, NormalizedWave, WhisperLogMel
+from lid_toolkit.models.upstream_load import Attention, make_encoder, read_architecture
+from lid_toolkit.models.upstream_states import States, span_mask
+
+Layers = Literal["all", "last"] | list[NotNegative]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What differs between kinds of encoders.
+
+    Attributes:
+        states: runs the encoder.
+        lora_targets: linear maps that LoRA adapts by default.
+        extractor: names of the encoder's convolutional parts.
+        layer_drop: name of the configuration's entry.
+    """
+
+    states: Callable[[Any, Tensor, Tensor, Callable[[Tensor, int], Tensor | None]], States]
+    lora_targets: tuple[str, ...]
+    extractor: tuple[str, ...]
+    layer_drop: str = "layerdrop"
+
+
+WAVE = Family(upstream_states.wave_states, ("q_proj", "v_proj"), ("feature_extractor",))
+FAMILIES: Mapping[str, Family] = {
+    "wav2vec2": WAVE,
+    "hubert": WAVE,
+    # Its attention reads the weights past the modules, so adapters there would be without effect.
+    "wavlm": Family(
+        upstream_states.wave_states, ("intermediate_dense", "output_dense"), ("feature_extractor",)
+    ),
+    "wav2vec2-bert": Family(upstream_states.bert_states, ("linear_q", "linear_v"), ()),
+    "whisper": Family(
+        upstream_states.whisper_states, ("q_proj", "v_proj"), ("conv1", "conv2"), "encoder_layerdrop"
+    ),
+}
+
+
+class TransformersFrontend(nn.Module):
+    """Hidden states of a pretrained encoder (``transformers``), summed with learnt weights.
+
+    Output: sum over the chosen layers l of softmax(w)_l * state_l, as in SUPERB (Yang et al.,
+    Interspeech 2021). Layer 0 is the input of the first transformer layer, layer L the encoder's
+    output. 50 frames a second. Waveforms are normalised as the encoder was trained; Whisper runs on
+    the utterance's own length, in windows of 30 s where it is longer. An utterance's features are the
+    same in every batch.
+
+    Instead of waveforms it also takes what :meth:`frozen_states` returned.
+
+    Args:
+        path_or_url: folder, or name on the Hugging Face Hub.
+        layers: ``all``, ``last``, or a list of layers from 0; a single one has no weight, and layers
+            above the highest are left out.
+        layer_norm: normalise each state over its dimensions before the sum.
+        frozen: train no part of the encoder; it stays in evaluation mode.
+        freeze_extractor: do not train the convolutions before the transformer.
+        freeze_steps: keep the encoder frozen for this many training batches.
+        lora: train adapters instead of the encoder: ``rank``, ``alpha``, ``dropout``, ``target_modules``.
+        layerdrop: chance of leaving out each layer in training.
+        mask_time_prob: share of the frames, for Whisper of the log-mel frames, masked in training.
+        mask_time_length: length of a masked span.
+        mask_feature_prob: share of the dimensions that are zeroed in training, in spans.
+        mask_feature_length: length of such a span.
+        gradient_checkpointing: compute layers twice in training to save memory.
+        attention: implementation of self-attention.
+        repeat_last: end with copies of the last frame, so that N samples give ceil(N / 320) frames, as s3prl.
+        download_dir: where downloads are kept; null for Hugging Face's cache.
+        architecture: the encoder's configuration in place of its weights, as model files hold it.
+    """
+
+    upstream: Any
+    batches_seen: Tensor
+
+    def __init__(
+        self,
+        path_or_url: str,
+        layers: Layers = "all",
+        layer_norm: bool = False,
+        frozen: bool = False,
+        freeze_extractor: bool = False,
+        freeze_steps: NotNegative = 0,
+        lora: Lora | None = None,
+        layerdrop: Share = 0.0,
+        mask_time_prob: Share = 0.0,
+        mask_time_length: Positive = 10,
+        mask_feature_prob: Share = 0.0,
+        mask_feature_length: Positive = 10,
+        gradient_checkpointing: bool = False,
+        attention: Attention = "auto",
+        repeat_last: bool = False,
+        download_dir: str | None = None,
+        architecture: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        training_only = (lora, layerdrop, mask_time_prob, mask_feature_prob, gradient_checkpointing)
+        if frozen and any((*training_only, freeze_extractor, freeze_steps)):
+            raise LidError(
+                "frozen, and an option that only matters in training",
+                where="frontend_conf",
+                mend="leave out freeze_*, lora, layerdrop, mask_* and gradient_checkpointing",
+            )
+        self.rate = RATE
+        self.frozen, self.freeze_steps = frozen, freeze_steps
+        self.layer_norm, self.repeat_last = layer_norm, repeat_last
+        self.time_mask = (mask_time_prob, mask_time_length)
+        source = path_or_url if architecture is None else None
+        self.architecture = architecture or read_architecture(path_or_url, download_dir)
+        config = self.architecture["config"]
+        self.family = FAMILIES[config["model_type"]]
+        changes = {
+            self.family.layer_drop: layerdrop,
+            "apply_spec_augment": True,
+            "mask_time_prob": mask_time_prob,
+            "mask_feature_prob": 0.0,  # drawn below from torch's generator
+        }
+        self.upstream = make_encoder(self.architecture, changes, attention, source, download_dir)
+        self.layers = chosen_layers(layers, self.upstream.config.num_hidden_layers)
+        self.output_size = int(self.upstream.config.hidden_size)
+        self.inputs, self.hop_length = make_inputs(self.upstream.config, self.architecture["normalize_wave"])
+        self.weights = nn.Parameter(torch.zeros(len(self.layers))) if len(self.layers) > 1 else None
+        if freeze_steps:
+            self.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64))
+        self._prepare(freeze_extractor, lora, mask_feature_prob, mask_feature_length, gradient_checkpointing)
+
+    def _prepare(
+        self,
+        freeze_extractor: bool,
+        lora: Lora | None,
+        mask_feature_prob: float,
+        mask_feature_length: int,
+        gradient_checkpointing: bool,
+    ) -> None:
+        """Cut, mask, adapt and freeze the encoder as configured."""
+        transformer = self.upstream if self.family.extractor == ("conv1", "conv2") else self.upstream.encoder
+        transformer.layers = transformer.layers[: max(self.layers)]
+        if self.family.states is upstream_states.wave_states:
+            upstream_states.make_exact(self.upstream)
+        if mask_feature_prob:
+            mask_projection(self.upstream, mask_feature_prob, mask_feature_length)
+        if gradient_checkpointing:
+            self.upstream.gradient_checkpointing_enable({"use_reentrant": False})
+        if lora is not None:
+            add_lora(self.upstream, lora, self.family.lora_targets)
+        if self.frozen:
+            self.upstream.requires_grad_(False)
+        if freeze_extractor:
+            freeze_parts(self.upstream, self.family.extractor)
+
+    def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (B, frames, output_size) and each utterance's frame count (B,).
+
+        Args:
+            wave_bt: waveforms in [-1, 1], padded at the end; or states (B, frames, L * D) of
+                :meth:`frozen_states`.
+            lengths_b: valid samples, or frames, of each, on the CPU; shorter waveforms than one frame
+                needs are continued by zeros.
+        """
+        if wave_bt.dim() == 3:
+            return self._sum(list(wave_bt.chunk(len(self.layers), dim=2))), lengths_b
+        states, frames_b = self._states(wave_bt, lengths_b)
+        return self._sum(states), frames_b
+
+    def frozen_states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the chosen layers' states side by side (B, frames, L * D), and frames, for later use.
+
+        Raises:
+            LidError: the encoder is not frozen, so that its states change in training.
+        """
+        if not self.frozen:
+            raise LidError(
+                "features are extracted once from an encoder that training does not change",
+                where="frontend_conf.frozen",
+                mend="set frozen: true",
+            )
+        states, frames_b = self._states(wave_bt, lengths_b)
+        return torch.cat(states, dim=2), frames_b
+
+    def _states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[list[Tensor], Tensor]:
+        samples_b = lengths_b
+        resting = self.frozen or self._waits()
+        self.upstream.train(self.training and not resting)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not resting):
+            inputs, lengths_b = self.inputs(wave_bt, lengths_b)
+            states, frames_b = self.family.states(self.upstream, inputs, lengths_b, self._draw_spans)
+        chosen = [states[layer] for layer in self.layers]
+        if self.repeat_last:
+            wanted_b = (samples_b + self.hop_length - 1) // self.hop_length
+            chosen = [repeat_last(state_btd, frames_b, wanted_b) for state_btd in chosen]
+            frames_b = wanted_b
+        return chosen, frames_b
+
+    def _waits(self) -> bool:
+        """Count a training batch; return whether it is one of the first ``freeze_steps``."""
+        if not self.freeze_steps:
+            return False
+        waits = int(self.batches_seen) < self.freeze_steps
+        if self.training and torch.is_grad_enabled():
+            self.batches_seen += 1
+        return waits
+
+    def _draw_spans(self, lengths_b: Tensor, size: int) -> Tensor | None:
+        share, width = self.time_mask
+        if not share or not self.upstream.training:
+            return None
+        hidden_bt = span_mask(lengths_b, size, share, width)
+        return None if hidden_bt is None else hidden_bt.to(self.upstream.device)
+
+    def _sum(self, states: list[Tensor]) -> Tensor:
+        if self.layer_norm:
+            states = [F.layer_norm(state_btd, state_btd.shape[-1:]) for state_btd in states]
+        if self.weights is None:
+            return states[0]
+        shares = self.weights.softmax(dim=0)
+        total_btd = shares[0] * states[0]
+        for share, state_btd in zip(shares[1:], states[1:], strict=True):
+            total_btd = total_btd + share * state_btd
+        return total_btd
+
+
+def s3prl(
+    frontend_conf: dict[str, Any],
+    fs: SamplingRate = 16000,
+    download_dir: str | None = None,
+    multilayer_feature: bool = False,
+    layer: Annotated[int, Field(ge=-1)] = -1,
+    architecture: dict[str, Any] | None = None,
+) -> TransformersFrontend:
+    """Return the front end that ESPnet's ``s3prl`` is with ``upstream: hf_wav2vec2_custom``.
+
+    It is served by transformers, and trained as in ESPnet: whole, without masks and layer drop.
+
+    Args:
+        frontend_conf: ``upstream``, ``path_or_url`` and, optionally, ``normalize`` (``layer_norm`` of
+            ``transformers``).
+        fs: sampling rate, which must be 16000.
+        download_dir: where downloads are kept.
+        multilayer_feature: sum all layers with learnt weights; else take the last.
+        layer: the one layer to take; -1 for none in particular.
+        architecture: as in ``transformers``.
+    """
+    if fs != RATE:
+        raise LidError(f"fs {fs}", where="frontend_conf", mend=f"these encoders take {RATE} Hz")
+    known = ("upstream", "path_or_url", "normalize")
+    for key in frontend_conf:
+        if key not in known:
+            raise LidError(f"unknown '{key}'", where="frontend_conf.frontend_conf", mend=nearest(key, known))
+    if frontend_conf.get("upstream") != "hf_wav2vec2_custom" or "path_or_url" not in frontend_conf:
+        raise LidError(
+            f"upstream '{frontend_conf.get('upstream')}' of s3prl",
+            where="frontend_conf.frontend_conf",
+            mend="give upstream: hf_wav2vec2_custom and path_or_url, or take frontend: transformers",
+        )
+    if layer >= 0 and multilayer_feature:
+        raise LidError(
+            "both layer and multilayer_feature", where="frontend_conf", mend="leave out one of them"
+        )
+    return TransformersFrontend(
+        str(frontend_conf["path_or_url"]),
+        layers=[layer] if layer >= 0 else "all" if multilayer_feature else "last",
+        layer_norm=bool(frontend_conf.get("normalize", False)),
+        repeat_last=True,
+        download_dir=download_dir,
+        architecture=architecture,
+    )
+
+
+def with_architecture(description: Mapping[str, Any], frontend: nn.Module) -> dict[str, Any]:
+    """Return a model's description from which it is built without the pretrained weights it began with."""
+    architecture = getattr(frontend, "architecture", None)
+    if architecture is None:
+        return dict(description)
+    conf = {**(description.get("frontend_conf") or {}), "architecture": architecture}
+    return {**description, "frontend_conf": conf}
+
+
+def chosen_layers(layers: Layers, count: int) -> list[int]:
+    """Return layer numbers, ascending, of an encoder of ``count`` layers."""
+    if layers == "all":
+        return list(range(count + 1))
+    if layers == "last":
+        return [count]
+    if not layers or max(layers) > count or len(set(layers)) < len(layers):
+        raise LidError(
+            f"layers {layers} of an encoder of {count}",
+            where="frontend_conf.layers",
+            mend=f"list layers from 0 to {count}, each once",
+        )
+    return sorted(int(layer) for layer in layers)
+
+
+def make_inputs(config: Any, normalize_wave: bool) -> tuple[nn.Module, int]:
+    """Return what maps waveforms to an encoder's inputs, and the samples between its frames."""
+    if config.model_type == "whisper":
+        return WhisperLogMel(config.num_mel_bins), 320
+    if config.model_type == "wav2vec2-bert":
+        return KaldiFilterbank(), 320
+    shortest, hop = 1, 1
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        shortest, hop = (shortest - 1) * stride + kernel, hop * stride
+    return NormalizedWave(normalize_wave, shortest), hop
+
+
+def repeat_last(state_btd: Tensor, frames_b: Tensor, wanted_b: Tensor) -> Tensor:
+    """Continue each utterance by copies of its last frame up to ``wanted_b`` frames."""
+    step_t = torch.arange(int(wanted_b.max()))
+    source_bt = torch.minimum(step_t, frames_b[:, None] - 1).to(state_btd.device)
+    return state_btd.gather(1, source_bt[..., None].expand(-1, -1, state_btd.shape[2]))

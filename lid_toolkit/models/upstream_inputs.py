@@ -1,0 +1,148 @@
+"""What pretrained encoders take in: normalised waveforms, Kaldi filter banks, Whisper's log-mel.
+
+Each module maps waveforms (B, T) and their valid samples (B,), on the CPU, to inputs and their
+lengths, in float32 whatever the autocast type. An utterance's inputs are the same in every batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lid_toolkit.models.masking import continue_by_zeros, masked_mean, padding_mask, zero_padding
+
+RATE = 16000
+FRAME, HOP = 400, 160  # 25 ms and 10 ms
+VARIANCE_FLOOR = 1e-7
+KALDI_FLOOR = 1.192092955078125e-07
+WHISPER_FLOOR = 1e-10
+
+
+class NormalizedWave(nn.Module):
+    """Waveform of zero mean and unit variance, which wav2vec 2.0, XLS-R, MMS and others were trained on.
+
+    Args:
+        normalize: normalise over the valid samples; else the samples pass as they are.
+        shortest: waveforms of fewer samples are continued by zeros up to this many.
+    """
+
+    def __init__(self, normalize: bool, shortest: int) -> None:
+        super().__init__()
+        self.normalize, self.shortest = normalize, shortest
+
+    def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return waveforms (B, T'), zero beyond their ends, and lengths (B,)."""
+        wave_b1t = wave_bt.float()[:, None]
+        mask_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
+        if self.normalize:
+            wave_b1t = wave_b1t - masked_mean(wave_b1t, mask_b1t)
+            variance_b11 = masked_mean(wave_b1t.square(), mask_b1t)
+            wave_b1t = wave_b1t * torch.rsqrt(variance_b11 + VARIANCE_FLOOR)
+        return continue_by_zeros(zero_padding(wave_b1t, mask_b1t)[:, 0], lengths_b, self.shortest)
+
+
+class KaldiFilterbank(nn.Module):
+    """80 log-mel energies as Kaldi computes them, normalised, two frames stacked: w2v-BERT 2.0's input.
+
+    Povey window of 25 ms each 10 ms, pre-emphasis 0.97, no mirrored edges; each band has zero mean and
+    unit variance over the utterance (``SeamlessM4TFeatureExtractor`` of transformers).
+    """
+
+    BANDS, STRIDE = 80, 2
+    SHORTEST = FRAME + HOP * (STRIDE - 1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        from transformers.audio_utils import mel_filter_bank
+
+        filters_fm = mel_filter_bank(
+            num_frequency_bins=257,
+            num_mel_filters=self.BANDS,
+            min_frequency=20,
+            max_frequency=RATE // 2,
+            sampling_rate=RATE,
+            norm=None,
+            mel_scale="kaldi",
+            triangularize_in_mel_space=True,
+        )
+        self.filters_fm: Tensor
+        self.window_n: Tensor
+        self.register_buffer("filters_fm", torch.from_numpy(filters_fm).float(), persistent=False)
+        self.register_buffer("window_n", torch.hann_window(FRAME, periodic=False) ** 0.85, persistent=False)
+
+    def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (B, frames, 160), zero beyond their ends, and frames (B,)."""
+        wave_bt, lengths_b = continue_by_zeros(wave_bt.float(), lengths_b, self.SHORTEST)
+        with torch.autocast(wave_bt.device.type, enabled=False):
+            frames_btn = (2.0**15 * wave_bt).unfold(1, FRAME, HOP)
+            frames_btn = frames_btn - frames_btn.mean(dim=2, keepdim=True)
+            before_btn = torch.cat((frames_btn[..., :1], frames_btn[..., :-1]), dim=2)
+            spectrum_btf = torch.fft.rfft((frames_btn - 0.97 * before_btn) * self.window_n, n=512)
+            energy_btm = torch.view_as_real(spectrum_btf).square().sum(-1) @ self.filters_fm
+            feats_bmt = energy_btm.clamp(min=KALDI_FLOOR).log().double().transpose(1, 2)
+            count_b = (lengths_b - FRAME) // HOP + 1
+            mask_b1t = padding_mask(count_b, feats_bmt.shape[2], feats_bmt.device)
+            feats_bmt = feats_bmt - masked_mean(feats_bmt, mask_b1t)
+            unbiased_b11 = (count_b / (count_b - 1)).to(feats_bmt.device)[:, None, None]
+            variance_bm1 = masked_mean(feats_bmt.square(), mask_b1t) * unbiased_b11
+            feats_bmt = (feats_bmt * torch.rsqrt(variance_bm1 + VARIANCE_FLOOR)).float()
+        stacked_b, steps = count_b // self.STRIDE, feats_bmt.shape[2] // self.STRIDE
+        feats_btd = feats_bmt[..., : steps * self.STRIDE].transpose(1, 2).reshape(len(wave_bt), steps, -1)
+        mask_b1s = padding_mask(stacked_b, steps, feats_btd.device)
+        return zero_padding(feats_btd.transpose(1, 2), mask_b1s).transpose(1, 2), stacked_b
+
+
+class WhisperLogMel(nn.Module):
+    """Whisper's log-mel energies of an utterance on its own length (Radford et al., ICML 2023).
+
+    Silence is taken to follow the utterance, as in Whisper's 30 s windows, but is not among the
+    frames. Energies lie at most 8 decades below the utterance's largest one.
+
+    Args:
+        bands: number of mel filters.
+    """
+
+    def __init__(self, bands: int) -> None:
+        super().__init__()
+        from transformers.audio_utils import mel_filter_bank
+
+        filters_fm = mel_filter_bank(
+            num_frequency_bins=FRAME // 2 + 1,
+            num_mel_filters=bands,
+            min_frequency=0.0,
+            max_frequency=RATE / 2,
+            sampling_rate=RATE,
+            norm="slaney",
+            mel_scale="slaney",
+        )
+        self.filters_mf: Tensor
+        self.window_n: Tensor
+        self.register_buffer("filters_mf", torch.from_numpy(filters_fm.T).float(), persistent=False)
+        self.register_buffer("window_n", torch.hann_window(FRAME), persistent=False)
+
+    def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-mel energies (B, bands, frames), zero beyond their ends, and frames (B,)."""
+        mask_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
+        wave_bt = zero_padding(wave_bt.float()[:, None], mask_b1t)[:, 0]
+        wave_bt, lengths_b = continue_by_zeros(wave_bt, lengths_b, FRAME)
+        with torch.autocast(wave_bt.device.type, enabled=False):
+            reach = FRAME // 2
+            wave_bt = F.pad(wave_bt[:, None], (reach, 0), mode="reflect")[:, 0]
+            spectrum_bft = torch.stft(
+                F.pad(wave_bt, (0, reach)),
+                FRAME,
+                HOP,
+                window=self.window_n,
+                center=False,
+                return_complex=True,
+            )
+            energy_bft = torch.view_as_real(spectrum_bft).square().sum(-1)
+            count_b = lengths_b // HOP
+            mel_bmt = (self.filters_mf @ energy_bft)[..., : int(count_b.max())]
+            mel_bmt = mel_bmt.clamp(min=WHISPER_FLOOR).log10()
+            mask_b1t = padding_mask(count_b, mel_bmt.shape[2], mel_bmt.device)
+            valid_bmt = mel_bmt if mask_b1t is None else mel_bmt.masked_fill(~mask_b1t, -torch.inf)
+            loudest_b11 = valid_bmt.amax(dim=(1, 2), keepdim=True)
+            mel_bmt = (torch.maximum(mel_bmt, loudest_b11 - 8.0) + 4.0) / 4.0
+        return zero_padding(mel_bmt, mask_b1t), count_b

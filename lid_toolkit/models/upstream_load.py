@@ -1,0 +1,150 @@
+"""Pretrained speech encoders of ``transformers``: found, checked and loaded, or built without weights.
+
+Weights come as safetensors, or else through ``torch.load(weights_only=True)``; no code from a
+checkpoint is run. What lies in a folder or in the cache is loaded without asking the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import nn
+
+from lid_toolkit.errors import LidError
+
+Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+Result = TypeVar("Result")
+KNOWN = ("wav2vec2", "hubert", "wavlm", "wav2vec2-bert", "whisper")
+WHERE = "frontend_conf.path_or_url"
+
+
+def read_architecture(source: str, cache_dir: str | None) -> dict[str, Any]:
+    """Return what builds an encoder without its weights, as plain values that a model file can hold.
+
+    Args:
+        source: folder, or name on the Hugging Face Hub.
+        cache_dir: where downloads are kept; None for Hugging Face's usual cache.
+
+    Returns:
+        ``config``, the checkpoint's configuration, and ``normalize_wave``, whether it was trained on
+        waveforms of zero mean and unit variance: what its ``preprocessor_config.json`` says, and
+        without that file whether its convolutions have layer normalisation, as in XLS-R and MMS.
+
+    Raises:
+        LidError: no such model, or one of another kind.
+    """
+    from transformers import AutoConfig, SequenceFeatureExtractor
+
+    config = _found(source, lambda **where: AutoConfig.from_pretrained(source, **where), cache_dir)
+    if config.model_type not in KNOWN:
+        raise LidError(
+            f"{source} is of type '{config.model_type}'", where=WHERE, mend=f"known: {', '.join(KNOWN)}"
+        )
+    try:
+        read = SequenceFeatureExtractor.get_feature_extractor_dict
+        inputs = _found(source, lambda **where: read(source, **where)[0], cache_dir)
+    except LidError:
+        inputs = {"do_normalize": getattr(config, "feat_extract_norm", None) == "layer"}
+    return {
+        "config": json.loads(config.to_json_string(use_diff=False)),
+        "normalize_wave": bool(inputs.get("do_normalize", False)),
+    }
+
+
+def make_encoder(
+    architecture: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    attention: Attention,
+    source: str | None,
+    cache_dir: str | None,
+) -> nn.Module:
+    """Return a float32 encoder, of Whisper the encoder alone.
+
+    Args:
+        architecture: what :func:`read_architecture` returned.
+        changes: entries of the configuration to set.
+        attention: implementation of self-attention; ``auto`` leaves the choice to transformers.
+        source: where the weights are; None for random ones.
+        cache_dir: as in :func:`read_architecture`.
+
+    Raises:
+        LidError: weights not found or of another shape, or an attention that is not installed.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    # An adapter after the last layer would change the rate of the frames; the features are taken before it.
+    settings = {**architecture["config"], "add_adapter": False, "use_intermediate_ffn_before_adapter": False}
+    config = AutoConfig.for_model(settings.pop("model_type"), **{**settings, **changes})
+    kind: dict[str, Any] = {"dtype": torch.float32}
+    if attention != "auto":
+        kind["attn_implementation"] = attention
+
+    def load(**where: Any) -> Any:
+        model, report = AutoModel.from_pretrained(
+            source, config=config, output_loading_info=True, **kind, **where
+        )
+        absent = sorted(set(report["missing_keys"]) - {"masked_spec_embed"})
+        if absent:
+            raise OSError(f"it lacks {len(absent)} weights, such as {absent[0]}")
+        return model
+
+    try:
+        with _quiet():
+            if source is None:
+                model = AutoModel.from_config(config, **kind)
+            else:
+                model = _found(source, load, cache_dir)
+    except (ImportError, ValueError) as error:
+        raise LidError(
+            f"attention '{attention}': {error}", where="frontend_conf.attention", mend="take auto"
+        ) from error
+    encoder: nn.Module = model.encoder if config.model_type == "whisper" else model
+    return encoder
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep progress bars, and warnings of weights that are left over, out of the log."""
+    from transformers.utils import logging as their_logging
+
+    level, bars = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
+    their_logging.set_verbosity_error()
+    their_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        their_logging.set_verbosity(level)
+        if bars:
+            their_logging.enable_progress_bar()
+
+
+def _found(source: str, load: Callable[..., Result], cache_dir: str | None) -> Result:
+    """Load from a folder; else from the cache; only then from the Hub."""
+    looks_like_path = source.startswith(("/", ".", "~")) or source.count("/") != 1
+    if Path(source).is_dir() or (looks_like_path and "/" in source):
+        return _loaded(source, load, local_files_only=True)
+    try:
+        return _loaded(source, load, local_files_only=True, cache_dir=cache_dir)
+    except LidError:
+        logging.info("%s is not in the cache: asking the Hugging Face Hub", source)
+        return _loaded(source, load, cache_dir=cache_dir)
+
+
+def _loaded(source: str, load: Callable[..., Result], **where: Any) -> Result:
+    from safetensors import SafetensorError
+
+    try:
+        return load(**where)
+    except (OSError, SafetensorError, json.JSONDecodeError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise LidError(
+            f"no usable model '{source}' in a folder, the cache or on the Hub: {reason}",
+            where=WHERE,
+            mend="check the name, or give a folder with config.json and model.safetensors",
+        ) from error

@@ -1,0 +1,219 @@
+"""Hidden states of pretrained encoders, the same for an utterance in every padded batch.
+
+Each function takes an encoder of ``transformers`` and its inputs (see ``upstream_inputs``) and returns
+the states (B, T, D): the input of the first transformer layer, then each layer's output, the last one
+as the encoder hands it out (after its final normalisation where it has one); and the frames of each.
+Beyond an utterance's frames the states hold arbitrary numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, zero_padding
+from lid_toolkit.models.specaug import random_spans
+
+States = tuple[list[Tensor], Tensor]
+DrawSpans = Callable[[Tensor, int], "Tensor | None"]
+
+
+class MaskedGroupNorm(nn.GroupNorm):
+    """Normalisation of each channel over time (wav2vec 2.0 base, HuBERT base), over the valid frames only.
+
+    Attributes:
+        lengths_b: valid frames of the next input, on the CPU; set before the call.
+    """
+
+    lengths_b: Tensor
+
+    def forward(self, x_bct: Tensor) -> Tensor:
+        """Normalise (B, C, T)."""
+        mask_b1t = padding_mask(self.lengths_b, x_bct.shape[2], x_bct.device)
+        if mask_b1t is None:
+            return super().forward(x_bct)
+        centred_bct = x_bct.float() - masked_mean(x_bct, mask_b1t)
+        scale_bc1 = torch.rsqrt(masked_mean(centred_bct.square(), mask_b1t) + self.eps)
+        return torch.addcmul(self.bias[:, None], centred_bct * scale_bc1, self.weight[:, None]).to(
+            x_bct.dtype
+        )
+
+
+class PaddedBatchNorm(MaskedBatchNorm1d):
+    """Batch normalisation in front of a convolution over time (mHuBERT): padding stays zero.
+
+    Attributes:
+        lengths_b: valid frames of the next input, on the CPU; set before the call.
+    """
+
+    lengths_b: Tensor
+
+    def forward(self, x_bct: Tensor, mask_b1t: Tensor | None = None) -> Tensor:
+        """Normalise (B, C, T)."""
+        mask_b1t = padding_mask(self.lengths_b, x_bct.shape[2], x_bct.device)
+        return zero_padding(super().forward(x_bct, mask_b1t), mask_b1t)
+
+
+def make_exact(encoder: Any) -> None:
+    """Replace the parts of a wav2vec 2.0 kind of encoder that would see padding; names stay."""
+    first = encoder.feature_extractor.conv_layers[0]
+    norm = getattr(first, "layer_norm", None)
+    if isinstance(norm, nn.GroupNorm):
+        first.layer_norm = MaskedGroupNorm(norm.num_groups, norm.num_channels, norm.eps, norm.affine)
+        first.layer_norm.load_state_dict(norm.state_dict())
+    position = encoder.encoder.pos_conv_embed
+    norm = getattr(position, "batch_norm", None)
+    if isinstance(norm, nn.BatchNorm1d):
+        position.batch_norm = PaddedBatchNorm(norm.num_features, norm.eps, norm.momentum)
+        position.batch_norm.load_state_dict(norm.state_dict())
+
+
+def wave_states(model: Any, wave_bt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
+    """Run wav2vec 2.0, XLS-R, MMS, HuBERT or WavLM on waveforms; :func:`make_exact` comes first."""
+    sizes = torch.cat((lengths_b, torch.tensor(wave_bt.shape[1:])))
+    for place, (kernel, stride) in enumerate(
+        zip(model.config.conv_kernel, model.config.conv_stride, strict=True)
+    ):
+        sizes = (sizes - kernel) // stride + 1
+        if place == 0:
+            _tell(model.feature_extractor, MaskedGroupNorm, sizes[:-1])
+    frames_b, frames = sizes[:-1], int(sizes[-1])
+    _tell(model.encoder, PaddedBatchNorm, frames_b)
+    samples_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
+    with recorded(model.encoder.layers) as states:
+        output = model(
+            wave_bt,
+            attention_mask=None if samples_b1t is None else samples_b1t[:, 0].long(),
+            mask_time_indices=draw_spans(frames_b, frames),
+        )
+    return _all(states, model, output.last_hidden_state), frames_b
+
+
+def bert_states(model: Any, feats_btd: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
+    """Run w2v-BERT 2.0 on stacked filter banks."""
+    mask_b1t = padding_mask(lengths_b, feats_btd.shape[1], feats_btd.device)
+    with recorded(model.encoder.layers) as states:
+        output = model(
+            feats_btd,
+            attention_mask=None if mask_b1t is None else mask_b1t[:, 0].long(),
+            mask_time_indices=draw_spans(lengths_b, feats_btd.shape[1]),
+        )
+    return _all(states, model, output.last_hidden_state), lengths_b
+
+
+def whisper_states(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
+    """Run Whisper's encoder on utterances' own lengths instead of on 30 s of padding.
+
+    Utterances longer than 30 s are cut into windows of 30 s, as Whisper does, whose states are joined.
+    """
+    hidden_bt = draw_spans(lengths_b, mel_bmt.shape[2])
+    if hidden_bt is not None:
+        mel_bmt = mel_bmt.masked_fill(hidden_bt[:, None], 0.0)
+    window = 2 * encoder.max_source_positions
+    windows = -(-mel_bmt.shape[2] // window)
+    if windows == 1:
+        return _whisper_window(encoder, mel_bmt, lengths_b), (lengths_b + 1) // 2
+    batch, bands, frames = mel_bmt.shape
+    mel_bmt = F.pad(mel_bmt, (0, windows * window - frames))
+    mel_wmt = mel_bmt.view(batch, bands, windows, window).transpose(1, 2).reshape(-1, bands, window)
+    lengths_bw = (lengths_b[:, None] - window * torch.arange(windows)).clamp(0, window)
+    filled_w = lengths_bw.flatten() > 0
+    states = _whisper_window(encoder, mel_wmt[filled_w.to(mel_wmt.device)], lengths_bw.flatten()[filled_w])
+    joined = []
+    for state_wtd in states:
+        whole_wtd = state_wtd.new_zeros(batch * windows, *state_wtd.shape[1:])
+        whole_wtd[filled_w.to(whole_wtd.device)] = state_wtd
+        joined.append(whole_wtd.view(batch, -1, whole_wtd.shape[2])[:, : (frames + 1) // 2])
+    return joined, (lengths_b + 1) // 2
+
+
+def _whisper_window(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor) -> list[Tensor]:
+    from transformers.masking_utils import create_bidirectional_mask
+
+    mask_b1t = padding_mask(lengths_b, mel_bmt.shape[2], mel_bmt.device)
+    x_bct = zero_padding(F.gelu(encoder.conv1(mel_bmt)), mask_b1t)
+    x_btd = F.gelu(encoder.conv2(x_bct)).transpose(1, 2)
+    x_btd = x_btd + encoder.embed_positions.weight[: x_btd.shape[1]]
+    x_btd = F.dropout(x_btd, p=encoder.dropout, training=encoder.training)
+    mask_b1t = padding_mask((lengths_b + 1) // 2, x_btd.shape[1], x_btd.device)
+    attended = create_bidirectional_mask(
+        config=encoder.config,
+        inputs_embeds=x_btd,
+        attention_mask=None if mask_b1t is None else mask_b1t[:, 0],
+    )
+    states = [x_btd]
+    for layer in encoder.layers:
+        dropped = encoder.training and encoder.layerdrop > float(torch.rand(()))
+        states.append(states[-1] if dropped else _first(layer(states[-1], attended)))
+    if len(encoder.layers) == encoder.config.encoder_layers:
+        states[-1] = encoder.layer_norm(states[-1])
+    return states
+
+
+@contextlib.contextmanager
+def recorded(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
+    """Collect, while the context lasts, the first input of ``layers`` (key 0) and each one's output.
+
+    Layer drop leaves layers out: their keys are missing.
+    """
+    states: dict[int, Tensor] = {}
+
+    def record_input(_layer: nn.Module, given: tuple[Any, ...]) -> None:
+        states.setdefault(0, given[0])
+
+    def record_output(place: int, _layer: nn.Module, _given: tuple[Any, ...], made: Any) -> None:
+        states[place] = _first(made)
+
+    hooks = [layer.register_forward_pre_hook(record_input) for layer in layers]
+    hooks += [
+        layer.register_forward_hook(functools.partial(record_output, place))
+        for place, layer in enumerate(layers, 1)
+    ]
+    try:
+        yield states
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def span_mask(lengths_b: Tensor, size: int, share: float, width: int) -> Tensor | None:
+    """Draw spans of ``width`` over about ``share`` of each length: a bool mask (B, size), or None for none.
+
+    The number of spans is ``share * length / width``, rounded up or down by chance (wav2vec 2.0,
+    section 4.2); spans may overlap.
+    """
+    count_b = (share * lengths_b / width + torch.rand(len(lengths_b))).long()
+    most = int(count_b.max())
+    if most == 0:
+        return None
+    widths_bm = torch.where(torch.arange(most) < count_b[:, None], width, 0)
+    return random_spans(lengths_b, widths_bm, size)
+
+
+def _all(states: dict[int, Tensor], model: Any, last_btd: Tensor) -> list[Tensor]:
+    """Return all states in order; a dropped layer's output is its input."""
+    count = len(model.encoder.layers)
+    listed = [states[0] if states else last_btd]
+    for place in range(1, count + 1):
+        listed.append(states.get(place, listed[-1]))
+    if count == model.config.num_hidden_layers:
+        listed[-1] = last_btd
+    return listed
+
+
+def _first(made: Any) -> Tensor:
+    """Return a layer's hidden states; some kinds of layers return more than these."""
+    state: Tensor = made[0] if isinstance(made, tuple) else made
+    return state
+
+
+def _tell(model: nn.Module, kind: type[MaskedGroupNorm] | type[PaddedBatchNorm], lengths_b: Tensor) -> None:
+    for part in model.modules():
+        if isinstance(part, kind):
+            part.lengths_b = lengths_b
