@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lid_toolkit.errors import LidError, nearest
 
 USAGE = "[--mem 4G] [--num-threads 2] [--gpu 1] [--time T] [--max-jobs-run 8] [JOB=1:N] LOG COMMAND..."
-UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+OPTIONS = ("mem", "num_threads", "gpu", "num_nodes", "time", "max_jobs_run", "nice", "name")
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclass(frozen=True)
@@ -21,59 +22,93 @@ class Resources:
     Attributes:
         memory_bytes: a job that holds more is ended; None sets no limit.
         threads: threads of numerical libraries.
-        gpus: GPUs of its own.
+        gpus: GPUs of its own, on each machine.
+        nodes: machines that run the command together; None means one, with no rendezvous for it.
         time_s: a job that takes longer is ended; None sets no limit.
         max_running: jobs at the same time; None leaves it to the backend.
+        nice: how far it gives way to other processes, 0 to 19 (nice(1)).
     """
 
     memory_bytes: int | None = None
     threads: int = 1
     gpus: int = 0
+    nodes: int | None = None
     time_s: float | None = None
     max_running: int | None = None
+    nice: int = 0
 
 
 @dataclass(frozen=True)
-class JobArray:
-    """Jobs ``first`` to ``last`` of a command; ``variable`` in ``log`` and ``command`` is the job's number.
+class Call:
+    """A call as it was given: options by name, with underscores, and what follows them.
 
-    ``variable`` is ``""`` for a single command that is no array.
+    Attributes:
+        options: values of ``--name value``.
+        passed: options with one hyphen, for the scheduler's own submit command.
+        variable: what stands for the job's number; ``""`` for a single command that is no array.
     """
 
+    options: Mapping[str, str]
+    passed: tuple[str, ...]
     variable: str
     first: int
     last: int
     log: str
     command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class JobArray:
+    """Jobs ``first`` to ``last`` of ``call``, which is filled in with each one's number."""
+
+    call: Call
     resources: Resources
+    name: str
+
+    @property
+    def first(self) -> int:
+        """Number of the first job."""
+        return self.call.first
+
+    @property
+    def last(self) -> int:
+        """Number of the last job."""
+        return self.call.last
+
+    @property
+    def numbers(self) -> range:
+        """Numbers of all jobs."""
+        return range(self.first, self.last + 1)
 
     def __len__(self) -> int:
-        return self.last - self.first + 1
+        return len(self.numbers)
 
     def log_of(self, number: int) -> Path:
         """Return the log file of a job."""
-        return Path(self._fill(self.log, number))
+        return Path(self._fill(self.call.log, number))
 
     def command_of(self, number: int) -> list[str]:
         """Return the command line of a job."""
-        return [self._fill(word, number) for word in self.command]
+        return [self._fill(word, number) for word in self.call.command]
 
     def _fill(self, text: str, number: int) -> str:
-        return text.replace(self.variable, str(number)) if self.variable else text
+        return text.replace(self.call.variable, str(number)) if self.call.variable else text
 
 
-def parse_array(arguments: Sequence[str]) -> JobArray:
-    """Parse Kaldi's calling convention; hyphens and underscores in option names are the same.
+def parse_call(arguments: Sequence[str]) -> Call:
+    """Parse Kaldi's calling convention; options may stand before or after the range of jobs.
 
     Raises:
-        LidError: an unknown option, a wrong value, a range that is none, or no log or command.
+        LidError: an option without a value, a range that is none, or no log or command.
     """
-    options, rest = _split_options(list(arguments))
+    options: dict[str, str] = {}
+    passed: list[str] = []
+    rest = _take_options(list(arguments), options, passed)
     array = re.fullmatch(r"([A-Za-z_]\w*)=(\d+)(?::(\d+))?", rest[0]) if rest else None
     variable, first, last = "", 1, 1
     if array:
         variable, first, last = array[1], int(array[2]), int(array[3] or array[2])
-        rest = rest[1:]
+        rest = _take_options(rest[1:], options, passed)
         if not 1 <= first <= last:
             raise LidError(f"'{array[0]}' names no jobs", where="jobs", mend="give JOB=1:N with N at least 1")
     if len(rest) < 2:
@@ -83,49 +118,87 @@ def parse_array(arguments: Sequence[str]) -> JobArray:
         raise LidError(
             f"log '{log}' is the same for all jobs", where="jobs", mend=f"put {variable} into its name"
         )
-    return JobArray(variable, first, last, log, tuple(command), _resources(options))
+    return Call(options, tuple(passed), variable, first, last, log, tuple(command))
+
+
+def make_array(
+    call: Call, defaults: Mapping[str, str] | None = None, known: Sequence[str] = OPTIONS
+) -> JobArray:
+    """Check a call's options and read the resources they name.
+
+    Args:
+        call: what was asked for.
+        defaults: values of options that the call does not give.
+        known: names of the options that mean something to the backend.
+
+    Raises:
+        LidError: an unknown option or a wrong value.
+    """
+    for name in call.options:
+        if name not in known:
+            option, options = _hyphened(name), [_hyphened(other) for other in known]
+            raise LidError(f"unknown option {option}", where="jobs", mend=nearest(option, options))
+    values = {**(defaults or {}), **call.options}
+    name = values.get("name") or Path(call.log).name.split(".")[0] or "job"
+    if not re.fullmatch(r"[\w.+-]+", name):
+        name = re.sub(r"[^\w.+-]+", "_", name)
+    return JobArray(call, _resources(values), name)
 
 
 def rerun_line(backend: str, array: JobArray, number: int) -> str:
     """Return the shell command that runs one job of the array again."""
-    job = [f"{array.variable}={number}:{number}"] if array.variable else []
-    return shlex.join(["utils/jobs.sh", backend, *job, array.log, *array.command])
+    call = array.call
+    options = [word for name, value in call.options.items() for word in (_hyphened(name), value)]
+    job = [f"{call.variable}={number}:{number}"] if call.variable else []
+    return shlex.join(["utils/jobs.sh", backend, *options, *call.passed, *job, call.log, *call.command])
 
 
-def _split_options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    known = ("--mem", "--num-threads", "--gpu", "--time", "--max-jobs-run")
-    options: dict[str, str] = {}
-    while arguments and arguments[0].startswith("--"):
-        name = arguments[0].replace("_", "-")
-        if name not in known:
-            raise LidError(f"unknown option {arguments[0]}", where="jobs", mend=nearest(name, known))
-        if len(arguments) < 2:
-            raise LidError(f"{name} needs a value", where="jobs", mend=USAGE)
-        options[name] = arguments[1]
-        arguments = arguments[2:]
-    return options, arguments
+def _hyphened(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
-def _resources(options: dict[str, str]) -> Resources:
+def _take_options(words: list[str], options: dict[str, str], passed: list[str]) -> list[str]:
+    """Take the leading options off ``words`` and return the rest.
+
+    As in Kaldi's queue.pl: ``--name value`` is explained by the configuration, ``-x value`` goes to the
+    submit command as it is, ``-pe`` has two values and ``-V`` none: jobs get the environment anyway.
+    """
+    while words and words[0].startswith("-"):
+        option = words[0]
+        values = {"-V": 0, "-pe": 2}.get(option, 1)
+        if len(words) <= values:
+            raise LidError(f"{option} needs a value", where="jobs", mend=USAGE)
+        if option.startswith("--"):
+            options[option[2:].replace("-", "_")] = words[1]
+        elif option != "-V":
+            passed += words[: values + 1]
+        words = words[values + 1 :]
+    return words
+
+
+def _resources(values: Mapping[str, str]) -> Resources:
+    def whole(name: str, default: int, least: int) -> int:
+        text = values.get(name, str(default))
+        if not re.fullmatch(r"\d+", text) or int(text) < least:
+            raise LidError(
+                f"'{text}' is not a whole number of at least {least}", where=f"jobs {_hyphened(name)}"
+            )
+        return int(text)
+
     return Resources(
-        memory_bytes=parse_memory(options["--mem"]) if "--mem" in options else None,
-        threads=_whole("--num-threads", options, default=1, least=1),
-        gpus=_whole("--gpu", options, default=0, least=0),
-        time_s=parse_time(options["--time"]) if "--time" in options else None,
-        max_running=_whole("--max-jobs-run", options, 0, least=1) if "--max-jobs-run" in options else None,
+        memory_bytes=parse_memory(values["mem"]) if values.get("mem", "0") != "0" else None,
+        threads=whole("num_threads", 1, least=1),
+        gpus=whole("gpu", 0, least=0),
+        nodes=whole("num_nodes", 1, least=1) if "num_nodes" in values else None,
+        time_s=parse_time(values["time"]) if "time" in values else None,
+        max_running=whole("max_jobs_run", 1, least=1) if "max_jobs_run" in values else None,
+        nice=min(19, whole("nice", 0, least=0)),
     )
 
 
-def _whole(name: str, options: dict[str, str], default: int, least: int) -> int:
-    text = options.get(name, str(default))
-    if not re.fullmatch(r"\d+", text) or int(text) < least:
-        raise LidError(f"'{text}' is not a whole number of at least {least}", where=f"jobs {name}")
-    return int(text)
-
-
 def parse_memory(text: str) -> int:
-    """Parse ``4G``, ``500M`` or a number of bytes; units are powers of 1024."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", text.upper())
+    """Parse ``4G`` or ``500M`` and return bytes; units are powers of 1024."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT])B?", text.upper())
     if not match or not float(match[1]):
         raise LidError(f"'{text}' is no amount of memory", where="jobs --mem", mend="for example 4G or 500M")
     return int(float(match[1]) * UNITS[match[2]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import shlex
+import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TextIO
 
-from lid_toolkit.errors import LidError
 from lid_toolkit.jobs.array import JobArray, rerun_line
 
 USER_ERROR = 2
@@ -30,7 +30,7 @@ class Outcome:
     Attributes:
         number: which job.
         exit_code: of its command; minus the signal's number when a signal ended it.
-        verdict: why it was ended or could not run; ``""`` when it ended by itself.
+        verdict: why it was ended, could not run or was lost; ``""`` when it ended by itself.
         seconds: from start to end.
         peak_bytes: largest resident set of any one of its processes.
     """
@@ -52,94 +52,122 @@ class Outcome:
         if self.verdict:
             return self.verdict
         if self.exit_code < 0:
-            return f"ended by signal {-self.exit_code}"
+            return f"ended by signal {-self.exit_code} ({signal.Signals(-self.exit_code).name})"
         return f"exit code {self.exit_code}"
 
 
 def write_head(array: JobArray, number: int) -> IO[bytes]:
-    """Begin a job's log and return it, open for the job's own output.
-
-    Raises:
-        LidError: the log cannot be written.
-    """
-    path = array.log_of(number)
+    """Begin a job's log and return it, open for the job's own output."""
     lines = (
         f"Running on {socket.gethostname()}",
         f"Started at {_now()}",
         shlex.join(array.command_of(number)),
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        log = open(path, "ab", buffering=0)  # noqa: SIM115  # the caller's
-        log.write("".join(f"# {line}\n" for line in lines).encode())
-    except OSError as error:
-        raise LidError(f"cannot be written: {error.strerror}", where=path) from error
+    log = open(array.log_of(number), "wb", buffering=0)  # noqa: SIM115  # the caller's
+    log.write("".join(f"# {line}\n" for line in lines).encode())
     return log
 
 
-def write_foot(array: JobArray, outcome: Outcome) -> None:
+def write_foot(log: IO[bytes], outcome: Outcome, threads: int) -> None:
     """End a job's log with its resources and exit code, in Kaldi's words."""
     text = (
         (f"# {outcome.verdict}\n" if outcome.verdict else "")
-        + f"# Accounting: time={outcome.seconds:.1f} threads={array.resources.threads}"
+        + f"# Accounting: time={outcome.seconds:.1f} threads={threads}"
         + f" memory={outcome.peak_bytes / 2**20:.0f}M\n"
         + f"# Ended (code {outcome.exit_code}) at {_now()}, elapsed time {outcome.seconds:.0f} seconds\n"
     )
-    with open(array.log_of(outcome.number), "ab") as log:
-        log.write(text.encode())
+    log.write(text.encode())
 
 
 class Relay:
-    """Tells at growing intervals how many jobs are done, and the last line of the logs of those running."""
+    """Tells what jobs say while they run.
+
+    Of an array: at growing intervals how many jobs are done, why others wait, and the last line of the
+    logs of those running. Of a single command: its whole log, as it is written.
+    """
 
     def __init__(self, array: JobArray, stream: TextIO) -> None:
         self.array, self.stream = array, stream
         self._interval = FIRST_WORD_AFTER_S
         self._next = time.monotonic() + self._interval
+        self._told = 0
 
-    def tell(self, running: Sequence[int], ended: int) -> None:
-        """Write what the jobs ``running`` last said, if it is time to."""
+    def tell(self, running: Sequence[int], ended: int, waiting: str = "") -> None:
+        """Write what the jobs ``running`` last said, if it is time to.
+
+        Args:
+            running: jobs whose logs have news.
+            ended: how many jobs have ended.
+            waiting: why the other jobs wait, if that is known.
+        """
+        if not self.array.call.variable:
+            self._follow()
         if time.monotonic() < self._next:
             return
-        lines = [f"jobs: {ended} of {len(self.array)} done"]
+        lines = [f"{self.array.name}: {ended} of {len(self.array)} jobs done{waiting and ', '}{waiting}"]
         for number in running[:JOBS_TOLD]:
-            words = [line for line in _tail(self.array.log_of(number)) if not line.startswith("# ")][-1:]
-            lines += [f"  job {number}: {line}" for line in words]
-        self.stream.write("\n".join(lines) + "\n")
-        self.stream.flush()
+            said = last_line(self.array.log_of(number))
+            lines += [f"  job {number}: {said}"] if said else []
+        if self.array.call.variable or not running:
+            self.stream.write("\n".join(lines) + "\n")
+            self.stream.flush()
         self._interval = min(2 * self._interval, LONGEST_SILENCE_S)
         self._next = time.monotonic() + self._interval
+
+    def _follow(self) -> None:
+        """Write the new lines of the log, but for its head and foot and for errors, which are told last."""
+        try:
+            with open(self.array.log_of(self.array.first), "rb") as log:
+                log.seek(self._told)
+                news = log.read()
+        except OSError:
+            return
+        lines = news[: news.rfind(b"\n") + 1]
+        self._told += len(lines)
+        for line in lines.decode(errors="replace").splitlines(keepends=True):
+            if not line.startswith(("# ", "error: ")):
+                self.stream.write(line)
+        self.stream.flush()
 
 
 def report_failures(backend: str, array: JobArray, outcomes: Sequence[Outcome], stream: TextIO) -> int:
     """Write which jobs failed and why, and how to run the first of them again; return the exit code.
 
     0 when none failed; 2 when every failed job ended with 2 (a fault of the user's, whose own one
-    line is repeated); else 1, with the tail of the first failed job's log.
+    line is repeated); the command's own code when it is no array; else 1. Where the code is not 2,
+    the tail of the first failed job's log goes first.
     """
     failed = [outcome for outcome in outcomes if outcome.failed]
     if not failed:
         return 0
     first, log = failed[0], array.log_of(failed[0].number)
     users = all(outcome.exit_code == USER_ERROR and not outcome.verdict for outcome in failed)
-    faults = [line for line in _tail(log) if line.startswith("error: ")]
+    faults = [line for line in tail(log) if line.startswith("error: ")]
     if users and faults:
         what = faults[-1].removeprefix("error: ")
     else:
-        stream.write("".join(f"  | {line}\n" for line in _tail(log)))
+        stream.write("".join(f"  | {line}\n" for line in tail(log)))
         what = first.reason
-    numbers = " ".join(str(outcome.number) for outcome in failed)
+    who, code = array.name, first.exit_code if first.exit_code > 0 else 1
+    if array.call.variable:
+        numbers, code = " ".join(str(outcome.number) for outcome in failed), 1
+        who = f"job {numbers} of {len(array)}"
     skipped = len(array) - len(outcomes)
     stream.write(
-        f"error: job {numbers} of {len(array)} failed: {what} (log: {log}"
+        f"error: {who} failed: {what} (log: {log}"
         + (f"; {skipped} more not started" if skipped else "")
         + f"; run it again: {rerun_line(backend, array, first.number)})\n"
     )
-    return USER_ERROR if users else 1
+    return USER_ERROR if users else code
 
 
-def _tail(path: Path) -> list[str]:
+def last_line(path: Path) -> str:
+    """Return the last line of a log that is not about the job itself, or ``""``."""
+    return ([line for line in tail(path) if line and not line.startswith("# ")] or [""])[-1]
+
+
+def tail(path: Path) -> list[str]:
+    """Return the last 20 lines of a file; none if it cannot be read."""
     try:
         with open(path, "rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL_BYTES))

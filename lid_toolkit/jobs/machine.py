@@ -1,9 +1,10 @@
-"""What this machine has and what jobs use of it: cores, GPUs and, from ``/proc``, memory."""
+"""What this machine has and what jobs use of it: cores, GPUs, processes and, from ``/proc``, memory."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -26,19 +27,56 @@ def list_gpus() -> list[str]:
     return [str(i) for i, _ in enumerate(line for line in listing.splitlines() if line.startswith("GPU"))]
 
 
-def session_memory() -> dict[int, int]:
-    """Return the bytes of memory that the processes of each session hold, by session id.
+def runs(pid: int) -> bool:
+    """Return whether there is a process on this machine with an id."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
-    Memory shared between processes counts once (proportional set size). Empty where there is no
-    ``/proc`` (see proc(5), files ``stat`` and ``smaps_rollup``).
-    """
-    held: dict[int, int] = {}
-    for process in Path("/proc").glob("[0-9]*"):
+
+def descendants() -> list[int]:
+    """Return the processes below this one: its children, theirs, and so on."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in _parents():
+        children.setdefault(parent, []).append(pid)
+    found: list[int] = []
+    todo = [os.getpid()]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def _parents() -> Iterable[tuple[int, int]]:
+    """Yield ``(process, parent)`` from proc(5), or from ps(1) where there is no ``/proc``."""
+    processes = list(Path("/proc").glob("[0-9]*/stat"))
+    for path in processes:
         try:
-            session = int((process / "stat").read_text().rpartition(")")[2].split()[3])
-            rollup = (process / "smaps_rollup").read_text()
-        except (OSError, ValueError, IndexError):
+            yield int(path.parent.name), int(path.read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
             continue
-        size_kb = sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        held[session] = held.get(session, 0) + size_kb * 1024
-    return held
+    if not processes:
+        with subprocess.Popen(["ps", "-A", "-o", "pid=,ppid="], stdout=subprocess.PIPE, text=True) as ps:
+            rows = [tuple(map(int, line.split())) for line in ps.stdout or ()]
+        yield from ((pid, parent) for pid, parent in rows if pid != ps.pid)
+
+
+def memory_of(processes: Iterable[int]) -> int:
+    """Return the bytes of memory that processes hold together.
+
+    Memory shared between processes counts once (proportional set size). 0 where there is no
+    ``/proc`` (proc(5), file ``smaps_rollup``).
+    """
+    held_kb = 0
+    for pid in processes:
+        try:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        held_kb += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    return held_kb * 1024

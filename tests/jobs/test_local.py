@@ -66,7 +66,7 @@ def test_failure_names_the_job_shows_its_log_and_how_to_run_it_again(tmp_path: P
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: job 2 of 4 failed: exit code 7")
     assert "2 more not started" in last
-    assert f"utils/jobs.sh local JOB=2:2 {tmp_path}/x.JOB.log sh -c " in last
+    assert f"utils/jobs.sh local --max-jobs-run 1 JOB=2:2 {tmp_path}/x.JOB.log sh -c " in last
 
 
 def test_users_fault_in_a_job_is_told_in_its_own_words(tmp_path: Path):

@@ -1,0 +1,154 @@
+"""Backends ``slurm``, ``sge`` and ``pbs``: jobs as an array of the scheduler."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.files import write_whole
+from lid_toolkit.jobs.array import JobArray
+from lid_toolkit.jobs.config import Config
+from lid_toolkit.jobs.log import last_line
+from lid_toolkit.jobs.schedulers import SINGLE, Scheduler, State, array_range, ask
+from lid_toolkit.jobs.spool import Spool
+
+POLL_S = 0.25
+FIRST_LOOK_S, LONGEST_LOOK_S = 3.0, 30.0
+# A file may show on another machine only some seconds after it was written.
+MISSING_S = 8.0
+END_S = 40.0
+NO_RULE_NEEDED = ("config", "max_jobs_run", "nice", "name")
+
+
+class Batch:
+    """Submits an array, then watches its outcomes in the spool and, more rarely, its place in the queue.
+
+    Outcomes show within half a second of a job's end; ``sbatch --wait`` would look every 32 s. The
+    queue is asked for jobs that ended without a word: cancelled, out of memory, on a machine that died.
+    """
+
+    def __init__(self, scheduler: Scheduler, array: JobArray, config: Config) -> None:
+        if (array.resources.nodes or 1) > 1 and not scheduler.nodes:
+            raise LidError("jobs across machines need Slurm", where="jobs --num-nodes")
+        self.poll_s, self.waiting = POLL_S, ""
+        self._scheduler, self._array, self._config = scheduler, array, config
+        self._id = ""
+        self._unfinished = set(array.numbers)
+        self._missing: dict[int, float] = {}
+        self._submitted = self._next_look = 0.0
+
+    def step(self, spool: Spool) -> dict[int, str]:
+        """Submit the array if it is not, and return the jobs that ended without a word."""
+        if not self._id:
+            self._id = submit(self._scheduler, self._array, self._config, spool)
+            self._submitted = time.monotonic()
+            self._next_look = self._submitted + FIRST_LOOK_S
+        self._unfinished -= set(spool.outcomes)
+        now = time.monotonic()
+        if now < self._next_look or not self._unfinished:
+            return {}
+        elapsed = 0.0 if self._missing else now - self._submitted
+        self._next_look = now + min(max(FIRST_LOOK_S, elapsed / 10), LONGEST_LOOK_S)
+        states = self._scheduler.states(self._id)
+        if isinstance(states, str):
+            self.waiting = f"the queue does not answer: {states}"
+            return {}
+        if SINGLE in states:
+            states = {self._array.first: states[SINGLE]}
+        self.waiting = _describe(states)
+        return {number: why for number in self._unfinished if (why := self._fate(number, states, spool))}
+
+    def end(self) -> None:
+        """Cancel the array if jobs of it are left, and wait until the queue has let go of them."""
+        if not self._id or not self._unfinished:
+            return
+        self._scheduler.cancel(self._id)
+        deadline = time.monotonic() + END_S
+        while time.monotonic() < deadline:
+            states = self._scheduler.states(self._id)
+            if not isinstance(states, str) and all(state.kind == "ended" for state in states.values()):
+                return
+            time.sleep(2 * POLL_S)
+        sys.stderr.write(f"{self._scheduler.title}: {self._id} is cancelled, but still in the queue\n")
+
+    def _fate(self, number: int, states: Mapping[int, State], spool: Spool) -> str:
+        """Return why a job is lost, or ``""`` while it may still come to an end."""
+        state = states.get(number, State("nothing", "ended"))
+        if state.kind == "stuck":
+            return f"{self._scheduler.title} will not start it: {state.word}"
+        if state.kind != "ended":
+            self._missing.pop(number, None)
+            return ""
+        if time.monotonic() - self._missing.setdefault(number, time.monotonic()) < MISSING_S:
+            return ""
+        said = last_line(spool.output_of(number))
+        known = "no longer knows it" if state.word == "nothing" else f"says {state.word}"
+        return f"ended without a word; {self._scheduler.title} {known}{said and ': '}{said}"
+
+
+def submit(scheduler: Scheduler, array: JobArray, config: Config, spool: Spool) -> str:
+    """Hand an array to the scheduler and return its id there.
+
+    Raises:
+        LidError: the scheduler does not take it.
+    """
+    if (array.resources.nodes or 1) > 1:
+        spool.save_array(across_machines(array))
+    script = spool.path / "script.sh"
+    with write_whole(script) as stream:
+        stream.write(script_text(scheduler, array, spool.path))
+    script.chmod(0o755)
+    command = submit_command(scheduler, array, config, spool.path)
+    answer = ask(command)
+    array_id = re.search(scheduler.id_pattern, answer.stdout, re.MULTILINE)
+    if answer.returncode or not array_id:
+        said = (answer.stderr.strip() or answer.stdout.strip()).splitlines() or ["no answer"]
+        raise LidError(
+            f"does not take the jobs: {said[-1]}", where=command[0], mend=shlex.join(command[1:-1])
+        )
+    with write_whole(spool.path / "queue_id") as stream:
+        stream.write(array_id[0])
+    return array_id[0]
+
+
+def submit_command(scheduler: Scheduler, array: JobArray, config: Config, spool: Path) -> list[str]:
+    """Return the command line that hands an array to the scheduler."""
+    values = {**config.defaults, **array.call.options}
+    if array.resources.time_s is not None and ("time", values["time"]) not in config.rules:
+        minutes, seconds = divmod(round(array.resources.time_s), 60)
+        values["time"] = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+    if ("array", "*") in config.rules and len(array) > 1:
+        values["array"] = array_range(array, "%")
+    known = config.options
+    values = {name: value for name, value in values.items() if name in known or name not in NO_RULE_NEEDED}
+    words = config.words_for(values)
+    own = scheduler.own_words(array, spool)
+    return [*config.command, *words, *array.call.passed, *own, str(spool / "script.sh")]
+
+
+def script_text(scheduler: Scheduler, array: JobArray, spool: Path) -> str:
+    """Return the shell script that a scheduler runs for each job."""
+    number = str(array.first) if len(array) == 1 else scheduler.number
+    task = shlex.join([sys.executable, "-m", "lid_toolkit.jobs.task", str(spool)])
+    return f"#!/bin/sh\ncd {shlex.quote(str(Path.cwd()))} || exit\nexec {task} {number}\n"
+
+
+def across_machines(array: JobArray) -> JobArray:
+    """Return the array with its command run by Slurm once on each of a job's machines."""
+    nodes = str(array.resources.nodes)
+    step = ["srun", "--nodes", nodes, "--ntasks", nodes, "--ntasks-per-node", "1", "--kill-on-bad-exit=1"]
+    step += ["--cpus-per-task", str(array.resources.threads)]
+    command = (*step, sys.executable, "-m", "lid_toolkit.jobs.node", *array.call.command)
+    return replace(array, call=replace(array.call, command=command))
+
+
+def _describe(states: Mapping[int, State]) -> str:
+    """Return how many jobs wait, and the queue's first reason."""
+    waiting = [state.word for _, state in sorted(states.items()) if state.kind in ("waits", "stuck")]
+    return f"{len(waiting)} wait ({waiting[0]})" if waiting else ""

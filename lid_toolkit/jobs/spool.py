@@ -1,0 +1,176 @@
+"""The directory through which a runner and its jobs talk, wherever they run: files that appear whole.
+
+It lies beside the logs, ``LOGDIR/.jobs/NAME.XXXXXXXX/``, on a file system that all machines share:
+
+=============  ==========================================================================
+``array.json``  the array, for the jobs to read
+``N.started``   job N runs: the host and the process that watches over it
+``N.done``      job N has ended: its outcome
+``N.out``       what the scheduler or ssh said about job N, outside its log
+``stop``        no further job is to start
+``queue_id``    the array's name in the scheduler's queue, to cancel it by
+=============  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.files import locked, write_whole
+from lid_toolkit.jobs.array import Call, JobArray, Resources
+from lid_toolkit.jobs.log import Outcome, last_line
+from lid_toolkit.jobs.machine import runs
+
+PARENT = ".jobs"
+ABANDONED_S = 60.0
+
+
+@dataclass
+class Spool:
+    """A spool directory, and the outcomes read from it so far.
+
+    Attributes:
+        path: the directory.
+        outcomes: by the job's number.
+    """
+
+    path: Path
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+
+    def save_array(self, array: JobArray) -> None:
+        """Write the array for the jobs."""
+        with write_whole(self.path / "array.json") as stream:
+            json.dump(asdict(array), stream)
+
+    def load_array(self) -> JobArray:
+        """Return the array."""
+        saved = json.loads((self.path / "array.json").read_text(encoding="utf-8"))
+        call = saved["call"]
+        call |= {"passed": tuple(call["passed"]), "command": tuple(call["command"])}
+        return JobArray(Call(**call), Resources(**saved["resources"]), saved["name"])
+
+    def note_start(self, number: int) -> None:
+        """Note that this process runs a job."""
+        with write_whole(self.path / f"{number}.started") as stream:
+            stream.write(f"{socket.gethostname()} {os.getpid()}")
+
+    def note_end(self, outcome: Outcome) -> None:
+        """Note a job's outcome; the file is whole and on disk when it shows."""
+        with write_whole(self.path / f"{outcome.number}.done") as stream:
+            json.dump(asdict(outcome), stream)
+
+    def note_stop(self) -> None:
+        """Ask jobs not to start any more."""
+        (self.path / "stop").touch()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no further job is to start."""
+        return (self.path / "stop").exists()
+
+    def output_of(self, number: int) -> Path:
+        """Return the file for what the scheduler or ssh says about a job."""
+        return self.path / f"{number}.out"
+
+    def running(self) -> list[int]:
+        """Return the jobs that have started and not ended, after reading new outcomes.
+
+        Making and removing a file has an NFS client ask its server for the directory anew.
+        """
+        with contextlib.suppress(OSError):
+            (self.path / ".look").touch()
+            (self.path / ".look").unlink()
+        started = []
+        for path in self.path.iterdir():
+            if not path.stem.isdigit():
+                continue
+            number = int(path.stem)
+            if path.suffix == ".done" and number not in self.outcomes:
+                self.outcomes[number] = self._read_outcome(path)
+            elif path.suffix == ".started":
+                started.append(number)
+        return sorted(set(started) - set(self.outcomes))
+
+    def _read_outcome(self, path: Path) -> Outcome:
+        outcome = Outcome(**json.loads(path.read_text(encoding="utf-8")))
+        said = last_line(self.output_of(outcome.number))
+        if not outcome.verdict or not said:
+            return outcome
+        return Outcome(**{**asdict(outcome), "verdict": f"{outcome.verdict}; {said}"})
+
+
+@contextlib.contextmanager
+def new_spool(array: JobArray, cancel: Callable[[str], None]) -> Iterator[Spool]:
+    """Make a spool for an array, hold it, and remove it at the end.
+
+    What killed runners left in the same place is cleared first: their arrays are cancelled.
+
+    Args:
+        array: the jobs; the directories of their logs are made, and old logs removed.
+        cancel: takes the array of that name out of the scheduler's queue.
+
+    Raises:
+        LidError: the logs' directory cannot be written.
+    """
+    parent = array.log_of(array.first).parent / PARENT
+    path = parent / f"{array.name}.{secrets.token_hex(4)}"
+    try:
+        for log in {array.log_of(number) for number in array.numbers}:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.unlink(missing_ok=True)
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise LidError(f"cannot be written: {error.strerror}", where=array.log_of(array.first)) from error
+    clear_abandoned(parent, path, cancel)
+    with locked(path, f"running {array.name}"):
+        spool = Spool(path)
+        spool.save_array(array)
+        try:
+            yield spool
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+
+
+def clear_abandoned(parent: Path, own: Path, cancel: Callable[[str], None]) -> None:
+    """End and remove the arrays in ``parent`` that no runner holds any more."""
+    for path in parent.iterdir():
+        if path == own or not path.is_dir():
+            continue
+        with contextlib.suppress(LidError, OSError), locked(path, "clearing"):
+            queue_id = path / "queue_id"
+            if queue_id.exists():
+                cancel(queue_id.read_text(encoding="utf-8"))
+            _wait_for_end(Spool(path))
+            shutil.rmtree(path)
+
+
+def _wait_for_end(spool: Spool) -> None:
+    """Wait for jobs that end because their runner has; those whose watching process died count as ended."""
+    spool.note_stop()
+    deadline = time.monotonic() + ABANDONED_S
+    told = False
+    while any(_watched(spool.path / f"{number}.started") for number in spool.running()):
+        if time.monotonic() > deadline:
+            return
+        if not told:
+            sys.stderr.write("waiting for the jobs of a killed run to end\n")
+            told = True
+        time.sleep(0.2)
+
+
+def _watched(started: Path) -> bool:
+    host, pid = started.read_text(encoding="utf-8").split()
+    return host != socket.gethostname() or runs(int(pid))
