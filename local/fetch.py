@@ -20,7 +20,6 @@ WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Pauses before the tries that follow one which brought nothing new."""
 
 TIMEOUT_S = 60.0
-BLOCK = 1 << 20
 MIB = 1 << 20
 SPARE_BYTES = 1 << 30
 PASSING = (408, 425, 429, 500, 502, 503, 504)
@@ -162,7 +161,7 @@ def _save(answer: httpx2.Response, part: Path, have: int, meter: _Meter) -> str:
     with open(part, "r+b" if have else "wb") as stream:
         stream.seek(have)
         stream.truncate()
-        for block in answer.iter_raw(BLOCK):
+        for block in answer.iter_raw():  # as they come: of larger ones a drop would lose a part
             stream.write(block)
             meter.add(len(block))
         stream.flush()

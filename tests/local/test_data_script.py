@@ -49,8 +49,9 @@ def test_help_lists_the_options_and_defaults():
     [
         (["--corpus", "minni"], "minni"),
         (["--corpse", "mini"], "did you mean '--corpus'?"),
-        (["--corpus", "voxlingua107"], "not there yet"),
-        (["--corpus", "prompts", "--utts_per_lang", "1 1 1"], "has one size"),
+        (["--corpus", "prompts", "--utts_per_lang", "1 1 1"], "corpus prompts has no such choice"),
+        (["--corpus", "mini", "--stage", "2"], "--stage: corpus mini has no such choice"),
+        (["--corpus", "voxlingua107", "--stage", "7"], "give 1 or 2 or"),
         (["--corpus", "mini", "--utts_per_lang", "1 1"], "not three numbers"),
         (["--corpus", "mini", "--utts_per_lang", "1 x 1"], "whole numbers"),
         (["--nj", "0"], "at least 1"),
