@@ -18,6 +18,7 @@ from torch import nn
 
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.models.arguments import Positive, SamplingRate
+from lid_toolkit.models.classifier import DnnSoftmax
 from lid_toolkit.models.ecapa_tdnn import EcapaTdnnEncoder
 from lid_toolkit.models.frontend import LogMelFrontend, PrecomputedFeatures
 from lid_toolkit.models.fused import FusedFrontend
@@ -33,6 +34,9 @@ from lid_toolkit.models.rawnet3 import RawNet3Encoder
 from lid_toolkit.models.ska_tdnn import SkaTdnnEncoder
 from lid_toolkit.models.sliding_window import SlidingWindowFrontend
 from lid_toolkit.models.specaug import SpecAug
+from lid_toolkit.models.speechbrain_ecapa import SpeechBrainAttentiveStatistics, SpeechBrainEcapaEncoder
+from lid_toolkit.models.speechbrain_fbank import SpeechBrainFbank
+from lid_toolkit.models.upstream import TransformersFrontend, s3prl
 from lid_toolkit.models.xvector import XvectorEncoder
 
 
@@ -62,7 +66,10 @@ COMPONENTS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
         "default": LogMelFrontend,
         "melspec_torch": MelSpectrogramFrontend,
         "sliding_window": SlidingWindowFrontend,
+        "transformers": TransformersFrontend,
+        "s3prl": s3prl,
         "fused": fused,
+        "speechbrain_fbank": SpeechBrainFbank,
     },
     "specaug": {"specaug": SpecAug},
     "normalize": {"utterance_mvn": UtteranceMVN, "global_mvn": GlobalMVN},
@@ -73,10 +80,21 @@ COMPONENTS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
         "ska_tdnn": SkaTdnnEncoder,
         "mfaconformer": MfaConformerEncoder,
         "identity": IdentityEncoder,
+        "speechbrain_ecapa": SpeechBrainEcapaEncoder,
     },
-    "pooling": {"chn_attn_stat": ChannelAttentiveStatistics, "stats": StatisticsPooling, "mean": MeanPooling},
+    "pooling": {
+        "chn_attn_stat": ChannelAttentiveStatistics,
+        "stats": StatisticsPooling,
+        "mean": MeanPooling,
+        "speechbrain_asp": SpeechBrainAttentiveStatistics,
+    },
     "projector": {"rawnet3": RawNet3Projector, "ska_tdnn": SkaTdnnProjector, "xvector": XvectorProjector},
-    "loss": {"aamsoftmax_sc_topk": aamsoftmax_sc_topk, "aamsoftmax": aamsoftmax, "softmax": softmax},
+    "loss": {
+        "aamsoftmax_sc_topk": aamsoftmax_sc_topk,
+        "aamsoftmax": aamsoftmax,
+        "softmax": softmax,
+        "dnn_softmax": DnnSoftmax,
+    },
 }
 # Arguments of ESPnet's that have one possible value here: accepted with it, refused with any other.
 FIXED: Mapping[tuple[str, str], Mapping[str, Any]] = {

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lid_toolkit.models.arguments import Positive, SamplingRate, Window
 from lid_toolkit.models.mel import mel_filters
-from lid_toolkit.models.spectrum import centred_window, power_spectrum
+from lid_toolkit.models.spectrum import Ends, centred_window, power_spectrum
 
 ENERGY_FLOOR = 1e-10
 
@@ -49,7 +49,8 @@ class LogMelFrontend(nn.Module):
         htk: bool = False,
     ) -> None:
         super().__init__()
-        self.rate, self.hop_length, self.output_size, self.center = fs, hop_length, n_mels, center
+        self.rate, self.hop_length, self.output_size = fs, hop_length, n_mels
+        self.ends: Ends = "mirror" if center else "none"
         window_n = centred_window(window, win_length or n_fft, n_fft)
         filters_fm = mel_filters(n_mels, n_fft, fs, fmin or 0.0, fs / 2 if fmax is None else fmax, htk)
         self.window_n: Tensor
@@ -66,7 +67,7 @@ class LogMelFrontend(nn.Module):
         """
         with torch.autocast(wave_bt.device.type, enabled=False):
             power_btf, frames_b = power_spectrum(
-                wave_bt.float(), lengths_b, self.window_n, self.hop_length, self.center
+                wave_bt.float(), lengths_b, self.window_n, self.hop_length, self.ends
             )
             return (power_btf @ self.filters_fm).clamp(min=ENERGY_FLOOR).log(), frames_b
 

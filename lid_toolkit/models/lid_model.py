@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lid_toolkit.models.classifier import DnnSoftmax
 from lid_toolkit.models.loss import CosineLoss
 
 
@@ -17,7 +19,7 @@ class LidOutput:
 
     Attributes:
         loss: mean loss over the batch, scalar.
-        correct_b: whether the highest cosine is the true class, bool (B,).
+        correct_b: whether the highest score is the true class's, bool (B,).
         loss_b: loss of each utterance (B,).
     """
 
@@ -40,8 +42,8 @@ class LidModel(nn.Module):
         normalize: nn.Module | None,
         encoder: nn.Module,
         pooling: nn.Module,
-        projector: nn.Module,
-        loss: CosineLoss,
+        projector: Any,
+        loss: CosineLoss | DnnSoftmax,
     ) -> None:
         super().__init__()
         self.frontend = frontend
@@ -52,6 +54,11 @@ class LidModel(nn.Module):
         self.projector = projector
         self.loss = loss
 
+    @property
+    def embedding_size(self) -> int:
+        """Dimension of the embeddings."""
+        return int(self.projector.output_size)
+
     def forward(self, wave_bt: Tensor, lengths_b: Tensor, labels_b: Tensor) -> LidOutput:
         """Return the loss of a batch.
 
@@ -60,8 +67,8 @@ class LidModel(nn.Module):
             lengths_b: valid samples of each, int64, on the CPU.
             labels_b: class indices, int64.
         """
-        loss_b, cosine_bc = self.loss(self.embed(wave_bt, lengths_b), labels_b)
-        return LidOutput(loss_b.mean(), cosine_bc.argmax(dim=1) == labels_b, loss_b.detach())
+        loss_b, scores_bc = self.loss(self.embed(wave_bt, lengths_b), labels_b)
+        return LidOutput(loss_b.mean(), scores_bc.argmax(dim=1) == labels_b, loss_b.detach())
 
     def embed(self, wave_bt: Tensor, lengths_b: Tensor) -> Tensor:
         """Return embeddings (B, D), float32, not normalised."""

@@ -42,6 +42,24 @@ def continue_by_zeros(x_bt: Tensor, lengths_b: Tensor, shortest: int) -> tuple[T
     return F.pad(x_bt, (0, 0) * inner + (0, missing)), lengths_b.clamp(min=shortest)
 
 
+def mirror_ends(x_bt: Tensor, lengths_b: Tensor, reach: int) -> Tensor:
+    """Reflect (B, …, T) over time, at the start and at each utterance's own end; returns T + 2 * reach.
+
+    Lengths must exceed ``reach``. Beyond an utterance's mirrored tail the values are arbitrary: no
+    valid frame reads them.
+    """
+    frames = x_bt.shape[-1]
+    if int(lengths_b.min()) >= frames:
+        return F.pad(x_bt.view(len(x_bt), -1, frames), (reach, reach), mode="reflect").view(
+            *x_bt.shape[:-1], -1
+        )
+    position_t = torch.arange(-reach, frames + reach, device=x_bt.device).abs()
+    last_b1 = (lengths_b.to(x_bt.device) - 1)[:, None]
+    source_bt = (last_b1 - (last_b1 - position_t).abs()).clamp(min=0)
+    inner = x_bt.shape[1:-1]
+    return x_bt.gather(-1, source_bt.view(len(x_bt), *[1] * len(inner), -1).expand(-1, *inner, -1))
+
+
 def masked_mean(x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
     """Return the mean over valid frames, (B, C, 1), summed in float32 at least."""
     x_bct = x_bct if x_bct.dtype == torch.float64 else x_bct.float()

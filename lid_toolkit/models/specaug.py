@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from lid_toolkit.models.arguments import NotNegative
+from lid_toolkit.models.masking import masked_mean, padding_mask
+
+WarpMode = Literal["bicubic", "bilinear"]
+CUBIC_SLOPE = -0.75
+
 
 class SpecAug(nn.Module):
-    """Time warp, frequency masks and time masks, drawn anew for each utterance.
+    """Time warp, frequency masks and time masks, drawn anew for each utterance: (B, T, D) to (B, T, D).
 
-    Keys are ESPnet's. Ranges are half-open as ESPnet's are: a mask is ``low`` to ``high - 1`` wide.
-    Draws from torch's global generator, so a seeded step masks the same.
+    "SpecAugment", section 2, with ESPnet's keys. Ranges are half-open as ESPnet's are: a mask is
+    ``low`` to ``high - 1`` wide. Draws from torch's global generator, so a seeded step masks the same.
 
     Args:
         apply_time_warp: stretch the time before a random frame and squeeze the rest, or the reverse.
         time_warp_window: how far that frame may move, in frames.
+        time_warp_mode: interpolation between frames, cubic or linear in time.
         apply_freq_mask: zero bands of features.
         freq_mask_width_range: width of a band in features, (low, high) or its exclusive end.
         num_freq_mask: number of bands.
@@ -24,21 +32,29 @@ class SpecAug(nn.Module):
         time_mask_width_range: width of a span in frames, (low, high) or its exclusive end.
         time_mask_width_ratio_range: width as a share of the utterance, in place of the above.
         num_time_mask: number of spans.
+        replace_with_zero: hide by zeros, else by the utterance's mean over frames and features.
     """
 
     def __init__(
         self,
         apply_time_warp: bool = True,
-        time_warp_window: int = 5,
+        time_warp_window: NotNegative = 5,
+        time_warp_mode: WarpMode = "bicubic",
         apply_freq_mask: bool = True,
-        freq_mask_width_range: int | Sequence[int] = (0, 20),
-        num_freq_mask: int = 2,
+        freq_mask_width_range: int | tuple[int, int] = (0, 20),
+        num_freq_mask: NotNegative = 2,
         apply_time_mask: bool = True,
-        time_mask_width_range: int | Sequence[int] | None = None,
-        time_mask_width_ratio_range: float | Sequence[float] | None = None,
-        num_time_mask: int = 2,
+        time_mask_width_range: int | tuple[int, int] | None = None,
+        time_mask_width_ratio_range: float | tuple[float, float] | None = None,
+        num_time_mask: NotNegative = 2,
+        replace_with_zero: bool = True,
     ) -> None:
         super().__init__()
+        if not (apply_time_warp or apply_freq_mask or apply_time_mask):
+            raise ValueError("applies nothing: leave specaug out")
+        if time_mask_width_range is not None and time_mask_width_ratio_range is not None:
+            raise ValueError("time_mask_width_range and time_mask_width_ratio_range: give one of them")
+        self.warp_mode, self.replace_with_zero = time_warp_mode, replace_with_zero
         self.warp_window = time_warp_window if apply_time_warp else 0
         self.freq_masks = num_freq_mask if apply_freq_mask else 0
         self.freq_range = _range(freq_mask_width_range)
@@ -50,9 +66,10 @@ class SpecAug(nn.Module):
         """Return augmented features (B, T, D) in training, the same tensor otherwise."""
         if not self.training:
             return feats_btd
+        mask_b1t = padding_mask(lengths_b, feats_btd.shape[1], feats_btd.device)
         lengths_b = lengths_b.to(feats_btd.device)
         if self.warp_window:
-            feats_btd = warp_time(feats_btd, lengths_b, self.warp_window)
+            feats_btd = warp_time(feats_btd, lengths_b, self.warp_window, self.warp_mode)
         dims_b = torch.full_like(lengths_b, feats_btd.shape[2])
         hidden_bd = random_spans(dims_b, self._widths(dims_b, self.freq_masks, *self.freq_range))
         if self.time_ratio is None:
@@ -61,7 +78,11 @@ class SpecAug(nn.Module):
             share_bm = self._uniform(lengths_b, self.time_masks, *self.time_ratio)
             widths_bm = (share_bm * lengths_b[:, None]).long()
         hidden_bt = random_spans(lengths_b, widths_bm, size=feats_btd.shape[1])
-        return feats_btd.masked_fill(hidden_bd[:, None, :] | hidden_bt[:, :, None], 0.0)
+        hidden_btd = hidden_bd[:, None, :] | hidden_bt[:, :, None]
+        if self.replace_with_zero:
+            return feats_btd.masked_fill(hidden_btd, 0.0)
+        mean_b11 = masked_mean(feats_btd.transpose(1, 2), mask_b1t).mean(dim=1, keepdim=True)
+        return torch.where(hidden_btd, mean_b11.to(feats_btd.dtype), feats_btd)
 
     def _widths(self, lengths_b: Tensor, masks: int, low: float, high: float) -> Tensor:
         return self._uniform(lengths_b, masks, low, high).long()
@@ -85,11 +106,11 @@ def random_spans(lengths_b: Tensor, widths_bm: Tensor, size: int | None = None) 
     return inside_bms.any(dim=1)
 
 
-def warp_time(feats_btd: Tensor, lengths_b: Tensor, window: int) -> Tensor:
+def warp_time(feats_btd: Tensor, lengths_b: Tensor, window: int, mode: WarpMode) -> Tensor:
     """Move a random frame of each utterance by up to ``window`` frames; the rest follows linearly.
 
     Utterances of at most ``2 * window`` frames are left as they are. Values between frames are
-    interpolated linearly.
+    interpolated as ``mode`` says.
     """
     frames = feats_btd.shape[1]
     room_b = lengths_b - 2 * window
@@ -105,13 +126,22 @@ def warp_time(feats_btd: Tensor, lengths_b: Tensor, window: int) -> Tensor:
     limit_bt = torch.where(time_t <= last_b1, last_b1, time_t)
     source_bt = source_bt.clamp(min=0).minimum(limit_bt)
     low_bt = source_bt.floor()
-    share_bt1 = (source_bt - low_bt)[..., None]
-    high_bt = (low_bt + 1).minimum(limit_bt)
-    return torch.lerp(_frames_at(feats_btd, low_bt.long()), _frames_at(feats_btd, high_bt.long()), share_bt1)
+    warped_btd = torch.zeros_like(feats_btd)
+    for tap in (-1, 0, 1, 2) if mode == "bicubic" else (0, 1):
+        weight_bt1 = _kernel((source_bt - low_bt - tap).abs(), mode)[..., None]
+        index_bt1 = (low_bt + tap).clamp(min=0).minimum(limit_bt).long()[..., None]
+        warped_btd = warped_btd + weight_bt1 * feats_btd.gather(
+            1, index_bt1.expand(-1, -1, feats_btd.shape[2])
+        )
+    return warped_btd
 
 
-def _frames_at(feats_btd: Tensor, index_bt: Tensor) -> Tensor:
-    return feats_btd.gather(1, index_bt[..., None].expand(-1, -1, feats_btd.shape[2]))
+def _kernel(distance: Tensor, mode: WarpMode) -> Tensor:
+    """Return the weight of a frame at a distance (Keys, 1981, with PyTorch's slope; or linear)."""
+    if mode == "bilinear":
+        return 1 - distance
+    a, d = CUBIC_SLOPE, distance
+    return torch.where(d <= 1, ((a + 2) * d - (a + 3)) * d.square() + 1, a * (((d - 5) * d + 8) * d - 4))
 
 
 def _range(value: float | Sequence[float]) -> tuple[float, float]:

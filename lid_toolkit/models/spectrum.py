@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.arguments import Window
-from lid_toolkit.models.masking import continue_by_zeros
+from lid_toolkit.models.masking import continue_by_zeros, mirror_ends, padding_mask, zero_padding
+
+Ends = Literal["mirror", "zeros", "none"]
 
 
 def centred_window(name: Window | None, win_length: int, n_fft: int) -> Tensor:
@@ -34,7 +38,7 @@ def centred_window(name: Window | None, win_length: int, n_fft: int) -> Tensor:
 
 
 def power_spectrum(
-    wave_bt: Tensor, lengths_b: Tensor, window_n: Tensor, hop_length: int, center: bool = True
+    wave_bt: Tensor, lengths_b: Tensor, window_n: Tensor, hop_length: int, ends: Ends = "mirror"
 ) -> tuple[Tensor, Tensor]:
     """Return power spectra (B, frames, n_fft // 2 + 1) and each utterance's frame count (B,).
 
@@ -44,33 +48,20 @@ def power_spectrum(
             mirrored, is continued by zeros.
         window_n: window, as long as the transform.
         hop_length: samples between frames.
-        center: frame t stands on sample ``t * hop_length``, the signal mirrored at both ends; else
-            it begins there and the samples after the last whole frame are not read.
+        ends: frame t is centred on sample ``t * hop_length``, with the signal mirrored at both ends
+            or continued by zeros; or, with ``none``, begins there, and the samples after the last
+            whole frame are not read.
     """
     n_fft = len(window_n)
-    reach = n_fft // 2 if center else 0
-    wave_bt, lengths_b = continue_by_zeros(wave_bt, lengths_b, reach + 1 if center else n_fft)
-    spectrum_bft = torch.stft(
-        mirror_ends(wave_bt, lengths_b, reach),
-        n_fft,
-        hop_length,
-        window=window_n,
-        center=False,
-        return_complex=True,
+    reach = 0 if ends == "none" else n_fft // 2
+    wave_bt, lengths_b = continue_by_zeros(
+        wave_bt, lengths_b, {"mirror": reach + 1, "none": n_fft}.get(ends, 1)
     )
+    if ends == "mirror":
+        wave_bt = mirror_ends(wave_bt, lengths_b, reach)
+    elif ends == "zeros":
+        mask_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
+        wave_bt = F.pad(zero_padding(wave_bt[:, None], mask_b1t)[:, 0], (reach, reach))
+    spectrum_bft = torch.stft(wave_bt, n_fft, hop_length, window=window_n, center=False, return_complex=True)
     power_btf = torch.view_as_real(spectrum_bft).square().sum(-1).transpose(1, 2)
     return power_btf, (lengths_b + 2 * reach - n_fft) // hop_length + 1
-
-
-def mirror_ends(wave_bt: Tensor, lengths_b: Tensor, reach: int) -> Tensor:
-    """Reflect each waveform at its start and at its own end; returns (B, T + 2 * reach).
-
-    Beyond an utterance's mirrored tail the values are arbitrary: no valid frame reads them.
-    """
-    samples = wave_bt.shape[1]
-    if int(lengths_b.min()) >= samples:
-        return F.pad(wave_bt[:, None], (reach, reach), mode="reflect")[:, 0]
-    position_t = torch.arange(-reach, samples + reach, device=wave_bt.device).abs()
-    last_b1 = (lengths_b.to(wave_bt.device) - 1)[:, None]
-    source_bt = (last_b1 - (last_b1 - position_t).abs()).clamp(min=0)
-    return wave_bt.gather(1, source_bt)

@@ -36,7 +36,7 @@ class SavedModel:
     @property
     def embedding_size(self) -> int:
         """Dimension of the embeddings."""
-        return self.model.loss.weight.shape[1]
+        return self.model.embedding_size
 
 
 def save_model(

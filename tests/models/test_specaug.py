@@ -69,7 +69,7 @@ def test_warping_keeps_ends_order_and_length():
     time = torch.arange(120, dtype=torch.float32)[None, :, None].repeat(50, 1, 1)
     lengths = torch.full((50,), 100)
     time[:, 100:] = torch.nan
-    warped = warp_time(time, lengths, window=5)[:, :100, 0]
+    warped = warp_time(time, lengths, 5, "bilinear")[:, :100, 0]
     assert torch.isfinite(warped).all()
     assert (warped.diff(dim=1) >= 0).all()
     assert (warped[:, -1] == 99).all()
@@ -78,5 +78,40 @@ def test_warping_keeps_ends_order_and_length():
 
 def test_short_utterances_are_not_warped():
     feats = torch.randn(len(LENGTHS), 200, 4)
-    warped = warp_time(feats, torch.clamp(LENGTHS, max=10), window=5)
-    assert torch.allclose(warped, feats)
+    for mode in ("bicubic", "bilinear"):
+        assert torch.allclose(warp_time(feats, torch.clamp(LENGTHS, max=10), 5, mode), feats)
+
+
+def test_cubic_warping_is_torchs_bicubic():
+    feats = torch.randn(1, 40, 3)
+    torch.manual_seed(3)
+    warped = warp_time(feats, torch.tensor([40]), 5, "bicubic")
+    torch.manual_seed(3)
+    source = warp_time(torch.arange(40.0)[None, :, None], torch.tensor([40]), 5, "bilinear")[0, :, 0]
+    grid = torch.stack((torch.zeros_like(source), 2 * source / 39 - 1), dim=1)[None, :, None]
+    image = feats.transpose(1, 2)[..., None]
+    theirs = torch.nn.functional.grid_sample(
+        image, grid, mode="bicubic", padding_mode="border", align_corners=True
+    )
+    assert torch.allclose(warped[0], theirs[0, :, :, 0].T, atol=1e-4)
+
+
+def test_hidden_places_may_hold_the_utterances_own_mean():
+    masks = SpecAug(apply_time_warp=False, replace_with_zero=False, time_mask_width_range=(1, 20))
+    feats = 3 * ones()
+    feats[1, 57:] = torch.nan
+    out = masks(feats, LENGTHS)
+    for row, length in enumerate(LENGTHS.tolist()):
+        assert torch.allclose(out[row, :length], feats[row, :length])
+
+
+@pytest.mark.parametrize(
+    ("conf", "message"),
+    [
+        ({"apply_time_warp": False, "apply_freq_mask": False, "apply_time_mask": False}, "nothing"),
+        ({"time_mask_width_range": 3, "time_mask_width_ratio_range": 0.1}, "one of them"),
+    ],
+)
+def test_contradictions_are_refused(conf, message):
+    with pytest.raises(ValueError, match=message):
+        SpecAug(**conf)

@@ -1,0 +1,48 @@
+"""A classifier with hidden layers behind the embedding (``loss: dnn_softmax``)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lid_toolkit.models.arguments import Positive
+from lid_toolkit.models.masking import MaskedBatchNorm1d
+
+
+class DnnSoftmax(nn.Module):
+    """Cross entropy on W h_n + b, h_i = norm(act(W_i h_{i-1} + b_i)), h_0 = norm(act(embedding)).
+
+    SpeechBrain's ``Classifier``, with act the leaky ReLU. Computed in float32 whatever the autocast type.
+
+    Args:
+        embedding_size: dimension D of the embeddings.
+        classes: number of languages.
+        lin_blocks: hidden layers n.
+        lin_neurons: units of each.
+    """
+
+    def __init__(
+        self, embedding_size: int, classes: int, lin_blocks: Positive = 1, lin_neurons: Positive = 512
+    ) -> None:
+        super().__init__()
+        self.norm = MaskedBatchNorm1d(embedding_size)
+        self.linears = nn.ModuleList(
+            nn.Linear(lin_neurons if i else embedding_size, lin_neurons) for i in range(lin_blocks)
+        )
+        self.norms = nn.ModuleList(MaskedBatchNorm1d(lin_neurons) for _ in range(lin_blocks))
+        self.out = nn.Linear(lin_neurons, classes)
+
+    def logits(self, embedding_bd: Tensor) -> Tensor:
+        """Return (B, classes): logarithms of the posteriors but for a constant of each utterance."""
+        with torch.autocast(embedding_bd.device.type, enabled=False):
+            hidden_bh = self.norm(F.leaky_relu(embedding_bd.float()))
+            for linear, norm in zip(self.linears, self.norms, strict=True):
+                hidden_bh = norm(F.leaky_relu(linear(hidden_bh)))
+            logits_bc: Tensor = self.out(hidden_bh)
+        return logits_bc
+
+    def forward(self, embedding_bd: Tensor, labels_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each utterance's loss (B,) and the scores (B, classes)."""
+        logits_bc = self.logits(embedding_bd)
+        return F.cross_entropy(logits_bc, labels_b, reduction="none"), logits_bc
