@@ -173,15 +173,33 @@ stage_4() {
   ready "${data_feats}/${train_set}" && ready "${data_feats}/${valid_set}" || return 0
   run "${python}" pyscripts/collect_stats.py --train_dir "${data_feats}/${train_set}" \
     --valid_dir "${data_feats}/${valid_set}" --out "${stats_dir}" --dry_run "${dry_run}"
+  [[ -z ${lid_config} ]] || collect_feature_stats
+}
+
+# Collect the mean and variance of the training features, where the configuration normalises by them.
+collect_feature_stats() {
+  local jobs task
+  ready "${stats_dir}/train" || return 0
+  split_words "${lid_args}"
+  task=(--config "${lid_config}" --train_dir "${data_feats}/${train_set}" --stats_dir "${stats_dir}" ${words[@]+"${words[@]}"})
+  jobs=$("${python}" pyscripts/collect_feature_stats.py plan "${task[@]}" --num_jobs "${nj}" --dry_run "${dry_run}")
+  ((jobs > 0)) || return 0
+  # shellcheck disable=SC2086  # train_cmd is a command and its options
+  run ${train_cmd} JOB=1:"${jobs}" "${stats_dir}/logs/feature_stats.JOB.log" \
+    "${python}" pyscripts/collect_feature_stats.py job "${task[@]}" --num_jobs "${jobs}" --job JOB
+  run "${python}" pyscripts/collect_feature_stats.py merge "${task[@]}"
 }
 
 stage_5() {
+  local launch=()
   ready "${stats_dir}/train" || return 0
   split_words "${lid_args}"
   [[ -z ${pretrained_model} ]] || words+=(--pretrained_model "${pretrained_model}")
   # Threads that wait by spinning would take the cores from the processes that read ahead.
   export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
-  run "${python}" pyscripts/train.py --config "${lid_config}" --dry_run "${dry_run}" \
+  # shellcheck disable=SC2206  # cuda_cmd is a command and its options
+  "${dry_run}" || launch=(${cuda_cmd} --gpu "${gpus}" "${lid_exp}/logs/train.log")
+  run ${launch[@]+"${launch[@]}"} "${python}" pyscripts/train.py --config "${lid_config}" --dry_run "${dry_run}" \
     --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}" \
     --stats_dir "${stats_dir}" --output_dir "${lid_exp}" --ngpu "${ngpu}" \
     --checkpoint_interval "${checkpoint_interval}" --ignore_init_mismatch "${ignore_init_mismatch}" \
@@ -190,18 +208,18 @@ stage_5() {
 
 # Identify the utterances of set $1, with embeddings if $2 is true.
 infer_set() {
-  local out="${inference_dir}/$1" jobs=${nj} resources=(--num-threads 1) gpus_each=0 task
+  local out="${inference_dir}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task
   ready "${data_feats}/$1" && ready "${lid_exp}/${inference_model}" || return 0
   if "${gpu_inference}"; then
-    jobs=$((gpus > 0 ? gpus : 1)) resources=(--gpu 1) gpus_each=1
+    jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
   fi
   task=(--model "${lid_exp}/${inference_model}" --data_dir "${data_feats}/$1" --output_dir "${out}"
     --extract_embd "$2" --max_failed "${max_failed}" --num_jobs "${jobs}")
   hold "${out}"
   jobs=$("${python}" pyscripts/infer.py plan "${task[@]}" --dry_run "${dry_run}")
   ((jobs > 0)) || return 0
-  # shellcheck disable=SC2086  # train_cmd is a command and its options
-  run ${train_cmd} "${resources[@]}" JOB=1:"${jobs}" "${out}/logs/infer.JOB.log" \
+  # shellcheck disable=SC2086  # a command and its options
+  run ${cmd} "${resources[@]}" JOB=1:"${jobs}" "${out}/logs/infer.JOB.log" \
     "${python}" pyscripts/infer.py job "${task[@]}" --batch_size "${inference_batch_size}" --ngpu "${gpus_each}" --job JOB
   run "${python}" pyscripts/infer.py merge "${task[@]}"
 }

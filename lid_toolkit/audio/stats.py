@@ -2,7 +2,8 @@
 
 OUT/{train,valid}/speech_shape  utterance and its number of samples
 OUT/{train,valid}/batch_keys    what a batch holds, one name a line
-OUT/{train,valid}/stats_keys    of which of it there are global statistics: none
+OUT/{train,valid}/stats_keys    of what there are global statistics: nothing, until they are collected
+OUT/{train,valid}/category2utt  label and its utterances
 OUT/lang2idx                    label and class index, fixed from here on
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lid_toolkit.audio.reader import audio_info
-from lid_toolkit.datadir.datadir import DataDir, read_data_dir
+from lid_toolkit.datadir.datadir import DataDir, lang2utt, read_data_dir
 from lid_toolkit.datadir.tables import Table, read_table, table_from_pairs, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
@@ -29,8 +30,8 @@ def collect_stats(train_dir: Path, valid_dir: Path, out: Path, dry_run: bool = F
     """Write the statistics of two formatted sets to ``out``.
 
     Raises:
-        LidError: a faulty set, fewer than two languages to train on, or a validation label that
-            training lacks.
+        LidError: a faulty set, fewer than two languages to train on, a validation label that
+            training lacks, or other languages than ``out`` was made for.
     """
     sets = {"train": train_dir, "valid": valid_dir}
     names = ("wav.scp", "utt2lang", LENGTHS)
@@ -42,6 +43,7 @@ def collect_stats(train_dir: Path, valid_dir: Path, out: Path, dry_run: bool = F
     data = {part: read_data_dir(path) for part, path in sets.items()}
     labels = _labels(data["train"], data["valid"])
     with locked(out, "collecting statistics"):
+        _check_unchanged(out / "lang2idx", labels)
         outputs = [file for part in sets for file in _write_part(out / part, data[part])]
         write_table(out / "lang2idx", [(label, str(index)) for index, label in enumerate(labels)])
         step.finish([*outputs, out / "lang2idx"])
@@ -91,9 +93,29 @@ def _labels(train: DataDir, valid: DataDir) -> tuple[str, ...]:
     return labels
 
 
+def _check_unchanged(lang2idx: Path, labels: tuple[str, ...]) -> None:
+    """Raise LidError if classes were numbered for other languages: models count on their numbers."""
+    if not lang2idx.exists():
+        return
+    before = set(read_table(lang2idx).keys())
+    changes = [
+        f"{what} {' '.join(sorted(which))}"
+        for what, which in (("new:", set(labels) - before), ("gone:", before - set(labels)))
+        if which
+    ]
+    if changes:
+        raise LidError(
+            f"the languages of training changed ({'; '.join(changes)})",
+            where=lang2idx,
+            mend=f"restore them, choose another --expdir, or remove {lang2idx.parent} and its models",
+        )
+
+
 def _write_part(out: Path, data: DataDir) -> list[Path]:
+    """Write the tables of one set; return those that stay as they are."""
     write_table(out / "speech_shape", lengths(data))
+    write_table(out / "category2utt", lang2utt(data.utt2lang))
     for name, keys in (("batch_keys", BATCH_KEYS), ("stats_keys", ())):
         with write_whole(out / name) as stream:
             stream.writelines(f"{key}\n" for key in keys)
-    return [out / "speech_shape", out / "batch_keys", out / "stats_keys"]
+    return [out / "speech_shape", out / "category2utt", out / "batch_keys"]

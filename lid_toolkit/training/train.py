@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import yaml
 
+from lid_toolkit.data.preprocess import load_sounds
 from lid_toolkit.data.utterances import load_utterances, read_languages
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import remove_leftovers, write_whole
@@ -21,6 +22,7 @@ from lid_toolkit.steps import digest
 from lid_toolkit.training.best import average_best, keep_best, out_of_patience
 from lid_toolkit.training.checkpoint import load, load_model
 from lid_toolkit.training.config import TrainConfig
+from lid_toolkit.training.feature_stats import STATS_FILE, use_statistics
 from lid_toolkit.training.loop import (
     State,
     Training,
@@ -68,7 +70,9 @@ class Sources:
         return {
             "train wav.scp": self.train_dir / "wav.scp",
             "train utt2lang": self.train_dir / "utt2lang",
+            "train utt2dataset": self.train_dir / "utt2dataset",
             "train speech_shape": self.stats_dir / "train" / "speech_shape",
+            "train feats_stats": self.stats_dir / STATS_FILE,
             "valid wav.scp": self.valid_dir / "wav.scp",
             "valid utt2lang": self.valid_dir / "utt2lang",
             "valid speech_shape": self.stats_dir / "valid" / "speech_shape",
@@ -94,9 +98,11 @@ def train(
     out = sources.output_dir
     for directory in (out, out / "images"):
         remove_leftovers(directory)
+    load_sounds(config.preprocessor_conf)  # what it lacks is told before any work
     languages = read_languages(sources.stats_dir / "lang2idx")
     seed_everything(config.seed)
     model = build_model(config.model_description(), len(languages)).to(device).train()
+    use_statistics(model, config, sources.stats_dir)
     rate = config.preprocessor_conf.sample_rate
     if model.frontend.rate not in (None, rate):
         raise LidError(
@@ -109,7 +115,12 @@ def train(
         group["initial_lr"] = group["lr"]
     training = Training(
         config=config,
-        train=load_utterances(sources.train_dir, sources.stats_dir / "train" / "speech_shape", languages),
+        train=load_utterances(
+            sources.train_dir,
+            sources.stats_dir / "train" / "speech_shape",
+            languages,
+            with_datasets=config.batch_type == "catpow_balance_dataset",
+        ),
         valid=load_utterances(sources.valid_dir, sources.stats_dir / "valid" / "speech_shape", languages),
         languages=languages,
         device=device,

@@ -34,6 +34,7 @@ def test_tables(tmp_path):
     assert (out / "valid" / "speech_shape").read_text() == "valid0 1000\n"
     assert (out / "train" / "batch_keys").read_text() == "speech\nlid_labels\n"
     assert (out / "train" / "stats_keys").read_text() == ""
+    assert (out / "train" / "category2utt").read_text() == "deu train2\neng train1 train3\nfra train0\n"
 
 
 def test_lengths_from_headers(tmp_path):
@@ -50,9 +51,22 @@ def test_runs_once_and_again_when_stale(tmp_path, caplog):
     with caplog.at_level("INFO"):
         collect_stats(train, train, out)
     assert "current, skipped" in caplog.text
-    make_set(train, ["fra", "deu"])
+    make_set(train, ["eng", "fra", "fra"])
     collect_stats(train, train, out)
-    assert list(read_table(out / "lang2idx").keys()) == ["deu", "fra"]
+    assert len(read_table(out / "train/speech_shape")) == 3
+    assert list(read_table(out / "lang2idx").keys()) == ["eng", "fra"]
+
+
+def test_another_set_of_languages_is_refused(tmp_path):
+    train, out = make_set(tmp_path / "train", ["fra", "eng", "ita"]), tmp_path / "stats"
+    collect_stats(train, train, out)
+    make_set(train, ["fra", "deu", "rus"])
+    with pytest.raises(
+        LidError,
+        match=r"stats/lang2idx: the languages of training changed \(new: deu rus; gone: eng ita\) \(restore",
+    ):
+        collect_stats(train, train, out)
+    assert list(read_table(out / "lang2idx").keys()) == ["eng", "fra", "ita"]
 
 
 def test_labels_that_training_lacks(tmp_path):

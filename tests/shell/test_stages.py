@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from shell.recipe import Recipe
 
+FEATURE_STATS = ("collect_feature_stats", "(collect_feature_stats)")
 MINI = ("--corpus", "mini", "--nj", "2", "--ngpu", "0")
 
 
@@ -29,13 +30,15 @@ def programs(calls: list[str]) -> list[str]:
 def test_all_stages_in_order(recipe: Recipe):
     calls = recipe.stages("run.sh", *MINI)
     formatting = ["format_audio", "(format_audio)", "format_audio"]
+    collecting = [FEATURE_STATS[0], FEATURE_STATS[1], FEATURE_STATS[0]]
     identifying = ["infer", "(infer)", "infer"]
     assert programs(calls) == [
         "check_config",
         "local.mini.prepare",
         *formatting * 3,
         "collect_stats",
-        "train",
+        *collecting,
+        "(train)",
         *identifying,
         "score",
         *identifying,
@@ -49,7 +52,7 @@ def test_all_stages_in_order(recipe: Recipe):
 def test_test_set_never_reaches_training(recipe: Recipe):
     for call in recipe.stages("run.sh", "--corpus", "prompts", "--ngpu", "0"):
         if "train.py" in call or "collect_stats.py" in call:
-            assert "test_" not in call
+            assert "test_prompts" not in call
 
 
 def test_speed_perturbation_renames_the_training_set_from_stage_2_on(recipe: Recipe):
@@ -66,7 +69,7 @@ def test_speed_perturbation_renames_the_training_set_from_stage_2_on(recipe: Rec
         (("--stop_stage", "1"), {"local.mini.prepare"}),
         (("--stage", "1", "--skip_stages", "1 3 4 5 6 7 8"), set()),
         (("--skip_train", "true", "--skip_eval", "true"), {"local.mini.prepare"}),
-        (("--stop_stage", "4", "--skip_stages", "3"), {"local.mini.prepare", "collect_stats"}),
+        (("--stop_stage", "4", "--skip_stages", "3"), {"local.mini.prepare", "collect_stats", *FEATURE_STATS}),
     ],
 )
 def test_ranges_and_skipped_stages(recipe: Recipe, options: tuple[str, ...], wanted: set[str]):
@@ -127,7 +130,7 @@ def test_failing_stage_ends_the_recipe_with_its_exit_code(recipe: Recipe):
     done = recipe.run("run.sh", *MINI, "--python", str(recipe.stand_in), FAIL_AT="collect_stats.py")
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1].endswith("stage 4 (collect statistics) ended with exit code 3")
-    assert "train" not in programs(recipe.calls())
+    assert "(train)" not in programs(recipe.calls())
 
 
 def test_report_of_times_and_of_what_to_look_at(recipe: Recipe):

@@ -1,0 +1,279 @@
+"""Global mean and variance of the features of a training set (stage 4), for ``normalize: global_mvn``.
+
+One pass over the whole utterances, without augmentation, by N jobs. The set is cut into parts that do
+not depend on the number of jobs; sums are kept in float64 and added without rounding between parts, so
+that neither does the result.
+
+    STATS/.features/0001.npz        sums of a part
+    STATS/.features/0001.failed     its utterances that cannot be read, and why
+    STATS/train/feats_stats.npz     ``count``, ``sum``, ``sum_square`` of all frames, as ESPnet has them
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+
+from lid_toolkit.audio.reader import AudioError, read_audio
+from lid_toolkit.data.utterances import Utterances, load_utterances, read_languages
+from lid_toolkit.datadir.tables import read_table, write_table
+from lid_toolkit.errors import LidError, allowed_failures
+from lid_toolkit.files import write_whole
+from lid_toolkit.models.build import build_frontend
+from lid_toolkit.models.lid_model import LidModel
+from lid_toolkit.models.normalize import GlobalMVN
+from lid_toolkit.progress import Progress
+from lid_toolkit.steps import Step
+from lid_toolkit.training.config import TrainConfig
+
+UTTERANCES_PER_PART = 256
+MOST_PARTS = 1024
+BATCH_SAMPLES = 1 << 21
+STATS_FILE = Path("train", "feats_stats.npz")
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over frames: their number, and (D,) float64 sums of features and of their squares."""
+
+    frames: int
+    sum_d: npt.NDArray[np.float64]
+    sum_square_d: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FeatureStats:
+    """What to collect.
+
+    Attributes:
+        config: names the front end, its arguments and the normaliser.
+        train_dir: formatted training set.
+        stats_dir: stage 4's directory, which has ``lang2idx`` and ``train/speech_shape``.
+        num_jobs: how many jobs share the parts.
+    """
+
+    config: TrainConfig
+    train_dir: Path
+    stats_dir: Path
+    num_jobs: int
+
+    @property
+    def needed(self) -> bool:
+        """Whether training normalises by statistics that stage 4 makes."""
+        return self.config.normalize == "global_mvn" and not self.config.normalize_conf.get("stats_file")
+
+    @property
+    def step(self) -> Step:
+        """The collection as a whole, finished by the merge."""
+        return Step(
+            "collect feature statistics",
+            self.stats_dir / ".done" / "feature_stats.json",
+            {
+                "wav.scp": self.train_dir / "wav.scp",
+                "speech_shape": self.stats_dir / "train" / "speech_shape",
+            },
+            {"frontend": self.config.frontend, "frontend_conf": self.config.frontend_conf},
+        )
+
+    def part_step(self, part: int) -> Step:
+        """The sums of one part, finished by a job."""
+        whole = self.step
+        digests = json.dumps(whole.digests, sort_keys=True)
+        return Step(f"part {part + 1}", self.file(part, "json"), {}, {**whole.options, "data": digests})
+
+    def file(self, part: int, kind: str) -> Path:
+        """Return a part's file."""
+        return self.stats_dir / ".features" / f"{part + 1:04d}.{kind}"
+
+
+def plan(task: FeatureStats, dry_run: bool = False) -> int:
+    """Return how many jobs to run, at most ``num_jobs``: 0 if statistics are not needed, or are current.
+
+    Raises:
+        LidError: the front end takes features, or training changes it: they have no fixed mean.
+    """
+    if not task.needed:
+        return 0
+    _fixed_frontend(task.config)
+    if not task.step.due(dry_run):
+        return 0
+    return min(task.num_jobs, len(_bounds(_count(task))) - 1)
+
+
+def run_job(task: FeatureStats, job: int) -> None:
+    """Sum the parts of job number ``job``, counted from 1, that are not done yet."""
+    utterances = _utterances(task)
+    frontend = _fixed_frontend(task.config)
+    bounds_p = _bounds(len(utterances))
+    steps = {part: task.part_step(part) for part in range(job - 1, len(bounds_p) - 1, task.num_jobs)}
+    todo = {part: step for part, step in steps.items() if step.reason()}
+    total = sum(int(bounds_p[part + 1] - bounds_p[part]) for part in todo)
+    with Progress(task.step.name, total) as progress:
+        for part, step in todo.items():
+            rows_u = np.arange(bounds_p[part], bounds_p[part + 1])
+            failed: list[tuple[str, str]] = []
+            sums = [*_batch_sums(frontend, utterances, rows_u, failed, progress)]
+            with write_whole(task.file(part, "npz"), "wb") as stream:
+                np.savez(stream, **_arrays(add(sums, frontend.output_size)))
+            write_table(task.file(part, "failed"), failed)
+            step.finish([task.file(part, "npz"), task.file(part, "failed")])
+
+
+def merge(task: FeatureStats) -> None:
+    """Write ``train/feats_stats.npz`` and ``train/stats_keys`` from the finished parts.
+
+    Raises:
+        LidError: a part is not done, or more recordings than ``max_failed`` cannot be read.
+    """
+    if not task.step.reason():
+        return
+    count = _count(task)
+    sums: list[Sums] = []
+    failed: list[tuple[str, str]] = []
+    for part in range(len(_bounds(count)) - 1):
+        if reason := task.part_step(part).reason():
+            raise LidError(f"part {part + 1}: {reason}", where=task.stats_dir, mend="run the jobs again")
+        failed += read_table(task.file(part, "failed"), allow_empty=True)
+        sums.append(_read(task.file(part, "npz")))
+    for utterance, what in failed:
+        logging.warning("%s left out: %s", utterance, what)
+    if len(failed) > allowed_failures(task.config.max_failed, count):
+        raise LidError(
+            f"{len(failed)} of {count} utterances cannot be read, the last: {failed[-1][1]}",
+            where=task.train_dir,
+            mend="mend the recordings and run from stage 3, or raise max_failed",
+        )
+    total = add(sums, len(sums[0].sum_d))
+    path = task.stats_dir / STATS_FILE
+    with write_whole(path, "wb") as stream:
+        np.savez(stream, **_arrays(total))
+    keys = path.with_name("stats_keys")
+    with write_whole(keys) as stream:
+        stream.write("feats\n")
+    task.step.finish([path, keys])
+    logging.info("%s: %d frames of %d utterances", task.step.name, total.frames, count - len(failed))
+
+
+def use_statistics(model: LidModel, config: TrainConfig, stats_dir: Path) -> None:
+    """Give a ``global_mvn`` normaliser its mean and variance; leave other models as they are.
+
+    Raises:
+        LidError: there are no statistics, or they are of other features.
+    """
+    if not isinstance(model.normalize, GlobalMVN):
+        return
+    path = Path(config.normalize_conf.get("stats_file") or stats_dir / STATS_FILE)
+    sums = _read(path)
+    try:
+        model.normalize.set_statistics(
+            torch.tensor(sums.frames), torch.from_numpy(sums.sum_d), torch.from_numpy(sums.sum_square_d)
+        )
+    except ValueError as error:
+        raise LidError(str(error), where=path, mend="run stage 4 with this configuration") from None
+
+
+def add(sums: Sequence[Sums], dimension: int) -> Sums:
+    """Add sums of ``dimension`` features, each result rounded once whatever the order (``math.fsum``)."""
+    columns = [np.concatenate((one.sum_d, one.sum_square_d)) for one in sums]
+    total = np.array([math.fsum(column) for column in zip(*columns, strict=True)] or [0.0] * 2 * dimension)
+    return Sums(sum(one.frames for one in sums), total[:dimension], total[dimension:])
+
+
+def _fixed_frontend(config: TrainConfig) -> Any:
+    """Build the front end, whose features must be the same before and after training."""
+    mend = "choose another normalize, such as utterance_mvn, or give normalize_conf.stats_file"
+    if config.frontend is None:
+        raise LidError(
+            "global_mvn without a front end has no waveforms to look at", where="normalize", mend=mend
+        )
+    frontend = build_frontend(config.model_description())
+    if any(parameter.requires_grad for parameter in frontend.parameters()):
+        raise LidError(
+            f"global_mvn behind '{config.frontend}', which training changes", where="normalize", mend=mend
+        )
+    return frontend.eval()
+
+
+def _utterances(task: FeatureStats) -> Utterances:
+    languages = read_languages(task.stats_dir / "lang2idx")
+    return load_utterances(task.train_dir, task.stats_dir / "train" / "speech_shape", languages)
+
+
+def _count(task: FeatureStats) -> int:
+    return len(read_table(task.stats_dir / "train" / "speech_shape"))
+
+
+def _bounds(count: int) -> npt.NDArray[np.int64]:
+    """Return where the parts of ``count`` utterances begin, and where the last one ends."""
+    parts = min(MOST_PARTS, math.ceil(count / UTTERANCES_PER_PART))
+    return np.linspace(0, count, parts + 1).astype(np.int64)
+
+
+@torch.inference_mode()
+def _batch_sums(
+    frontend: nn.Module,
+    utterances: Utterances,
+    rows_u: npt.NDArray[np.int64],
+    failed: list[tuple[str, str]],
+    progress: Progress,
+) -> Iterator[Sums]:
+    """Yield the sums of batches of similar length; note in ``failed`` what cannot be read."""
+    rate = int(frontend.rate)  # type: ignore[arg-type]
+    for batch_u in _batches(rows_u, utterances.lengths_u):
+        waves = []
+        for row in batch_u.tolist():
+            ref = utterances.refs.value(row)
+            try:
+                wave, wave_rate = read_audio(ref)
+            except AudioError as error:
+                failed.append((utterances.refs.key(row), str(error)))
+                continue
+            if wave_rate != rate:
+                raise LidError(f"{wave_rate} Hz, not {rate} Hz", where=ref, mend="format it with stage 3")
+            waves.append(torch.from_numpy(wave))
+        lengths = [len(wave) for wave in waves]
+        if waves:
+            feats_btd, frames_b = frontend(pad_sequence(waves, batch_first=True), torch.tensor(lengths))
+            valid_bt = torch.arange(feats_btd.shape[1]) < frames_b[:, None]
+            feats_fd = feats_btd[valid_bt].double()
+            yield Sums(len(feats_fd), feats_fd.sum(0).numpy(), feats_fd.square().sum(0).numpy())
+        progress.advance(len(batch_u), sum(lengths) / rate)
+
+
+def _batches(
+    rows_u: npt.NDArray[np.int64], lengths_u: npt.NDArray[np.int64]
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield rows in batches of similar length, at most ``BATCH_SAMPLES`` with padding or one utterance."""
+    ordered = rows_u[np.argsort(lengths_u[rows_u], kind="stable")]
+    first = 0
+    for place in range(1, len(ordered) + 1):
+        if place == len(ordered) or lengths_u[ordered[place]] * (place + 1 - first) > BATCH_SAMPLES:
+            yield ordered[first:place]
+            first = place
+
+
+def _arrays(sums: Sums) -> dict[str, Any]:
+    return {"count": sums.frames, "sum": sums.sum_d, "sum_square": sums.sum_square_d}
+
+
+def _read(path: Path) -> Sums:
+    """Read the npz of sums; raises LidError if it is missing or something else."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            arrays = (np.asarray(kept[name], dtype=np.float64) for name in ("sum", "sum_square"))
+            return Sums(int(kept["count"]), *arrays)
+    except FileNotFoundError:
+        raise LidError("no such file", where=path, mend="run stage 4 with this configuration") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LidError(f"no feature statistics: {error}", where=path, mend="run stage 4 again") from None
