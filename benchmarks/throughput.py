@@ -20,12 +20,13 @@ import torch
 from lid_toolkit.cli import OptionParser, positive, run
 from lid_toolkit.data.loader import Minibatch, MinibatchReader
 from lid_toolkit.data.preprocess import PreprocessorConf
-from lid_toolkit.data.samplers import CatpowSampler, sorted_batches
+from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.datadir.tables import read_table
 from lid_toolkit.files import write_whole
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.lid_model import LidModel
+from lid_toolkit.training.batches import make_sampler
 from lid_toolkit.training.config import TrainConfig, load_config
 from lid_toolkit.training.precision import Precision
 
@@ -58,15 +59,7 @@ def load_set(data_dir: Path) -> Utterances:
 
 def measure(config: TrainConfig, utterances: Utterances, count: int) -> dict[str, float]:
     conf = config.preprocessor_conf
-    low, high = (round(seconds * conf.sample_rate) for seconds in conf.crop_range_s())
-    sampler = CatpowSampler(
-        utterances.labels_u,
-        utterances.lengths_u,
-        config.batch_bins,
-        crop_range=(low, high),
-        batches_an_epoch=count,
-    )
-    batches = sampler.epoch(1)
+    batches = make_sampler(config.model_copy(update={"num_iters_per_epoch": count}), utterances).epoch(1)
     plain = PreprocessorConf(target_duration=conf.target_duration, sample_rate=conf.sample_rate)
     augmenting = MinibatchReader(utterances, batches, conf, conf.sample_rate)
     reading = MinibatchReader(utterances, batches, plain, conf.sample_rate)

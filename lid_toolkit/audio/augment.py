@@ -21,16 +21,18 @@ TELEPHONE_CODECS = ("PCM_16", "ULAW", "ALAW", "GSM610", "IMA_ADPCM")
 SILENCE_POWER = 1e-10
 
 
-def add_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
-    """Add ``noise``, repeated or cut to length, at a signal-to-noise ratio over the whole waveform."""
+def scaled_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
+    """Scale ``noise``, repeated or cut to length, to a signal-to-noise ratio over the whole waveform.
+
+    Silence where either is silent.
+    """
     noise = np.resize(noise, len(wave))
     power = float(np.mean(wave**2))
     noise_power = float(np.mean(noise**2))
     if power < SILENCE_POWER or noise_power < SILENCE_POWER:
-        return wave
-    gain = np.float32(np.sqrt(power / noise_power * 10 ** (-snr_db / 10)))
-    noisy: Wave = wave + gain * noise
-    return noisy
+        return np.zeros_like(wave)
+    scaled: Wave = noise * np.float32(np.sqrt(power / noise_power * 10 ** (-snr_db / 10)))
+    return scaled
 
 
 def coloured_noise(samples: int, slope: float, rng: np.random.Generator) -> Wave:

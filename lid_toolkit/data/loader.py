@@ -16,10 +16,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from lid_toolkit.audio.augment import Wave
 from lid_toolkit.audio.reader import AudioError, read_audio
-from lid_toolkit.data.preprocess import PreprocessorConf, augment_wave
+from lid_toolkit.data.laws import AUGMENTATION
+from lid_toolkit.data.preprocess import PreprocessorConf, augment_wave, load_sounds
 from lid_toolkit.data.samplers import Batch
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.errors import LidError, allowed_failures
+
+REPLACEMENTS = 3
+"""Utterances tried in the place of one that cannot be read."""
 
 
 class Minibatch(NamedTuple):
@@ -30,7 +34,7 @@ class Minibatch(NamedTuple):
         lengths_b: valid samples, int64.
         labels_b: classes, int64.
         rows_b: rows in the set's tables, int64.
-        failed: (utterance, reason) of those that could not be read and were left out.
+        failed: (utterance, reason) of those that could not be read and were replaced or left out.
     """
 
     wave_bt: Tensor
@@ -45,31 +49,39 @@ class MinibatchReader(Dataset[Minibatch]):
 
     Args:
         utterances: the set.
-        batches: rows, crop and seed of each batch.
-        conf: crops and augmentations; used by batches that carry a seed.
+        batches: rows, crop and seeds of each batch.
+        conf: crops and augmentations; used by batches that carry seeds.
         rate: samples per second the audio must have.
+
+    Raises:
+        LidError: a list of noise or rooms is missing.
     """
 
     def __init__(
         self, utterances: Utterances, batches: Sequence[Batch], conf: PreprocessorConf, rate: int
     ) -> None:
         self.utterances, self.batches, self.conf, self.rate = utterances, batches, conf, rate
+        self.sounds = load_sounds(conf)
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> Minibatch:
-        """Return the batch without the utterances that cannot be read."""
+        """Return the batch; what cannot be read is left out, in training replaced."""
         batch = self.batches[index]
         waves: list[Wave] = []
         rows: list[int] = []
         failed: list[tuple[str, str]] = []
-        for place, row in enumerate(batch.rows_b.tolist()):
-            try:
-                waves.append(self._wave(row, place, batch))
-                rows.append(row)
-            except AudioError as error:
-                failed.append((self.utterances.refs.key(row), str(error)))
+        for place, planned in enumerate(batch.rows_b.tolist()):
+            rng = None if batch.seed is None else np.random.default_rng((AUGMENTATION, *batch.seed[place]))
+            for row in self._candidates(planned, rng):
+                try:
+                    waves.append(self._wave(row, batch.crop, rng))
+                except AudioError as error:
+                    failed.append((self.utterances.refs.key(row), str(error)))
+                else:
+                    rows.append(row)
+                    break
         return Minibatch(
             pad_sequence([torch.from_numpy(wave) for wave in waves], batch_first=True)
             if waves
@@ -80,20 +92,28 @@ class MinibatchReader(Dataset[Minibatch]):
             failed,
         )
 
-    def _wave(self, row: int, place: int, batch: Batch) -> Wave:
+    def _candidates(self, row: int, rng: np.random.Generator | None) -> Iterator[int]:
+        """Yield the row, then, in training, others of its language to replace it."""
+        yield row
+        if rng is None:
+            return
+        labels_u = self.utterances.labels_u
+        alike = np.setdiff1d(np.flatnonzero(labels_u == labels_u[row]), [row], assume_unique=True)
+        yield from rng.permutation(alike)[:REPLACEMENTS].tolist()
+
+    def _wave(self, row: int, crop: int | None, rng: np.random.Generator | None) -> Wave:
         ref, length = self.utterances.refs.value(row), int(self.utterances.lengths_u[row])
-        if batch.seed is None:
+        if rng is None:
             return self._read(ref, 0, length)
-        rng = np.random.default_rng((batch.seed, place))
         # A faster voice is shorter: read enough for the fastest.
         reach = 1.0 if self.conf.voice_apply_prob == 0 else max(self.conf.tempo_range[1], 1.0)
-        wanted = length if batch.crop is None else min(int(batch.crop * reach), length)
+        wanted = length if crop is None else min(int(crop * reach), length)
         start = int(rng.integers(length - wanted + 1))
-        wave = augment_wave(self._read(ref, start, start + wanted), self.conf, rng)
-        if batch.crop is None or len(wave) <= batch.crop:
+        wave = augment_wave(self._read(ref, start, start + wanted), self.conf, self.sounds, rng)
+        if crop is None or len(wave) <= crop:
             return wave
-        start = int(rng.integers(len(wave) - batch.crop + 1))
-        return wave[start : start + batch.crop]
+        start = int(rng.integers(len(wave) - crop + 1))
+        return wave[start : start + crop]
 
     def _read(self, ref: str, start: int, stop: int) -> Wave:
         wave, rate = read_audio(ref, start, stop)
@@ -143,6 +163,8 @@ def iterate(
                     mend="mend the recordings and run from stage 3",
                 )
         yield minibatch
+    if failed:
+        logging.warning("%d of %d utterances could not be read", failed, total)
 
 
 def _loaded(reader: MinibatchReader, first: int, workers: int, pin: bool) -> Iterator[Minibatch]:

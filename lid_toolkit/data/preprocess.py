@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from lid_toolkit.audio import augment
 from lid_toolkit.audio.augment import Wave
+from lid_toolkit.audio.sounds import impulse_response, random_part, read_sounds
 from lid_toolkit.audio.voice import change_voice
+from lid_toolkit.datadir.tables import Table
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Number = TypeVar("Number", int, float)
 
@@ -22,7 +26,26 @@ def _ascending(bounds: tuple[Number, Number]) -> tuple[Number, Number]:
     return bounds
 
 
+def _low_high(value: object) -> object:
+    """Split ESPnet's ``"5_30"`` in two; ``"10"`` is both ends."""
+    if not isinstance(value, str):
+        return value
+    ends = value.split("_")
+    return ends if len(ends) == 2 else [value, value]
+
+
 Range = Annotated[tuple[Number, Number], AfterValidator(_ascending)]
+Decibels = Annotated[Range[float], BeforeValidator(_low_high)]
+Codec = Literal["PCM_16", "ULAW", "ALAW", "GSM610", "IMA_ADPCM"]
+
+
+class NoiseInfo(NamedTuple):
+    """One kind of noise: ``[weight, list of recordings, how many at once, SNR in dB]``, ESPnet's order."""
+
+    weight: Share
+    scp: str
+    count: Range[Annotated[int, Field(gt=0)]]
+    db_range: Decibels
 
 
 class PreprocessorConf(BaseModel):
@@ -32,8 +55,8 @@ class PreprocessorConf(BaseModel):
 
     fix_duration: bool = True
     """Train on random crops of ``target_duration``; shorter utterances stay whole. Else on all of each."""
-    target_duration: Positive | Range[Positive] = 3.0
-    """Length of a crop in seconds, or the range from which each batch's length is drawn."""
+    target_duration: Positive | Range[Positive] | None = 3.0
+    """Length of a crop in seconds, or the range from which each batch's length is drawn; null for no crop."""
     sample_rate: Annotated[int, Field(gt=0)] = 16000
     """Samples per second of the formatted audio."""
     voice_apply_prob: Probability = 0.0
@@ -44,22 +67,32 @@ class PreprocessorConf(BaseModel):
     """Factor on the formants, drawn log-uniformly."""
     tempo_range: Range[Positive] = (0.85, 1.18)
     """Factor on the tempo, drawn log-uniformly."""
-    rir_apply_prob: Probability = 0.0
-    """Chance of a simulated room."""
+    rir_apply_prob: Probability | None = None
+    """Chance of a room; null for 1 with ``rir_scp``, else 0."""
+    rir_scp: str | None = None
+    """List of impulse responses; null for simulated rooms."""
     rir_decay_range: Range[Positive] = (0.1, 0.7)
-    """Reverberation time T60 in seconds."""
+    """Reverberation time T60 of a simulated room in seconds."""
     rir_direct_db_range: Range[float] = (-3.0, 12.0)
-    """Energy of the direct sound over the reverberation, in dB."""
-    noise_apply_prob: Probability = 0.0
-    """Chance of added noise, white to brown."""
-    noise_db_range: Range[float] = (5.0, 30.0)
-    """Signal-to-noise ratio in dB."""
+    """Energy of the direct sound over the reverberation in a simulated room, in dB."""
+    noise_apply_prob: Probability | None = None
+    """Chance of added noise; null for 1 with ``noise_scp`` or ``noise_info``, else 0."""
+    noise_scp: str | None = None
+    """List of noise recordings; without it and ``noise_info`` the noise is made up, white to brown."""
+    noise_db_range: Decibels = (5.0, 30.0)
+    """Signal-to-noise ratio in dB of ``noise_scp`` or made-up noise: ``[5, 30]``, or ``'5_30'`` in quotes."""
+    noise_info: tuple[NoiseInfo, ...] | None = None
+    """Kinds of noise, one of them drawn by weight: ``[weight, list, [fewest, most], [dB, dB]]`` each."""
+    short_noise_thres: Share = 0.5
+    """A recording under this share of the speech's length comes once; a longer one is repeated to its end."""
     equalizer_apply_prob: Probability = 0.0
     """Chance of a random frequency response."""
     equalizer_db_range: Range[float] = (-10.0, 10.0)
     """Gain at each of 8 points of the response, in dB."""
     telephone_apply_prob: Probability = 0.0
-    """Chance of an 8 kHz line with a codec drawn from PCM, mu-law, A-law, GSM 06.10 and ADPCM."""
+    """Chance of an 8 kHz line."""
+    telephone_codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] = augment.TELEPHONE_CODECS
+    """Codecs of lines, drawn alike: linear, mu-law, A-law, GSM 06.10, IMA ADPCM."""
     volume_apply_prob: Probability = 0.0
     """Chance of another level."""
     volume_db_range: Range[float] = (-30.0, 0.0)
@@ -67,42 +100,113 @@ class PreprocessorConf(BaseModel):
 
     def crop_range_s(self) -> tuple[float, float]:
         """Return the shortest and the longest crop in seconds; infinite without ``fix_duration``."""
-        if not self.fix_duration:
+        if not self.fix_duration or self.target_duration is None:
             return (np.inf, np.inf)
         if isinstance(self.target_duration, tuple):
             return self.target_duration
         return (self.target_duration, self.target_duration)
 
 
-def augment_wave(wave: Wave, conf: PreprocessorConf, rng: np.random.Generator) -> Wave:
+    def noise_prob(self) -> float:
+        """Return the chance of added noise."""
+        if self.noise_apply_prob is None:
+            return float(bool(self.noise_scp or self.noise_info))
+        return self.noise_apply_prob
+
+    def rir_prob(self) -> float:
+        """Return the chance of a room."""
+        return float(bool(self.rir_scp)) if self.rir_apply_prob is None else self.rir_apply_prob
+
+    def noise_kinds(self) -> tuple[NoiseInfo, ...]:
+        """Return the kinds of recorded noise; none: the noise is made up."""
+        single = (NoiseInfo(1.0, self.noise_scp, (1, 1), self.noise_db_range),) if self.noise_scp else ()
+        return tuple(kind for kind in (*(self.noise_info or ()), *single) if kind.weight > 0)
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """The recordings that augmentation draws from.
+
+    Attributes:
+        noises: the list of each of ``noise_kinds()``.
+        rooms: impulse responses; None: rooms are simulated.
+    """
+
+    noises: tuple[Table, ...] = ()
+    rooms: Table | None = None
+
+
+def load_sounds(conf: PreprocessorConf) -> Sounds:
+    """Read the lists of recordings that a configuration uses.
+
+    Raises:
+        LidError: a list, or the first recording of one, is missing or faulty.
+    """
+    without = "make this list, or set preprocessor_conf.{} 0"
+    noises, rooms = [], None
+    if conf.noise_prob() > 0:
+        noises = [read_sounds(kind.scp, without.format("noise_apply_prob")) for kind in conf.noise_kinds()]
+    if conf.rir_prob() > 0 and conf.rir_scp:
+        rooms = read_sounds(conf.rir_scp, without.format("rir_apply_prob"))
+    return Sounds(tuple(noises), rooms)
+
+
+def augment_wave(wave: Wave, conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> Wave:
     """Distort a waveform in the order nature does: voice, room, noise, microphone, line, level.
 
     Args:
         wave: samples in [-1, 1]; not changed.
         conf: chances and ranges.
+        sounds: recordings to draw from.
         rng: the only source of randomness.
 
     Returns:
         A waveform; another length only where the voice changed.
+
+    Raises:
+        AudioError: a recording to draw from cannot be read.
     """
     rate = conf.sample_rate
     if rng.random() < conf.voice_apply_prob:
         factors = (log_uniform(r, rng) for r in (conf.pitch_range, conf.formant_range, conf.tempo_range))
         wave = change_voice(wave, rate, *factors)
-    if rng.random() < conf.rir_apply_prob:
-        decay_s, direct_db = rng.uniform(*conf.rir_decay_range), rng.uniform(*conf.rir_direct_db_range)
-        wave = augment.reverberate(wave, augment.random_room(rate, decay_s, direct_db, rng))
-    if rng.random() < conf.noise_apply_prob:
-        noise = augment.coloured_noise(len(wave), rng.uniform(0.0, 2.0), rng)
-        wave = augment.add_noise(wave, noise, rng.uniform(*conf.noise_db_range))
+    if rng.random() < conf.rir_prob():
+        wave = augment.reverberate(wave, _room(conf, sounds, rng))
+    if rng.random() < conf.noise_prob():
+        wave = wave + _noise(wave, conf, sounds, rng)
     if rng.random() < conf.equalizer_apply_prob:
         wave = augment.equalise(wave, rng.uniform(*conf.equalizer_db_range, size=8))
     if rng.random() < conf.telephone_apply_prob:
         wave = augment.change_level(wave, rng.uniform(-12.0, 0.0))
-        wave = augment.telephone(wave, rate, str(rng.choice(augment.TELEPHONE_CODECS)))
+        wave = augment.telephone(wave, rate, str(rng.choice(conf.telephone_codecs)))
     if rng.random() < conf.volume_apply_prob:
         wave = augment.change_level(wave, rng.uniform(*conf.volume_db_range))
     return wave
+
+
+def _room(conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> Wave:
+    """Return a recorded or simulated impulse response."""
+    if sounds.rooms is not None:
+        return impulse_response(sounds.rooms.value(int(rng.integers(len(sounds.rooms)))), conf.sample_rate)
+    decay_s, direct_db = rng.uniform(*conf.rir_decay_range), rng.uniform(*conf.rir_direct_db_range)
+    return augment.random_room(conf.sample_rate, decay_s, direct_db, rng)
+
+
+def _noise(wave: Wave, conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> Wave:
+    """Return what to add to a waveform: recordings of one kind, each at its own level, or made-up noise."""
+    if not sounds.noises:
+        noise = augment.coloured_noise(len(wave), rng.uniform(0.0, 2.0), rng)
+        return augment.scaled_noise(wave, noise, rng.uniform(*conf.noise_db_range))
+    kinds = conf.noise_kinds()
+    weights = np.array([kind.weight for kind in kinds])
+    number = int(rng.choice(len(kinds), p=weights / weights.sum()))
+    kind, table = kinds[number], sounds.noises[number]
+    total = np.zeros_like(wave)
+    for _ in range(rng.integers(*kind.count, endpoint=True)):
+        ref = table.value(int(rng.integers(len(table))))
+        noise = random_part(ref, len(wave), conf.sample_rate, conf.short_noise_thres, rng)
+        total += augment.scaled_noise(wave, noise, rng.uniform(*kind.db_range))
+    return total
 
 
 def log_uniform(bounds: tuple[float, float], rng: np.random.Generator) -> float:

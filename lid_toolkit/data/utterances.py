@@ -20,27 +20,34 @@ class Utterances:
         refs: utterance id and where its audio lies.
         labels_u: class of each, int32; -1 where unknown.
         lengths_u: samples of each, int64.
+        datasets_u: number of the dataset each comes from, int32; None where nobody asked.
     """
 
     refs: Table
     labels_u: npt.NDArray[np.int32]
     lengths_u: npt.NDArray[np.int64]
+    datasets_u: npt.NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.refs)
 
 
-def load_utterances(data_dir: Path, shape_file: Path, languages: tuple[str, ...]) -> Utterances:
+def load_utterances(
+    data_dir: Path, shape_file: Path, languages: tuple[str, ...], with_datasets: bool = False
+) -> Utterances:
     """Load the utterances of ``shape_file`` (utt, samples) from ``data_dir``'s wav.scp and utt2lang.
+
+    Args:
+        data_dir: a formatted set.
+        shape_file: which of its utterances, and their lengths.
+        languages: labels in index order.
+        with_datasets: read ``utt2dataset`` too.
 
     Raises:
         LidError: a table is missing or faulty, lacks an utterance, or names an unknown language.
     """
     shapes = read_table(shape_file)
-    refs, labels = read_table(data_dir / "wav.scp"), read_table(data_dir / "utt2lang")
-    refs, labels = (
-        _rows_of(table, shapes, data_dir / name) for table, name in ((refs, "wav.scp"), (labels, "utt2lang"))
-    )
+    refs, labels = (_rows_of(data_dir / name, shapes) for name in ("wav.scp", "utt2lang"))
     known, codes_u = labels.codes()
     index = {language: row for row, language in enumerate(languages)}
     unknown = [language for language in known if language not in index]
@@ -51,7 +58,8 @@ def load_utterances(data_dir: Path, shape_file: Path, languages: tuple[str, ...]
             mend="remove these utterances, or train with these languages",
         )
     to_class_l = np.array([index[language] for language in known], dtype=np.int32)
-    return Utterances(refs, to_class_l[codes_u], shapes.integers())
+    datasets_u = _rows_of(data_dir / "utt2dataset", shapes).codes()[1] if with_datasets else None
+    return Utterances(refs, to_class_l[codes_u], shapes.integers(), datasets_u)
 
 
 def read_languages(lang2idx: Path) -> tuple[str, ...]:
@@ -63,7 +71,8 @@ def read_languages(lang2idx: Path) -> tuple[str, ...]:
     return tuple(table.key(int(row)) for row in np.argsort(indices))
 
 
-def _rows_of(table: Table, wanted: Table, path: Path) -> Table:
+def _rows_of(path: Path, wanted: Table) -> Table:
+    table = read_table(path)
     if table.same_keys(wanted):
         return table
     rows = table.rows(wanted.keys())

@@ -13,8 +13,9 @@ from data.corpus import LANGUAGES, RATE, write_set
 
 from lid_toolkit.audio.reader import read_audio
 from lid_toolkit.data.loader import MinibatchReader, iterate
+from lid_toolkit.data.laws import Corpus, catpow
 from lid_toolkit.data.preprocess import PreprocessorConf
-from lid_toolkit.data.samplers import Batch, CatpowSampler, sorted_batches
+from lid_toolkit.data.samplers import Batch, Sampler, sorted_batches
 from lid_toolkit.data.utterances import load_utterances
 from lid_toolkit.errors import LidError
 
@@ -34,8 +35,9 @@ def load(directory):
 
 def training_reader(directory, crop=(2000, 3000), bins=24000, **conf):
     utterances = load(directory)
-    law = CatpowSampler(utterances.labels_u, utterances.lengths_u, bins, crop_range=crop)
-    return MinibatchReader(utterances, law.epoch(1), PreprocessorConf(**conf), RATE)
+    law = catpow(Corpus(utterances.labels_u, utterances.lengths_u))
+    batches = Sampler(law, utterances.lengths_u, bins, crop_range=crop, draws=len(utterances)).epoch(1)
+    return MinibatchReader(utterances, batches, PreprocessorConf(**conf), RATE)
 
 
 def whole_reader(directory):

@@ -1,4 +1,4 @@
-"""The law of the draws, the bounds of the batches, and that nothing is lost."""
+"""Draws to batches: the law stays, bins are never exceeded, little is padded, ranks share alike."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from lid_toolkit.data.samplers import CatpowSampler, draw_catpow, sorted_batches
+from lid_toolkit.data.laws import BY_BATCH_SIZE, LAWS, Corpus, catpow
+from lid_toolkit.data.samplers import Place, Sampler, cut, sorted_batches, whole_steps, zigzag
+from lid_toolkit.errors import LidError
 
 COUNTS = (400, 100, 30, 5)
 LABELS = np.repeat(np.arange(len(COUNTS)), COUNTS)
+BINS = 640000
 
 
 def speech_lengths(utterances, seed=0):
@@ -23,9 +26,11 @@ def speech_lengths(utterances, seed=0):
     return (seconds * 16000).astype(np.int64)
 
 
-def sampler(**changes):
-    lengths = speech_lengths(len(LABELS))
-    return dataclasses.replace(CatpowSampler(LABELS, lengths, batch_bins=640000), **changes)
+def sampler(name="catpow", labels=LABELS, lengths=None, **changes):
+    lengths = speech_lengths(len(labels)) if lengths is None else np.array(lengths)
+    law = LAWS[name](Corpus(labels, lengths, np.zeros(len(labels), np.int32)))
+    limit = {"most": 8} if name in BY_BATCH_SIZE else {}
+    return Sampler(law, lengths, **{"batch_bins": BINS, "draws": len(labels), **limit, **changes})
 
 
 def padded(batch, lengths):
@@ -33,95 +38,194 @@ def padded(batch, lengths):
     return int(np.minimum(lengths[batch.rows_b], batch.crop).max()) * len(batch.rows_b)
 
 
-@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
-def test_languages_follow_the_power_of_their_share(power):
-    rows = draw_catpow(LABELS, power, 20000, np.random.default_rng(1))
-    weights = np.array(COUNTS) ** power
-    observed = np.bincount(LABELS[rows], minlength=len(COUNTS))
-    assert chisquare(observed, 20000 * weights / weights.sum()).pvalue > 1e-3
+def rows_of(batches):
+    return np.concatenate([batch.rows_b for batch in batches])
 
 
-def test_batching_does_not_bend_the_law():
-    drawn = np.concatenate([b.rows_b for e in range(1, 30) for b in sampler(power=0.5).epoch(e)])
-    weights = np.sqrt(COUNTS)
+def same(one, other):
+    return len(one) == len(other) and all(
+        np.array_equal(a.rows_b, b.rows_b) and a.crop == b.crop and np.array_equal(a.seed, b.seed)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.mark.parametrize("changes", [{}, {"batches_an_epoch": 7}, {"crop_range": (16000, 48000)}])
+def test_batching_does_not_bend_the_law(changes):
+    law = sampler(**changes)
+    drawn = np.concatenate([rows_of(law.epoch(epoch)) for epoch in range(1, 30)])
     observed = np.bincount(LABELS[drawn], minlength=len(COUNTS))
-    assert chisquare(observed, len(drawn) * weights / weights.sum()).pvalue > 1e-3
+    assert chisquare(observed, len(drawn) * law.law.shares_g).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("power", [0.0, 1.0])
-def test_utterances_come_once_before_any_comes_again(power):
-    rows = draw_catpow(LABELS, power, 3000, np.random.default_rng(2))
-    for label in range(len(COUNTS)):
-        own = rows[LABELS[rows] == label]
-        for start in range(0, len(own), COUNTS[label]):
-            part = own[start : start + COUNTS[label]]
-            assert len(set(part.tolist())) == len(part)
+def test_a_batch_has_no_preference_for_a_language():
+    """Of a corpus whose languages are of one length, batches are as mixed as the law."""
+    law = sampler(lengths=np.full(len(LABELS), 32000))
+    firsts = np.array([LABELS[batch.rows_b[0]] for e in range(1, 30) for batch in law.epoch(e)])
+    observed = np.bincount(firsts, minlength=len(COUNTS))
+    assert chisquare(observed, len(firsts) * law.law.shares_g).pvalue > 1e-3
 
 
-def test_an_epoch_follows_from_seed_and_number_alone():
-    one, again = sampler(seed=3).epoch(5), sampler(seed=3).epoch(5)
-    assert len(one) == len(again)
-    for a, b in zip(one, again, strict=True):
-        assert np.array_equal(a.rows_b, b.rows_b)
-        assert (a.crop, a.seed) == (b.crop, b.seed)
-    for other in (sampler(seed=3).epoch(6), sampler(seed=4).epoch(5)):
-        assert not all(np.array_equal(a.rows_b, b.rows_b) for a, b in zip(one, other, strict=False))
+@pytest.mark.parametrize("name", sorted(LAWS))
+def test_an_epoch_follows_from_seed_and_number_alone(name):
+    conf = {"crop_range": (8000, 32000), "seed": 3}
+    assert same(sampler(name, **conf).epoch(5), sampler(name, **conf).epoch(5))
+    for other in (sampler(name, **conf).epoch(6), sampler(name, **{**conf, "seed": 4}).epoch(5)):
+        assert not same(sampler(name, **conf).epoch(5), other)
 
 
 @given(
+    name=st.sampled_from(sorted(LAWS)),
     lengths=st.lists(st.integers(1, 2_000_000), min_size=1, max_size=60),
-    bins=st.integers(1, 1_000_000),
-    most=st.one_of(st.none(), st.integers(1, 5)),
+    bins=st.integers(10, 1_000_000),
+    most=st.one_of(st.none(), st.integers(3, 6)),
+    fewest=st.integers(1, 3),
     crop=st.one_of(st.none(), st.tuples(st.integers(1, 40000), st.integers(40000, 80000))),
 )
-@settings(max_examples=60, deadline=None)
-def test_bins_are_never_exceeded_but_by_one_long_utterance_and_no_draw_is_lost(lengths, bins, most, crop):
+@settings(max_examples=150, deadline=None)
+def test_bins_are_never_exceeded_and_no_draw_is_lost(name, lengths, bins, most, fewest, crop):
     lengths = np.array(lengths)
     labels = np.arange(len(lengths)) % 3
-    law = CatpowSampler(labels, lengths, bins, crop_range=crop, max_batch_size=most)
+    law = sampler(name, labels, lengths, batch_bins=bins, most=most, fewest=fewest, crop_range=crop)
     batches = law.epoch(1)
-    assert sum(len(batch.rows_b) for batch in batches) == len(lengths)
     for batch in batches:
-        assert 1 <= len(batch.rows_b) <= (most or len(lengths))
-        assert len(batch.rows_b) == 1 or padded(batch, lengths) <= bins
+        assert len(batch.rows_b) <= (most or 2 * len(lengths))
+        assert len(batch.rows_b) >= fewest or len(batches) == 1
+        assert 1 <= padded(batch, lengths) <= bins
+        assert batch.crop >= 1
         assert crop is None or batch.crop <= crop[1]
+    drawn = sum(len(batch.rows_b) for batch in batches)
+    assert len(lengths) - fewest < drawn < len(lengths) + 3
+
+
+def test_an_utterance_longer_than_the_bins_is_cropped_to_them():
+    batches = sampler(labels=np.array([0, 1]), lengths=[50_000, 9_000_000], draws=40, batch_bins=160_000).epoch(1)
+    alone = [batch for batch in batches if 1 in batch.rows_b]
+    assert alone
+    assert all(batch.crop == 160_000 and len(batch.rows_b) == 1 for batch in alone)
+
+
+def test_whole_utterances_stay_whole():
+    lengths = speech_lengths(len(LABELS))
+    assert all((lengths[batch.rows_b] <= batch.crop).all() for batch in sampler().epoch(1))
 
 
 @pytest.mark.parametrize("wanted", [1, 3, 200])
-def test_the_number_of_batches_is_what_was_asked_for(wanted):
-    assert len(sampler(batches_an_epoch=wanted).epoch(1)) == wanted
+@pytest.mark.parametrize("crop", [None, (8000, 64000)])
+def test_the_number_of_batches_is_what_was_asked_for(wanted, crop):
+    law = sampler(batches_an_epoch=wanted, crop_range=crop)
+    assert [len(law.epoch(epoch)) for epoch in (1, 2, 9)] == [wanted] * 3
 
 
-@pytest.mark.parametrize("factor", [0.1, 1.0, 2.5])
-def test_draws_are_a_multiple_of_the_corpus(factor):
-    batches = sampler(scaling_factor=factor).epoch(1)
-    assert sum(len(batch.rows_b) for batch in batches) == round(factor * len(LABELS))
+def test_epochs_of_few_batches_go_on_through_the_corpus():
+    """Not the same few utterances again: two epochs of a quarter of the corpus hardly overlap."""
+    labels = np.zeros(4000, np.int32)
+    law = sampler(labels=labels, batches_an_epoch=100)
+    one, other = (set(rows_of(law.epoch(epoch)).tolist()) for epoch in (1, 2))
+    assert len(one) > 500
+    assert not one & other
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_what_nothing_filled_can_be_left_out(last):
+    lengths = np.full(10, 100)
+    batches = sampler("length", np.zeros(10, np.int32), lengths, batch_bins=400, drop_last=last).epoch(1)
+    assert sorted(batches.sizes_b().tolist()) == ([4, 4] if last else [2, 4, 4])
+    (only,) = sampler("length", np.zeros(3, np.int32), lengths[:3], batch_bins=400, drop_last=last).epoch(1)
+    assert len(only.rows_b) == 3
+
+
+def test_catbel_is_balanced_within_every_batch():
+    labels = np.repeat(np.arange(5), (300, 200, 40, 7, 2))
+    for most in (3, 5, 12):
+        for batch in sampler("catbel", labels, most=most, batch_bins=10**9).epoch(2):
+            counts = np.bincount(labels[batch.rows_b], minlength=5)
+            assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize("name", ["unsorted", "sorted"])
+def test_the_batch_size_counts_as_far_as_bins_allow(name):
+    sizes = sampler(name, most=8, batch_bins=10**9).epoch(1).sizes_b()
+    assert set(sizes.tolist()) == {len(LABELS) % 8, 8}
+    assert sampler(name, most=8, batch_bins=320_000).epoch(1).sizes_b().min() < 8
 
 
 @pytest.mark.parametrize(("crop_s", "most"), [(None, 0.05), ((2.0, 4.0), 0.03)])
-def test_padding_is_a_small_share(crop_s, most):
-    labels, lengths = np.arange(20000) % 7, speech_lengths(20000)
+@pytest.mark.parametrize("name", ["catpow", "catpow_balance_dataset", "catbel", "length", "sorted"])
+def test_padding_is_a_small_share(name, crop_s, most):
+    labels = np.sort(np.random.default_rng(0).choice(7, 20000, p=np.arange(1, 8) / 28))
+    lengths = speech_lengths(20000)
     crop = None if crop_s is None else tuple(round(16000 * s) for s in crop_s)
-    batches = CatpowSampler(labels, lengths, 640000, crop_range=crop).epoch(1)
-    total = sum(padded(batch, lengths) for batch in batches)
-    speech = sum(int(np.minimum(lengths[batch.rows_b], batch.crop).sum()) for batch in batches)
-    assert 1 - speech / total < most
+    assert sampler(name, labels, lengths, crop_range=crop).epoch(1).padding(lengths) < most
 
 
-def test_one_language_and_one_utterance():
-    lengths = np.array([16000])
-    (batch,) = CatpowSampler(np.array([0]), lengths, 640000).epoch(1)
-    assert batch.rows_b.tolist() == [0]
-    many = CatpowSampler(np.zeros(9, np.int64), speech_lengths(9), 640000, power=0.0).epoch(1)
-    assert sorted(row for batch in many for row in batch.rows_b.tolist()) == list(range(9))
+def test_padding_by_hand():
+    batches = sorted_batches(np.array([4, 10, 9]), 20)
+    assert [batch.rows_b.tolist() for batch in batches] == [[1, 2], [0]]
+    assert batches.padding(np.array([4, 10, 9])) == pytest.approx(1 / 24)
 
 
-def test_a_label_without_utterances_is_never_drawn():
-    rows = draw_catpow(np.array([0, 0, 3]), 0.0, 1000, np.random.default_rng(0))
-    assert set(rows.tolist()) == {0, 1, 2}
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
+def test_ranks_share_one_order_and_have_the_same_number(world_size):
+    batches = sampler().epoch(1)
+    shares = [batches.share(rank, world_size) for rank in range(world_size)]
+    assert {len(share) for share in shares} == {len(batches) // world_size}
+    together = [share[step] for step in range(len(shares[0])) for share in shares]
+    assert same(together, batches[: len(together)])
 
 
-@given(lengths=st.lists(st.integers(1, 900), max_size=40), most=st.one_of(st.none(), st.integers(1, 4)))
+def test_a_state_of_few_integers_goes_on_where_it_was_with_any_number_of_ranks():
+    law = sampler()
+    place = Place(law, rank=1, world_size=2)
+    place.batches()
+    place.next_epoch()
+    for _ in range(3):
+        place.step()
+    state = place.state_dict()
+    assert state == {"seed": 0, "epoch": 2, "done": 6}
+    for world_size in (1, 2, 3):
+        rests = []
+        for rank in range(world_size):
+            other = Place(law, rank, world_size)
+            other.load_state_dict(state)
+            rests.append(other.batches())
+        expected = law.epoch(2)[6:]
+        together = [share[step] for step in range(len(rests[0])) for share in rests]
+        assert same(together, expected[: len(together)])
+        assert len(expected) - len(together) < world_size
+
+
+def test_a_state_of_another_seed_is_refused():
+    with pytest.raises(LidError, match="seed 0"):
+        Place(sampler(seed=1)).load_state_dict({"seed": 0, "epoch": 1, "done": 0})
+
+
+def test_fewer_batches_than_processes_are_refused():
+    with pytest.raises(LidError, match="3 batches an epoch for 4 processes"):
+        Place(sampler(batches_an_epoch=3), rank=0, world_size=4).batches()
+
+
+def test_every_draw_has_a_seed_of_its_own():
+    law = sampler(labels=np.zeros(3, np.int32), draws=30)
+    seeds = [tuple(seed) for epoch in (1, 2) for batch in law.epoch(epoch) for seed in batch.seed.tolist()]
+    assert len(set(seeds)) == 60
+
+
+def test_cut_by_hand():
+    lengths, crops = np.array([5, 3, 9, 9, 2, 1]), np.array([10, 6, 10, 10, 10, 10])
+    ends, longest = cut(lengths, crops, 12, 3)
+    assert (ends.tolist(), longest.tolist()) == ([2, 4, 6], [5, 6, 2])
+
+
+def test_windows_fall_and_rise():
+    order = zigzag(np.array([[3], [1], [2], [5], [4], [6], [8], [7]]), 3)[:, 0]
+    assert order.tolist() == [0, 2, 1, 4, 3, 5, 6, 7]
+
+
+def test_crops_are_whole_steps():
+    assert whole_steps(np.array([5, 1600, 1700, 48001])).tolist() == [5, 1600, 1600, 48000]
+
+
+@given(lengths=st.lists(st.integers(1, 1500), max_size=40), most=st.one_of(st.none(), st.integers(1, 4)))
 @settings(max_examples=40, deadline=None)
 def test_sorted_batches_hold_every_utterance_once_longest_first(lengths, most):
     lengths = np.array(lengths, dtype=np.int64)
@@ -138,7 +242,7 @@ def test_sorted_batches_hold_every_utterance_once_longest_first(lengths, most):
 def test_a_large_corpus_is_batched_in_time_linear_in_its_size():
     lengths = speech_lengths(60_000)
     started = time.process_time()
-    batches = sorted_batches(lengths, 640000, 1)
-    assert len(batches) == 60_000
-    CatpowSampler(np.arange(60_000) % 107, lengths, 640000, max_batch_size=1).epoch(1)
+    assert len(sorted_batches(lengths, BINS, 1)) == 60_000
+    law = catpow(Corpus(np.arange(60_000) % 107, lengths))
+    assert len(dataclasses.replace(Sampler(law, lengths, BINS, most=1), draws=60_000).epoch(1)) == 60_000
     assert time.process_time() - started < 20
