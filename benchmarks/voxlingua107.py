@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Seconds and memory of VoxLingua107's tables and validation at its true size; prints a table, writes JSON.
+
+    benchmarks/voxlingua107.py --files 2500000 --work exp/benchmarks/voxlingua107
+
+The corpus is faked: hard links of a few recordings of ten seconds, named as the true ones are. So headers
+come from memory: a true corpus adds a disk's time for reading 2.5 million of them once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lid_toolkit.audio.wav import pcm16_wav_header
+from lid_toolkit.cli import OptionParser, boolean, positive, run
+from lid_toolkit.files import write_whole
+from lid_toolkit.progress import Progress
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from local.voxlingua107.layout import CODES  # noqa: E402
+
+LINKS = 30_000
+"""Names of one file; ext4 allows 65,000."""
+
+SEGMENTS_A_VIDEO = 30
+DEV_LANGUAGES, DEV_FILES = 33, 1609
+ALPHABET = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Fake the corpus, run sub-stages 4 and 5 on it as processes, and report."""
+    parser = OptionParser(__doc__ or "")
+    parser.add_argument("--files", type=positive, default=2_500_000, help="recordings to train on")
+    parser.add_argument("--nj", type=positive, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument(
+        "--work", type=Path, default=Path("exp/benchmarks/voxlingua107"), help="scratch folder"
+    )
+    parser.add_argument("--keep", type=boolean, default=False, help="keep the faked corpus")
+    parser.add_argument(
+        "--json", type=Path, default=Path("exp/benchmarks/voxlingua107.json"), help="where figures go"
+    )
+    options = parser.parse_args(arguments)
+    corpus, data = options.work / "corpus", options.work / "data"
+    rows = {} if corpus.exists() else {"fake the corpus": timed(lambda: fake(corpus, options.files))}
+    shutil.rmtree(data, ignore_errors=True)
+    for number, name in ((4, "tables"), (5, "validate")):
+        stages = ["--stage", str(number), "--stop_stage", str(number), "--nj", str(options.nj)]
+        command = [sys.executable, "-m", "local.voxlingua107.prepare", *stages]
+        command += ["--corpus_dir", str(corpus.absolute()), "--datadir", str(data.absolute())]
+        rows[name] = timed(lambda command=command: subprocess.run(command, cwd=ROOT, check=True))
+    rows["all again, current"] = timed(
+        lambda: subprocess.run([*command[:3], *command[7:]], cwd=ROOT, check=True)
+    )
+    peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    for name, seconds in rows.items():
+        print(f"{name:24s} {seconds:8.1f} s")
+    print(f"{'largest process':24s} {peak_mib:8.0f} MiB")
+    figures = {"files": options.files, "nj": options.nj, "seconds": rows, "largest_process_mib": peak_mib}
+    with write_whole(options.json) as stream:
+        json.dump(figures, stream, indent=1)
+    if not options.keep:
+        shutil.rmtree(options.work)
+
+
+def fake(corpus: Path, files: int) -> None:
+    """Lay the tree: languages of unequal size, whole videos cut into segments, dev with parts of train's."""
+    rng = np.random.default_rng(0)
+    samples = np.zeros(160_000, dtype="<i2").tobytes()
+    shares = rng.dirichlet(np.full(len(CODES), 3.0))
+    (corpus / ".seed").mkdir(parents=True)
+    made, seed = 0, corpus
+    with Progress("fake voxlingua107", files, "file") as progress:
+        for code, share in zip(CODES, shares, strict=True):
+            names = segment_names(round(files * share), rng)
+            (corpus / code).mkdir()
+            for name in names:
+                if made % LINKS == 0:
+                    seed = corpus / ".seed" / f"{made}.wav"
+                    seed.write_bytes(pcm16_wav_header(160_000, 16_000) + samples)
+                os.link(seed, f"{corpus}/{code}/{name}")
+                made += 1
+            progress.advance(len(names))
+            if code in CODES[:DEV_LANGUAGES]:
+                (corpus / "dev" / code).mkdir(parents=True)
+                for name in names[:: max(1, len(names) // (DEV_FILES // DEV_LANGUAGES))]:
+                    shutil.copy(seed, corpus / "dev" / code / name)
+
+
+def segment_names(files: int, rng: np.random.Generator) -> list[str]:
+    """Return names of segments, about thirty from each video."""
+    videos = ["".join(row) for row in ALPHABET[rng.integers(64, size=(-(-files // SEGMENTS_A_VIDEO), 11))]]
+    starts = 20.0 * np.arange(SEGMENTS_A_VIDEO)
+    return [
+        f"{video}__U__S{i % 3}---{start:08.3f}-{start + 10:08.3f}.wav"
+        for video in videos
+        for i, start in enumerate(starts)
+    ][:files]
+
+
+def timed(work: Callable[[], object]) -> float:
+    started = time.monotonic()
+    work()
+    return time.monotonic() - started
+
+
+if __name__ == "__main__":
+    run(main)
