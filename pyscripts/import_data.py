@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Your own recordings to a checked data directory.
+
+pyscripts/import_data.py --folder DIR --output_dir data/train_mine     # DIR/LANGUAGE/*.wav
+pyscripts/import_data.py --manifest list.csv --output_dir data/train_mine
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lid_toolkit.audio.importer import import_data, report
+from lid_toolkit.audio.manifest import read_folder, read_manifest
+from lid_toolkit.cli import OptionParser, boolean, run, share
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options, import, and print what is there."""
+    parser = OptionParser("Make a checked data directory of your own recordings (docs/own_data.md).")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--folder", type=Path, help="has a folder of recordings for each language")
+    source.add_argument(
+        "--manifest", type=Path, help=".csv, .tsv or .jsonl with path, language, and perhaps start, end, id"
+    )
+    parser.add_argument(
+        "--output_dir", type=Path, required=True, help="the data directory, e.g. data/train_mine"
+    )
+    parser.add_argument(
+        "--iso639", type=boolean, default=True, help="make labels ISO 639-3 codes; false keeps them"
+    )
+    parser.add_argument(
+        "--max_failed", type=share, default=0.01, help="share of utterances that may be unusable"
+    )
+    options = parser.parse_args(arguments)
+    items = read_folder(options.folder) if options.folder else read_manifest(options.manifest)
+    checked = import_data(
+        items, options.output_dir, options.iso639, options.max_failed, options.folder or options.manifest
+    )
+    print(report(checked))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,41 @@
+"""pyscripts/import_data.py as a user calls it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+SCRIPT = Path(__file__).resolve().parents[2] / "pyscripts" / "import_data.py"
+
+
+def run(*options):
+    command = [sys.executable, SCRIPT, *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_folder_becomes_a_data_directory(tmp_path):
+    for label in ("de", "fr"):
+        (tmp_path / "in" / label).mkdir(parents=True)
+        soundfile.write(tmp_path / "in" / label / "a.wav", np.full(8000, 0.1), 8000)
+    done = run("--folder", tmp_path / "in", "--output_dir", tmp_path / "data/mine")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "data/mine/utt2lang").read_text() == "deu_a deu\nfra_a fra\n"
+    assert "German" in done.stdout
+
+
+def test_faults_are_one_line(tmp_path):
+    for options, fault in (
+        ((), "one of the arguments --folder --manifest is required"),
+        (("--manifest", tmp_path / "no.csv"), "no.csv: no such file"),
+        (("--folder", tmp_path, "--max_failed", "2"), "is not a share"),
+    ):
+        done = run(*options, "--output_dir", tmp_path / "out")
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+        assert fault in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
