@@ -31,6 +31,8 @@ def reference(path: Path, start: int, stop: int) -> str:
 def read_features(ref: str, start: int = 0, stop: int | None = None) -> Features:
     """Read frames ``start`` to ``stop`` of an utterance, (frames, D) float16; only these are read.
 
+    There is always one: a later start is the last frame.
+
     Raises:
         LidError: no such reference, file or rows.
     """
@@ -43,8 +45,9 @@ def read_features(ref: str, start: int = 0, stop: int | None = None) -> Features
         raise LidError(
             f"the file has {len(matrix_rd)} rows", where=ref, mend="extract the features again (stage 4)"
         )
-    end = last if stop is None else min(first + stop, last)
-    return np.array(matrix_rd[first + start : end])
+    begin = min(first + start, last - 1)
+    end = last if stop is None else max(min(first + stop, last), begin + 1)
+    return np.array(matrix_rd[begin:end])
 
 
 def read_description(data_dir: Path) -> dict[str, Any] | None:
@@ -84,8 +87,8 @@ def check_made_by(data_dir: Path, description: Mapping[str, Any]) -> None:
 @functools.lru_cache(maxsize=512)
 def _mapped(path: str) -> Features:
     try:
-        matrix_rd = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        matrix_rd: Features = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
         raise LidError(f"no features: {error}", where=path, mend="extract them again (stage 4)") from error
     if matrix_rd.ndim != 2 or matrix_rd.dtype != np.float16:
         raise LidError("not a float16 matrix", where=path, mend="extract the features again (stage 4)")

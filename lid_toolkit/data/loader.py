@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from lid_toolkit.audio.augment import Wave
 from lid_toolkit.audio.reader import AudioError, read_audio
+from lid_toolkit.data.features import Features, read_features
 from lid_toolkit.data.laws import AUGMENTATION
 from lid_toolkit.data.preprocess import PreprocessorConf, augment_wave, load_sounds
-from lid_toolkit.data.samplers import Batch
+from lid_toolkit.data.samplers import Batch, utterances_in
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.errors import LidError, allowed_failures
 
@@ -30,8 +31,8 @@ class Minibatch(NamedTuple):
     """Tensors of one batch; every field is on the CPU.
 
     Attributes:
-        wave_bt: float32 waveforms, zero-padded at the end.
-        lengths_b: valid samples, int64.
+        wave_bt: float32 waveforms, zero-padded at the end; or extracted features (B, T, D), float16.
+        lengths_b: valid samples, or frames of features, int64.
         labels_b: classes, int64.
         rows_b: rows in the set's tables, int64.
         failed: (utterance, reason) of those that could not be read and were replaced or left out.
@@ -69,7 +70,7 @@ class MinibatchReader(Dataset[Minibatch]):
     def __getitem__(self, index: int) -> Minibatch:
         """Return the batch; what cannot be read is left out, in training replaced."""
         batch = self.batches[index]
-        waves: list[Wave] = []
+        waves: list[Wave | Features] = []
         rows: list[int] = []
         failed: list[tuple[str, str]] = []
         for place, planned in enumerate(batch.rows_b.tolist()):
@@ -101,8 +102,10 @@ class MinibatchReader(Dataset[Minibatch]):
         alike = np.setdiff1d(np.flatnonzero(labels_u == labels_u[row]), [row], assume_unique=True)
         yield from rng.permutation(alike)[:REPLACEMENTS].tolist()
 
-    def _wave(self, row: int, crop: int | None, rng: np.random.Generator | None) -> Wave:
+    def _wave(self, row: int, crop: int | None, rng: np.random.Generator | None) -> Wave | Features:
         ref, length = self.utterances.refs.value(row), int(self.utterances.lengths_u[row])
+        if self.utterances.hop_length is not None:
+            return self._features(ref, length, crop, rng)
         if rng is None:
             return self._read(ref, 0, length)
         # A faster voice is shorter: read enough for the fastest.
@@ -114,6 +117,14 @@ class MinibatchReader(Dataset[Minibatch]):
             return wave
         start = int(rng.integers(len(wave) - crop + 1))
         return wave[start : start + crop]
+
+    def _features(self, ref: str, length: int, crop: int | None, rng: np.random.Generator | None) -> Features:
+        """Read a crop of as many frames as its samples make; features were augmented when extracted."""
+        if rng is None or crop is None or crop >= length:
+            return read_features(ref)
+        hop = self.utterances.hop_length or 1
+        start = int(rng.integers(length - crop + 1)) // hop
+        return read_features(ref, start, start + max(crop // hop, 1))
 
     def _read(self, ref: str, start: int, stop: int) -> Wave:
         wave, rate = read_audio(ref, start, stop)
@@ -150,7 +161,7 @@ def iterate(
     Raises:
         LidError: audio at another rate, more than ``max_failed`` unreadable, or a worker was killed.
     """
-    total = sum(len(batch.rows_b) for batch in reader.batches)
+    total = utterances_in(reader.batches)
     failed = 0
     for minibatch in _loaded(reader, first, workers, pin):
         for utterance, reason in minibatch.failed:

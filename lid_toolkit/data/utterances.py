@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lid_toolkit.data.features import TABLE, read_description
 from lid_toolkit.datadir.tables import Table, read_table
 from lid_toolkit.errors import LidError
 
@@ -21,12 +22,14 @@ class Utterances:
         labels_u: class of each, int32; -1 where unknown.
         lengths_u: samples of each, int64.
         datasets_u: number of the dataset each comes from, int32; None where nobody asked.
+        hop_length: samples for each row of extracted features; None where ``refs`` lead to audio.
     """
 
     refs: Table
     labels_u: npt.NDArray[np.int32]
     lengths_u: npt.NDArray[np.int64]
     datasets_u: npt.NDArray[np.int32] | None = None
+    hop_length: int | None = None
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -35,7 +38,7 @@ class Utterances:
 def load_utterances(
     data_dir: Path, shape_file: Path, languages: tuple[str, ...], with_datasets: bool = False
 ) -> Utterances:
-    """Load the utterances of ``shape_file`` (utt, samples) from ``data_dir``'s wav.scp and utt2lang.
+    """Load the utterances of ``shape_file`` (utt, samples) from ``data_dir``'s references and utt2lang.
 
     Args:
         data_dir: a formatted set.
@@ -47,7 +50,8 @@ def load_utterances(
         LidError: a table is missing or faulty, lacks an utterance, or names an unknown language.
     """
     shapes = read_table(shape_file)
-    refs, labels = (_rows_of(data_dir / name, shapes) for name in ("wav.scp", "utt2lang"))
+    table, hop_length = references(data_dir)
+    refs, labels = (_rows_of(path, shapes) for path in (table, data_dir / "utt2lang"))
     known, codes_u = labels.codes()
     index = {language: row for row, language in enumerate(languages)}
     unknown = [language for language in known if language not in index]
@@ -59,7 +63,13 @@ def load_utterances(
         )
     to_class_l = np.array([index[language] for language in known], dtype=np.int32)
     datasets_u = _rows_of(data_dir / "utt2dataset", shapes).codes()[1] if with_datasets else None
-    return Utterances(refs, to_class_l[codes_u], shapes.integers(), datasets_u)
+    return Utterances(refs, to_class_l[codes_u], shapes.integers(), datasets_u, hop_length)
+
+
+def references(data_dir: Path) -> tuple[Path, int | None]:
+    """Return the table of where utterances lie, and the samples for each row where they are features."""
+    made = read_description(data_dir)
+    return (data_dir / "wav.scp", None) if made is None else (data_dir / TABLE, int(made["hop_length"]))
 
 
 def read_languages(lang2idx: Path) -> tuple[str, ...]:

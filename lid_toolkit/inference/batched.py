@@ -9,17 +9,18 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from lid_toolkit.data.features import TABLE
 from lid_toolkit.data.loader import MinibatchReader, iterate
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.samplers import sorted_batches
-from lid_toolkit.data.utterances import Utterances
+from lid_toolkit.data.utterances import Utterances, references
 from lid_toolkit.datadir.ark import write_vectors
 from lid_toolkit.datadir.tables import read_table, write_table
 from lid_toolkit.errors import LidError, allowed_failures
@@ -39,7 +40,7 @@ class Identification:
 
     Attributes:
         model: model file.
-        data_dir: formatted set: wav.scp and utt2num_samples; utt2lang where known.
+        data_dir: formatted or extracted set: wav.scp and utt2num_samples; utt2lang where known.
         output_dir: ``exp/lid_TAG/inference/MODEL/SET``.
         jobs: number of shards.
         extract_embd: also keep embeddings, of utterances and of languages.
@@ -55,7 +56,7 @@ class Identification:
 
     def step(self) -> Step:
         """Return the step that knows whether the merged results are current."""
-        names = ("wav.scp", "utt2num_samples", "utt2lang")
+        names = ("wav.scp", TABLE, "utt2num_samples", "utt2lang")
         return Step(
             f"identify {self.output_dir}",
             self.output_dir / ".done" / "identify.json",
@@ -90,7 +91,12 @@ def run_job(task: Identification, job: int, batch_size: int, device: torch.devic
     saved = load_model(task.model)
     utterances = load_unlabelled(task.data_dir)
     rows = np.sort(np.argsort(-utterances.lengths_u, kind="stable")[job - 1 :: task.jobs])
-    own = Utterances(utterances.refs.select(rows), utterances.labels_u[rows], utterances.lengths_u[rows])
+    own = replace(
+        utterances,
+        refs=utterances.refs.select(rows),
+        labels_u=utterances.labels_u[rows],
+        lengths_u=utterances.lengths_u[rows],
+    )
     scores_uc, embeddings_ud, failed = identify(saved, own, batch_size, device, workers, step.name)
     done = np.array(sorted(set(range(len(own))) - failed.keys()), dtype=np.int64)
     shard = task.output_dir / SHARDS
@@ -105,13 +111,17 @@ def run_job(task: Identification, job: int, batch_size: int, device: torch.devic
 
 
 def load_unlabelled(data_dir: Path) -> Utterances:
-    """Load the utterances of a formatted set, which need no language labels."""
-    refs, lengths = read_table(data_dir / "wav.scp"), read_table(data_dir / "utt2num_samples")
+    """Load the utterances of a set of audio or of extracted features, which need no language labels."""
+    table, hop_length = references(data_dir)
+    refs, lengths = read_table(table), read_table(data_dir / "utt2num_samples")
     if not refs.same_keys(lengths):
         raise LidError(
-            "differs in utterances from wav.scp", where=data_dir / "utt2num_samples", mend="run stage 3 again"
+            f"differs in utterances from {table.name}",
+            where=data_dir / "utt2num_samples",
+            mend="run stage 3 again",
         )
-    return Utterances(refs, np.full(len(refs), -1, dtype=np.int32), lengths.integers())
+    labels_u = np.full(len(refs), -1, dtype=np.int32)
+    return Utterances(refs, labels_u, lengths.integers(), hop_length=hop_length)
 
 
 def identify(
@@ -145,7 +155,8 @@ def identify(
                 finite = np.isfinite(scores_uc[rows]).all(axis=1)
                 reasons |= {utterances.refs.key(int(r)): "scores are not finite" for r in rows[~finite]}
             failed |= {int(utterances.refs.rows([key])[0]): reason for key, reason in reasons.items()}
-            progress.advance(len(batch.rows_b) + len(batch.failed), int(batch.lengths_b.sum()) / rate)
+            samples = int(utterances.lengths_u[batch.rows_b.numpy()].sum())
+            progress.advance(len(batch.rows_b) + len(batch.failed), samples / rate)
     return scores_uc, embeddings_ud, failed
 
 

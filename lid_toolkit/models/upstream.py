@@ -78,10 +78,12 @@ class TransformersFrontend(nn.Module):
         freeze_extractor: do not train the convolutions before the transformer.
         freeze_steps: keep the encoder frozen for this many training batches.
         lora: train adapters instead of the encoder: ``rank``, ``alpha``, ``dropout``, ``target_modules``.
-        layerdrop: chance of leaving out each layer in training.
-        mask_time_prob: share of the frames, for Whisper of the log-mel frames, masked in training.
+        layerdrop: chance of leaving out each layer in training; null for the checkpoint's own.
+        mask_time_prob: share of the frames, for Whisper of the log-mel frames, masked in training; null
+            for the checkpoint's own.
         mask_time_length: length of a masked span.
-        mask_feature_prob: share of the dimensions that are zeroed in training, in spans.
+        mask_feature_prob: share of the dimensions that are zeroed in training, in spans; null for the
+            checkpoint's own.
         mask_feature_length: length of such a span.
         gradient_checkpointing: compute layers twice in training to save memory.
         attention: implementation of self-attention.
@@ -102,10 +104,10 @@ class TransformersFrontend(nn.Module):
         freeze_extractor: bool = False,
         freeze_steps: NotNegative = 0,
         lora: Lora | None = None,
-        layerdrop: Share = 0.0,
-        mask_time_prob: Share = 0.0,
+        layerdrop: Share | None = 0.0,
+        mask_time_prob: Share | None = 0.0,
         mask_time_length: Positive = 10,
-        mask_feature_prob: Share = 0.0,
+        mask_feature_prob: Share | None = 0.0,
         mask_feature_length: Positive = 10,
         gradient_checkpointing: bool = False,
         attention: Attention = "auto",
@@ -124,13 +126,18 @@ class TransformersFrontend(nn.Module):
         self.rate = RATE
         self.frozen, self.freeze_steps = frozen, freeze_steps
         self.layer_norm, self.repeat_last = layer_norm, repeat_last
-        self.time_mask = (mask_time_prob, mask_time_length)
         source = path_or_url if architecture is None else None
         self.architecture = architecture or read_architecture(path_or_url, download_dir)
         config = self.architecture["config"]
         self.family = FAMILIES[config["model_type"]]
+        own_masks = config.get("apply_spec_augment", True)
+        if mask_time_prob is None:
+            mask_time_prob = config["mask_time_prob"] if own_masks else 0.0
+        if mask_feature_prob is None:
+            mask_feature_prob = config["mask_feature_prob"] if own_masks else 0.0
+        self.time_mask = (mask_time_prob, mask_time_length)
         changes = {
-            self.family.layer_drop: layerdrop,
+            self.family.layer_drop: config[self.family.layer_drop] if layerdrop is None else layerdrop,
             "apply_spec_augment": True,
             "mask_time_prob": mask_time_prob,
             "mask_feature_prob": 0.0,  # drawn below from torch's generator
@@ -168,6 +175,11 @@ class TransformersFrontend(nn.Module):
         if freeze_extractor:
             freeze_parts(self.upstream, self.family.extractor)
 
+    @property
+    def states_size(self) -> int:
+        """Numbers in a frame of :meth:`frozen_states`."""
+        return len(self.layers) * self.output_size
+
     def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (B, frames, output_size) and each utterance's frame count (B,).
 
@@ -178,7 +190,7 @@ class TransformersFrontend(nn.Module):
                 needs are continued by zeros.
         """
         if wave_bt.dim() == 3:
-            return self._sum(list(wave_bt.chunk(len(self.layers), dim=2))), lengths_b
+            return self._sum(list(wave_bt.float().chunk(len(self.layers), dim=2))), lengths_b
         states, frames_b = self._states(wave_bt, lengths_b)
         return self._sum(states), frames_b
 
@@ -249,7 +261,8 @@ def s3prl(
 ) -> TransformersFrontend:
     """Return the front end that ESPnet's ``s3prl`` is with ``upstream: hf_wav2vec2_custom``.
 
-    It is served by transformers, and trained as in ESPnet: whole, without masks and layer drop.
+    It is served by transformers, and trained as in ESPnet: whole, with the masks and the layer drop of
+    the checkpoint's configuration.
 
     Args:
         frontend_conf: ``upstream``, ``path_or_url`` and, optionally, ``normalize`` (``layer_norm`` of
@@ -280,6 +293,9 @@ def s3prl(
         str(frontend_conf["path_or_url"]),
         layers=[layer] if layer >= 0 else "all" if multilayer_feature else "last",
         layer_norm=bool(frontend_conf.get("normalize", False)),
+        layerdrop=None,
+        mask_time_prob=None,
+        mask_feature_prob=None,
         repeat_last=True,
         download_dir=download_dir,
         architecture=architecture,
@@ -288,10 +304,16 @@ def s3prl(
 
 def with_architecture(description: Mapping[str, Any], frontend: nn.Module) -> dict[str, Any]:
     """Return a model's description from which it is built without the pretrained weights it began with."""
-    architecture = getattr(frontend, "architecture", None)
-    if architecture is None:
-        return dict(description)
-    conf = {**(description.get("frontend_conf") or {}), "architecture": architecture}
+    conf = dict(description.get("frontend_conf") or {})
+    if isinstance(frontend, TransformersFrontend):
+        conf["architecture"] = frontend.architecture
+    elif "frontends" in conf:
+        conf["frontends"] = [
+            {**own, "architecture": part.architecture} if isinstance(part, TransformersFrontend) else own
+            for own, part in zip(
+                conf["frontends"], frontend.get_submodule("frontends").children(), strict=True
+            )
+        ]
     return {**description, "frontend_conf": conf}
 
 

@@ -56,7 +56,7 @@ def test_states_are_those_of_transformers(kind, folders):
 @pytest.mark.parametrize("length", [3200, 16000])
 @torch.no_grad()
 def test_whisper_on_its_own_length_is_whisper_with_a_window_of_that_length(length, folders):
-    """transformers refuses another window than the configured one: it is configured here."""
+    """Any other window than the configured one is refused by transformers: it is configured here."""
     wave = batch([length])[0][0]
     frontend = make(folders["whisper"], frozen=True)
     ours, frames = frontend.frozen_states(wave[None], torch.tensor([length]))
@@ -78,9 +78,9 @@ def test_whisper_joins_windows_of_what_is_longer_than_one(tmp_path):
         mel, mel_frames = frontend.inputs(wave[None], torch.tensor([len(wave)]))
         feats, frames = frontend(wave[None], torch.tensor([len(wave)]))
         parts = [
-            frontend.family.states(
-                frontend.upstream, part, torch.tensor([part.shape[2]]), lambda *_: None
-            )[0][-1]
+            frontend.family.states(frontend.upstream, part, torch.tensor([part.shape[2]]), lambda *_: None)[
+                0
+            ][-1]
             for part in mel.split(40, dim=2)
         ]
     assert frames.tolist() == [(int(mel_frames[0]) + 1) // 2] == [feats.shape[1]]
@@ -270,7 +270,8 @@ def test_s3prl_is_served_with_its_frames(folders):
 
 def test_a_model_file_needs_no_pretrained_folder(tmp_path):
     folder = save_tiny(tmp_path, "whisper")
-    description = {"frontend": "transformers", "frontend_conf": {"path_or_url": str(folder), "layers": [1, 3]}}
+    conf = {"path_or_url": str(folder), "layers": [1, 3]}
+    description = {"frontend": "transformers", "frontend_conf": conf}
     frontend = build_frontend(description)
     folder.rename(tmp_path / "gone")
     with pytest.raises(LidError):

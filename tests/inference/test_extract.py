@@ -1,0 +1,167 @@
+"""Stage 4's features of a frozen front end: the model's own, whole, and made once."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from data.corpus import LANGUAGES, RATE, write_set
+from models.upstreams import save_tiny
+
+from lid_toolkit.data.features import read_features
+from lid_toolkit.datadir.ark import read_vectors
+from lid_toolkit.datadir.tables import read_table
+from lid_toolkit.errors import LidError
+from lid_toolkit.inference import extract as extraction
+from lid_toolkit.inference.batched import Identification
+from lid_toolkit.inference.batched import merge as merge_answers
+from lid_toolkit.inference.batched import run_job as identify_job
+from lid_toolkit.inference.extract import Extraction, merge, plan, run_job
+from lid_toolkit.inference.identifier import LanguageIdentifier
+from lid_toolkit.models.build import build_model
+from lid_toolkit.models.upstream import with_architecture
+from lid_toolkit.training.checkpoint import save_model
+from lid_toolkit.training.config import parse_config
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", params=["whisper", "xlsr"])
+def config(request, tmp_path_factory):
+    folder = save_tiny(tmp_path_factory.mktemp("tiny"), request.param)
+    return parse_config(
+        {
+            "frontend": "transformers",
+            "frontend_conf": {"path_or_url": str(folder), "frozen": True, "layers": [1, 3]},
+            "encoder_conf": {"ndim": 16, "model_scale": 2, "output_size": 24},
+            "projector_conf": {"output_size": 8},
+            "preprocessor_conf": {"volume_apply_prob": 1.0, "noise_apply_prob": 1.0},
+        },
+        "test",
+    )
+
+
+@pytest.fixture
+def task(config, tmp_path):
+    speech = write_set(tmp_path / "some_set", 21, seed=4, shortest=500, longest=30000)
+    return Extraction(config, speech, tmp_path / "extracted" / "some_set")
+
+
+def extract(task, jobs=1):
+    jobs = plan(task, jobs, dry_run=False)
+    for job in range(1, jobs + 1):
+        run_job(task, job, jobs, CPU)
+    merge(task)
+    return jobs
+
+
+def scores(model, data_dir, out):
+    work = Identification(model, data_dir, out / data_dir.name, 1)
+    identify_job(work, 1, 4, CPU, 0)
+    merge_answers(work)
+    return work.output_dir
+
+
+def test_features_give_the_answers_of_the_audio(task, tmp_path):
+    extract(task)
+    torch.manual_seed(3)
+    description = task.config.model_description()
+    model = build_model(description, len(LANGUAGES)).train()
+    for _ in range(5):
+        model.embed(0.1 * torch.randn(8, 6000), torch.full((8,), 6000))
+    path = tmp_path / "model.pth"
+    save_model(path, model.state_dict(), with_architecture(description, model.frontend), LANGUAGES, RATE)
+    from_audio = scores(path, task.data_dir, tmp_path / "audio")
+    from_features = scores(path, task.output_dir, tmp_path / "features")
+    # Half precision keeps 11 bits.
+    ours, theirs = (read_vectors(out / "embeddings.scp")[1] for out in (from_features, from_audio))
+    assert np.abs(ours - theirs).max() < 2**-9
+    ours, theirs = (read_vectors(out / "scores.scp")[1] for out in (from_features, from_audio))
+    assert np.abs(ours - theirs).max() < 2**-9 * model.loss.scale
+    lid = LanguageIdentifier.from_pretrained(path, "cpu")
+    waves = list(read_table(task.data_dir / "wav.scp").values())
+    assert [answer.language for answer in lid.identify(waves)] == list(
+        read_table(from_audio / "some_set_lids").values()
+    )
+
+
+def test_the_set_is_the_same_by_any_number_of_jobs_and_made_once(task, tmp_path, monkeypatch):
+    monkeypatch.setattr("lid_toolkit.inference.extract.PART_S", 3.0)
+    other = dataclasses.replace(task, output_dir=tmp_path / "other" / "some_set")
+    assert extract(task, jobs=1) == 1
+    assert extract(other, jobs=3) == 3
+    assert len(list((task.output_dir / "data").glob("*.npy"))) > 3
+    for key, ref in read_table(task.output_dir / "feats.scp"):
+        assert np.array_equal(
+            read_features(ref), read_features(read_table(other.output_dir / "feats.scp")[key])
+        )
+    for name in ("utt2lang", "utt2num_samples"):
+        assert (task.output_dir / name).read_bytes() == (task.data_dir / name).read_bytes()
+    assert plan(task, 2, dry_run=False) == 0
+    before = {path: path.stat().st_mtime_ns for path in (task.output_dir / "data").glob("*.npy")}
+    (task.output_dir / "feats.scp").unlink()
+    extract(task, jobs=2)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_killed_job_goes_on_with_what_is_missing(task, monkeypatch):
+    monkeypatch.setattr("lid_toolkit.inference.extract.PART_S", 3.0)
+    assert plan(task, 1, dry_run=False) == 1
+    calls = []
+    original = extraction._features
+
+    def dying(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(extraction, "_features", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(task, 1, 1, CPU)
+    with pytest.raises(LidError, match="run the jobs again"):
+        merge(task)
+    calls[:] = [1] * 3
+    run_job(task, 1, 1, CPU)
+    merge(task)
+    assert len(read_table(task.output_dir / "feats.scp")) == 21
+    assert not list(task.output_dir.rglob(".tmp-*"))
+
+
+def test_augmented_copies_are_further_utterances(task):
+    task = dataclasses.replace(task, copies=2)
+    extract(task)
+    feats, labels = read_table(task.output_dir / "feats.scp"), read_table(task.output_dir / "utt2lang")
+    assert len(feats) == len(labels) == 63
+    plain, first, second = (
+        read_features(feats[f"{prefix}some_set-004"]).astype(np.float32) for prefix in ("", "aug1-", "aug2-")
+    )
+    assert labels["aug2-some_set-004"] == labels["some_set-004"]
+    assert np.abs(plain - first).max() > 0.01
+    assert np.abs(first - second).max() > 0.01
+
+
+def test_broken_recordings_are_listed_and_past_the_limit_refused(task):
+    broken = task.data_dir / "wav" / "some_set-003.wav"
+    broken.write_bytes(broken.read_bytes()[:100])
+    extract(dataclasses.replace(task, max_failed=0.05))
+    assert list(read_table(task.output_dir / "failed").keys()) == ["some_set-003"]
+    assert len(read_table(task.output_dir / "feats.scp")) == 20
+    with pytest.raises(LidError, match="some_set-003"):
+        extract(dataclasses.replace(task, max_failed=0.0))
+
+
+def test_only_a_frozen_front_end_that_fits_the_disk(task, monkeypatch):
+    conf = {**task.config.frontend_conf, "frozen": False}
+    trained = task.config.model_copy(update={"frontend_conf": conf})
+    with pytest.raises(LidError, match="frozen"):
+        plan(dataclasses.replace(task, config=trained), 1, dry_run=False)
+    mel = parse_config({"frontend": "default"}, "test")
+    with pytest.raises(LidError, match="frozen"):
+        plan(dataclasses.replace(task, config=mel), 1, dry_run=False)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(LidError, match="are free"):
+        plan(task, 1, dry_run=False)
