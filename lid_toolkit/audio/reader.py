@@ -172,7 +172,7 @@ def _pcm16_frames(entry: Entry, header: WavHeader) -> int:
 
 def _plausible(ref: str, info: AudioInfo) -> AudioInfo:
     """Return what a header says, or raise AudioError if no recording is like that."""
-    if info.num_samples <= 0:
+    if info.num_samples <= 0 or info.channels <= 0:
         raise AudioError("holds no samples", where=ref)
     if not LOWEST_RATE <= info.rate <= HIGHEST_RATE:
         raise AudioError(f"its header says {info.rate} samples a second", where=ref)

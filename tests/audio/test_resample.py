@@ -56,6 +56,22 @@ def test_what_would_alias_is_gone():
         assert level_db(resample(sine(frequency, 48000), 48000, 16000)) < -90
 
 
+@pytest.mark.parametrize("rate", [22050, 44100, 48000])
+def test_a_sweep_passes_whole_below_and_not_at_all_above(rate):
+    """A sweep to half the source's rate: flat to 7.2 kHz, gone from 8 kHz on, between them nothing louder."""
+    seconds = 8.0
+    time = np.arange(int(rate * seconds)) / rate
+    wave = (0.5 * np.sin(np.pi * rate / 2 / seconds * time**2)).astype(np.float32)
+    converted = resample(wave, rate, 16000)
+    frames = converted[: len(converted) // 800 * 800].reshape(-1, 800)  # 50 ms
+    level = 20 * np.log10(np.sqrt(np.mean(frames**2, axis=1)) / (0.5 / np.sqrt(2)) + 1e-12)
+    frequency = (np.arange(len(frames)) + 0.5) * 0.05 * rate / 2 / seconds
+    passed, stopped = (frequency > 300) & (frequency < 7200), frequency > 8000 + rate / 2 / seconds * 0.05
+    assert np.abs(level[passed]).max() < 0.1
+    assert level[stopped].max() < -90
+    assert level.max() < 0.2
+
+
 def test_phase_is_kept():
     np.testing.assert_allclose(
         resample(sine(440, 48000), 48000, 16000)[1000:-1000], sine(440, 16000)[1000:-1000], atol=1e-4
