@@ -7,6 +7,7 @@ random comes from the caller's generator.
 from __future__ import annotations
 
 import io
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,8 @@ from lid_toolkit.audio.resample import resample
 Wave = npt.NDArray[np.float32]
 
 TELEPHONE_RATE = 8000
-TELEPHONE_CODECS = ("PCM_16", "ULAW", "ALAW", "GSM610", "IMA_ADPCM")
+Codec = Literal["PCM_16", "ULAW", "ALAW", "GSM610", "IMA_ADPCM"]
+TELEPHONE_CODECS: tuple[Codec, ...] = get_args(Codec)
 SILENCE_POWER = 1e-10
 
 

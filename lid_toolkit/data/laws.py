@@ -133,7 +133,7 @@ def length(corpus: Corpus) -> Law:
 
 
 def sorted_by_length(corpus: Corpus) -> Law:
-    """Every utterance once in each pass; neighbours in length share a batch of ``batch_size`` (``sorted``)."""
+    """Every utterance once in each pass; neighbours in length share a batch of ``batch_size``."""
     return _all_alike(corpus, "epoch")
 
 
@@ -191,10 +191,11 @@ def draw(law: Law, draws: int, epoch: int, seed: int) -> tuple[Ints, Ints]:
 
 def _groups(
     keys_u: npt.NDArray[np.integer], lengths_u: npt.NDArray[np.integer]
-) -> tuple[Ints, npt.NDArray[np.float64]]:
+) -> tuple[Ints, Floats]:
     """Number the keys that occur, in order; return each utterance's group and the groups' samples."""
     keys, groups_u = np.unique(keys_u, return_inverse=True)
-    return groups_u, np.bincount(groups_u, weights=lengths_u, minlength=len(keys))
+    samples_g = np.bincount(groups_u, weights=lengths_u, minlength=len(keys))
+    return groups_u.astype(np.int64), samples_g.astype(np.float64)
 
 
 def _all_alike(corpus: Corpus, sorting: Literal["epoch", "none"]) -> Law:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -36,7 +36,6 @@ def _low_high(value: object) -> object:
 
 Range = Annotated[tuple[Number, Number], AfterValidator(_ascending)]
 Decibels = Annotated[Range[float], BeforeValidator(_low_high)]
-Codec = Literal["PCM_16", "ULAW", "ALAW", "GSM610", "IMA_ADPCM"]
 
 
 class NoiseInfo(NamedTuple):
@@ -44,7 +43,7 @@ class NoiseInfo(NamedTuple):
 
     weight: Share
     scp: str
-    count: Range[Annotated[int, Field(gt=0)]]
+    together: Range[Annotated[int, Field(gt=0)]]
     db_range: Decibels
 
 
@@ -91,7 +90,7 @@ class PreprocessorConf(BaseModel):
     """Gain at each of 8 points of the response, in dB."""
     telephone_apply_prob: Probability = 0.0
     """Chance of an 8 kHz line."""
-    telephone_codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] = augment.TELEPHONE_CODECS
+    telephone_codecs: Annotated[tuple[augment.Codec, ...], Field(min_length=1)] = augment.TELEPHONE_CODECS
     """Codecs of lines, drawn alike: linear, mu-law, A-law, GSM 06.10, IMA ADPCM."""
     volume_apply_prob: Probability = 0.0
     """Chance of another level."""
@@ -105,7 +104,6 @@ class PreprocessorConf(BaseModel):
         if isinstance(self.target_duration, tuple):
             return self.target_duration
         return (self.target_duration, self.target_duration)
-
 
     def noise_prob(self) -> float:
         """Return the chance of added noise."""
@@ -202,7 +200,7 @@ def _noise(wave: Wave, conf: PreprocessorConf, sounds: Sounds, rng: np.random.Ge
     number = int(rng.choice(len(kinds), p=weights / weights.sum()))
     kind, table = kinds[number], sounds.noises[number]
     total = np.zeros_like(wave)
-    for _ in range(rng.integers(*kind.count, endpoint=True)):
+    for _ in range(rng.integers(*kind.together, endpoint=True)):
         ref = table.value(int(rng.integers(len(table))))
         noise = random_part(ref, len(wave), conf.sample_rate, conf.short_noise_thres, rng)
         total += augment.scaled_noise(wave, noise, rng.uniform(*kind.db_range))

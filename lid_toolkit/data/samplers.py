@@ -75,9 +75,7 @@ class Batches(Sequence[Batch]):
         """Return a batch, or the batches of a slice."""
         if isinstance(index, slice):
             crops_b = None if self.crops_b is None else self.crops_b[index]
-            return replace(
-                self, begins_b=self.begins_b[index], ends_b=self.ends_b[index], crops_b=crops_b
-            )
+            return replace(self, begins_b=self.begins_b[index], ends_b=self.ends_b[index], crops_b=crops_b)
         span = slice(self.begins_b[index], self.ends_b[index])
         rows_b = self.rows_d[span]
         crop = None if self.crops_b is None else int(self.crops_b[index])
@@ -99,14 +97,29 @@ class Batches(Sequence[Batch]):
         steps = max(len(self) - done, 0) // world_size
         return self[done + rank : done + steps * world_size : world_size]
 
+    def rows(self) -> Ints:
+        """Return the row numbers of all batches in order."""
+        sizes_b = self.sizes_b()
+        ends_b = np.cumsum(sizes_b)
+        places: Ints = np.arange(sizes_b.sum()) + np.repeat(self.ends_b - ends_b, sizes_b)
+        return self.rows_d[places]
+
     def padding(self, lengths_u: npt.NDArray[np.integer]) -> float:
         """Return the share of padding in the batches' samples."""
-        real = padded = 0
-        for batch in self:
-            lengths_b = np.minimum(lengths_u[batch.rows_b], batch.crop or np.iinfo(np.int64).max)
-            real += int(lengths_b.sum())
-            padded += int(lengths_b.max()) * len(lengths_b)
-        return 1 - real / max(padded, 1)
+        sizes_b, lengths_d = self.sizes_b(), lengths_u[self.rows()]
+        if not len(lengths_d):
+            return 0.0
+        if self.crops_b is not None:
+            lengths_d = np.minimum(lengths_d, np.repeat(self.crops_b, sizes_b))
+        longest_b = np.maximum.reduceat(lengths_d, np.cumsum(sizes_b) - sizes_b)
+        return 1 - float(lengths_d.sum()) / float(longest_b @ sizes_b)
+
+
+def utterances_in(batches: Sequence[Batch]) -> int:
+    """Return how many utterances batches have together."""
+    if isinstance(batches, Batches):
+        return int(batches.sizes_b().sum())
+    return sum(len(batch.rows_b) for batch in batches)
 
 
 @dataclass(frozen=True)
@@ -188,9 +201,7 @@ class Sampler:
         mixed = rng.permutation(len(ends_b))
         if self.law.sorting == "window":
             mixed = mixed[np.argsort(mixed // BATCHES_A_WINDOW, kind="stable")]
-        return Batches(
-            rows_d, begins_b[mixed], ends_b[mixed], crops_b[mixed], visits_d, (self.seed, epoch)
-        )
+        return Batches(rows_d, begins_b[mixed], ends_b[mixed], crops_b[mixed], visits_d, (self.seed, epoch))
 
     def _order(self, lengths_d: npt.NDArray[np.integer]) -> Ints:
         """Return the places of the draws in the order in which they are cut into batches."""

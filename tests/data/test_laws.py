@@ -38,7 +38,9 @@ def test_catpow_follows_the_power_of_the_share_of_speech(power):
 @pytest.mark.parametrize("case", range(4))
 def test_catpow_has_espnets_probabilities(case):
     content = json.loads(FIXTURE.read_text())
-    lengths = {label: list(utterances.values()) for label, utterances in content["category_to_utt_lengths"].items()}
+    lengths = {
+        label: list(utterances.values()) for label, utterances in content["category_to_utt_lengths"].items()
+    }
     labels = np.repeat(np.arange(len(lengths)), [len(own) for own in lengths.values()])
     expected = content["cases"][case]
     law = catpow(Corpus(labels, np.concatenate(list(lengths.values())), None, expected["upsampling_factor"]))
@@ -55,7 +57,9 @@ def test_datasets_first_then_languages_within_each():
         inside = np.bincount(LABELS[datasets == dataset], weights=LENGTHS[datasets == dataset])
         expected += (share * powers(inside, 0.4)).tolist()
     observed = [
-        np.sum((LABELS[rows] == label) & (datasets[rows] == dataset)) for dataset in (2, 7) for label in range(4)
+        np.sum((LABELS[rows] == label) & (datasets[rows] == dataset))
+        for dataset in (2, 7)
+        for label in range(4)
     ]
     assert agrees(observed, np.array(expected))
 

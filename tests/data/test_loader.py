@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 
@@ -12,8 +13,9 @@ import torch
 from data.corpus import LANGUAGES, RATE, write_set
 
 from lid_toolkit.audio.reader import read_audio
-from lid_toolkit.data.loader import MinibatchReader, iterate
+from lid_toolkit.data import loader
 from lid_toolkit.data.laws import Corpus, catpow
+from lid_toolkit.data.loader import MinibatchReader, iterate
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.samplers import Batch, Sampler, sorted_batches
 from lid_toolkit.data.utterances import load_utterances
@@ -141,3 +143,83 @@ def test_a_killed_worker_is_an_error_that_says_so(directory):
     reader = KilledReader(whole.utterances, whole.batches, whole.conf, RATE)
     with pytest.raises(LidError, match="was killed"):
         list(iterate(reader, 0, 1))
+
+
+def test_in_training_another_utterance_of_the_language_takes_a_broken_ones_place(directory):
+    for number in (0, 7):
+        (directory / "wav" / f"set-{number:03d}.wav").write_bytes(b"no audio")
+    reader = training_reader(directory)
+    planned = reader.batches.rows()
+    batches = list(iterate(reader, 0, 0))
+    rows = np.concatenate([batch.rows_b.numpy() for batch in batches])
+    assert {0, 7} <= set(planned.tolist())
+    assert not {0, 7} & set(rows.tolist())
+    assert np.array_equal(rows % 3, planned % 3)
+    assert {name for batch in batches for name, _ in batch.failed} == {"set-000", "set-007"}
+    for batch in batches:
+        assert batch.wave_bt.numel() <= 24000
+        assert np.array_equal(batch.labels_b.numpy(), batch.rows_b.numpy() % 3)
+
+
+def test_what_has_no_like_is_left_out(directory):
+    (directory / "wav" / "set-001.wav").unlink()
+    utterances = load(directory)
+    labels = np.where(np.arange(24) == 1, 0, 1).astype(np.int32)
+    reader = training_reader(directory)
+    reader.utterances = dataclasses.replace(utterances, labels_u=labels)
+    rows = np.concatenate([batch.rows_b.numpy() for batch in iterate(reader, 0, 0)])
+    planned = reader.batches.rows()
+    assert 1 in planned
+    assert sorted(rows.tolist()) == sorted(planned[planned != 1].tolist())
+
+
+def test_an_utterance_sounds_the_same_whatever_lies_in_its_batch(directory):
+    """Augmentations belong to utterance and epoch, not to the place in a batch."""
+    apart = {}
+    for bins in (24000, 9000):
+        for batch in iterate(training_reader(directory, crop=None, bins=bins, **EVERYTHING), 0, 0):
+            for place, row in enumerate(batch.rows_b.tolist()):
+                apart.setdefault(row, []).append(batch.wave_bt[place, : batch.lengths_b[place]])
+    waves = [pair for pair in apart.values() if len(pair) == 2]
+    assert len(waves) > 5
+    for one, other in waves:
+        shorter = min(len(one), len(other))
+        if len(one) == len(other):
+            assert torch.equal(one[:shorter], other[:shorter])
+
+
+def test_recorded_noise_is_the_same_for_any_number_of_workers_and_another_next_epoch(directory, tmp_path):
+    soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-1, 1, 90000), RATE)
+    (tmp_path / "noise.scp").write_text(f"{tmp_path / 'noise.wav'}\n")
+    conf = {"noise_scp": str(tmp_path / "noise.scp"), "rir_scp": str(tmp_path / "noise.scp")}
+    reader = training_reader(directory, **conf)
+    for one, other in zip(iterate(reader, 0, 0), iterate(reader, 0, 2), strict=True):
+        assert torch.equal(one.wave_bt, other.wave_bt)
+
+
+def test_a_broken_noise_counts_as_a_failure_that_names_it(directory, tmp_path):
+    soundfile.write(tmp_path / "noise.wav", np.zeros(900), RATE)
+    (tmp_path / "noise.scp").write_text(f"{tmp_path / 'noise.wav'}\n")
+    reader = training_reader(directory, noise_scp=str(tmp_path / "noise.scp"))
+    (tmp_path / "noise.wav").unlink()
+    with pytest.raises(LidError, match=r"noise\.wav: No such file"):
+        list(iterate(reader, 0, 0, max_failed=0.1))
+
+
+def test_a_missing_list_is_an_error_before_the_first_batch(directory, tmp_path):
+    with pytest.raises(LidError, match=r"none\.scp: No such file"):
+        training_reader(directory, noise_scp=str(tmp_path / "none.scp"))
+
+
+def test_only_the_crop_is_read(directory, monkeypatch):
+    asked = []
+    original = loader.read_audio
+
+    def watching(ref, start, stop):
+        asked.append(stop - start)
+        return original(ref, start, stop)
+
+    monkeypatch.setattr(loader, "read_audio", watching)
+    for _ in iterate(training_reader(directory, crop=(1600, 1600)), 0, 0):
+        pass
+    assert set(asked) == {1600}

@@ -98,7 +98,9 @@ def test_bins_are_never_exceeded_and_no_draw_is_lost(name, lengths, bins, most, 
 
 
 def test_an_utterance_longer_than_the_bins_is_cropped_to_them():
-    batches = sampler(labels=np.array([0, 1]), lengths=[50_000, 9_000_000], draws=40, batch_bins=160_000).epoch(1)
+    batches = sampler(
+        labels=np.array([0, 1]), lengths=[50_000, 9_000_000], draws=40, batch_bins=160_000
+    ).epoch(1)
     alone = [batch for batch in batches if 1 in batch.rows_b]
     assert alone
     assert all(batch.crop == 160_000 and len(batch.rows_b) == 1 for batch in alone)
