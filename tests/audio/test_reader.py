@@ -291,8 +291,8 @@ def test_a_crop_reads_no_more_than_it_must(tmp_path, monkeypatch, name):
     pread, preadv = os.pread, os.preadv
     monkeypatch.setattr(os, "pread", lambda fd, n, at: read.append(min(n, size)) or pread(fd, n, at))
     monkeypatch.setattr(os, "preadv", lambda fd, to, at: read.append(len(to[0])) or preadv(fd, to, at))
-    read_audio(str(tmp_path / name), 800000, 816000)
-    assert sum(read) < 0.3 * size
+    read_audio(str(tmp_path / name), 2000000, 2016000)
+    assert sum(read) < 0.5 * size
 
 
 def test_odd_chunks_before_the_samples(tmp_path):
