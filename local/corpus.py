@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,11 @@ def sources(script: str) -> dict[str, Path]:
     """Return by name this module and those beside a corpus's script: data made by other code is stale."""
     modules = [Path(__file__), *sorted(Path(script).parent.glob("*.py"))]
     return {path.name: path for path in modules}
+
+
+def without_blanks(text: str) -> str:
+    """Return a text that may be an id: ``_`` stands for each run of white space."""
+    return re.sub(r"\s+", "_", text)
 
 
 def share(key: str) -> float:

@@ -25,7 +25,7 @@ from lid_toolkit.datadir.tables import write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
-from local.corpus import alone, option_parser, sources
+from local.corpus import alone, option_parser, sources, without_blanks
 from local.fetch import fetch_all, require_space, web_client
 from local.parallel import parallel
 
@@ -116,7 +116,7 @@ def obtain(source: Source, folder: Path) -> None:
                 raise
             if attempt == "last":
                 raise LidError(
-                    f"broken ({error})", where=archive, mend="delete it and run this again"
+                    f"is broken ({error})", where=archive, mend="delete it and run this again"
                 ) from None
             logging.warning("%s is broken (%s): fetching it again", archive, error)
             archive.unlink()
@@ -172,7 +172,7 @@ def listed(
     dropped = [(str(path), why) for path, why in zip(paths, found, strict=True) if why]
     broken = {path for path, _ in dropped}
     table = [
-        ("-".join(path.relative_to(folder).with_suffix("").parts), str(path))
+        (without_blanks("-".join(path.relative_to(folder).with_suffix("").parts)), str(path))
         for path in paths
         if str(path) not in broken
     ]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lid_toolkit import languages
+from local.corpus import without_blanks
 
 _LISTED = """
     ab af am ar as az ba be bg bn bo br bs ca ceb cs cy da de el en eo es et eu fa fi fo fr gl gn gu gv ha
@@ -90,7 +91,7 @@ def label(code: str) -> str:
 
 def utterance_id(code: str, stem: str) -> str:
     """Return ``LANGUAGE_STEM``, with ISO 639-3 as in ESPnet's recipe, and ``_`` in place of blanks."""
-    return f"{label(code)}_{re.sub(r'[^!-~]+', '_', stem)}"
+    return f"{label(code)}_{without_blanks(stem)}"
 
 
 def video(stem: str) -> str:

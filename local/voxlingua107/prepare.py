@@ -12,7 +12,8 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 from lid_toolkit.cli import positive, run
-from lid_toolkit.datadir.datadir import read_data_dir
+from lid_toolkit.datadir.check import compare_dirs, scan_dir
+from lid_toolkit.datadir.faults import counted
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 from lid_toolkit.steps import Step
@@ -202,27 +203,32 @@ def refuse_half_extracted(corpus: Corpus) -> None:
 
 
 def validate(job: Job) -> None:
-    """Read the data directories back, check them, and that no video of the selection set is elsewhere.
+    """Check the tables in full, that dev shares no recording with train, and selection no video with either.
 
     Raises:
-        LidError: a table is faulty, or the sets overlap.
+        LidError: there is a fault.
     """
-    paths = [job.datadir / name for name in (TRAIN, SELECTION, DEV_SET)]
     step = validate_step(job)
     if not step.due(job.dry_run):
         return
-    videos: dict[str, frozenset[str]] = {}
-    for path in paths:
-        data = read_data_dir(path)
-        videos[path.name] = frozenset(data.carried["utt2spk"].codes()[0])
-        logging.info(
-            "%s: %d utterances in %d languages", path, len(data.utt2lang), len(data.utt2lang.codes()[0])
-        )
-    for other in (TRAIN, DEV_SET):
-        shared = sorted(videos[SELECTION] & videos[other])
+    train, selection, dev = (scan_dir(job.datadir / name) for name in (TRAIN, SELECTION, DEV_SET))
+    faults = [group for scanned in (train, selection, dev) for group in scanned.faults]
+    faults += [group for scanned in (selection, dev) for group in compare_dirs(scanned, train)]
+    for group in faults:
+        logging.error("%s", group.error(0))
+    if faults:
+        raise LidError(counted(faults), where=job.datadir, mend="run sub-stage 4 (tables) again")
+    held_out = set(selection.scans["utt2spk"].table.codes()[0])
+    for other in (train, dev):
+        shared = sorted(held_out.intersection(other.scans["utt2spk"].table.codes()[0]))
         if shared:
-            raise LidError(f"shares video {shared[0]} with {other}", where=job.datadir / SELECTION)
-    step.finish([path / name for path in paths for name in ("wav.scp", "utt2lang", "utt2spk")])
+            raise LidError(f"has video {shared[0]}, as {other.path} has", where=selection.path)
+    for scanned in (train, selection, dev):
+        table = scanned.scans["utt2lang"].table
+        logging.info(
+            "%s: %d utterances, %d languages, no fault", scanned.path, len(table), len(table.codes()[0])
+        )
+    step.finish(s.path / name for s in (train, selection, dev) for name in ("wav.scp", "utt2lang", "utt2spk"))
 
 
 STAGES: tuple[tuple[str, Callable[[Job], None]], ...] = (

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from lid_toolkit.datadir.datadir import write_data_dir
-from lid_toolkit.datadir.tables import Table, merge_tables, table_from_pairs
+from lid_toolkit.datadir.datadir import lang2utt_blocks, write_tables
+from lid_toolkit.datadir.tables import Table, merged_blocks, table_from_pairs
 from lid_toolkit.errors import LidError
 from local.voxlingua107.layout import label, utterance_id, video
 from local.voxlingua107.listing import Listing
@@ -19,12 +19,12 @@ from local.voxlingua107.selection import Hashes, barred, held_out, video_hashes
 
 TRAIN, SELECTION, DEV = "train_voxlingua107", "selection_voxlingua107", "dev_voxlingua107"
 MOST_BROKEN = 0.01
-IN_DEV = "in dev"
+IN_DEV, UNTRAINED = "in dev", "language not in train"
 
 
 @dataclass(frozen=True)
 class Rows:
-    """One language's utterances of a set: tables by file name, lengths and videos in table order."""
+    """One language's utterances of a set: tables by file name, seconds and videos in table order."""
 
     label: str
     tables: Mapping[str, Table]
@@ -51,7 +51,8 @@ def make_sets(train: Sequence[Listing], dev: Sequence[Listing]) -> Sets:
     """
     refuse_broken([*train, *dev])
     dev_stems = frozenset(stem for listing in dev for stem in listing.stems())
-    dev_rows = [_rows(listing) for listing in dev if listing.names]
+    trained = {listing.code for listing in train}
+    dev_rows = [_rows(listing) for listing in dev if listing.names and listing.code in trained]
     kept, gone = zip(*(_without(listing, dev_stems) for listing in train), strict=True) if train else ((), ())
     rows = [_rows(listing) for listing in kept if listing.names]
     in_dev = np.concatenate([np.zeros(0, np.uint64), *(item.videos_u for item in dev_rows)])
@@ -65,10 +66,11 @@ def make_sets(train: Sequence[Listing], dev: Sequence[Listing]) -> Sets:
     for name, items in sets.items():
         if not sum(map(len, items)):
             raise LidError("no utterance is left for this set", where=name, mend="see docs/voxlingua107.md")
-    dropped = {TRAIN: [pair for pairs in gone for pair in pairs], DEV: []}
+    dropped = {TRAIN: [pair for pairs in gone for pair in pairs], DEV: _untrained(dev, trained)}
     for name, listings in ((TRAIN, train), (DEV, dev)):
         dropped[name] += [(utterance_id(x.code, stem), why) for x in listings for stem, why in x.dropped]
-    return Sets({name: [item for item in items if len(item)] for name, items in sets.items()}, dropped)
+    ordered = {name: sorted(filter(len, items), key=lambda item: item.label) for name, items in sets.items()}
+    return Sets(ordered, dropped)
 
 
 def refuse_broken(listings: Sequence[Listing]) -> None:
@@ -94,14 +96,15 @@ def write_sets(datadir: Path, sets: Sets) -> list[Path]:
     written: list[Path] = []
     for name, items in sets.rows.items():
         directory = datadir / name
-        tables = {file: merge_tables([item.tables[file] for item in items]) for file in items[0].tables}
-        wav_scp, utt2lang = tables.pop("wav.scp"), tables.pop("utt2lang")
-        dropped = sets.dropped.get(name)
-        if dropped:
-            tables["dropped"] = table_from_pairs(dropped, directory / "dropped")
+        blocks = {
+            file: merged_blocks([item.tables[file] for item in items], file) for file in items[0].tables
+        }
+        blocks["lang2utt"] = lang2utt_blocks((item.label, item.tables["utt2lang"]) for item in items)
+        if sets.dropped.get(name):
+            blocks["dropped"] = table_from_pairs(sets.dropped[name], directory / "dropped").blocks()
         else:
             (directory / "dropped").unlink(missing_ok=True)
-        written += write_data_dir(directory, wav_scp, utt2lang, tables)
+        written += write_tables(directory, blocks)
     return written
 
 
@@ -128,6 +131,11 @@ def _without(listing: Listing, stems: frozenset[str]) -> tuple[Listing, list[tup
     left = [stem for stem, is_gone in zip(names, gone, strict=True) if not is_gone]
     dropped = [(utterance_id(listing.code, stem), IN_DEV) for stem in names if stem in stems]
     return replace(listing, names="\n".join(left).encode(), seconds=listing.seconds[~np.array(gone)]), dropped
+
+
+def _untrained(dev: Sequence[Listing], trained: Collection[str]) -> list[tuple[str, str]]:
+    strange = (listing for listing in dev if listing.code not in trained)
+    return [(utterance_id(listing.code, stem), UNTRAINED) for listing in strange for stem in listing.stems()]
 
 
 def _rows(listing: Listing) -> Rows:

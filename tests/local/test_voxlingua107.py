@@ -125,9 +125,10 @@ def test_from_the_web_to_data_directories(server, places, capsys):
     prepare(server, places)
     labels = {name: table(places, name) for name in SETS}
     every = [key for name in SETS for key in labels[name]]
-    assert len(every) == len(set(every)) == 3 * 12 - 5 + 4
+    assert len(every) == len(set(every)) == 3 * 12 - 5 + 3
     assert set(labels[SETS[0]].values()) == set(labels[SETS[1]].values()) == {"eng", "heb", "nor"}
-    assert set(labels[SETS[2]].values()) == {"eng", "cmn"}
+    assert set(labels[SETS[2]].values()) == {"eng"}
+    assert list(table(places, SETS[2], "dropped").values()) == ["language not in train"]
     assert not videos(places, SETS[1]) & (videos(places, SETS[0]) | videos(places, SETS[2]))
     for name in SETS:
         for key, ref in read_table(places[1] / name / "wav.scp"):
