@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from lid_toolkit.audio.reader import AudioError, read_audio
-from lid_toolkit.data.utterances import Utterances, load_utterances, read_languages
+from lid_toolkit.data.features import check_made_by, read_features
+from lid_toolkit.data.utterances import Utterances, load_utterances, read_languages, references
 from lid_toolkit.datadir.tables import read_table, write_table
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.files import write_whole
@@ -58,7 +58,7 @@ class FeatureStats:
 
     Attributes:
         config: names the front end, its arguments and the normaliser.
-        train_dir: formatted training set.
+        train_dir: formatted training set, or one of extracted features.
         stats_dir: stage 4's directory, which has ``lang2idx`` and ``train/speech_shape``.
         num_jobs: how many jobs share the parts.
     """
@@ -101,11 +101,11 @@ def plan(task: FeatureStats, dry_run: bool = False) -> int:
     """Return how many jobs to run, at most ``num_jobs``: 0 if statistics are not needed, or are current.
 
     Raises:
-        LidError: the front end takes features, or training changes it: they have no fixed mean.
+        LidError: there is no front end, or training changes it: its features have no fixed mean.
     """
     if not task.needed:
         return 0
-    _fixed_frontend(task.config)
+    _fixed_frontend(task)
     if not task.step.due(dry_run):
         return 0
     return min(task.num_jobs, len(_bounds(_count(task))) - 1)
@@ -114,7 +114,7 @@ def plan(task: FeatureStats, dry_run: bool = False) -> int:
 def run_job(task: FeatureStats, job: int) -> None:
     """Sum the parts of job number ``job``, counted from 1, that are not done yet."""
     utterances = _utterances(task)
-    frontend = _fixed_frontend(task.config)
+    frontend = _fixed_frontend(task)
     bounds_p = _bounds(len(utterances))
     steps = {part: task.part_step(part) for part in range(job - 1, len(bounds_p) - 1, task.num_jobs)}
     todo = {part: step for part, step in steps.items() if step.reason()}
@@ -123,9 +123,15 @@ def run_job(task: FeatureStats, job: int) -> None:
         for part, step in todo.items():
             rows_u = np.arange(bounds_p[part], bounds_p[part + 1])
             failed: list[tuple[str, str]] = []
-            sums = [*_batch_sums(frontend, utterances, rows_u, failed, progress)]
+            sums = [
+                *(
+                    _sums_of_features(utterances, rows_u, progress)
+                    if frontend is None
+                    else _sums_of_audio(frontend, utterances, rows_u, failed, progress)
+                )
+            ]
             with write_whole(task.file(part, "npz"), "wb") as stream:
-                np.savez(stream, **_arrays(add(sums, frontend.output_size)))
+                np.savez(stream, **_arrays(add(sums)))
             write_table(task.file(part, "failed"), failed)
             step.finish([task.file(part, "npz"), task.file(part, "failed")])
 
@@ -154,7 +160,7 @@ def merge(task: FeatureStats) -> None:
             where=task.train_dir,
             mend="mend the recordings and run from stage 3, or raise max_failed",
         )
-    total = add(sums, len(sums[0].sum_d))
+    total = add(sums)
     path = task.stats_dir / STATS_FILE
     with write_whole(path, "wb") as stream:
         np.savez(stream, **_arrays(total))
@@ -183,20 +189,22 @@ def use_statistics(model: LidModel, config: TrainConfig, stats_dir: Path) -> Non
         raise LidError(str(error), where=path, mend="run stage 4 with this configuration") from None
 
 
-def add(sums: Sequence[Sums], dimension: int) -> Sums:
-    """Add sums of ``dimension`` features, each result rounded once whatever the order (``math.fsum``)."""
+def add(sums: Sequence[Sums]) -> Sums:
+    """Add one or more sums, each result rounded once whatever the order (``math.fsum``)."""
     columns = [np.concatenate((one.sum_d, one.sum_square_d)) for one in sums]
-    total = np.array([math.fsum(column) for column in zip(*columns, strict=True)] or [0.0] * 2 * dimension)
-    return Sums(sum(one.frames for one in sums), total[:dimension], total[dimension:])
+    total = np.array([math.fsum(column) for column in zip(*columns, strict=True)])
+    return Sums(sum(one.frames for one in sums), *np.split(total, 2))
 
 
-def _fixed_frontend(config: TrainConfig) -> Any:
-    """Build the front end, whose features must be the same before and after training."""
+def _fixed_frontend(task: FeatureStats) -> Any:
+    """Build the front end, which training must not change; None where its features are on disk."""
+    config = task.config
+    if references(task.train_dir)[1] is not None:
+        check_made_by(task.train_dir, config.model_description())
+        return None
     mend = "choose another normalize, such as utterance_mvn, or give normalize_conf.stats_file"
     if config.frontend is None:
-        raise LidError(
-            "global_mvn without a front end has no waveforms to look at", where="normalize", mend=mend
-        )
+        raise LidError("global_mvn without a front end: no features", where="normalize", mend=mend)
     frontend = build_frontend(config.model_description())
     if any(parameter.requires_grad for parameter in frontend.parameters()):
         raise LidError(
@@ -220,35 +228,47 @@ def _bounds(count: int) -> npt.NDArray[np.int64]:
     return np.linspace(0, count, parts + 1).astype(np.int64)
 
 
+def _sums_of_features(
+    utterances: Utterances, rows_u: npt.NDArray[np.int64], progress: Progress
+) -> Iterator[Sums]:
+    """Yield the sums of each utterance's features on disk."""
+    for row in rows_u.tolist():
+        yield _sums(read_features(utterances.refs.value(row)).astype(np.float64))
+        progress.advance()
+
+
 @torch.inference_mode()
-def _batch_sums(
-    frontend: nn.Module,
+def _sums_of_audio(
+    frontend: Any,
     utterances: Utterances,
     rows_u: npt.NDArray[np.int64],
     failed: list[tuple[str, str]],
     progress: Progress,
 ) -> Iterator[Sums]:
     """Yield the sums of batches of similar length; note in ``failed`` what cannot be read."""
-    rate = int(frontend.rate)  # type: ignore[arg-type]
+    yield _sums(np.zeros((0, frontend.output_size)))
     for batch_u in _batches(rows_u, utterances.lengths_u):
         waves = []
         for row in batch_u.tolist():
             ref = utterances.refs.value(row)
             try:
-                wave, wave_rate = read_audio(ref)
+                wave, rate = read_audio(ref)
             except AudioError as error:
                 failed.append((utterances.refs.key(row), str(error)))
                 continue
-            if wave_rate != rate:
-                raise LidError(f"{wave_rate} Hz, not {rate} Hz", where=ref, mend="format it with stage 3")
+            if rate != frontend.rate:
+                raise LidError(f"{rate} Hz, not {frontend.rate} Hz", where=ref, mend="format it with stage 3")
             waves.append(torch.from_numpy(wave))
         lengths = [len(wave) for wave in waves]
         if waves:
             feats_btd, frames_b = frontend(pad_sequence(waves, batch_first=True), torch.tensor(lengths))
             valid_bt = torch.arange(feats_btd.shape[1]) < frames_b[:, None]
-            feats_fd = feats_btd[valid_bt].double()
-            yield Sums(len(feats_fd), feats_fd.sum(0).numpy(), feats_fd.square().sum(0).numpy())
-        progress.advance(len(batch_u), sum(lengths) / rate)
+            yield _sums(feats_btd[valid_bt].double().numpy())
+        progress.advance(len(batch_u), sum(lengths) / frontend.rate)
+
+
+def _sums(feats_fd: npt.NDArray[np.float64]) -> Sums:
+    return Sums(len(feats_fd), feats_fd.sum(axis=0), np.square(feats_fd).sum(axis=0))
 
 
 def _batches(
