@@ -64,15 +64,19 @@ class Batch:
         self.waiting = _describe(states)
         return {number: why for number in self._unfinished if (why := self._fate(number, states, spool))}
 
-    def end(self) -> None:
-        """Cancel the array if jobs of it are left, and wait until the queue has let go of them."""
-        if not self._id or not self._unfinished:
+    def end(self, spool: Spool) -> None:
+        """Cancel the array if jobs of it are left, and wait until they have ended."""
+        if not self._id or not self._unfinished - set(spool.outcomes):
             return
         self._scheduler.cancel(self._id)
         deadline = time.monotonic() + END_S
         while time.monotonic() < deadline:
             states = self._scheduler.states(self._id)
-            if not isinstance(states, str) and all(state.kind == "ended" for state in states.values()):
+            if isinstance(states, str):
+                ended = not spool.running()
+            else:
+                ended = all(state.kind == "ended" for state in states.values())
+            if ended:
                 return
             time.sleep(2 * POLL_S)
         sys.stderr.write(f"{self._scheduler.title}: {self._id} is cancelled, but still in the queue\n")

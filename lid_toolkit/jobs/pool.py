@@ -139,7 +139,7 @@ class Pool:
             lost |= dict.fromkeys(self._queue, "no machine can be reached")
         return lost
 
-    def end(self) -> None:
+    def end(self, _spool: Spool) -> None:
         """End all jobs and their children, by SIGTERM and after a while by SIGKILL."""
         for job in self._running:
             _close_lifeline(job.process)
@@ -187,9 +187,10 @@ class Pool:
 
     def _leave(self, spool: Spool, job: _Running) -> None:
         """Give up a machine that cannot be reached, and queue its job again."""
-        said = last_line(spool.output_of(job.number))
-        sys.stderr.write(f"{job.place.name}: left out: {said or 'ssh failed'}\n")
-        self._places = [place for place in self._places if place is not job.place]
+        if job.place in self._places:
+            said = last_line(spool.output_of(job.number))
+            sys.stderr.write(f"{job.place.name}: left out: {said or 'ssh failed'}\n")
+            self._places.remove(job.place)
         self._queue.insert(0, job.number)
 
 

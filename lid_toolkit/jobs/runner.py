@@ -35,7 +35,7 @@ class Backend(Protocol):
         A lost job has ended, or will never start, without a word in the spool.
         """
 
-    def end(self) -> None:
+    def end(self, spool: Spool) -> None:
         """End the jobs that wait or run; return when they have ended, or after a while."""
 
 
@@ -68,7 +68,7 @@ def run_array(array: JobArray, backend: Backend, spool: Spool) -> list[Outcome]:
                 time.sleep(backend.poll_s)
         finally:
             spool.note_stop()
-            backend.end()
+            backend.end(spool)
     if stopped_by:
         sys.stderr.write(f"stopped all jobs ({signal.Signals(stopped_by[0]).name})\n")
         raise SystemExit(128 + stopped_by[0])

@@ -130,6 +130,7 @@ def guard(
                 job.end("stopped: its runner has ended")
             _enforce_limits(job)
             job.reap()
+        _obey(job, signals)
         _kill_descendants(job)
     return job.outcome()
 
