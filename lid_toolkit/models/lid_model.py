@@ -37,7 +37,7 @@ class LidModel(nn.Module):
 
     def __init__(
         self,
-        frontend: nn.Module,
+        frontend: Any,
         specaug: nn.Module | None,
         normalize: nn.Module | None,
         encoder: nn.Module,
@@ -46,12 +46,12 @@ class LidModel(nn.Module):
         loss: CosineLoss | DnnSoftmax,
     ) -> None:
         super().__init__()
-        self.frontend = frontend
+        self.frontend: Any = frontend
         self.specaug = specaug
         self.normalize = normalize
         self.encoder = encoder
         self.pooling = pooling
-        self.projector = projector
+        self.projector: Any = projector
         self.loss = loss
 
     @property

@@ -6,12 +6,16 @@ Cosines, margins and the cross entropy are computed in float32 whatever the auto
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 COSINE_LIMIT = 1 - 1e-7
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class CosineLoss(nn.Module):
@@ -45,8 +49,6 @@ class CosineLoss(nn.Module):
         k_top: int = 0,
     ) -> None:
         super().__init__()
-        if centres < 1:
-            raise ValueError(f"{centres} sub-centres for each class: at least one is needed")
         self.classes, self.centres, self.scale = classes, centres, scale
         self.margin, self.easy_margin, self.drop = margin, easy_margin, drop
         self.penalty, self.k_top = penalty, min(k_top, classes - 1)
@@ -85,20 +87,31 @@ class CosineLoss(nn.Module):
 
 
 def softmax(embedding_size: int, classes: int) -> CosineLoss:
-    """Return cross entropy on plain cosines (``softmax``, as ESPnet has it)."""
+    """Return cross entropy on plain cosines, -log(exp(c_y) / sum_j exp(c_j)) (``softmax``, as in ESPnet).
+
+    c_j is the cosine of the embedding to the centre of class j, y the true class.
+    """
     return CosineLoss(embedding_size, classes)
 
 
 def aamsoftmax(
     embedding_size: int,
     classes: int,
-    margin: float = 0.3,
-    scale: float = 15.0,
+    margin: NotNegative = 0.3,
+    scale: Positive = 15.0,
     easy_margin: bool = False,
 ) -> CosineLoss:
     """Return additive angular margin softmax (``aamsoftmax``; Deng et al., CVPR 2019, equation 3).
 
-    Beyond pi - margin the cosine loses ``margin * sin(margin)``, the first-order drop of ArcFace.
+    Cross entropy on s c_j, where the true class has s cos(a_y + m) instead, a_y being its angle. Where
+    a_y + m would exceed pi it has s (c_y - m sin(m)), as in ArcFace.
+
+    Args:
+        embedding_size: dimension of the embeddings.
+        classes: number of languages.
+        margin: m in radians.
+        scale: s.
+        easy_margin: add the margin only where the cosine is positive.
     """
     return CosineLoss(embedding_size, classes, scale, margin, easy_margin, margin * math.sin(margin))
 
@@ -106,20 +119,32 @@ def aamsoftmax(
 def aamsoftmax_sc_topk(
     embedding_size: int,
     classes: int,
-    margin: float = 0.2,
-    scale: float = 32.0,
+    margin: NotNegative = 0.2,
+    scale: Positive = 32.0,
     easy_margin: bool = False,
-    K: int = 3,  # noqa: N803 - ESPnet's key
-    mp: float = 0.06,
-    k_top: int = 5,
+    K: Annotated[int, Field(gt=0)] = 3,  # noqa: N803 - ESPnet's key
+    mp: NotNegative = 0.06,
+    k_top: Annotated[int, Field(ge=0)] = 5,
 ) -> CosineLoss:
     """Return the margin loss with sub-centres and an inter-top-k penalty (``aamsoftmax_sc_topk``).
 
-    Sub-centres: Deng et al., ECCV 2020, the nearest of K centres of a class. Inter-top-k: Zhao et
-    al., ICASSP 2022, equation 5: the ``k_top`` nearest wrong classes score cos(angle - mp), so that
-    they must be pushed further away. ``mp: 0`` switches the penalty off, which is what ESPnet 202511
-    trains with whatever its ``mp`` says. Beyond pi - margin the cosine loses 1 - cos(margin), which
-    keeps the curve continuous.
+    As ``aamsoftmax``, with two changes. Sub-centres (Deng et al., ECCV 2020, equation 2): c_j is the
+    cosine to the nearest of K centres of class j. Inter-top-k (Zhao et al., ICASSP 2022, equation 5):
+    the ``k_top`` nearest wrong classes score s cos(a_j - mp), so that they must be pushed further
+    away. Where a_y + m would exceed pi the true class has s (c_y - 1 + cos(m)).
+
+    In ESPnet 202511 the penalty never acts, whatever its ``mp`` says, since its trainer does not call
+    the method that turns it on: ``mp: 0`` trains as ESPnet does.
+
+    Args:
+        embedding_size: dimension of the embeddings.
+        classes: number of languages.
+        margin: m in radians.
+        scale: s.
+        easy_margin: add the margin only where the cosine is positive.
+        K: centres of each class.
+        mp: penalty in radians; 0 for none, as ESPnet trains.
+        k_top: how many wrong classes are penalised; at most all of them.
     """
     drop = 1 - math.cos(margin)
     return CosineLoss(embedding_size, classes, scale, margin, easy_margin, drop, K, mp, k_top)

@@ -17,7 +17,7 @@ class ChannelAttentiveStatistics(nn.Module):
 
     ECAPA-TDNN, section 3.1, equations 2 to 5 (Desplanques et al., 2020): from the frame x_t, the
     utterance's mean m and deviation s, weights a_t = softmax_t(V norm(relu(W [x_t; m; s]))) for each
-    channel; output sum_t a_t x_t and the square root of sum_t a_t x_t^2 - (sum_t a_t x_t)^2.
+    channel; output mu = sum_t a_t x_t and the square root of sum_t a_t (x_t - mu)^2.
 
     Args:
         input_size: channels C of the encoder's output; the output has 2 C.
@@ -36,9 +36,9 @@ class ChannelAttentiveStatistics(nn.Module):
         hidden_bht = torch.relu(score_frames(self.score_frame, x_bct, mask_b1t, CONTEXT_VARIANCE_FLOOR))
         weights_bct = masked_softmax(self.score_channel(self.norm(hidden_bht, mask_b1t)), mask_b1t)
         x32_bct = zero_padding(x_bct.float(), mask_b1t)
-        mean_bc = (x32_bct * weights_bct).sum(dim=2)
-        variance_bc = (x32_bct.square() * weights_bct).sum(dim=2) - mean_bc.square()
-        return torch.cat((mean_bc, variance_bc.clamp(*VARIANCE_RANGE).sqrt()), dim=1)
+        mean_bc1 = (x32_bct * weights_bct).sum(dim=2, keepdim=True)
+        variance_bc1 = ((x32_bct - mean_bc1).square() * weights_bct).sum(dim=2, keepdim=True)
+        return torch.cat((mean_bc1, variance_bc1.clamp(*VARIANCE_RANGE).sqrt()), dim=1)[..., 0]
 
 
 def score_frames(conv: nn.Conv1d, x_bct: Tensor, mask_b1t: Tensor | None, floor: float) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.build import build_model
+from lid_toolkit.models.build import COMPONENTS, arguments_model, build_model
 
 TINY = {
     "frontend": "default",
@@ -40,7 +42,42 @@ def test_sizes_follow_from_the_neighbours():
         ({"encoder_conf": {"ndim": -8}}, "encoder_conf: "),
         ({"encoder_conf": {"model_scale": 0}}, "encoder_conf: "),
         ({"frontend_conf": {"n_mels": "many"}}, "frontend_conf: "),
-        ({"loss_conf": {"K": 0}}, "loss_conf: "),
+        ({"loss_conf": {"K": 0}}, "loss_conf: K: Input should be greater than 0"),
+        ({"loss_conf": {"margin": -1}}, "loss_conf: margin: "),
+        ({"encoder": "xvector", "encoder_conf": {"paddings": [1, 2]}}, "encoder_conf: paddings: "),
+        (
+            {"encoder": "rawnet3", "encoder_conf": {"block": "Basic"}},
+            "block: Basic is not there (only Bottle2neck",
+        ),
+        ({"encoder": "mfaconformer", "encoder_conf": {"input_layer": "linear"}}, "input_layer: "),
+        (
+            {"encoder": "mfaconformer", "encoder_conf": {"stochastic_depth_rate": [0.1], "num_blocks": 2}},
+            "1 rates of stochastic depth for 2 blocks",
+        ),
+        (
+            {"encoder": "mfaconformer", "encoder_conf": {"attention_heads": 3}},
+            "not a multiple of attention_heads",
+        ),
+        ({"frontend_conf": {"n_mels": 18}, "encoder": "ska_tdnn", "encoder_conf": {}}, "a multiple of 4"),
+        ({"frontend": None}, "frontend_conf without a frontend"),
+        ({"frontend": None, "frontend_conf": {}}, "frontend: features of no known dimension"),
+        ({"frontend": "fused", "frontend_conf": {"frontends": []}}, "frontend_conf: frontends: "),
+        (
+            {"frontend": "fused", "frontend_conf": {"frontends": [{"frontend_type": "defaul"}, {}]}},
+            "unknown frontend 'defaul' (did you mean 'default'?)",
+        ),
+        (
+            {
+                "frontend": "fused",
+                "frontend_conf": {
+                    "frontends": [
+                        {"frontend_type": "default", "fs": 8000},
+                        {"frontend_type": "melspec_torch"},
+                    ]
+                },
+            },
+            "front ends at [8000, 16000] Hz",
+        ),
     ],
 )
 def test_faults_are_one_line(change, message):
@@ -50,6 +87,36 @@ def test_faults_are_one_line(change, message):
     assert "\n" not in text
     for part in message.split(" .*"):
         assert part in text
+
+
+def test_features_can_be_given():
+    model = build_model({**TINY, "frontend": None, "frontend_conf": {}, "input_size": 7}, 3)
+    assert model.frontend.rate is None
+    assert model.embed(torch.randn(2, 9, 7), torch.tensor([9, 1])).shape == (2, 8)
+
+
+def test_statistics_travel_with_the_weights():
+    description = {**TINY, "normalize": "global_mvn", "normalize_conf": {"stats_file": "not/there.npz"}}
+    model = build_model(description, 3)
+    model.normalize.set_statistics(
+        torch.tensor(10), torch.full((20,), 20.0).double(), torch.full((20,), 130.0).double()
+    )
+    copy = build_model(description, 3)
+    copy.load_state_dict(model.state_dict())
+    assert torch.allclose(copy.normalize.mean, torch.tensor(2.0))
+    assert torch.allclose(copy.normalize.std, torch.tensor(3.0))
+    with pytest.raises(ValueError, match="statistics of 7 features, the front end has 20"):
+        model.normalize.set_statistics(torch.tensor(10), torch.zeros(7), torch.zeros(7))
+    with pytest.raises(ValueError, match="of no frames"):
+        model.normalize.set_statistics(torch.tensor(0), torch.zeros(20), torch.zeros(20))
+
+
+def test_every_argument_is_documented():
+    for component, known in COMPONENTS.items():
+        for name, make in known.items():
+            documented = inspect.getdoc(make).partition("Args:")[2]
+            for argument in arguments_model(make).model_fields:
+                assert f"\n    {argument}: " in documented, f"{component} {name}: {argument}"
 
 
 def test_one_language_cannot_be_told_from_itself():

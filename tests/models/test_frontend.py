@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import kaldi_native_fbank as knf
+import numpy as np
 import pytest
 import torch
 import torchaudio
 from torch import nn
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.frontend import LogMelFrontend
-from lid_toolkit.models.spectrum import mirror_ends
+from lid_toolkit.models.build import build_component
+from lid_toolkit.models.frontend import LogMelFrontend, PrecomputedFeatures
+from lid_toolkit.models.masking import mirror_ends
+from lid_toolkit.models.sliding_window import SlidingWindowFrontend
 
 WAVE = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(1))
 
@@ -51,6 +55,55 @@ def test_silence_is_finite_and_computed_in_float32_under_autocast():
         cast = frontend(WAVE, torch.tensor([16000]))[0]
     assert cast.dtype == torch.float32
     assert torch.equal(cast, plain)
+
+
+def test_uncentred_log_mel_is_kaldi_native_fbanks():
+    options = knf.FbankOptions()
+    options.frame_opts.samp_freq = 16000
+    options.frame_opts.frame_length_ms = 32
+    options.frame_opts.frame_shift_ms = 10
+    options.frame_opts.dither = 0
+    options.frame_opts.preemph_coeff = 0
+    options.frame_opts.remove_dc_offset = False
+    options.frame_opts.window_type = "hann"
+    options.frame_opts.snip_edges = True
+    options.mel_opts.num_bins = 40
+    options.mel_opts.low_freq = 60
+    options.mel_opts.high_freq = 7600
+    options.mel_opts.is_librosa = True
+    options.mel_opts.norm = "slaney"
+    options.mel_opts.use_slaney_mel_scale = True
+    options.energy_floor = 0
+    theirs = knf.OnlineFbank(options)
+    theirs.accept_waveform(16000, WAVE[0].tolist())
+    expected = torch.tensor(np.stack([theirs.get_frame(t) for t in range(theirs.num_frames_ready)]))
+    ours = LogMelFrontend(hop_length=160, n_mels=40, fmin=60, fmax=7600, center=False)
+    feats, frames = ours(WAVE, torch.tensor([16000]))
+    assert frames.tolist() == [len(expected)]
+    assert torch.allclose(feats[0], expected, atol=1e-3)
+
+
+def test_a_rate_in_kilohertz_and_the_other_arguments():
+    conf = {"fs": "8k", "n_fft": 256, "window": None, "normalized": True, "onesided": True, "fmin": None}
+    frontend = build_component("frontend", "default", conf, {})
+    assert frontend.rate == 8000
+    assert torch.equal(frontend.window_n, torch.full((256,), 1 / 16))
+
+
+def test_windows_of_samples_and_none_of_what_follows_the_last():
+    frontend = SlidingWindowFrontend(win_length=100, hop_length=60)
+    feats, frames = frontend(WAVE[:, :279], torch.tensor([279]))
+    assert frames.tolist() == [3]
+    assert torch.equal(feats[0, 2], WAVE[0, 120:220])
+    feats, frames = frontend(WAVE[:, :7], torch.tensor([7]))
+    assert frames.tolist() == [1]
+    assert torch.equal(feats[0, 0], nn.functional.pad(WAVE[0, :7], (0, 93)))
+
+
+def test_features_pass_as_they_are():
+    feats, frames = PrecomputedFeatures(3)(torch.ones(2, 5, 3), torch.tensor([5, 4]))
+    assert torch.equal(feats, torch.ones(2, 5, 3))
+    assert frames.tolist() == [5, 4]
 
 
 def test_a_window_longer_than_the_transform_is_refused():

@@ -1,0 +1,1 @@
+"""Pack, model card, upload, and importers of other toolkits' models."""

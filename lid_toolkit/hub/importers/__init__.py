@@ -1,0 +1,1 @@
+"""Trained models of other toolkits, read without running anything in them."""

@@ -1,0 +1,160 @@
+"""SpeechBrain's language identifiers of the form of ``lang-id-voxlingua107-ecapa``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lid_toolkit import languages
+from lid_toolkit.errors import LidError
+from lid_toolkit.hub.importers.source import Imported, Source, read_settings
+from lid_toolkit.models.build import build_model
+
+LABEL = re.compile(r"'(?P<label>.*)' => (?P<index>\d+)")
+REFERENCE = re.compile(r"<(?P<key>\w+)>")
+# Each rule is applied in turn to what the one before left.
+RENAMED = (
+    (r"\.norm\.norm\.", ".norm."),
+    (r"\.conv\.conv\.", ".conv."),
+    (r"^blocks\.0\.", "encoder.first."),
+    (r"^blocks\.1\.", "encoder.blocks.0."),
+    (r"^blocks\.2\.", "encoder.blocks.1."),
+    (r"^blocks\.3\.", "encoder.blocks.2."),
+    (r"\.res2net_block\.blocks\.", ".stages."),
+    (r"\.se_block\.conv1\.conv\.", ".reduce."),
+    (r"\.se_block\.conv2\.conv\.", ".expand."),
+    (r"\.se_block\.conv1\.", ".reduce."),
+    (r"\.se_block\.conv2\.", ".expand."),
+    (r"^mfa\.", "encoder.mfa."),
+    (r"^asp\.tdnn\.conv\.", "pooling.score_frame."),
+    (r"^asp\.tdnn\.norm\.", "pooling.norm."),
+    (r"^asp\.conv\.", "pooling.score_channel."),
+    (r"^asp_bn\.norm\.", "projector.bn."),
+    (r"^fc\.conv\.", "projector.fc."),
+    (r"^norm\.norm\.", "loss.norm."),
+    (r"^DNN\.block_(\d+)\.linear\.w\.", r"loss.linears.\1."),
+    (r"^DNN\.block_(\d+)\.norm\.", r"loss.norms.\1."),
+    (r"^out\.w\.", "loss.out."),
+)
+
+
+def read_speechbrain(source: Source) -> Imported:
+    """Read ``hyperparams.yaml``, ``embedding_model.ckpt``, ``classifier.ckpt`` and ``label_encoder.txt``.
+
+    Sizes come from the weights; hyperparams.yaml, whose tags construct nothing here, gives dilations
+    and features. Labels become ISO 639-3 codes where all are known.
+
+    Raises:
+        LidError: a file is missing or damaged, or the model is of another form.
+    """
+    settings = read_settings(source, source.need("hyperparams.yaml"))
+    labels = read_labels(source)
+    theirs = {
+        name: value
+        for file in ("embedding_model.ckpt", "classifier.ckpt")
+        for name, value in source.weights(source.need(file)).items()
+    }
+    weights = {rename(name): value for name, value in theirs.items()}
+    try:
+        description = describe(weights, settings, source)
+    except (KeyError, ValueError, IndexError) as error:
+        what = f"not the weights of such a model: {error} is not there"
+        raise LidError(what, where=source.path, mend="name another source") from error
+    weights["projector.fc.weight"] = weights["projector.fc.weight"].flatten(1)
+    model = build_model(description, len(labels))
+    ours = model.state_dict()
+    unfit = sorted(ours.keys() ^ weights.keys()) or [
+        k for k, v in weights.items() if v.shape != ours[k].shape
+    ]
+    if unfit:
+        what = f"{len(unfit)} parameters do not fit, such as {unfit[0]}"
+        raise LidError(what, where=source.path, mend="name another source")
+    return Imported(description, weights, labels, int(model.frontend.rate))
+
+
+def rename(name: str) -> str:
+    """Return this toolkit's name of a parameter of SpeechBrain's."""
+    for pattern, replacement in RENAMED:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def describe(weights: Mapping[str, Tensor], settings: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """Return the components whose parameters have these shapes."""
+    first, mfa = weights["encoder.first.conv.weight"], weights["encoder.mfa.conv.weight"]
+    stages = [k for k in weights if re.fullmatch(r"encoder\.blocks\.0\.stages\.\d+\.conv\.weight", k)]
+    kernels = [weights[f"encoder.blocks.{i}.stages.0.conv.weight"].shape[2] for i in range(3)]
+    blocks = [k for k in weights if re.fullmatch(r"loss\.linears\.\d+\.weight", k)]
+    dilations = _part(settings, "embedding_model").get("dilations", (1, 2, 3, 4, 1))
+    return {
+        "frontend": "speechbrain_fbank",
+        "frontend_conf": _features(settings, first.shape[1], source),
+        "specaug": None,
+        "normalize": "utterance_mvn",
+        "encoder": "speechbrain_ecapa",
+        "encoder_conf": {
+            "channels": [*[first.shape[0]] * 4, mfa.shape[0]],
+            "kernel_sizes": [first.shape[2], *kernels, mfa.shape[2]],
+            "dilations": list(dilations),
+            "res2net_scale": len(stages) + 1,
+            "se_channels": weights["encoder.blocks.0.reduce.weight"].shape[0],
+        },
+        "pooling": "speechbrain_asp",
+        "pooling_conf": {"attention_channels": weights["pooling.score_frame.weight"].shape[0]},
+        "projector": "rawnet3",
+        "projector_conf": {"output_size": weights["projector.fc.weight"].shape[0]},
+        "loss": "dnn_softmax",
+        "loss_conf": {"lin_blocks": len(blocks), "lin_neurons": weights[blocks[0]].shape[0]},
+    }
+
+
+def _features(settings: Mapping[str, Any], n_mels: int, source: Source) -> dict[str, Any]:
+    """Return the front end's arguments; raise LidError for features that are not supported."""
+    conf = _part(settings, "compute_features")
+    normaliser = _part(settings, "mean_var_norm")
+    used = {**conf, **{f"mean_var_norm.{key}": value for key, value in normaliser.items()}}
+    expected = {
+        "left_frames": 0,
+        "right_frames": 0,
+        "deltas": False,
+        "context": False,
+        "mean_var_norm.norm_type": "sentence",
+        "mean_var_norm.std_norm": False,
+    }
+    for key, value in expected.items():
+        if used.get(key, value) != value:
+            what = f"{key}: {used[key]} is not supported, only {value}"
+            raise LidError(what, where=source.path, mend="name another source")
+    names = ("sample_rate", "f_min", "f_max", "n_fft")
+    return {"n_mels": n_mels, **{name: conf[name] for name in names if name in conf}}
+
+
+def _part(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a part's arguments, references to top-level values resolved."""
+    part = settings.get(name)
+    resolved = {}
+    for key, value in (part if isinstance(part, dict) else {}).items():
+        reference = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+        resolved[key] = settings.get(reference["key"]) if reference else value
+    return resolved
+
+
+def read_labels(source: Source) -> tuple[str, ...]:
+    """Return the labels of ``label_encoder.txt`` in index order, as ISO 639-3 codes if all are known."""
+    found: dict[int, str] = {}
+    for line in source.text(source.need("label_encoder.txt", "label_encoder.ckpt")).splitlines():
+        match = LABEL.fullmatch(line.strip())
+        if match is None:
+            break
+        found[int(match["index"])] = match["label"].partition(":")[0].strip()
+    labels = tuple(found[index] for index in sorted(found))
+    if sorted(found) != list(range(len(labels))) or len(labels) < 2:
+        raise LidError("not a list of labels with their indices", where=f"{source.path}: label_encoder.txt")
+    try:
+        codes = tuple(languages.code(label) for label in labels)
+    except LidError:
+        return labels
+    return codes if len(set(codes)) == len(codes) else labels

@@ -1,0 +1,29 @@
+#!/usr/bin/env python3
+"""Import a trained language identifier of ESPnet's lid1 or of SpeechBrain's as an experiment directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lid_toolkit.cli import OptionParser, run
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options and import."""
+    parser = OptionParser(__doc__ or "")
+    parser.add_argument("--source", type=Path, required=True, help="directory or zip of the model")
+    parser.add_argument("--output_dir", type=Path, required=True, help="the experiment to write")
+    parser.add_argument(
+        "--lang2utt", type=Path, help="ESPnet: table in the order of the labels, if not inside"
+    )
+    parser.add_argument("--model_file", help="ESPnet: name of the weights, if not the best by accuracy")
+    options = parser.parse_args(arguments)
+
+    from lid_toolkit.hub.importers.experiment import import_model
+
+    print(import_model(options.source, options.output_dir, options.lang2utt, options.model_file))
+
+
+if __name__ == "__main__":
+    run(main)

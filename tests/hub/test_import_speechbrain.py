@@ -1,0 +1,98 @@
+"""SpeechBrain's identifiers give here the features, embeddings and probabilities they give there."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.hub.importers.experiment import import_model
+from lid_toolkit.hub.importers.source import Source
+from lid_toolkit.hub.importers.speechbrain import read_speechbrain
+from lid_toolkit.models.build import build_model
+from lid_toolkit.training.checkpoint import load_model
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURES = ROOT / "tests" / "fixtures" / "speechbrain"
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    directory = tmp_path / "theirs"
+    shutil.copytree(FIXTURES, directory)
+    return directory
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+@torch.inference_mode()
+def test_the_numbers_are_speechbrains(name):
+    with np.load(FIXTURES / "outputs.npz") as stored:
+        theirs = dict(stored)
+    imported = read_speechbrain(Source(FIXTURES))
+    model = build_model(imported.description, len(imported.languages)).eval()
+    model.load_state_dict(imported.weights)
+    wave, length = torch.from_numpy(theirs[f"wav_{name}"])[None], torch.tensor([len(theirs[f"wav_{name}"])])
+    feats, frames = model.frontend(wave, length)
+    assert np.allclose(feats[0], theirs[f"fbank_{name}"], atol=1e-4)
+    if name == "b":
+        assert np.allclose(model.normalize(feats, frames)[0], theirs["fbank_norm_b"], atol=1e-4)
+    assert np.allclose(model.embed(wave, length)[0], theirs[f"embedding_{name}"], atol=1e-5)
+    scores, _ = model.identify(wave, length)
+    assert np.allclose(scores[0], theirs[f"log_probs_{name}"], atol=1e-5)
+
+
+def test_labels_are_iso_codes_where_all_are_known(copy):
+    assert read_speechbrain(Source(copy)).languages == ("ces", "eng", "spa", "nld", "rus")
+    encoder = copy / "label_encoder.txt"
+    encoder.write_text(encoder.read_text().replace("nl: Dutch", "dialect-7: Dutch"))
+    assert read_speechbrain(Source(copy)).languages == ("cs", "en", "es", "dialect-7", "ru")
+    encoder.write_text("")
+    with pytest.raises(LidError, match="not a list of labels"):
+        read_speechbrain(Source(copy))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("norm_type: sentence", "norm_type: global", "mean_var_norm.norm_type: global is not supported"),
+        ("deltas: False", "deltas: True", "deltas: True is not supported, only False"),
+        ("n_mels: 20", "n_mels: [", "hyperparams.yaml is not YAML"),
+    ],
+)
+def test_other_features_are_refused(copy, before, after, message):
+    settings = copy / "hyperparams.yaml"
+    assert before in settings.read_text()
+    settings.write_text(settings.read_text().replace(before, after))
+    with pytest.raises(LidError, match=message):
+        read_speechbrain(Source(copy))
+
+
+def test_other_weights_are_refused(copy):
+    torch.save({"weight": torch.zeros(3)}, copy / "embedding_model.ckpt")
+    with pytest.raises(LidError, match="not the weights of such a model"):
+        read_speechbrain(Source(copy))
+    (copy / "embedding_model.ckpt").unlink()
+    with pytest.raises(LidError, match=r"no embedding_model\.ckpt in it"):
+        read_speechbrain(Source(copy))
+
+
+def test_the_command_writes_an_experiment(tmp_path):
+    command = [sys.executable, str(ROOT / "pyscripts" / "import_model.py"), "--source", str(FIXTURES)]
+    command += ["--output_dir", str(tmp_path / "ours")]
+    done = subprocess.run(
+        command, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "ours" / "valid.accuracy.best.pth")
+    assert load_model(Path(done.stdout.strip())).languages[0] == "ces"
+
+
+def test_options_for_espnet_are_refused(tmp_path):
+    with pytest.raises(LidError, match="this is one of SpeechBrain's"):
+        import_model(FIXTURES, tmp_path / "ours", model_file="x.pth")
