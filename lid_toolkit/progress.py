@@ -24,19 +24,27 @@ class Progress:
         total: the number of items, or None when unknown.
         unit: the name of an item, e.g. ``"utt"``.
         stream: where to write; standard error by default.
+        done: items that were done before.
+        lines: write lines where there is no terminal; without them nothing is written there.
     """
 
     def __init__(
-        self, title: str, total: int | None, unit: str = "utt", stream: TextIO | None = None
+        self,
+        title: str,
+        total: int | None,
+        unit: str = "utt",
+        stream: TextIO | None = None,
+        done: int = 0,
+        lines: bool = True,
     ) -> None:
-        self.title, self.total, self.unit = title, total, unit
+        self.title, self.total, self.unit, self.lines = title, total, unit, lines
         self.stream = stream or sys.stderr
-        self.done, self.audio_s = 0, 0.0
+        self.done, self.audio_s = done, 0.0
         self.started = time.monotonic()
         self._interval = FIRST_LINE_AFTER_S
         self._next_line = self.started + self._interval
         self._bar = (
-            tqdm(total=total, desc=title, unit=unit, file=self.stream, dynamic_ncols=True)
+            tqdm(total=total, initial=done, desc=title, unit=unit, file=self.stream, dynamic_ncols=True)
             if self.stream.isatty()
             else None
         )
@@ -49,18 +57,18 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif kind is None:
+        elif kind is None and self.lines:
             self._write_line()
 
-    def advance(self, items: int = 1, audio_s: float = 0.0) -> None:
-        """Add finished ``items``, which held ``audio_s`` seconds of audio."""
+    def advance(self, items: int = 1, audio_s: float = 0.0, note: str = "") -> None:
+        """Add finished ``items``, which held ``audio_s`` seconds of audio; a bar shows the note, else the speed."""
         self.done += items
         self.audio_s += audio_s
         if self._bar is not None:
-            if self.audio_s:
-                self._bar.set_postfix_str(self._speed(), refresh=False)
+            if note or self.audio_s:
+                self._bar.set_postfix_str(note or self._speed(), refresh=False)
             self._bar.update(items)
-        elif time.monotonic() >= self._next_line:
+        elif self.lines and time.monotonic() >= self._next_line:
             self._write_line()
             self._interval = min(2 * self._interval, LONGEST_SILENCE_S)
             self._next_line = time.monotonic() + self._interval

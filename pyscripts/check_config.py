@@ -17,11 +17,14 @@ def main(arguments: Sequence[str]) -> None:
 
     from lid_toolkit.models.build import build_model
     from lid_toolkit.training.config import load_config
-    from lid_toolkit.training.optimization import make_optimizer
+    from lid_toolkit.training.initial import check_sources
+    from lid_toolkit.training.optimization import configured_optimizer
+    from lid_toolkit.training.report import check_wandb
 
     config = load_config(options.config, overrides)
-    model = build_model(config.model_description(), classes=2)
-    make_optimizer(model.parameters(), config.optim, config.optim_conf)
+    configured_optimizer(build_model(config.model_description(), classes=2), config)
+    check_sources(config.init_param)
+    check_wandb(config)
 
 
 if __name__ == "__main__":

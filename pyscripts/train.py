@@ -1,65 +1,73 @@
 #!/usr/bin/env python3
-"""Stage 5: train a language identifier."""
+"""Stage 5: train a language identifier, in one process or several."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, amount, boolean, run
+from lid_toolkit.cli import OptionParser, amount, boolean, positive, run
 from lid_toolkit.files import locked
 from lid_toolkit.steps import Step
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the options, then train unless the experiment is current."""
+    options, words = parse(arguments)
+
+    from lid_toolkit.training.config import load_config
+    from lid_toolkit.training.distributed import is_member, joined
+    from lid_toolkit.training.launch import launch, processes_here
+    from lid_toolkit.training.train import Sources, initial_files, train
+
+    config = load_config(options.config, words)
+    out = options.output_dir
+    sources = Sources(options.train_dir, options.valid_dir, options.stats_dir, out)
+    step = Step(
+        f"train {out}",
+        out / ".done" / "train.json",
+        inputs=sources.tables() | initial_files(config),
+        options=config.model_dump(mode="json"),
+    )
+    if not is_member():
+        if not step.due(options.dry_run):
+            return
+        here = processes_here(options.ngpu)
+        if here > 1 or options.num_nodes > 1:
+            launch([__file__, *arguments], here, options.num_nodes)
+            return
+    with joined(options.ngpu) as world, contextlib.ExitStack() as stack:
+        if world.main:
+            stack.enter_context(locked(out, "training"))
+            log = logging.FileHandler(out / "train.log", encoding="utf-8")
+            log.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+            logging.getLogger().addHandler(log)
+        else:
+            logging.getLogger().setLevel(logging.WARNING)
+        world.wait()
+        models = train(config, sources, world, 60 * options.checkpoint_interval)
+        if world.main:
+            step.finish(models)
+
+
+def parse(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
+    """Return the options and the overrides of the configuration."""
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--config", type=Path, required=True, help="training YAML")
     parser.add_argument("--train_dir", type=Path, required=True, help="formatted training set")
     parser.add_argument("--valid_dir", type=Path, required=True, help="formatted set that picks the model")
     parser.add_argument("--stats_dir", type=Path, required=True, help="stage 4's directory")
     parser.add_argument("--output_dir", type=Path, required=True, help="the experiment")
-    parser.add_argument("--ngpu", default="auto", help="GPUs: 0, 1 or auto")
+    parser.add_argument("--ngpu", default="auto", help="GPUs of each machine: a number, or auto for all")
+    parser.add_argument("--num_nodes", type=positive, default=1, help="machines that train together")
     parser.add_argument(
         "--checkpoint_interval", type=amount, default=15.0, help="minutes between checkpoints"
     )
-    parser.add_argument("--pretrained_model", type=Path, help="model file to start from")
-    parser.add_argument("--ignore_init_mismatch", type=boolean, default=False, help="keep what does not fit")
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether there is work")
-    options, overrides = parser.parse_known_args(arguments)
-
-    from lid_toolkit.training.config import load_config
-    from lid_toolkit.training.device import choose_device
-    from lid_toolkit.training.train import Sources, train
-
-    config = load_config(options.config, overrides)
-    device = choose_device(options.ngpu)
-    out = options.output_dir
-    sources = Sources(options.train_dir, options.valid_dir, options.stats_dir, out)
-    first = {"pretrained_model": options.pretrained_model} if options.pretrained_model else {}
-    step = Step(
-        f"train {out}",
-        out / ".done" / "train.json",
-        inputs=sources.tables() | first,
-        options=config.model_dump(mode="json"),
-    )
-    if not step.due(options.dry_run):
-        return
-    with locked(out, "training"):
-        log = logging.FileHandler(out / "train.log", encoding="utf-8")
-        log.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        logging.getLogger().addHandler(log)
-        step.finish(
-            train(
-                config,
-                sources,
-                device,
-                60 * options.checkpoint_interval,
-                options.pretrained_model,
-                options.ignore_init_mismatch,
-            )
-        )
+    return parser.parse_known_args(arguments)
 
 
 if __name__ == "__main__":

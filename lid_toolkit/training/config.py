@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from lid_toolkit.data.laws import BY_CATEGORY, BatchType
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.training.espnet_keys import without_espnet_keys
+from lid_toolkit.training.schedules import SCHEDULES
+from lid_toolkit.training.settings import numbers, override, read_settings
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
-FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+MeasuredSet = Literal["train", "valid"]
+Measure = Literal["loss", "accuracy", "macro_accuracy"]
 
 
-class TriStageConf(BaseModel):
-    """``scheduler_conf`` of ``tristagelr`` (Park et al., Interspeech 2019; fairseq's tri-stage)."""
+def _measured(criterion: tuple[str, ...]) -> tuple[str, ...]:
+    if criterion[:2] == ("train", "macro_accuracy"):
+        raise ValueError("macro_accuracy is measured on the validation set alone")
+    return criterion
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    max_steps: Positive
-    """Updates that the three ratios are shares of."""
-    warmup_ratio: Annotated[float, Field(ge=0)] = 0.1
-    """Share in which the rate rises linearly."""
-    hold_ratio: Annotated[float, Field(ge=0)] = 0.4
-    """Share in which it stays."""
-    decay_ratio: Annotated[float, Field(ge=0)] = 0.5
-    """Share in which it falls exponentially; then it stays at its end."""
-    init_lr_scale: Annotated[float, Field(gt=0)] = 0.01
-    """First rate, as a factor on ``lr``."""
-    final_lr_scale: Annotated[float, Field(gt=0)] = 0.01
-    """Last rate, as a factor on ``lr``."""
+def _criteria(value: object) -> object:
+    """Write out the short form: a measure stands for its best value on the validation set."""
+    if isinstance(value, str):
+        return [("valid", value, "min" if value == "loss" else "max")]
+    return value
+
+
+def _words(value: object) -> object:
+    return value.split() if isinstance(value, str) else value
+
+
+Criterion = Annotated[tuple[MeasuredSet, Measure, Literal["min", "max"]], AfterValidator(_measured)]
+Criteria = Annotated[tuple[Criterion, ...], Field(min_length=1), BeforeValidator(_criteria)]
 
 
 class TrainConfig(BaseModel):
@@ -76,44 +81,94 @@ class TrainConfig(BaseModel):
     """Crops and augmentations."""
     preprocessor_conf: PreprocessorConf = PreprocessorConf()
     """Arguments of the preprocessor."""
-    iterator_type: Literal["category"] = "category"
-    """How training batches are drawn: by language category."""
-    batch_type: Literal["catpow"] = "catpow"
-    """Law of the draws: languages by a power of their share."""
+    iterator_type: Literal["category", "sequence"] = "category"
+    """``sequence`` goes with ``unsorted``, ``sorted``, ``length`` and ``numel`` alone, ``category`` with all."""
+    batch_type: BatchType = "catpow"
+    """Law of the draws and what goes into one batch; see below."""
+    upsampling_factor: Annotated[float, Field(ge=0)] | None = None
+    """Power of a language's share in ``catpow``; null for ``category_upsampling_factor``."""
     category_upsampling_factor: Annotated[float, Field(ge=0)] = 0.5
-    """That power: 1 keeps the proportions of the corpus, 0 draws every language alike."""
-    batch_bins: Positive = 640000
-    """Most samples in a training batch, padding included."""
+    """Power of a language's share: 1 keeps the proportions of the corpus, 0 draws every language alike."""
+    dataset_upsampling_factor: Annotated[float, Field(ge=0)] = 0.5
+    """Power of a dataset's share in ``catpow_balance_dataset``."""
+    batch_bins: Positive = 1000000
+    """Most samples in a training batch, padding included; longer utterances are cropped to it."""
     valid_batch_bins: Positive | None = None
     """Most samples in a validation batch; null for ``batch_bins``."""
+    batch_size: Positive = 20
+    """Utterances in a batch of ``catbel``, ``unsorted`` and ``sorted``, as far as ``batch_bins`` allows."""
     max_batch_size: Positive | None = None
     """Most utterances in a training batch; null for as many as fit."""
-    dataset_scaling_factor: Annotated[float, Field(gt=0)] = 1.0
-    """Draws in an epoch, as a multiple of the number of utterances."""
+    min_batch_size: Positive = 1
+    """Fewest utterances in a training batch; crops are short enough for so many to fit."""
+    drop_last_iter: bool = False
+    """Leave out an epoch's last batch, which nothing filled."""
+    dataset_scaling_factor: Annotated[float, Field(gt=0)] = 1.2
+    """Draws in an epoch by ``catpow``, ``catpow_balance_dataset`` and ``catbel``, as a multiple of the utterances."""
     num_iters_per_epoch: Positive | None = None
-    """Batches in an epoch; null for what ``dataset_scaling_factor`` gives."""
+    """Batches in an epoch, over all processes; null for all draws, or one pass over the corpus."""
     max_epoch: Positive = 20
     """Number of epochs."""
     accum_grad: Positive = 1
     """Batches whose gradients make one update."""
     grad_clip: Annotated[float, Field(gt=0)] = 5.0
-    """Largest 2-norm of the gradient; larger ones are scaled down."""
+    """Largest norm of the gradient; larger ones are scaled down."""
+    grad_clip_type: Annotated[float, Field(gt=0)] = 2.0
+    """Exponent of that norm."""
+    detect_anomaly: bool = False
+    """Name the operation whose gradient is not a number; slow."""
     optim: str = "adam"
     """Optimizer of ``torch.optim``, in lower case."""
     optim_conf: dict[str, Any] = {"lr": 1e-3}
     """Arguments of the optimizer."""
-    scheduler: Literal["tristagelr"] | None = None
-    """Learning-rate schedule, stepping with each update; null keeps the rate."""
+    optim_groups: dict[str, dict[str, Any]] = {}
+    """Other arguments of the optimizer for some parameters: by the start of their names, such as ``frontend``."""
+    exclude_weight_decay: bool = False
+    """No ``weight_decay`` for biases and normalisations."""
+    freeze_param: tuple[str, ...] = ()
+    """Starts of the names of parameters that are not trained, such as ``frontend.upstream``."""
+    scheduler: str | None = None
+    """Learning-rate schedule; null keeps the rate."""
     scheduler_conf: dict[str, Any] = {}
     """Arguments of the schedule."""
+    val_scheduler_criterion: tuple[MeasuredSet, Measure] = ("valid", "loss")
+    """Measure that ``reducelronplateau`` looks at."""
     use_amp: bool | Literal["auto"] = False
-    """bfloat16 autocast; ``auto`` where the machine computes it natively."""
-    best_model_criterion: Literal["accuracy", "macro_accuracy", "loss"] = "accuracy"
-    """Validation measure that picks the best epochs."""
-    keep_nbest_models: Positive = 3
-    """Best epochs whose weights are kept and averaged."""
+    """Compute the forward pass in 16 bits; ``auto`` where the machine does bfloat16 natively."""
+    amp_dtype: Literal["auto", "bfloat16", "float16"] = "auto"
+    """Those 16 bits; ``auto`` is float16 on GPUs without bfloat16. float16 scales the loss."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Validate and keep a moving average of the weights, with this decay at each update; null for none."""
+    torch_compile: bool = False
+    """Compile the model by ``torch.compile``."""
+    sharded_ddp: bool = False
+    """Share weights, gradients and optimizer out over the processes (FSDP), not a copy for each (DDP)."""
+    unused_parameters: bool = False
+    """Let DDP look for parameters that a batch does not use, as with layer drop."""
+    cudnn_enabled: bool = True
+    """Use cuDNN."""
+    cudnn_benchmark: bool = False
+    """Let cuDNN try its algorithms for each new shape."""
+    cudnn_deterministic: bool = False
+    """Take only those of cuDNN's algorithms that repeat their results."""
+    use_tf32: bool = False
+    """Let NVIDIA GPUs since Ampere multiply float32 with a mantissa of 10 bits."""
+    deterministic: bool = False
+    """Take only algorithms that repeat their results, or fail; on a CPU all do."""
+    selection_set: Literal["valid"] | Annotated[float, Field(gt=0, lt=1)] = "valid"
+    """What picks the best epochs: the validation set, or this share of the training set, held out."""
+    best_model_criterion: Criteria = (("valid", "accuracy", "max"),)
+    """What picks the best epochs: a measure, or a list of ``[train or valid, measure, min or max]``."""
+    keep_nbest_models: Positive | tuple[Positive, ...] = 3
+    """Best epochs whose weights are kept and averaged; with several numbers, an average for each."""
     patience: Positive | None = None
     """Epochs without a better one after which training ends; null for never."""
+    early_stopping_criterion: Criterion | None = None
+    """What ``patience`` looks at; null for the first of ``best_model_criterion``."""
+    init_param: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    """Weights to start from: ``FILE``, or ESPnet's ``FILE:SOURCE:DESTINATION:EXCLUDED``."""
+    ignore_init_mismatch: bool = False
+    """Start from them even where names or shapes differ."""
     max_bad_updates: NotNegative = 10
     """Non-finite losses or gradients that are skipped before training stops."""
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.01
@@ -122,6 +177,20 @@ class TrainConfig(BaseModel):
     """Processes that read and augment ahead."""
     log_interval: Positive | None = None
     """Batches between log lines; null for about ten an epoch."""
+    use_matplotlib: bool = True
+    """Draw curves after each epoch."""
+    use_tensorboard: bool = True
+    """Write TensorBoard events after each epoch."""
+    use_wandb: bool = False
+    """Send the measures to Weights & Biases after each epoch."""
+    wandb_project: str | None = None
+    """Its project; null for the name of the working directory."""
+    wandb_entity: str | None = None
+    """Its user or team; null for the default one."""
+    wandb_name: str | None = None
+    """Its name of the run; null for the experiment directory."""
+    wandb_id: str | None = None
+    """Its id of the run; null for one from the experiment directory, so that going on goes on there too."""
     seed: NotNegative = 0
     """Of weights, draws, crops and augmentations."""
 
@@ -131,8 +200,11 @@ class TrainConfig(BaseModel):
         components = {key: getattr(self, key) for part in parts for key in (part, f"{part}_conf")}
         return {"input_size": self.input_size, **components}
 
-
-_MODELS: dict[str, type[BaseModel]] = {model.__name__: model for model in (TrainConfig, TriStageConf)}
+    @property
+    def averaged(self) -> tuple[int, ...]:
+        """Numbers of best epochs that are averaged."""
+        kept = self.keep_nbest_models
+        return (kept,) if isinstance(kept, int) else kept
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -141,15 +213,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     Raises:
         LidError: no such file, not YAML, an unknown key (naming the nearest), a wrong value.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LidError("no such file", where=path, mend="check --lid_config") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LidError(f"not YAML: {error}", where=path, mend="mend that line") from error
-    if not isinstance(raw or {}, dict):
-        raise LidError("not a list of 'key: value' lines", where=path, mend="write one key a line")
-    return parse_config(override(raw or {}, overrides), path)
+    return parse_config(override(read_settings(path), overrides), path)
 
 
 def parse_config(raw: Mapping[str, Any], where: object) -> TrainConfig:
@@ -158,56 +222,46 @@ def parse_config(raw: Mapping[str, Any], where: object) -> TrainConfig:
     Raises:
         LidError: naming the key and, if it is unknown, the nearest known one.
     """
+    settings = numbers(without_espnet_keys(raw, TrainConfig.model_fields, where))
     try:
-        config = TrainConfig.model_validate(_floats(raw))
-        if config.scheduler == "tristagelr":
-            TriStageConf.model_validate(config.scheduler_conf)
+        config = TrainConfig.model_validate(settings)
     except ValidationError as error:
-        raise _one_line(error, where) from error
+        raise _one_line(error, TrainConfig, "", where) from error
+    _check_batches(config, where)
+    if config.scheduler is not None:
+        if config.scheduler not in SCHEDULES:
+            what = f"unknown scheduler '{config.scheduler}'"
+            raise LidError(what, where=where, mend=nearest(config.scheduler, SCHEDULES))
+        conf = SCHEDULES[config.scheduler][0]
+        try:
+            conf.model_validate(config.scheduler_conf)
+        except ValidationError as error:
+            raise _one_line(error, conf, "scheduler_conf.", where) from error
     return config
 
 
-def override(raw: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """Return ``raw`` with ``--key value`` pairs laid over it; values are read as YAML."""
-    changed = dict(raw)
-    if len(words) % 2:
-        raise LidError(f"'{words[-1]}' has no value", where="--lid_args", mend="write --key value pairs")
-    for option, text in zip(words[::2], words[1::2], strict=True):
-        if not option.startswith("--"):
-            raise LidError(f"'{option}' is no option", where="--lid_args", mend="write --key value pairs")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise LidError(f"'{text}' is not YAML", where=option, mend="quote it") from error
-        changed = _set(changed, option[2:].split("."), value)
-    return changed
+def _check_batches(config: TrainConfig, where: object) -> None:
+    """Raise LidError for keys about batches that contradict each other."""
+    if config.iterator_type == "sequence" and config.batch_type in BY_CATEGORY:
+        what = f"iterator_type sequence with batch_type {config.batch_type}, which draws by category"
+        raise LidError(what, where=where, mend="set iterator_type: category")
+    for key in ("max_batch_size", "batch_bins"):
+        most = getattr(config, key)
+        if most is not None and most < config.min_batch_size:
+            what = f"{key} {most} is less than min_batch_size {config.min_batch_size}"
+            raise LidError(what, where=where, mend="correct one of them")
 
 
-def _set(mapping: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
-    below = mapping.get(path[0])
-    inner = below if isinstance(below, Mapping) else {}
-    return {**mapping, path[0]: value if len(path) == 1 else _set(inner, path[1:], value)}
-
-
-def _floats(value: Any) -> Any:
-    """Turn strings such as ``1e-4``, which YAML 1.1 does not take for numbers, into numbers."""
-    if isinstance(value, Mapping):
-        return {key: _floats(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_floats(item) for item in value]
-    return float(value) if isinstance(value, str) and FLOAT.fullmatch(value) else value
-
-
-def _one_line(error: ValidationError, where: object) -> LidError:
+def _one_line(error: ValidationError, model: type[BaseModel], prefix: str, where: object) -> LidError:
     """Tell of the fault that explains most: an unknown key first, then a value that breaks a rule."""
     telling = {"extra_forbidden": 0, "value_error": 1}
     first = min(error.errors(), key=lambda fault: telling.get(fault["type"], len(telling)))
     keys = [str(part) for part in first["loc"]]
-    known = (PreprocessorConf if len(keys) > 1 else _MODELS[error.title]).model_fields
+    known = (PreprocessorConf if len(keys) > 1 else model).model_fields
     unknown = first["type"] == "extra_forbidden"
     if not unknown:  # pydantic also names the alternatives of a type
         keys[1:] = [key for key in keys[1:] if key in known]
-    name = ".".join([*(["scheduler_conf"] if error.title == TriStageConf.__name__ else []), *keys])
+    name = prefix + ".".join(keys)
     if unknown:
         return LidError(f"unknown key '{name}'", where=where, mend=nearest(keys[-1], known))
     return LidError(f"{name}: {first['msg']}", where=where, mend="correct the value")

@@ -1,4 +1,4 @@
-"""Where a model computes: the CPU or one GPU."""
+"""Where a model computes: the CPU or a GPU; and how many GPUs a training takes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,27 @@ import torch
 from lid_toolkit.errors import LidError
 
 
-def choose_device(ngpu: str) -> torch.device:
-    """Resolve ``--ngpu``: 0 the CPU, 1 the first GPU, ``auto`` a GPU where there is one.
+def choose_device(ngpu: str, place: int = 0) -> torch.device:
+    """Resolve ``--ngpu`` for one process: the CPU, or the GPU with number ``place`` on this machine.
 
     Raises:
-        LidError: no such number, or more GPUs than there are or than are used yet.
+        LidError: no such number, or more GPUs than there are.
+    """
+    return torch.device("cuda", place) if count_gpus(ngpu) else torch.device("cpu")
+
+
+def count_gpus(ngpu: str) -> int:
+    """Resolve ``--ngpu``: a number of GPUs, or ``auto`` for all there are; 0 is the CPU.
+
+    Raises:
+        LidError: no such number, or more GPUs than there are.
     """
     there = torch.cuda.device_count()
     if ngpu == "auto":
-        return torch.device("cuda" if there else "cpu")
-    if ngpu not in ("0", "1"):
-        raise LidError(f"'{ngpu}' is not 0, 1 or auto", where="--ngpu", mend="one GPU is used at most")
-    if ngpu == "1" and not there:
-        raise LidError("no GPU on this machine", where="--ngpu 1", mend="use --ngpu 0 or auto")
-    return torch.device("cuda" if ngpu == "1" else "cpu")
+        return there
+    if not ngpu.isdecimal():
+        raise LidError(f"'{ngpu}' is no number of GPUs", where="--ngpu", mend="give a number or auto")
+    if int(ngpu) > there:
+        what = "no GPU on this machine" if not there else f"only {there} of them on this machine"
+        raise LidError(what, where=f"--ngpu {ngpu}", mend=f"use --ngpu {there} or auto")
+    return int(ngpu)

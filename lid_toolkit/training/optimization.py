@@ -1,25 +1,46 @@
-"""Optimizers by name, and learning rate as a function of the update."""
+"""Optimizers by name, with their own arguments for parts of a model, and parts that are not trained."""
 
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from lid_toolkit.errors import LidError, nearest
-from lid_toolkit.training.config import TrainConfig, TriStageConf
+from lid_toolkit.training.config import TrainConfig
 
 WITHOUT_STEPS = ("Optimizer", "LBFGS")  # the base class, and what evaluates the model several times a step
+Group = dict[str, Any]
+
+
+def configured_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Freeze what is not to be trained and return the optimizer of the rest.
+
+    Each group keeps its configured rate as ``initial_lr``.
+
+    Raises:
+        LidError: unknown optimizer, argument or parameter, naming the nearest known one.
+    """
+    freeze(model, config.freeze_param)
+    groups = parameter_groups(model, config.optim_groups, config.exclude_weight_decay)
+    optimizer = make_optimizer(groups, config.optim, config.optim_conf)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], name: str, conf: Mapping[str, Any]
+    parameters: Iterable[nn.Parameter] | Sequence[Group], name: str, conf: Mapping[str, Any]
 ) -> torch.optim.Optimizer:
     """Return the optimizer of ``torch.optim`` called ``name`` in lower case.
+
+    Args:
+        parameters: parameters, or groups of them with arguments that win over ``conf``.
+        name: of the optimizer.
+        conf: its arguments.
 
     Raises:
         LidError: unknown optimizer or argument, naming the nearest known one.
@@ -32,34 +53,75 @@ def make_optimizer(
     if name not in known:
         raise LidError(f"unknown optimizer '{name}'", where="optim", mend=nearest(name, known))
     arguments = set(inspect.signature(known[name]).parameters) - {"params"}
-    for argument in conf:
-        if argument not in arguments:
-            raise LidError(f"unknown '{argument}'", where="optim_conf", mend=nearest(argument, arguments))
+    parts: list[Any] = list(parameters)
+    groups = [part for part in parts if isinstance(part, dict)]
+    for where, given in [
+        ("optim_conf", conf),
+        *(("optim_groups", set(group) - {"params"}) for group in groups),
+    ]:
+        for argument in given:
+            if argument not in arguments:
+                raise LidError(f"unknown '{argument}'", where=where, mend=nearest(argument, arguments))
     try:
-        optimizer: torch.optim.Optimizer = known[name](parameters, **conf)
+        optimizer: torch.optim.Optimizer = known[name](parts, **conf)
     except (TypeError, ValueError, RuntimeError) as error:
         raise LidError(str(error), where="optim_conf", mend="correct the value") from error
     return optimizer
 
 
-def learning_rate_scale(config: TrainConfig, update: int) -> float:
-    """Return the factor on ``lr`` for the update with this number, counted from 0."""
-    if config.scheduler is None:
-        return 1.0
-    return tri_stage(TriStageConf.model_validate(config.scheduler_conf), update)
+def freeze(model: nn.Module, prefixes: Iterable[str]) -> None:
+    """Take the parameters whose names start with a prefix (whole parts of a name) out of the training.
 
-
-def tri_stage(conf: TriStageConf, update: int) -> float:
-    """Return the tri-stage factor: linear rise, hold, exponential fall, then constant.
-
-    ESPnet 202511 is one step ahead: its first update already has the rate of update 1.
+    Raises:
+        LidError: a prefix that no parameter has, or nothing is left to train.
     """
-    warmup, hold, decay = (
-        int(conf.max_steps * ratio) for ratio in (conf.warmup_ratio, conf.hold_ratio, conf.decay_ratio)
-    )
-    if update < warmup:
-        return conf.init_lr_scale + (1.0 - conf.init_lr_scale) * update / warmup
-    if update < warmup + hold:
-        return 1.0
-    past = min(update - warmup - hold, decay)
-    return math.exp(math.log(conf.final_lr_scale) * past / decay) if decay else conf.final_lr_scale
+    names = dict(model.named_parameters())
+    for prefix in prefixes:
+        _check_prefix(prefix, names, "freeze_param")
+        for name, parameter in names.items():
+            if starts_with(name, prefix):
+                parameter.requires_grad = False
+    if not any(parameter.requires_grad for parameter in names.values()):
+        raise LidError("every parameter is frozen", where="freeze_param", mend="leave some to be trained")
+
+
+def parameter_groups(
+    model: nn.Module, groups: Mapping[str, Mapping[str, Any]], exclude_weight_decay: bool = False
+) -> list[Group]:
+    """Return the trained parameters in groups; the longest prefix that fits a name decides.
+
+    Args:
+        model: whose parameters.
+        groups: arguments of the optimizer by prefix of the parameters' names.
+        exclude_weight_decay: set ``weight_decay`` to 0 for vectors and scalars: biases and normalisations.
+
+    Raises:
+        LidError: a prefix that no parameter has.
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for prefix in groups:
+        _check_prefix(prefix, dict(model.named_parameters()), "optim_groups")
+    gathered: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in trained.items():
+        fitting = [prefix for prefix in groups if starts_with(name, prefix)]
+        key = (max(fitting, key=len, default=""), exclude_weight_decay and parameter.ndim <= 1)
+        gathered.setdefault(key, []).append(parameter)
+    return [
+        {"params": members, **groups.get(prefix, {}), **({"weight_decay": 0.0} if undecayed else {})}
+        for (prefix, undecayed), members in gathered.items()
+    ]
+
+
+def starts_with(name: str, prefix: str) -> bool:
+    """Say whether a dotted name is ``prefix`` or lies below it."""
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+def _check_prefix(prefix: str, names: Iterable[str], where: str) -> None:
+    every = list(names)
+    if not any(starts_with(name, prefix) for name in every):
+        depth = prefix.count(".") + 1
+        known = {".".join(name.split(".")[:depth]) for name in every}
+        raise LidError(
+            f"no parameter's name starts with '{prefix}'", where=where, mend=nearest(prefix, known)
+        )

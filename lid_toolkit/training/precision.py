@@ -1,31 +1,52 @@
-"""Number format of training: float32, or bfloat16 autocast where the machine computes it natively."""
+"""Number format of training: float32, or 16 bits under autocast; float16 with a scaled loss."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
+from torch.amp.grad_scaler import GradScaler
+
+from lid_toolkit.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
 class Precision:
-    """Whether the forward pass runs under bfloat16 autocast; weights and losses stay float32."""
+    """What the forward pass computes in; weights, statistics and losses stay float32.
 
-    bfloat16: bool
+    Attributes:
+        dtype: bfloat16 or float16; None for float32 throughout.
+    """
+
+    dtype: torch.dtype | None = None
 
     def autocast(self, device: torch.device) -> contextlib.AbstractContextManager[None]:
         """Return the context of a forward pass."""
-        if not self.bfloat16:
+        if self.dtype is None:
             return contextlib.nullcontext()
-        return torch.autocast(device.type, dtype=torch.bfloat16)
+        return torch.autocast(device.type, dtype=self.dtype)
+
+    def scaler(self, device: torch.device) -> GradScaler:
+        """Return the scaler of the loss: float16 lacks the range of small gradients, the others need none."""
+        return GradScaler(device.type, enabled=self.dtype is torch.float16)
+
+    def __str__(self) -> str:
+        return "float32" if self.dtype is None else f"{str(self.dtype).removeprefix('torch.')} autocast"
 
 
-def choose_precision(use_amp: bool | Literal["auto"], device: torch.device) -> Precision:
-    """Resolve ``use_amp``; ``auto`` takes bfloat16 on GPUs and CPUs with instructions for it."""
-    if use_amp != "auto":
-        return Precision(use_amp)
+def choose_precision(config: TrainConfig, device: torch.device) -> Precision:
+    """Resolve ``use_amp`` and ``amp_dtype``; ``auto`` takes bfloat16 where there are instructions for it."""
+    native = has_bfloat16(device)
+    if config.use_amp is False or (config.use_amp == "auto" and not native):
+        return Precision()
+    if config.amp_dtype == "auto":
+        return Precision(torch.bfloat16 if native or device.type == "cpu" else torch.float16)
+    return Precision(torch.float16 if config.amp_dtype == "float16" else torch.bfloat16)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Say whether the device computes in bfloat16 natively."""
     if device.type == "cuda":
-        return Precision(torch.cuda.is_bf16_supported(including_emulation=False))
-    return Precision(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

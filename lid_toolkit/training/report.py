@@ -1,19 +1,24 @@
-"""What a researcher watches: metrics as JSON lines, TensorBoard events and curves, each epoch."""
+"""Each epoch's measures: JSON lines, TensorBoard events, Weights & Biases, and curves to look at."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch.utils.tensorboard import SummaryWriter
 
+from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
+from lid_toolkit.training.config import TrainConfig
 
 Epoch = Mapping[str, Any]
 CURVES = {
@@ -23,33 +28,99 @@ CURVES = {
 }
 
 
-def report(history: Sequence[Epoch], output_dir: Path) -> None:
-    """Write ``metrics.jsonl`` and ``images/*.png`` of all epochs, and the last one's TensorBoard events."""
+def report(config: TrainConfig, history: Sequence[Epoch], output_dir: Path) -> None:
+    """Write ``metrics.jsonl`` and ``images/*.png`` of all epochs, and the last one's events."""
     with write_whole(output_dir / "metrics.jsonl") as stream:
         stream.writelines(json.dumps(epoch) + "\n" for epoch in history)
-    for name, measures in CURVES.items():
-        with write_whole(output_dir / "images" / f"{name}.png", "wb") as stream:
-            stream.write(draw_curves(history, name, measures))
-    with SummaryWriter(str(output_dir / "tensorboard")) as writer:
-        for measure, value in history[-1].items():
-            if isinstance(value, float):
-                writer.add_scalar(measure.replace("_", "/", 1), value, history[-1]["epoch"])
+    if config.use_matplotlib:
+        pictures = {name: draw_curves(history, name, measures) for name, measures in CURVES.items()}
+        pictures["per_language"] = draw_languages(history)
+        for name, picture in pictures.items():
+            with write_whole(output_dir / "images" / f"{name}.png", "wb") as stream:
+                stream.write(picture)
+    scalars = {name.replace("_", "/", 1): v for name, v in history[-1].items() if isinstance(v, float)}
+    for language, value in history[-1]["valid_per_language"].items():
+        scalars[f"valid_per_language/{language}"] = value
+    if config.use_tensorboard:
+        write_events(output_dir / "tensorboard", scalars, history[-1]["epoch"])
+    if config.use_wandb:
+        send_to_wandb(config, scalars, history[-1]["epoch"], output_dir)
+
+
+def write_events(directory: Path, scalars: Mapping[str, float], epoch: int) -> None:
+    """Write an epoch's TensorBoard events; what a run that was cut off wrote of this epoch becomes void."""
+    with SummaryWriter(str(directory), purge_step=epoch) as writer:
+        for name, value in scalars.items():
+            writer.add_scalar(name, value, epoch)
+
+
+def check_wandb(config: TrainConfig) -> None:
+    """Refuse ``use_wandb`` where the package is missing.
+
+    Raises:
+        LidError: it is.
+    """
+    if config.use_wandb and importlib.util.find_spec("wandb") is None:
+        raise LidError(
+            "the package wandb is missing", where="use_wandb", mend="pip install wandb, or leave it out"
+        )
+
+
+def send_to_wandb(config: TrainConfig, scalars: Mapping[str, float], epoch: int, output_dir: Path) -> None:
+    """Send an epoch's measures; the run's id follows from its directory, so that going on goes on there."""
+    wandb: Any = importlib.import_module("wandb")
+    if wandb.run is None:
+        wandb.init(
+            project=config.wandb_project or Path.cwd().name,
+            entity=config.wandb_entity,
+            name=config.wandb_name or output_dir.name,
+            id=config.wandb_id or "-".join(output_dir.parts[-2:]),
+            dir=str(output_dir),
+            config=config.model_dump(mode="json"),
+            resume="allow",
+        )
+    wandb.log(dict(scalars), step=epoch)
 
 
 def draw_curves(history: Sequence[Epoch], title: str, measures: Sequence[str]) -> bytes:
     """Return a PNG of some measures over the epochs."""
-    figure = Figure(figsize=(6, 4))
+
+    def draw(axes: Any) -> None:
+        epochs = [epoch["epoch"] for epoch in history]
+        for measure in measures:
+            values = [epoch[measure] for epoch in history]
+            axes.plot(epochs, values, marker="o", markersize=3, label=measure)
+        axes.grid(alpha=0.3)
+        if len(measures) > 1:
+            axes.legend(frameon=False)
+
+    return _picture(title, (6, 4), draw)
+
+
+def draw_languages(history: Sequence[Epoch]) -> bytes:
+    """Return a PNG of each language's validation accuracy over the epochs, the hardest on top."""
+    last = history[-1]["valid_per_language"]
+    languages = sorted(last, key=lambda language: (last[language], language))
+    accuracy_le = np.array([[epoch["valid_per_language"][name] for epoch in history] for name in languages])
+
+    def draw(axes: Any) -> None:
+        edges = (history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5, len(languages) - 0.5, -0.5)
+        image = axes.imshow(accuracy_le, aspect="auto", extent=edges, vmin=0, vmax=1, interpolation="nearest")
+        axes.figure.colorbar(image, label="accuracy")
+        axes.set_yticks(range(len(languages)), languages, fontsize=7)
+
+    return _picture("validation accuracy of each language", (6, max(3, 0.14 * len(languages) + 1.5)), draw)
+
+
+def _picture(title: str, size: tuple[float, float], draw: Callable[[Any], None]) -> bytes:
+    """Return a PNG of something over the epochs."""
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    epochs = [epoch["epoch"] for epoch in history]
-    for measure in measures:
-        axes.plot(epochs, [epoch[measure] for epoch in history], marker="o", markersize=3, label=measure)
+    draw(axes)
     axes.set_xlabel("epoch")
     axes.set_title(title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    if len(measures) > 1:
-        axes.legend(frameon=False)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=110)
     return image.getvalue()

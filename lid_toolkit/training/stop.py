@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import TypeVar
+from typing import NoReturn
 
 # EX_TEMPFAIL of sysexits.h: the work is not done, and the same command goes on with it.
 REQUEUE = 75
 # Ctrl-C; `kill` and a scheduler's end of time; what Slurm is told to send before it (`--signal=USR1@60`).
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-
-Item = TypeVar("Item")
+# One request can arrive twice: from the terminal or the scheduler, and from what started this process.
+SAME_REQUEST_S = 3.0
 
 
 @dataclass
@@ -31,26 +32,38 @@ class StopRequest:
 
     signal: int | None = None
 
-    def obey(self, before_leaving: Callable[[], None]) -> None:
-        """Leave if a signal has asked for it, after a call of ``before_leaving``.
+    def votes(self) -> list[float]:
+        """Return this process's vote for each of ``SIGNALS``: 1 for the one it got, else 0.
 
-        Raises:
-            KeyboardInterrupt: after Ctrl-C.
-            SystemExit: after another signal, with the code :data:`REQUEUE`.
+        Several processes must stop after the same update, so they sum their votes and obey the sums.
         """
-        if self.signal is None:
-            return
-        before_leaving()
-        if self.signal == signal.SIGINT:
-            raise KeyboardInterrupt
-        logging.info("stopped by %s; the same command goes on", signal.Signals(self.signal).name)
-        raise SystemExit(REQUEUE)
+        return [float(number == self.signal) for number in SIGNALS]
 
-    def watched(self, items: Iterable[Item], before_leaving: Callable[[], None]) -> Iterator[Item]:
-        """Yield the items, obeying before each."""
-        for item in items:
-            self.obey(before_leaving)
-            yield item
+
+def elected(votes: Sequence[float]) -> int | None:
+    """Return the signal that any process voted for."""
+    return next((int(number) for number, count in zip(SIGNALS, votes, strict=True) if count), None)
+
+
+def obey(number: int | None, before_leaving: Callable[[], None]) -> None:
+    """Leave if there is a signal, after a call of ``before_leaving``.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C.
+        SystemExit: after another signal, with the code :data:`REQUEUE`.
+    """
+    if number is None:
+        return
+    before_leaving()
+    leave(number)
+
+
+def leave(number: int) -> NoReturn:
+    """Leave as a signal asks."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    logging.info("stopped by %s; the same command goes on", signal.Signals(number).name)
+    raise SystemExit(REQUEUE)
 
 
 @contextmanager
@@ -60,10 +73,16 @@ def stop_request() -> Iterator[StopRequest]:
     Only the main thread of a process may call it (:func:`signal.signal`).
     """
     request = StopRequest()
+    came: dict[int, float] = {}
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        request.signal = number
+        now = time.monotonic()
+        if number not in came or now - came[number] <= SAME_REQUEST_S:
+            came.setdefault(number, now)
+            request.signal = number
+            return
         signal.signal(number, before[signal.Signals(number)])
+        signal.raise_signal(number)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:

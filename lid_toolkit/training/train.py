@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Mapping
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from lid_toolkit.data.preprocess import load_sounds
 from lid_toolkit.data.utterances import load_utterances, read_languages
@@ -19,34 +20,44 @@ from lid_toolkit.files import remove_leftovers, write_whole
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.steps import digest
-from lid_toolkit.training.best import average_best, keep_best, out_of_patience
-from lid_toolkit.training.checkpoint import load, load_model
+from lid_toolkit.training.batches import make_sampler
+from lid_toolkit.training.best import average_best, keep_best, out_of_patience, rank
 from lid_toolkit.training.config import TrainConfig
+from lid_toolkit.training.distributed import World, spread
 from lid_toolkit.training.feature_stats import STATS_FILE, use_statistics
-from lid_toolkit.training.loop import (
-    State,
-    Training,
-    finish_epoch,
-    save_checkpoint,
-    seed_everything,
-    train_epoch,
-    validate_epoch,
-)
-from lid_toolkit.training.optimization import make_optimizer
+from lid_toolkit.training.initial import initialise, parse_source
+from lid_toolkit.training.loop import finish_epoch, train_epoch, validate_epoch
+from lid_toolkit.training.optimization import configured_optimizer
 from lid_toolkit.training.precision import choose_precision
-from lid_toolkit.training.report import describe, report
+from lid_toolkit.training.report import check_wandb, describe, report
+from lid_toolkit.training.selection import hold_out
+from lid_toolkit.training.state import Learner, State, Training, read_checkpoint, restore, save_checkpoint
 from lid_toolkit.training.stop import stop_request
+from lid_toolkit.training.update import seed_everything
+from lid_toolkit.training.watch import describe_end, describe_training, log_lines
 
 # What may differ between a checkpoint and the run that continues it.
 FREE_TO_CHANGE = (
     "max_epoch",
     "patience",
+    "early_stopping_criterion",
     "num_workers",
     "log_interval",
     "max_bad_updates",
     "max_failed",
     "valid_batch_bins",
+    "detect_anomaly",
+    "use_matplotlib",
+    "use_tensorboard",
+    "use_wandb",
+    "wandb_project",
+    "wandb_entity",
+    "wandb_name",
+    "wandb_id",
 )
+
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -80,151 +91,159 @@ class Sources:
         }
 
 
-def train(
-    config: TrainConfig,
-    sources: Sources,
-    device: torch.device,
-    checkpoint_interval_s: float,
-    pretrained_model: Path | None = None,
-    ignore_init_mismatch: bool = False,
-) -> list[Path]:
+def train(config: TrainConfig, sources: Sources, world: World, checkpoint_interval_s: float) -> list[Path]:
     """Train to the end, from the last checkpoint if there is one; return the model files.
 
-    The caller holds the output directory's lock.
+    Every process of ``world`` calls it; the caller holds the output directory's lock.
 
     Raises:
         LidError: bad data or configuration, or a checkpoint of another training.
     """
     out = sources.output_dir
-    for directory in (out, out / "images"):
-        remove_leftovers(directory)
+    set_backends(config)
+    check_wandb(config)
     load_sounds(config.preprocessor_conf)  # what it lacks is told before any work
+    training = gather_training(config, sources, world, checkpoint_interval_s)
+    learner, state = make_learner(training, sources.stats_dir)
+    if world.main:
+        for directory in (out, out / "images"):
+            remove_leftovers(directory)
+        write_config(config, training.picked_by, out / "config.yaml")
+        log_lines(describe_training(training, learner))
+
+    with stop_request() as stop:
+        while state.epoch <= config.max_epoch and not out_of_patience(config, state.history):
+            train_epoch(training, learner, state, stop)
+            scores = validate_epoch(training, learner, state, stop)
+            measures = finish_epoch(learner, state, scores)
+            keep_best(training, learner, state.history, out)
+            if world.main:
+                logging.info("%s", describe(measures))
+                report(config, state.history, out)
+            save_checkpoint(training, learner, state)
+    if not world.main:
+        return []
+    models = average_best(config, state.history, out)
+    best = rank(config.best_model_criterion[0], state.history)[0]
+    log_lines(describe_end(training, state, best, models))
+    return models
+
+
+def set_backends(config: TrainConfig) -> None:
+    """Set torch's switches for the whole process."""
+    torch.backends.cudnn.enabled = config.cudnn_enabled
+    torch.backends.cudnn.benchmark = config.cudnn_benchmark
+    torch.backends.cudnn.deterministic = config.cudnn_deterministic or config.deterministic
+    torch.backends.cuda.matmul.allow_tf32 = config.use_tf32
+    torch.backends.cudnn.allow_tf32 = config.use_tf32
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(config.deterministic)
+    torch.autograd.set_detect_anomaly(config.detect_anomaly)
+
+
+def gather_training(
+    config: TrainConfig, sources: Sources, world: World, checkpoint_interval_s: float
+) -> Training:
+    """Load the data and decide what stays the same."""
     languages = read_languages(sources.stats_dir / "lang2idx")
+    by_dataset = config.batch_type == "catpow_balance_dataset"
+    shapes = sources.stats_dir / "train" / "speech_shape"
+    data = load_utterances(sources.train_dir, shapes, languages, by_dataset)
+    if config.selection_set == "valid":
+        shapes = sources.stats_dir / "valid" / "speech_shape"
+        valid, picked_by = load_utterances(sources.valid_dir, shapes, languages), str(sources.valid_dir)
+    else:
+        data, valid = hold_out(data, config.selection_set, config.seed)
+        picked_by = f"{len(valid)} utterances held out of {sources.train_dir}"
+    return Training(
+        config=config,
+        train=data,
+        valid=valid,
+        picked_by=picked_by,
+        languages=languages,
+        sampler=make_sampler(config, data),
+        world=world,
+        precision=choose_precision(config, world.device),
+        identity=identity(config, sources, languages),
+        checkpoint=sources.output_dir / "checkpoint.pth",
+        checkpoint_interval_s=checkpoint_interval_s,
+    )
+
+
+def identity(config: TrainConfig, sources: Sources, languages: tuple[str, ...]) -> dict[str, Any]:
+    """Return what a checkpoint must agree on to be continued: configuration, data, initial weights."""
+    settings = {k: v for k, v in config.model_dump(mode="json").items() if k not in FREE_TO_CHANGE}
+    data = {name: digest(path) for name, path in (sources.tables() | initial_files(config)).items()}
+    return {**settings, **data, "languages": list(languages)}
+
+
+def initial_files(config: TrainConfig) -> dict[str, Path]:
+    """Return the files that ``init_param`` names."""
+    return {f"init_param {text}": parse_source(text).path for text in config.init_param}
+
+
+def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
+    """Build the model with its initial weights, or as the last checkpoint left it."""
+    config, world = training.config, training.world
     seed_everything(config.seed)
-    model = build_model(config.model_description(), len(languages)).to(device).train()
-    use_statistics(model, config, sources.stats_dir)
-    rate = config.preprocessor_conf.sample_rate
+    model = build_model(config.model_description(), len(training.languages))
+    check_rate(model, config.preprocessor_conf.sample_rate)
+    going_on = training.checkpoint.exists()
+    content = read_checkpoint(training.checkpoint, training.identity) if going_on else {}
+    if going_on:
+        model.load_state_dict(content["model"])
+    else:
+        use_statistics(model, config, stats_dir)
+        for text in config.init_param:
+            initialise(model, parse_source(text), training.languages, config.ignore_init_mismatch)
+    model.to(world.device).train()
+    average = None if config.ema_decay is None else moving_average(model, config.ema_decay)
+    wrapped = spread(model, world, config.sharded_ddp, config.unused_parameters)
+    learner = Learner(
+        model=model,
+        wrapped=wrapped,
+        forward=torch.compile(wrapped, dynamic=True) if config.torch_compile else wrapped,
+        optimizer=configured_optimizer(model, config),
+        scaler=training.precision.scaler(world.device),
+        average=average,
+    )
+    return learner, restore(content, learner) if going_on else State()
+
+
+def check_rate(model: LidModel, rate: int) -> None:
+    """Refuse a front end for waveforms of another rate than the data's.
+
+    Raises:
+        LidError: it is one.
+    """
     if model.frontend.rate not in (None, rate):
         raise LidError(
             f"the front end expects {model.frontend.rate} Hz, preprocessor_conf.sample_rate is {rate}",
             where="frontend_conf",
             mend=f"set fs: {rate}",
         )
-    optimizer = make_optimizer(model.parameters(), config.optim, config.optim_conf)
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
-    training = Training(
-        config=config,
-        train=load_utterances(
-            sources.train_dir,
-            sources.stats_dir / "train" / "speech_shape",
-            languages,
-            with_datasets=config.batch_type == "catpow_balance_dataset",
-        ),
-        valid=load_utterances(sources.valid_dir, sources.stats_dir / "valid" / "speech_shape", languages),
-        languages=languages,
-        device=device,
-        precision=choose_precision(config.use_amp, device),
-        identity=identity(config, sources, pretrained_model),
-        checkpoint=out / "checkpoint.pth",
-        checkpoint_interval_s=checkpoint_interval_s,
-    )
-    if training.checkpoint.exists():
-        state = go_on(training, model, optimizer)
-    else:
-        state = State()
-        if pretrained_model is not None:
-            initialise(model, pretrained_model, ignore_init_mismatch)
-    write_config(config, out / "config.yaml")
-    describe_training(training, model)
-
-    with stop_request() as stop:
-        while state.epoch <= config.max_epoch and not out_of_patience(config, state.history):
-            train_epoch(training, model, optimizer, state, stop)
-            scores = validate_epoch(training, model, optimizer, state, stop)
-            measures = finish_epoch(state, scores, optimizer)
-            logging.info("%s", describe(measures))
-            keep_best(training, model, state.history, out)
-            report(state.history, out)
-            save_checkpoint(training, model, optimizer, state)
-    return average_best(training, state.history, out)
 
 
-def identity(config: TrainConfig, sources: Sources, pretrained_model: Path | None) -> dict[str, Any]:
-    """Return what a checkpoint must agree on to be continued: configuration, data, initial weights."""
-    settings = {k: v for k, v in config.model_dump(mode="json").items() if k not in FREE_TO_CHANGE}
-    data = {name: digest(path) for name, path in sources.tables().items()}
-    first = None if pretrained_model is None else digest(pretrained_model)
-    return {**settings, **data, "pretrained_model": first}
+def moving_average(model: LidModel, decay: float) -> AveragedModel:
+    """Return a copy of a model that follows it: ``average += (1 - d) * (model - average)`` at each update.
 
-
-def go_on(training: Training, model: LidModel, optimizer: torch.optim.Optimizer) -> State:
-    """Load the checkpoint into model and optimizer; return how far it had come."""
-    content = load(training.checkpoint)
-    if not {"identity", "model", "optimizer", "state"} <= content.keys():
-        raise LidError(
-            "not a checkpoint of this toolkit", where=training.checkpoint, mend="choose another --lid_tag"
-        )
-    differing = [
-        name
-        for name in sorted(content["identity"].keys() | training.identity.keys())
-        if content["identity"].get(name) != training.identity.get(name)
-    ]
-    if differing:
-        raise LidError(
-            f"the checkpoint comes from other settings or data: {', '.join(differing)}",
-            where=training.checkpoint,
-            mend="choose another --lid_tag, or remove the directory to train anew",
-        )
-    model.load_state_dict(content["model"])
-    optimizer.load_state_dict(content["optimizer"])
-    state = State(**content["state"])
-    logging.info("going on from epoch %d, batch %d", state.epoch, state.batches)
-    return state
-
-
-def initialise(model: LidModel, path: Path, ignore_mismatch: bool) -> None:
-    """Take over a trained model's weights by name.
-
-    Raises:
-        LidError: names or shapes differ and ``ignore_mismatch`` is off.
+    Over the first updates d rises as (1 + n) / (10 + n), so that the initial weights are soon forgotten.
+    Whole numbers are the model's.
     """
-    theirs, ours = load_model(path).model.state_dict(), model.state_dict()
-    fitting = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
-    unfit = sorted(set(ours) - set(fitting))
-    if unfit and not ignore_mismatch:
-        raise LidError(
-            f"{len(unfit)} parameters do not fit, such as {unfit[0]}",
-            where=path,
-            mend="set --ignore_init_mismatch true to train these from scratch",
-        )
-    model.load_state_dict({**ours, **fitting})
-    logging.info("%d of %d tensors taken from %s", len(fitting), len(ours), path)
+
+    def follow(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
+        if not averaged[0].is_floating_point():
+            torch._foreach_copy_(averaged, current)
+            return
+        rising = (1 + int(updates)) / (10 + int(updates))
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, rising))
+
+    return AveragedModel(model, multi_avg_fn=torch.no_grad()(follow), use_buffers=True)
 
 
-def write_config(config: TrainConfig, path: Path) -> None:
-    """Write the complete configuration."""
+def write_config(config: TrainConfig, picked_by: str, path: Path) -> None:
+    """Write the complete configuration, and what picked the best epochs."""
     with write_whole(path) as stream:
+        stream.write(f"# The best epochs are picked by {picked_by}\n")
         yaml.safe_dump(config.model_dump(mode="json"), stream, sort_keys=False, allow_unicode=True)
-
-
-def describe_training(training: Training, model: LidModel) -> None:
-    """Log the sizes that matter before work starts."""
-    parts: Mapping[str, int] = {
-        name: sum(parameter.numel() for parameter in part.parameters())
-        for name, part in model.named_children()
-    }
-    sizes = ", ".join(f"{name} {count:,}" for name, count in parts.items() if count)
-    rate = training.config.preprocessor_conf.sample_rate
-    logging.info("parameters: %s; %s in all", sizes, f"{sum(parts.values()):,}")
-    for name, data in (("train", training.train), ("valid", training.valid)):
-        hours = data.lengths_u.sum() / rate / 3600
-        logging.info("%s: %d utterances, %.2f h", name, len(data), hours)
-    logging.info(
-        "%d languages; %s on %s; batches of %.0f s",
-        len(training.languages),
-        "bfloat16 autocast" if training.precision.bfloat16 else "float32",
-        training.device,
-        training.config.batch_bins / rate,
-    )
-    logging.info("label set %s", hashlib.sha256(" ".join(training.languages).encode()).hexdigest()[:12])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from lid_toolkit.data.loader import Minibatch
+from lid_toolkit.data.samplers import Batches
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.lid_model import LidModel
-from lid_toolkit.training.precision import Precision
+from lid_toolkit.training.state import Training
+
+Scored = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -35,28 +38,57 @@ class Scores:
 
 
 def validate(
-    model: LidModel,
-    minibatches: Iterable[Minibatch],
-    languages: Sequence[str],
-    device: torch.device,
-    precision: Precision,
+    training: Training, model: LidModel, batches: Batches, before_each: Callable[[], None]
 ) -> Scores:
-    """Score every utterance once; the model is left in training mode."""
+    """Score every utterance of the validation set once, shared among the processes.
+
+    Args:
+        training: the set, the processes and the precision.
+        model: left in the mode that it is in.
+        batches: the whole set.
+        before_each: called before each batch, as often in every process.
+
+    Raises:
+        LidError: no utterance can be read.
+    """
+    mode = model.training
     model.eval()
-    losses, correct, labels = [], [], []
-    with torch.inference_mode(), precision.autocast(device):
-        for batch in minibatches:
-            if not len(batch.rows_b):
-                continue
-            output = model(batch.wave_bt.to(device), batch.lengths_b, batch.labels_b.to(device))
-            losses.append(output.loss_b.float().cpu().numpy())
-            correct.append(output.correct_b.cpu().numpy())
-            labels.append(batch.labels_b.numpy())
-    model.train()
-    if not losses:
+    own = score_own(training, model, batches, before_each)
+    model.train(mode)
+    gathered = zip(*training.world.gather(own), strict=True)
+    rows_u, loss_u, correct_u = (np.concatenate(parts) for parts in gathered)
+    if not len(rows_u):
         raise LidError("no utterance can be read", where="validation set", mend="run stage 3 again")
-    loss_u, correct_u, label_u = (np.concatenate(parts) for parts in (losses, correct, labels))
+    # A process that has a batch less than others repeats one; sums in the set's order are the same on all.
+    rows_u, first_u = np.unique(rows_u, return_index=True)
+    loss_u, correct_u = loss_u[first_u], correct_u[first_u]
+    labels_u = training.valid.labels_u[rows_u]
     per_language = {
-        languages[label]: float(correct_u[label_u == label].mean()) for label in np.unique(label_u)
+        training.languages[label]: float(correct_u[labels_u == label].mean()) for label in np.unique(labels_u)
     }
     return Scores(float(loss_u.mean()), float(correct_u.mean()), per_language)
+
+
+def score_own(
+    training: Training, model: LidModel, batches: Batches, before_each: Callable[[], None]
+) -> Scored:
+    """Return rows, losses and whether they are identified, of this process's share of the utterances."""
+    world, device = training.world, training.world.device
+    steps = -(-len(batches) // world.size)
+    numbers = [min(world.rank + step * world.size, len(batches) - 1) for step in range(steps)]
+    scored: list[Scored] = [(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.bool_))]
+    with torch.inference_mode(), training.precision.autocast(device):
+        for minibatch in training.minibatches(training.valid, [batches[number] for number in numbers]):
+            before_each()
+            if not len(minibatch.rows_b):
+                continue
+            output = model(minibatch.wave_bt.to(device), minibatch.lengths_b, minibatch.labels_b.to(device))
+            scored.append(
+                (
+                    minibatch.rows_b.numpy(),
+                    output.loss_b.float().cpu().numpy(),
+                    output.correct_b.cpu().numpy(),
+                )
+            )
+    rows, losses, correct = zip(*scored, strict=True)
+    return np.concatenate(rows), np.concatenate(losses), np.concatenate(correct)

@@ -52,7 +52,7 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--skip_stages 2,8", "--skip_stages: '2,8' does not fit"),
         ("--train_set --valid_set x", "--train_set: '--valid_set' does not fit"),
         ("--speed_perturb_factors abc", "--speed_perturb_factors: 'abc' does not fit"),
-        ("--num_nodes 2", "--num_nodes: '2' does not fit (give 1)"),
+        ("--num_nodes 0", "--num_nodes: '0' does not fit (give a whole number of at least 1)"),
         ("--lid_config conf/none.yaml", "--lid_config conf/none.yaml: no such file"),
         ("--pretrained_model none.pth", "--pretrained_model none.pth: no such file"),
         ("--stage 6", "valid.accuracy.best.pth: no such file (run stage 5, or name another)"),

@@ -38,7 +38,7 @@ def test_all_stages_in_order(recipe: Recipe):
         *formatting * 3,
         "collect_stats",
         *collecting,
-        "(train)",
+        "train",
         *identifying,
         "score",
         *identifying,
@@ -130,7 +130,7 @@ def test_failing_stage_ends_the_recipe_with_its_exit_code(recipe: Recipe):
     done = recipe.run("run.sh", *MINI, "--python", str(recipe.stand_in), FAIL_AT="collect_stats.py")
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1].endswith("stage 4 (collect statistics) ended with exit code 3")
-    assert "(train)" not in programs(recipe.calls())
+    assert "train" not in programs(recipe.calls())
 
 
 def test_report_of_times_and_of_what_to_look_at(recipe: Recipe):

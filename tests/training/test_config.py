@@ -90,7 +90,7 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
             "unknown key 'scheduler_conf.max_step' (did you mean 'max_steps'?)",
         ),
         ({"scheduler": "tristagelr"}, "scheduler_conf.max_steps: Field required"),
-        ({"scheduler": "cosine"}, "scheduler: Input should be 'tristagelr'"),
+        ({"scheduler": "cosin"}, "unknown scheduler 'cosin' (did you mean 'cosine'?)"),
         ({"max_epoch": 0}, "max_epoch: Input should be greater than 0"),
         ({"batch_bins": "many"}, "batch_bins: Input should be a valid integer"),
         ({"preprocessor_conf": {"noise_apply_prob": 1.5}}, "preprocessor_conf.noise_apply_prob: "),
@@ -144,7 +144,7 @@ def test_an_empty_file_is_all_defaults_and_what_is_written_reads_back_the_same(t
     (tmp_path / "empty.yaml").write_text("")
     assert load_config(tmp_path / "empty.yaml") == TrainConfig()
     for config in (TrainConfig(), load_config(path), load_config(path, ["--use_amp", "auto"])):
-        write_config(config, tmp_path / "config.yaml")
+        write_config(config, "dev", tmp_path / "config.yaml")
         assert load_config(tmp_path / "config.yaml") == config
         assert (
             yaml.safe_load((tmp_path / "config.yaml").read_text()).keys() == TrainConfig.model_fields.keys()

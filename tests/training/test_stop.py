@@ -7,13 +7,13 @@ import signal
 
 import pytest
 
-from lid_toolkit.training.stop import REQUEUE, stop_request
+from lid_toolkit.training import stop
+from lid_toolkit.training.stop import REQUEUE, elected, obey, stop_request
 
 
 def test_nothing_is_done_without_a_signal():
-    with stop_request() as stop:
-        stop.obey(before_leaving=pytest.fail)
-        assert list(stop.watched("abc", before_leaving=pytest.fail)) == ["a", "b", "c"]
+    with stop_request() as request:
+        obey(elected(request.votes()), before_leaving=pytest.fail)
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,11 @@ def test_nothing_is_done_without_a_signal():
     ],
 )
 def test_a_signal_waits_until_it_is_obeyed(number, leaves, code):
-    saved, seen = [], []
-    with stop_request() as stop:
-        items = stop.watched("abc", before_leaving=lambda: saved.append(True))
-        seen.append(next(items))
+    saved = []
+    with stop_request() as request:
         os.kill(os.getpid(), number)
         with pytest.raises(leaves) as left:
-            seen.append(next(items))
-        assert seen == ["a"]
+            obey(elected(request.votes()), before_leaving=lambda: saved.append(True))
         assert saved == [True]
         assert getattr(left.value, "code", None) == code
 
@@ -42,13 +39,21 @@ def test_a_signal_inside_a_finaliser_is_not_lost():
         def __del__(self):
             os.kill(os.getpid(), signal.SIGINT)
 
-    with stop_request() as stop:
+    with stop_request() as request:
         Finalised()
-        with pytest.raises(KeyboardInterrupt):
-            stop.obey(before_leaving=lambda: None)
+        assert request.signal == signal.SIGINT
 
 
-def test_the_second_signal_acts_at_once_and_handlers_come_back():
+def test_the_same_request_from_two_sides_is_one(monkeypatch):
+    monkeypatch.setattr(stop, "SAME_REQUEST_S", 60.0)
+    with stop_request() as request:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert request.signal == signal.SIGINT
+
+
+def test_the_second_signal_acts_at_once_and_handlers_come_back(monkeypatch):
+    monkeypatch.setattr(stop, "SAME_REQUEST_S", -1.0)
     before = signal.getsignal(signal.SIGINT)
     with stop_request():
         os.kill(os.getpid(), signal.SIGINT)

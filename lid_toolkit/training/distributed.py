@@ -1,0 +1,212 @@
+"""Several processes that train one model: who they are, what they sum, and how the model is spread over them.
+
+The processes are those of ``torchrun``, or of anything else that sets its variables; gloo connects
+CPUs, NCCL connects GPUs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.training.device import choose_device, count_gpus
+
+CPU = torch.device("cpu")
+MEMBER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+SHARDED_ALONE = 1_000_000
+"""Layers with so many parameters are gathered one at a time."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a training, seen from one of them.
+
+    Attributes:
+        device: where this one computes.
+        rank: its number, from 0.
+        size: how many there are.
+    """
+
+    device: torch.device = CPU
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def sum(self, vector: Tensor) -> Tensor:
+        """Return the sum of all processes' vectors."""
+        if self.size > 1:
+            dist.all_reduce(vector)
+        return vector
+
+    def gather(self, value: Value) -> list[Value]:
+        """Return all processes' values by rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextlib.contextmanager
+def joined(ngpu: str) -> Iterator[World]:
+    """Join the processes that the environment tells of; without such, be the only one.
+
+    Raises:
+        LidError: another process has ended, or none answers.
+    """
+    if not is_member():
+        yield World(choose_device(ngpu))
+        return
+    rank, place, size = (int(os.environ[name]) for name in MEMBER_VARIABLES[:3])
+    device = choose_device(ngpu, place)
+    if count_gpus(ngpu) and place >= count_gpus(ngpu):
+        raise LidError(f"process {place} has no GPU of its own", where="--ngpu", mend="start fewer processes")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo", device_id=device if device.type == "cuda" else None
+        )
+        yield World(device, rank, size)
+    except (dist.DistError, RuntimeError) as error:
+        if not _is_lost_connection(error):
+            raise
+        raise LidError(
+            "another process of this training has ended",
+            where=f"process {rank} of {size}",
+            mend="see its message; the same command goes on from the last checkpoint",
+        ) from error
+    # gloo's threads must find nothing left to do: else they may abort the process as it ends.
+    gc.collect()
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def is_member() -> bool:
+    """Say whether this process was started as one of several."""
+    return all(name in os.environ for name in MEMBER_VARIABLES)
+
+
+def _is_lost_connection(error: Exception) -> bool:
+    telling = (
+        "Connection closed by peer",
+        "Connection reset",
+        "Broken pipe",
+        "NCCL",
+        "Timed out",
+        "timed out",
+    )
+    return isinstance(error, dist.DistError) or any(words in str(error) for words in telling)
+
+
+def spread(model: nn.Module, world: World, sharded: bool, unused_parameters: bool) -> nn.Module:
+    """Return what computes the model's loss such that gradients are those of all processes' batches.
+
+    Args:
+        model: on its device; sharding changes it in place.
+        world: the processes.
+        sharded: give each process a part of the weights (FSDP2) instead of all (DDP).
+        unused_parameters: let DDP look for parameters without a gradient.
+    """
+    if world.size == 1:
+        return model
+    if sharded:
+        mesh = init_device_mesh(world.device.type, (world.size,))
+        for layer in _large_layers(model):
+            fully_shard(layer, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        return model
+    # Running statistics are averaged by the update: a broadcast would keep those of one process alone.
+    return DistributedDataParallel(
+        model,
+        device_ids=None if world.device.index is None else [world.device.index],
+        broadcast_buffers=False,
+        find_unused_parameters=unused_parameters,
+    )
+
+
+def _large_layers(model: nn.Module) -> list[nn.Module]:
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    layers = [layer for layers in lists for layer in layers]
+    return [layer for layer in layers if sum(p.numel() for p in layer.parameters()) >= SHARDED_ALONE]
+
+
+@contextlib.contextmanager
+def gradients_summed(wrapped: nn.Module, now: bool) -> Iterator[None]:
+    """Sum the gradients over the processes in a backward pass inside, or leave that to a later one."""
+    if isinstance(wrapped, FSDPModule):
+        wrapped.set_requires_gradient_sync(now)
+        yield
+    elif isinstance(wrapped, DistributedDataParallel) and not now:
+        with wrapped.no_sync():
+            yield
+    else:
+        yield
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Say whether each process has a part of the weights only."""
+    return isinstance(model, FSDPModule)
+
+
+def clip_gradient(model: nn.Module, largest: float, exponent: float) -> float:
+    """Scale the gradient down to a norm of at most ``largest``; return the norm that it had."""
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), largest, exponent)
+    return (norm.full_tensor() if isinstance(norm, DTensor) else norm).item()
+
+
+def full_model_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights, whole; of a sharded model on the main process, and every process must call it."""
+    if not is_sharded(model):
+        return dict(model.state_dict())
+    weights: dict[str, Any] = get_model_state_dict(model, options=_whole())
+    return weights
+
+
+def full_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the optimizer's state, likewise."""
+    if not is_sharded(model):
+        return optimizer.state_dict()
+    return dict(get_optimizer_state_dict(model, optimizer, options=_whole()))
+
+
+def load_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Set what :func:`full_optimizer_state` returned; every process has read it."""
+    if not is_sharded(model):
+        optimizer.load_state_dict(state)
+    else:
+        set_optimizer_state_dict(model, optimizer, state, options=StateDictOptions(full_state_dict=True))
+
+
+def _whole() -> StateDictOptions:
+    return StateDictOptions(full_state_dict=True, cpu_offload=True)

@@ -1,0 +1,85 @@
+"""Settings as text: YAML whose keys come once, and ``--key value`` overrides of nested keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lid_toolkit.errors import LidError
+
+FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+class _KeysOnce(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses a key that comes twice: the last would win unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: dict[Hashable, int] = {}
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
+            if isinstance(key, Hashable) and key_node.tag != "tag:yaml.org,2002:merge":
+                if key in seen:
+                    raise yaml.YAMLError(f"line {line}: '{key}' is there already, in line {seen[key]}")
+                seen[key] = line
+        return super().construct_mapping(node, deep)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a YAML file of ``key: value`` lines.
+
+    Raises:
+        LidError: no such file, not YAML, a key twice, or no mapping.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_KeysOnce)
+    except FileNotFoundError:
+        raise LidError("no such file", where=path, mend="check --lid_config") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LidError(f"not YAML: {error}", where=path, mend="mend that line") from error
+    if not isinstance(raw or {}, dict):
+        raise LidError("not a list of 'key: value' lines", where=path, mend="write one key a line")
+    return raw or {}
+
+
+def override(raw: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """Return ``raw`` with ``--key value`` or ``--key=value`` laid over it; values are read as YAML.
+
+    Raises:
+        LidError: a word that is no option, one without a value, or a value that is not YAML.
+    """
+    changed = dict(raw)
+    rest = list(words)
+    while rest:
+        option, equals, text = rest.pop(0).partition("=")
+        if not option.startswith("--"):
+            raise LidError(f"'{option}' is no option", where="--lid_args", mend="write --key value pairs")
+        if not equals:
+            if not rest:
+                raise LidError(f"'{option}' has no value", where="--lid_args", mend="write --key value pairs")
+            text = rest.pop(0)
+        try:
+            value = yaml.load(text, Loader=_KeysOnce)
+        except yaml.YAMLError as error:
+            raise LidError(f"'{text}' is not YAML", where=option, mend="quote it") from error
+        changed = _set(changed, option[2:].split("."), value)
+    return changed
+
+
+def numbers(value: Any) -> Any:
+    """Turn strings such as ``1e-4``, which YAML 1.1 does not take for numbers, into numbers."""
+    if isinstance(value, Mapping):
+        return {key: numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [numbers(item) for item in value]
+    return float(value) if isinstance(value, str) and FLOAT.fullmatch(value) else value
+
+
+def _set(mapping: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    below = mapping.get(path[0])
+    inner = below if isinstance(below, Mapping) else {}
+    return {**mapping, path[0]: value if len(path) == 1 else _set(inner, path[1:], value)}
