@@ -15,11 +15,10 @@ skip_packing=true    # bool: leave out stage 9
 skip_upload_hf=true  # bool: leave out stage 10
 dry_run=false        # bool: only say what would be done and why
 ngpu=auto            # auto|int: GPUs to train with; auto takes all there are, 0 is the CPU
-# shellcheck disable=SC2034  # the declaration refuses other values
-num_nodes=1        # 1: machines to train on
-nj=auto            # auto|int+: parallel jobs; auto is one for each core
-gpu_inference=auto # auto|bool: identify on GPUs; auto does where there are some
-python=${python:-} # path: Python that has lid_toolkit; by default path.sh finds or makes one
+num_nodes=1          # int+: machines to train on, each with ngpu GPUs
+nj=auto              # auto|int+: parallel jobs; auto is one for each core
+gpu_inference=auto   # auto|bool: identify on GPUs; auto does where there are some
+python=${python:-}   # path: Python that has lid_toolkit; by default path.sh finds or makes one
 ## Data
 datadir=data           # path: where stages 1 and 2 write data directories
 dumpdir=dump           # path: where stage 3 writes formatted audio
@@ -29,7 +28,8 @@ valid_set=             # word: data directory that picks the checkpoint
 test_sets=             # list: data directories to test on
 local_data_opts=       # args: options for local/data.sh
 speed_perturb_factors= # floats: speeds of the training set, e.g. "0.9 1.0 1.1"; none leaves stage 2 out
-feats_type=raw         # raw|raw_copy: what stage 3 makes: audio of one format, or references to it as it is
+feats_type=raw         # raw|raw_copy|extracted: audio of one format, references to it as it is, or features of a frozen front end
+feats_copies=0         # int: augmented copies of the training set that extraction adds
 audio_format=wav       # wav|flac|wav.ark|flac.ark: format of the audio that stage 3 writes
 fs=16k                 # rate: sampling rate
 min_wav_duration=1.0   # float: drop shorter training and validation utterances, in seconds
@@ -44,7 +44,8 @@ lid_exp=                   # path: experiment directory; by default EXPDIR/lid_T
 lid_tag=                   # word: name of the experiment; by default from lid_config, feats_type and lid_args
 lid_config=                # path: training configuration (YAML)
 lid_args=                  # args: overrides of the configuration, e.g. "--optim_conf.lr 1e-4"
-pretrained_model=          # path: checkpoint to start from
+selection_set=             # valid|float: what picks the checkpoint, the validation set or a share of the training set held out; by default as in lid_config
+pretrained_model=          # path: checkpoint to start from: FILE or FILE:SOURCE:DESTINATION:EXCLUDED
 ignore_init_mismatch=false # bool: start from it even where names or shapes differ
 checkpoint_interval=15     # float: minutes between resumable checkpoints within an epoch
 ## Identification and scoring
@@ -83,7 +84,9 @@ if [[ ${speed_perturb_factors} =~ [^[:blank:]] ]]; then
   train_set+=_sp stats_dir+=_sp lid_tag+=_sp
 fi
 lid_exp=${lid_exp:-${expdir}/lid_${lid_tag}}
-data_feats="${dumpdir}/${feats_type}"
+audio_type=${feats_type/extracted/raw}
+audio_feats="${dumpdir}/${audio_type}" data_feats="${dumpdir}/${feats_type}"
+[[ ${feats_type} != extracted ]] || stats_dir+=_extracted
 inference_dir="${lid_exp}/inference/${inference_model%.pth}"
 tsne_set=${tsne_set:-${train_set}}
 [[ ${nj} != auto ]] || nj=$(count_cores)
@@ -116,10 +119,11 @@ check_needs() {
     ! due "${n}" || [[ ${test_sets} =~ [^[:blank:]] ]] || die "$0: --test_sets is missing (stage ${n} needs it)"
   done
   ! due 8 || [[ -n ${tsne_set} ]] || die "$0: --tsne_set is missing (stage 8 needs it)"
+  [[ ${feats_type} != extracted || -n ${lid_config} ]] || ! due 4 || die "$0: --lid_config is missing (stage 4 extracts its features)"
   if due 5; then
     [[ -n ${lid_config} ]] || die "$0: --lid_config is missing (stage 5 needs it)"
     [[ -f ${lid_config} ]] || die "$0: --lid_config ${lid_config}: no such file"
-    [[ -z ${pretrained_model} || -f ${pretrained_model} ]] || die "$0: --pretrained_model ${pretrained_model}: no such file"
+    [[ -z ${pretrained_model} || -f ${pretrained_model%%:*} ]] || die "$0: --pretrained_model ${pretrained_model}: no such file"
   elif due 6 && [[ ! -f ${lid_exp}/${inference_model} ]]; then
     die "$0: --inference_model: ${lid_exp}/${inference_model}: no such file (run stage 5, or name another)"
   fi
@@ -155,10 +159,10 @@ stage_3() {
 
 # Format the audio of set $1, dropping utterances shorter than $2 or longer than $3 seconds.
 format_set() {
-  local jobs source="${datadir}/$1" out="${data_feats}/$1"
+  local jobs source="${datadir}/$1" out="${audio_feats}/$1"
   hold "${out}"
   jobs=$("${python}" pyscripts/format_audio.py plan --data_dir "${source}" --output_dir "${out}" --num_jobs "${nj}" \
-    --audio_format "${audio_format}" --feats_type "${feats_type}" --fs "${fs}" \
+    --audio_format "${audio_format}" --feats_type "${audio_type}" --fs "${fs}" \
     --min_wav_duration "$2" --max_wav_duration "$3" \
     --max_failed "${max_failed}" --allow_pipes "${allow_pipes}" --channel "${channel}" \
     --multi_columns_input_wav_scp "${multi_columns_input_wav_scp}" --dry_run "${dry_run}")
@@ -170,10 +174,33 @@ format_set() {
 }
 
 stage_4() {
+  if [[ ${feats_type} == extracted ]]; then
+    extract_set "${train_set}" "${feats_copies}"
+    extract_set "${valid_set}" 0
+  fi
   ready "${data_feats}/${train_set}" && ready "${data_feats}/${valid_set}" || return 0
   run "${python}" pyscripts/collect_stats.py --train_dir "${data_feats}/${train_set}" \
     --valid_dir "${data_feats}/${valid_set}" --out "${stats_dir}" --dry_run "${dry_run}"
   [[ -z ${lid_config} ]] || collect_feature_stats
+}
+
+# Extract the frozen front end's features of set $1 and of $2 augmented copies of it.
+extract_set() {
+  local out="${data_feats}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task
+  ready "${audio_feats}/$1" || return 0
+  if "${gpu_inference}"; then
+    jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
+  fi
+  split_words "${lid_args}"
+  task=(--config "${lid_config}" --data_dir "${audio_feats}/$1" --output_dir "${out}" --copies "$2"
+    --max_failed "${max_failed}" ${words[@]+"${words[@]}"})
+  hold "${out}"
+  jobs=$("${python}" pyscripts/extract_features.py plan "${task[@]}" --num_jobs "${jobs}" --dry_run "${dry_run}")
+  ((jobs > 0)) || return 0
+  # shellcheck disable=SC2086  # a command and its options
+  run ${cmd} "${resources[@]}" JOB=1:"${jobs}" "${out}/logs/extract.JOB.log" \
+    "${python}" pyscripts/extract_features.py job "${task[@]}" --num_jobs "${jobs}" --ngpu "${gpus_each}" --job JOB
+  run "${python}" pyscripts/extract_features.py merge "${task[@]}"
 }
 
 # Collect the mean and variance of the training features, where the configuration normalises by them.
@@ -190,30 +217,47 @@ collect_feature_stats() {
   run "${python}" pyscripts/collect_feature_stats.py merge "${task[@]}"
 }
 
+# Fill the array "words" with the overrides of the training configuration.
+training_words() {
+  split_words "${lid_args}"
+  [[ -z ${selection_set} ]] || words+=(--selection_set "${selection_set}")
+  [[ -z ${pretrained_model} ]] || words+=(--init_param "${pretrained_model}")
+  ! "${ignore_init_mismatch}" || words+=(--ignore_init_mismatch true)
+}
+
+# Succeed if stage 5 runs on this machine, not through a cluster's queue.
+trains_here() {
+  [[ ${cuda_cmd} == "utils/jobs.sh local"* ]]
+}
+
 stage_5() {
   local launch=()
   ready "${stats_dir}/train" || return 0
-  split_words "${lid_args}"
-  [[ -z ${pretrained_model} ]] || words+=(--pretrained_model "${pretrained_model}")
+  training_words
   # Threads that wait by spinning would take the cores from the processes that read ahead.
   export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
-  # shellcheck disable=SC2206  # cuda_cmd is a command and its options
-  "${dry_run}" || launch=(${cuda_cmd} --gpu "${gpus}" "${lid_exp}/logs/train.log")
+  # On this machine it runs as it is, with its progress bar.
+  if ! "${dry_run}" && ! trains_here; then
+    # shellcheck disable=SC2206  # cuda_cmd is a command and its options
+    launch=(${cuda_cmd} --gpu "${gpus}")
+    ((num_nodes == 1)) || launch+=(--num-nodes "${num_nodes}")
+    launch+=("${lid_exp}/logs/train.log")
+  fi
   run ${launch[@]+"${launch[@]}"} "${python}" pyscripts/train.py --config "${lid_config}" --dry_run "${dry_run}" \
     --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}" \
     --stats_dir "${stats_dir}" --output_dir "${lid_exp}" --ngpu "${ngpu}" \
-    --checkpoint_interval "${checkpoint_interval}" --ignore_init_mismatch "${ignore_init_mismatch}" \
+    --num_nodes "${num_nodes}" --checkpoint_interval "${checkpoint_interval}" \
     ${words[@]+"${words[@]}"}
 }
 
 # Identify the utterances of set $1, with embeddings if $2 is true.
 infer_set() {
   local out="${inference_dir}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task
-  ready "${data_feats}/$1" && ready "${lid_exp}/${inference_model}" || return 0
+  ready "${audio_feats}/$1" && ready "${lid_exp}/${inference_model}" || return 0
   if "${gpu_inference}"; then
     jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
   fi
-  task=(--model "${lid_exp}/${inference_model}" --data_dir "${data_feats}/$1" --output_dir "${out}"
+  task=(--model "${lid_exp}/${inference_model}" --data_dir "${audio_feats}/$1" --output_dir "${out}"
     --extract_embd "$2" --max_failed "${max_failed}" --num_jobs "${jobs}")
   hold "${out}"
   jobs=$("${python}" pyscripts/infer.py plan "${task[@]}" --dry_run "${dry_run}")
@@ -235,7 +279,7 @@ stage_7() {
   local set
   for set in ${test_sets}; do
     ready "${inference_dir}/${set}/${set}_lids" || continue
-    run "${python}" pyscripts/score.py --data_dir "${data_feats}/${set}" --inference_dir "${inference_dir}/${set}" \
+    run "${python}" pyscripts/score.py --data_dir "${audio_feats}/${set}" --inference_dir "${inference_dir}/${set}" \
       --fs "${fs/k/000}" --dry_run "${dry_run}"
   done
 }
@@ -243,7 +287,7 @@ stage_7() {
 stage_8() {
   infer_set "${tsne_set}" true
   ready "${inference_dir}/${tsne_set}/embeddings.scp" || return 0
-  run "${python}" pyscripts/plot_tsne.py --data_dir "${data_feats}/${tsne_set}" \
+  run "${python}" pyscripts/plot_tsne.py --data_dir "${audio_feats}/${tsne_set}" \
     --inference_dir "${inference_dir}/${tsne_set}" --perplexity "${perplexity}" --max_iter "${max_iter}" --fs "${fs/k/000}" \
     --max_utt_per_lang_for_tsne "${max_utt_per_lang_for_tsne}" --dry_run "${dry_run}"
 }
@@ -254,7 +298,10 @@ stage_10() { die "$0: stage 10 is not there yet"; }
 # End the script, before any work, over a configuration that stage 5 would refuse.
 check_config() {
   due 5 || return 0
-  split_words "${lid_args}"
+  training_words
+  if ((num_nodes > 1)) && trains_here && [[ -z ${PET_MASTER_ADDR:-} ]]; then
+    die "$0: --num_nodes ${num_nodes}: one machine only (choose a cluster in cmd.sh, or see docs/training.md)"
+  fi
   "${python}" pyscripts/check_config.py --config "${lid_config}" ${words[@]+"${words[@]}"}
 }
 
