@@ -16,6 +16,7 @@ CORE = [
 RECIPE = [
     "babel>=2.16",
     "espeakng-loader>=0.2.4",
+    "httpx2>=2.0",
     "huggingface_hub>=0.25",
     "matplotlib>=3.9",
     "peft>=0.13",

@@ -25,11 +25,17 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def parallel(
-    function: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, title: str, unit: str = "recording"
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    jobs: int,
+    title: str,
+    unit: str = "recording",
+    at_once: int = MOST_AT_ONCE,
 ) -> Iterator[Result]:
     """Yield ``function(task)`` for each task, in the order of ``tasks``, from ``jobs`` fresh processes.
 
     The processes are spawned, not forked: they inherit no state, so results depend on the task alone.
+    Each gets up to ``at_once`` tasks at a time: few where a task takes long.
 
     Raises:
         LidError: a process was killed, most often for want of memory.
@@ -40,9 +46,7 @@ def parallel(
         ProcessPoolExecutor(jobs, context, _follow, (os.getpid(),)) as pool,
     ):
         try:
-            for result in pool.map(
-                function, tasks, chunksize=max(1, min(MOST_AT_ONCE, len(tasks) // (4 * jobs)))
-            ):
+            for result in pool.map(function, tasks, chunksize=max(1, min(at_once, len(tasks) // (4 * jobs)))):
                 progress.advance()
                 yield result
         except BrokenProcessPool:

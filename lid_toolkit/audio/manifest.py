@@ -20,7 +20,7 @@ from lid_toolkit.errors import LidError, nearest
 REQUIRED, OPTIONAL = ("path", "language"), ("start", "end", "id")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
-SUFFIXES = frozenset({f".{name.lower()}" for name in soundfile.available_formats()}) | {
+SUFFIXES = frozenset(f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW") | {
     *HEADERLESS,
     ".aif",
     ".opus",

@@ -74,7 +74,7 @@ def survey(archive: Archive) -> Survey:
 
 def surveys(archives: Sequence[Archive], jobs: int) -> list[Survey]:
     """Survey many zips."""
-    return list(parallel(survey, archives, jobs, "survey zips", "zip")) if archives else []
+    return list(parallel(survey, archives, jobs, "survey zips", "zip", at_once=1)) if archives else []
 
 
 def check(part: Part) -> str:
@@ -93,7 +93,7 @@ def faults(work: str, surveyed: Sequence[Survey], jobs: int) -> dict[Archive, st
     parts = [part for item in surveyed if not item.fault for part in _parts(item)]
     function = {"check": check, "extract": extract}[work]
     if parts:
-        found = parallel(function, parts, jobs, f"{work} zips", f"x {PART} files")
+        found = parallel(function, parts, jobs, f"{work} zips", f"x {PART} files", at_once=1)
         for part, fault in zip(parts, found, strict=True):
             if fault:
                 broken.setdefault(part.archive, fault)

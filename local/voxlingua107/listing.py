@@ -69,4 +69,4 @@ def list_folder(folder: Path) -> Listing:
 
 def list_folders(folders: Sequence[Path], jobs: int) -> list[Listing]:
     """List many folders, in their order."""
-    return list(parallel(list_folder, folders, jobs, "read headers", "folder"))
+    return list(parallel(list_folder, folders, jobs, "read headers", "folder", at_once=1))

@@ -40,7 +40,7 @@ def zips(tmp_path_factory):
 def one_process(monkeypatch):
     """Spare the tests that call Python the start of processes; those that call the script have it."""
 
-    def here(function, tasks, *_):
+    def here(function, tasks, *_, **__):
         return map(function, tasks)
 
     for module in (archives, listing):
