@@ -141,7 +141,7 @@ stage_1() {
 }
 
 stage_2() {
-  ready "${datadir}/${source_set}" || return 0
+  needs "${datadir}/${source_set}"
   run "${python}" pyscripts/perturb_data_dir.py --factors "${speed_perturb_factors}" --dry_run "${dry_run}" \
     "${datadir}/${source_set}" "${datadir}/${train_set}"
 }
@@ -149,7 +149,7 @@ stage_2() {
 stage_3() {
   local set
   for set in $(sets_to_format); do
-    ready "${datadir}/${set}" || continue
+    needs "${datadir}/${set}"
     case "${set}" in
       "${train_set}" | "${valid_set}") format_set "${set}" "${min_wav_duration}" "${max_wav_duration}" ;;
       *) format_set "${set}" 0 0 ;; # every test utterance counts
@@ -159,13 +159,13 @@ stage_3() {
 
 # Format the audio of set $1, dropping utterances shorter than $2 or longer than $3 seconds.
 format_set() {
-  local jobs source="${datadir}/$1" out="${audio_feats}/$1"
+  local jobs=${nj} source="${datadir}/$1" out="${audio_feats}/$1"
   hold "${out}"
-  jobs=$("${python}" pyscripts/format_audio.py plan --data_dir "${source}" --output_dir "${out}" --num_jobs "${nj}" \
+  plan "${python}" pyscripts/format_audio.py plan --data_dir "${source}" --output_dir "${out}" --num_jobs "${nj}" \
     --audio_format "${audio_format}" --feats_type "${audio_type}" --fs "${fs}" \
     --min_wav_duration "$2" --max_wav_duration "$3" \
     --max_failed "${max_failed}" --allow_pipes "${allow_pipes}" --channel "${channel}" \
-    --multi_columns_input_wav_scp "${multi_columns_input_wav_scp}" --dry_run "${dry_run}")
+    --multi_columns_input_wav_scp "${multi_columns_input_wav_scp}" --dry_run "${dry_run}"
   ((jobs > 0)) || return 0
   # shellcheck disable=SC2086  # train_cmd is a command and its options
   run ${train_cmd} JOB=1:"${jobs}" "${out}/logs/format.JOB.log" \
@@ -178,7 +178,7 @@ stage_4() {
     extract_set "${train_set}" "${feats_copies}"
     extract_set "${valid_set}" 0
   fi
-  ready "${data_feats}/${train_set}" && ready "${data_feats}/${valid_set}" || return 0
+  needs "${data_feats}/${train_set}" "${data_feats}/${valid_set}"
   run "${python}" pyscripts/collect_stats.py --train_dir "${data_feats}/${train_set}" \
     --valid_dir "${data_feats}/${valid_set}" --out "${stats_dir}" --dry_run "${dry_run}"
   [[ -z ${lid_config} ]] || collect_feature_stats
@@ -187,7 +187,7 @@ stage_4() {
 # Extract the frozen front end's features of set $1 and of $2 augmented copies of it.
 extract_set() {
   local out="${data_feats}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task
-  ready "${audio_feats}/$1" || return 0
+  needs "${audio_feats}/$1"
   if "${gpu_inference}"; then
     jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
   fi
@@ -195,7 +195,7 @@ extract_set() {
   task=(--config "${lid_config}" --data_dir "${audio_feats}/$1" --output_dir "${out}" --copies "$2"
     --max_failed "${max_failed}" ${words[@]+"${words[@]}"})
   hold "${out}"
-  jobs=$("${python}" pyscripts/extract_features.py plan "${task[@]}" --num_jobs "${jobs}" --dry_run "${dry_run}")
+  plan "${python}" pyscripts/extract_features.py plan "${task[@]}" --num_jobs "${jobs}" --dry_run "${dry_run}"
   ((jobs > 0)) || return 0
   # shellcheck disable=SC2086  # a command and its options
   run ${cmd} "${resources[@]}" JOB=1:"${jobs}" "${out}/logs/extract.JOB.log" \
@@ -205,11 +205,11 @@ extract_set() {
 
 # Collect the mean and variance of the training features, where the configuration normalises by them.
 collect_feature_stats() {
-  local jobs task
-  ready "${stats_dir}/train" || return 0
+  local jobs=${nj} task
+  needs "${stats_dir}/train"
   split_words "${lid_args}"
   task=(--config "${lid_config}" --train_dir "${data_feats}/${train_set}" --stats_dir "${stats_dir}" ${words[@]+"${words[@]}"})
-  jobs=$("${python}" pyscripts/collect_feature_stats.py plan "${task[@]}" --num_jobs "${nj}" --dry_run "${dry_run}")
+  plan "${python}" pyscripts/collect_feature_stats.py plan "${task[@]}" --num_jobs "${nj}" --dry_run "${dry_run}"
   ((jobs > 0)) || return 0
   # shellcheck disable=SC2086  # train_cmd is a command and its options
   run ${train_cmd} JOB=1:"${jobs}" "${stats_dir}/logs/feature_stats.JOB.log" \
@@ -232,7 +232,7 @@ trains_here() {
 
 stage_5() {
   local launch=()
-  ready "${stats_dir}/train" || return 0
+  needs "${stats_dir}/train"
   training_words
   # Threads that wait by spinning would take the cores from the processes that read ahead.
   export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
@@ -253,14 +253,14 @@ stage_5() {
 # Identify the utterances of set $1, with embeddings if $2 is true.
 infer_set() {
   local out="${inference_dir}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task
-  ready "${audio_feats}/$1" && ready "${lid_exp}/${inference_model}" || return 0
+  needs "${audio_feats}/$1" "${lid_exp}/${inference_model}"
   if "${gpu_inference}"; then
     jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
   fi
   task=(--model "${lid_exp}/${inference_model}" --data_dir "${audio_feats}/$1" --output_dir "${out}"
     --extract_embd "$2" --max_failed "${max_failed}" --num_jobs "${jobs}")
   hold "${out}"
-  jobs=$("${python}" pyscripts/infer.py plan "${task[@]}" --dry_run "${dry_run}")
+  plan "${python}" pyscripts/infer.py plan "${task[@]}" --dry_run "${dry_run}"
   ((jobs > 0)) || return 0
   # shellcheck disable=SC2086  # a command and its options
   run ${cmd} "${resources[@]}" JOB=1:"${jobs}" "${out}/logs/infer.JOB.log" \
@@ -278,7 +278,7 @@ stage_6() {
 stage_7() {
   local set
   for set in ${test_sets}; do
-    ready "${inference_dir}/${set}/${set}_lids" || continue
+    needs "${inference_dir}/${set}/${set}_lids"
     run "${python}" pyscripts/score.py --data_dir "${audio_feats}/${set}" --inference_dir "${inference_dir}/${set}" \
       --fs "${fs/k/000}" --dry_run "${dry_run}"
   done
@@ -286,7 +286,7 @@ stage_7() {
 
 stage_8() {
   infer_set "${tsne_set}" true
-  ready "${inference_dir}/${tsne_set}/embeddings.scp" || return 0
+  needs "${inference_dir}/${tsne_set}/embeddings.scp"
   run "${python}" pyscripts/plot_tsne.py --data_dir "${audio_feats}/${tsne_set}" \
     --inference_dir "${inference_dir}/${tsne_set}" --perplexity "${perplexity}" --max_iter "${max_iter}" --fs "${fs/k/000}" \
     --max_utt_per_lang_for_tsne "${max_utt_per_lang_for_tsne}" --dry_run "${dry_run}"
