@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,16 @@ class Utterances:
 
     def __len__(self) -> int:
         return len(self.refs)
+
+    def select(self, rows: npt.NDArray[np.int64]) -> Utterances:
+        """Return some of the utterances."""
+        return replace(
+            self,
+            refs=self.refs.select(rows),
+            labels_u=self.labels_u[rows],
+            lengths_u=self.lengths_u[rows],
+            datasets_u=None if self.datasets_u is None else self.datasets_u[rows],
+        )
 
 
 def load_utterances(

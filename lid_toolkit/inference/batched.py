@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -91,12 +91,7 @@ def run_job(task: Identification, job: int, batch_size: int, device: torch.devic
     saved = load_model(task.model)
     utterances = load_unlabelled(task.data_dir)
     rows = np.sort(np.argsort(-utterances.lengths_u, kind="stable")[job - 1 :: task.jobs])
-    own = replace(
-        utterances,
-        refs=utterances.refs.select(rows),
-        labels_u=utterances.labels_u[rows],
-        lengths_u=utterances.lengths_u[rows],
-    )
+    own = utterances.select(rows)
     scores_uc, embeddings_ud, failed = identify(saved, own, batch_size, device, workers, step.name)
     done = np.array(sorted(set(range(len(own))) - failed.keys()), dtype=np.int64)
     shard = task.output_dir / SHARDS

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lid_toolkit.models.upstream import with_architecture
 from lid_toolkit.training.checkpoint import average, load, point_to, save_model
 from lid_toolkit.training.config import Criterion, TrainConfig
 from lid_toolkit.training.distributed import full_model_state
@@ -56,7 +57,8 @@ def keep_best(training: Training, learner: Learner, history: Sequence[Epoch], ou
     if newest in kept:
         rate = config.preprocessor_conf.sample_rate
         path = output_dir / f"{newest}epoch.pth"
-        save_model(path, weights, config.model_description(), training.languages, rate)
+        description = with_architecture(config.model_description(), learner.model.frontend)
+        save_model(path, weights, description, training.languages, rate)
     for criterion in config.best_model_criterion:
         point_to(output_dir / f"{name_of(criterion)}.best.pth", f"{rank(criterion, history)[0]}epoch.pth")
     for epoch in history:

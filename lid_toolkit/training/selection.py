@@ -10,14 +10,14 @@ import numpy.typing as npt
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.errors import LidError
 
-SPEED_PREFIX = re.compile(r"^sp\d+(\.\d+)?-")
+COPY_PREFIX = re.compile(r"^(aug\d+-)?(sp\d+(\.\d+)?-)?")
 
 
 def hold_out(utterances: Utterances, share: float, seed: int) -> tuple[Utterances, Utterances]:
     """Split a share of each language's utterances off: at least one, but never all.
 
-    Copies at another speed (``sp0.9-ID``) stay with their original, and only originals are held out; the
-    copies of those are in neither part.
+    Copies (``sp0.9-ID`` at another speed, ``aug1-ID`` otherwise changed) stay with their original, and
+    only originals are held out; the copies of those are in neither part.
 
     Args:
         utterances: to split.
@@ -43,23 +43,16 @@ def hold_out(utterances: Utterances, share: float, seed: int) -> tuple[Utterance
             "no language has two utterances", where="selection_set", mend="set selection_set: valid"
         )
     rest = np.flatnonzero(~np.isin(number_u, number_u[held]))
-    return select(utterances, rest), select(utterances, held)
+    return utterances.select(rest), utterances.select(held)
 
 
 def originals(utterances: Utterances) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Number the utterances, with their copies at other speeds alike, and say which of these stands for all."""
+    """Number the utterances, copies at other speeds alike, and say which of these stands for all."""
     names = [*utterances.refs.keys()]
-    keys = [SPEED_PREFIX.sub("", name) for name in names]
+    keys = [COPY_PREFIX.sub("", name) for name in names]
     _, number_u = np.unique(np.array(keys), return_inverse=True)
     plain_u = np.array([key == name for key, name in zip(keys, names, strict=True)])
     order = np.lexsort((~plain_u, number_u))
     original_u = np.zeros(len(keys), dtype=np.bool_)
     original_u[order[np.unique(number_u[order], return_index=True)[1]]] = True
     return number_u.astype(np.int64), original_u
-
-
-def select(utterances: Utterances, rows: npt.NDArray[np.int64]) -> Utterances:
-    """Return some of a set's utterances."""
-    datasets_u = None if utterances.datasets_u is None else utterances.datasets_u[rows]
-    refs = utterances.refs.select(rows)
-    return Utterances(refs, utterances.labels_u[rows], utterances.lengths_u[rows], datasets_u)

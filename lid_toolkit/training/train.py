@@ -13,6 +13,7 @@ import yaml
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from lid_toolkit.data.features import DESCRIPTION, check_made_by
 from lid_toolkit.data.preprocess import load_sounds
 from lid_toolkit.data.utterances import load_utterances, read_languages
 from lid_toolkit.errors import LidError
@@ -80,11 +81,13 @@ class Sources:
         """Return the tables that decide the training, by name."""
         return {
             "train wav.scp": self.train_dir / "wav.scp",
+            "train features": self.train_dir / DESCRIPTION,
             "train utt2lang": self.train_dir / "utt2lang",
             "train utt2dataset": self.train_dir / "utt2dataset",
             "train speech_shape": self.stats_dir / "train" / "speech_shape",
             "train feats_stats": self.stats_dir / STATS_FILE,
             "valid wav.scp": self.valid_dir / "wav.scp",
+            "valid features": self.valid_dir / DESCRIPTION,
             "valid utt2lang": self.valid_dir / "utt2lang",
             "valid speech_shape": self.stats_dir / "valid" / "speech_shape",
             "lang2idx": self.stats_dir / "lang2idx",
@@ -146,6 +149,8 @@ def gather_training(
     config: TrainConfig, sources: Sources, world: World, checkpoint_interval_s: float
 ) -> Training:
     """Load the data and decide what stays the same."""
+    for data_dir in (sources.train_dir, sources.valid_dir):
+        check_made_by(data_dir, config.model_description())
     languages = read_languages(sources.stats_dir / "lang2idx")
     by_dataset = config.batch_type == "catpow_balance_dataset"
     shapes = sources.stats_dir / "train" / "speech_shape"

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from data.corpus import LANGUAGES, RATE, write_set
+from data.corpus import LANGUAGES, RATE, write_set, write_stats
 from models.upstreams import save_tiny
 
 from lid_toolkit.data.features import read_features
@@ -25,6 +25,8 @@ from lid_toolkit.models.build import build_model
 from lid_toolkit.models.upstream import with_architecture
 from lid_toolkit.training.checkpoint import save_model
 from lid_toolkit.training.config import parse_config
+from lid_toolkit.training.distributed import World
+from lid_toolkit.training.train import Sources, train
 
 CPU = torch.device("cpu")
 
@@ -165,3 +167,25 @@ def test_only_a_frozen_front_end_that_fits_the_disk(task, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(LidError, match="are free"):
         plan(task, 1, dry_run=False)
+
+
+def test_training_on_features_gives_a_model_of_audio(task, tmp_path):
+    valid = dataclasses.replace(
+        task, data_dir=write_set(tmp_path / "valid", 9, seed=5), output_dir=tmp_path / "extracted" / "valid"
+    )
+    train_task = dataclasses.replace(task, copies=1)
+    for work in (train_task, valid):
+        extract(work)
+    stats = write_stats(tmp_path / "stats", train_task.output_dir, valid.output_dir)
+    quick = {"max_epoch": 2, "num_iters_per_epoch": 4, "batch_bins": 64000, "num_workers": 0}
+    config = task.config.model_copy(update=quick)
+    sources = Sources(train_task.output_dir, valid.output_dir, stats, tmp_path / "exp")
+    models = train(config, sources, World(CPU), 1e9)
+    lid = LanguageIdentifier.from_pretrained(models[0], "cpu")
+    answers = lid.identify(list(read_table(valid.data_dir / "wav.scp").values()))
+    lids = read_table(scores(models[0], valid.output_dir, tmp_path / "out") / "valid_lids")
+    assert [answer.language for answer in answers] == list(lids.values())
+
+    conf = {**config.frontend_conf, "layers": [3]}
+    with pytest.raises(LidError, match="another frontend_conf"):
+        train(config.model_copy(update={"frontend_conf": conf}), sources, World(CPU), 1e9)
