@@ -12,16 +12,37 @@ due() {
   (($1 >= stage && $1 <= stop_stage)) && [[ " ${skip_stages//[[:blank:]]/ } " != *" $1 "* ]]
 }
 
-# Succeed if file or directory $1 is there; without it a dry run goes no further, and a real one lets the stage say so.
-ready() {
-  [[ ${dry_run} == false || -e $1 ]] && return
-  log "to do (waits for $1)"
-  return 1
+# Note in a dry run whether what is to come waits for one of these files or directories; a real run lets it say so.
+needs() {
+  local file
+  waits=false
+  for file in "$@"; do
+    [[ ${dry_run} == true && ! -e ${file} ]] || continue
+    log "to do (waits for ${file})"
+    waits=true
+  done
+}
+
+# In a dry run print a command, and succeed if it is to be run nevertheless: it says itself what is due, and waits for nothing.
+rehearse() {
+  local words
+  [[ ${dry_run} == true ]] || return 0
+  words=$(printf ' %q' "$@")
+  echo "${words/ --dry_run true/}"
+  [[ ${waits} == false && " $* " == *" --dry_run true "* ]]
+}
+
+# Set "jobs" to how many jobs the command that plans them says; a dry run leaves the most there may be.
+plan() {
+  rehearse "$@" || return 0
+  # shellcheck disable=SC2034  # the caller's
+  if "${dry_run}"; then "$@" >/dev/null; else jobs=$("$@"); fi
 }
 
 # Run a command so that a signal to this script alone ends the command too, and wait until it has ended.
 run() {
   local status=0
+  rehearse "$@" || return 0
   (trap - INT TERM HUP && exec "$@") &
   running=$!
   wait "${running}" || status=$?
@@ -61,7 +82,7 @@ run_stages() {
   trap 'end_by HUP 1' HUP
   for ((n = 1; n < ${#titles[@]}; n++)); do
     due "${n}" || continue
-    current="stage ${n} (${titles[n]})" started=${SECONDS}
+    current="stage ${n} (${titles[n]})" started=${SECONDS} waits=false
     log "Stage ${n}: ${titles[n]}"
     "stage_${n}"
     times+=("$(printf '  %2d  %-20s %6s' "${n}" "${titles[n]}" "$((SECONDS - started)) s")")

@@ -38,7 +38,6 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
             "--corpus klingon",
             "--corpus: 'klingon' does not fit (give auto or mini or prompts or voxlingua107)",
         ),
-        ("--corpus voxlingua107", "its data script is not there yet"),
         ("--stage three", "--stage: 'three' does not fit (give a whole number of at least 1)"),
         ("--stage", "--stage needs a value"),
         ("--nj 0", "--nj: '0' does not fit (give auto or a whole number of at least 1)"),

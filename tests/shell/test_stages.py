@@ -105,6 +105,29 @@ def test_dry_run_of_a_fresh_recipe_says_what_waits_for_what(recipe: Recipe):
     assert "Stage 8: draw t-SNE" in done.stderr
 
 
+def test_dry_run_prints_the_commands_of_every_stage(recipe: Recipe):
+    done = recipe.run("run.sh", *MINI, "--python", str(recipe.stand_in), "--dry_run", "true")
+    real = recipe.stages("run.sh", *MINI)
+    printed = [call for call in done.stdout.splitlines() if call.startswith(" ")]
+    assert programs(printed[1:]) == [name.strip("()") for name in programs(real)[2:]]
+    assert printed[0].startswith(" local/data.sh --datadir data --nj 2 --corpus mini")
+    assert not [call for call in printed if "--dry_run" in call]
+    assert any(call.endswith("--job JOB") and " JOB=1:2 " in call for call in printed)
+
+
+def test_voxlingua107_has_espnets_settings_and_picks_on_the_selection_set(recipe: Recipe):
+    options = ("--corpus", "voxlingua107", "--nj", "2", "--ngpu", "0")
+    calls = recipe.stages("run.sh", *options, "--local_data_opts", "--downloads here")
+    train = next(call for call in calls if "train.py" in call)
+    assert "--config conf/mms_ecapa_bs3min_baseline.yaml " in train
+    assert "--valid_dir dump/voxlingua107/raw/selection_voxlingua107 " in train
+    assert "dev_voxlingua107" not in train
+    assert all("--audio_format flac.ark" in call for call in calls if "format_audio.py plan" in call)
+    infer = next(call for call in calls if "infer.py job" in call)
+    assert "--model exp/voxlingua107/lid_mms_ecapa_bs3min_baseline_raw/valid.accuracy.best.pth " in infer
+    assert "--max_utt_per_lang_for_tsne 100" in calls[-1]
+
+
 @pytest.mark.parametrize("locale", ["C", "tr_TR.UTF-8", "de_DE.ISO-8859-1"])
 def test_any_locale_and_any_working_directory(recipe: Recipe, tmp_path: Path, locale: str):
     done = recipe.run(
