@@ -82,7 +82,7 @@ class TrainConfig(BaseModel):
     preprocessor_conf: PreprocessorConf = PreprocessorConf()
     """Arguments of the preprocessor."""
     iterator_type: Literal["category", "sequence"] = "category"
-    """``sequence`` goes with ``unsorted``, ``sorted``, ``length`` and ``numel`` alone, ``category`` with all."""
+    """``sequence`` goes with ``unsorted``, ``sorted``, ``length`` and ``numel``; ``category`` with all."""
     batch_type: BatchType = "catpow"
     """Law of the draws and what goes into one batch; see below."""
     upsampling_factor: Annotated[float, Field(ge=0)] | None = None
@@ -104,7 +104,7 @@ class TrainConfig(BaseModel):
     drop_last_iter: bool = False
     """Leave out an epoch's last batch, which nothing filled."""
     dataset_scaling_factor: Annotated[float, Field(gt=0)] = 1.2
-    """Draws in an epoch by ``catpow``, ``catpow_balance_dataset`` and ``catbel``, as a multiple of the utterances."""
+    """Draws in an epoch by category (``catpow``, ``catbel``, …), as a multiple of the utterances."""
     num_iters_per_epoch: Positive | None = None
     """Batches in an epoch, over all processes; null for all draws, or one pass over the corpus."""
     max_epoch: Positive = 20
@@ -122,7 +122,7 @@ class TrainConfig(BaseModel):
     optim_conf: dict[str, Any] = {"lr": 1e-3}
     """Arguments of the optimizer."""
     optim_groups: dict[str, dict[str, Any]] = {}
-    """Other arguments of the optimizer for some parameters: by the start of their names, such as ``frontend``."""
+    """Arguments of the optimizer for parts of the model, by the start of their names (``frontend``)."""
     exclude_weight_decay: bool = False
     """No ``weight_decay`` for biases and normalisations."""
     freeze_param: tuple[str, ...] = ()

@@ -11,20 +11,11 @@ import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_optimizer_state_dict,
-)
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from lid_toolkit.errors import LidError
@@ -32,8 +23,6 @@ from lid_toolkit.training.device import choose_device, count_gpus
 
 CPU = torch.device("cpu")
 MEMBER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-SHARDED_ALONE = 1_000_000
-"""Layers with so many parameters are gathered one at a time."""
 
 Value = TypeVar("Value")
 
@@ -141,10 +130,9 @@ def spread(model: nn.Module, world: World, sharded: bool, unused_parameters: boo
     if world.size == 1:
         return model
     if sharded:
-        mesh = init_device_mesh(world.device.type, (world.size,))
-        for layer in _large_layers(model):
-            fully_shard(layer, mesh=mesh)
-        fully_shard(model, mesh=mesh)
+        from lid_toolkit.training.sharding import shard
+
+        shard(model, world.device.type, world.size)
         return model
     # Running statistics are averaged by the update: a broadcast would keep those of one process alone.
     return DistributedDataParallel(
@@ -155,17 +143,11 @@ def spread(model: nn.Module, world: World, sharded: bool, unused_parameters: boo
     )
 
 
-def _large_layers(model: nn.Module) -> list[nn.Module]:
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    layers = [layer for layers in lists for layer in layers]
-    return [layer for layer in layers if sum(p.numel() for p in layer.parameters()) >= SHARDED_ALONE]
-
-
 @contextlib.contextmanager
 def gradients_summed(wrapped: nn.Module, now: bool) -> Iterator[None]:
     """Sum the gradients over the processes in a backward pass inside, or leave that to a later one."""
-    if isinstance(wrapped, FSDPModule):
-        wrapped.set_requires_gradient_sync(now)
+    if is_sharded(wrapped):
+        cast(Any, wrapped).set_requires_gradient_sync(now)
         yield
     elif isinstance(wrapped, DistributedDataParallel) and not now:
         with wrapped.no_sync():
@@ -174,39 +156,40 @@ def gradients_summed(wrapped: nn.Module, now: bool) -> Iterator[None]:
         yield
 
 
-def is_sharded(model: nn.Module) -> bool:
-    """Say whether each process has a part of the weights only."""
-    return isinstance(model, FSDPModule)
+def is_sharded(module: nn.Module) -> bool:
+    """Say whether each process has a part of the weights only: FSDP2 gives modules this method."""
+    return hasattr(module, "set_requires_gradient_sync")
 
 
 def clip_gradient(model: nn.Module, largest: float, exponent: float) -> float:
     """Scale the gradient down to a norm of at most ``largest``; return the norm that it had."""
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), largest, exponent)
-    return (norm.full_tensor() if isinstance(norm, DTensor) else norm).item()
+    norm: Any = torch.nn.utils.clip_grad_norm_(model.parameters(), largest, exponent)
+    return float(norm.full_tensor() if is_sharded(model) else norm)
 
 
 def full_model_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the weights, whole; of a sharded model on the main process, and every process must call it."""
     if not is_sharded(model):
         return dict(model.state_dict())
-    weights: dict[str, Any] = get_model_state_dict(model, options=_whole())
-    return weights
+    from lid_toolkit.training.sharding import whole_weights
+
+    return whole_weights(model)
 
 
 def full_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Return the optimizer's state, likewise."""
     if not is_sharded(model):
         return optimizer.state_dict()
-    return dict(get_optimizer_state_dict(model, optimizer, options=_whole()))
+    from lid_toolkit.training.sharding import whole_optimizer_state
+
+    return whole_optimizer_state(model, optimizer)
 
 
 def load_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Set what :func:`full_optimizer_state` returned; every process has read it."""
     if not is_sharded(model):
         optimizer.load_state_dict(state)
-    else:
-        set_optimizer_state_dict(model, optimizer, state, options=StateDictOptions(full_state_dict=True))
+        return
+    from lid_toolkit.training.sharding import set_whole_optimizer_state
 
-
-def _whole() -> StateDictOptions:
-    return StateDictOptions(full_state_dict=True, cpu_offload=True)
+    set_whole_optimizer_state(model, optimizer, state)

@@ -1,4 +1,7 @@
-"""Each epoch's measures: JSON lines, TensorBoard events, Weights & Biases, and curves to look at."""
+"""Each epoch's measures: JSON lines, TensorBoard events, Weights & Biases, and curves to look at.
+
+TensorBoard and matplotlib take seconds to import: only where they are used.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-from torch.utils.tensorboard import SummaryWriter
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
@@ -49,6 +48,8 @@ def report(config: TrainConfig, history: Sequence[Epoch], output_dir: Path) -> N
 
 def write_events(directory: Path, scalars: Mapping[str, float], epoch: int) -> None:
     """Write an epoch's TensorBoard events; what a run that was cut off wrote of this epoch becomes void."""
+    from torch.utils.tensorboard import SummaryWriter
+
     with SummaryWriter(str(directory), purge_step=epoch) as writer:
         for name, value in scalars.items():
             writer.add_scalar(name, value, epoch)
@@ -114,6 +115,10 @@ def draw_languages(history: Sequence[Epoch]) -> bytes:
 
 def _picture(title: str, size: tuple[float, float], draw: Callable[[Any], None]) -> bytes:
     """Return a PNG of something over the epochs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()

@@ -184,13 +184,15 @@ def tri_stage(conf: TriStageConf, lr: float, standing: Standing) -> float:
 def warmup(conf: WarmupConf, lr: float, standing: Standing) -> float:
     """Return the rate of ``warmuplr``: ``lr`` at the end of the rise."""
     step = standing.update + 1
-    return lr * math.sqrt(conf.warmup_steps) * min(1 / math.sqrt(step), step * conf.warmup_steps**-1.5)
+    return (
+        lr * math.sqrt(conf.warmup_steps) * min(1 / math.sqrt(step), step / math.pow(conf.warmup_steps, 1.5))
+    )
 
 
 def noam(conf: NoamConf, lr: float, standing: Standing) -> float:
     """Return the rate of ``noamlr``."""
     step = standing.update + 1
-    return lr / math.sqrt(conf.model_size) * min(1 / math.sqrt(step), step * conf.warmup_steps**-1.5)
+    return lr / math.sqrt(conf.model_size) * min(1 / math.sqrt(step), step / math.pow(conf.warmup_steps, 1.5))
 
 
 def cosine(conf: CosineConf, lr: float, standing: Standing) -> float:

@@ -34,6 +34,8 @@ CONFIG: dict[str, Any] = {
     "scheduler_conf": {"max_steps": 32},
     "keep_nbest_models": 2,
     "num_workers": 0,
+    "use_matplotlib": False,
+    "use_tensorboard": False,
 }
 
 

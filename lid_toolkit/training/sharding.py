@@ -1,0 +1,53 @@
+"""Weights, gradients and optimizer shared out over the processes (FSDP2), and their whole states.
+
+Apart from :mod:`lid_toolkit.training.distributed`, which imports it where a training shards: what it
+needs takes seconds to import.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+SHARDED_ALONE = 1_000_000
+"""Layers with so many parameters are gathered one at a time."""
+
+WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+def shard(model: nn.Module, device_type: str, processes: int) -> None:
+    """Leave each process a part of the model's weights; large layers are gathered one at a time."""
+    mesh = init_device_mesh(device_type, (processes,))
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    for layer in (layer for layers in lists for layer in layers):
+        if sum(parameter.numel() for parameter in layer.parameters()) >= SHARDED_ALONE:
+            fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def whole_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights on the main process's CPU; every process must call it."""
+    weights: dict[str, Any] = get_model_state_dict(model, options=WHOLE)
+    return weights
+
+
+def whole_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the optimizer's state by parameters' names, likewise."""
+    return dict(get_optimizer_state_dict(model, optimizer, options=WHOLE))
+
+
+def set_whole_optimizer_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+) -> None:
+    """Set what :func:`whole_optimizer_state` returned; every process has read it."""
+    set_optimizer_state_dict(model, optimizer, state, options=StateDictOptions(full_state_dict=True))
