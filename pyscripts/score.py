@@ -14,9 +14,21 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--data_dir", type=Path, required=True, help="the truth: dump/raw/SET")
     parser.add_argument("--inference_dir", type=Path, required=True, help="the answers: .../MODEL/SET")
     parser.add_argument("--fs", type=positive, default=16000, help="sample rate of the set in Hz")
+    parser.add_argument(
+        "--merge_macrolanguages",
+        type=boolean,
+        default=False,
+        help="count a macrolanguage and its members as one language, such as zho and cmn, or ara and arz",
+    )
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say what is to do")
     options = parser.parse_args(arguments)
-    score(options.data_dir, options.inference_dir, options.fs, options.dry_run)
+    score(
+        options.data_dir,
+        options.inference_dir,
+        options.fs,
+        options.dry_run,
+        merge=options.merge_macrolanguages,
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.datadir.tables import Table, parse_table, read_table
 from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.languages import merged
 
 FAILED = -1
 NAMED_AT_MOST = 5
@@ -27,6 +28,9 @@ class Answers:
         truth: utterance -> language, sorted by utterance.
         languages: the system's labels in index order, then labels only the truth has.
         known: how many of ``languages`` the system knows.
+        columns: (system's labels,) index in ``languages`` of each column of its scores; several have
+            the same one where macrolanguages are merged.
+        merged: whether they are.
         true: (utterances,) index of the true language.
         predicted: (utterances,) index of the answered language, FAILED where there is none.
         seconds: (utterances,) duration.
@@ -39,6 +43,8 @@ class Answers:
     truth: Table
     languages: tuple[str, ...]
     known: int
+    columns: npt.NDArray[np.int64]
+    merged: bool
     true: npt.NDArray[np.int64]
     predicted: npt.NDArray[np.int64]
     seconds: npt.NDArray[np.float64]
@@ -72,7 +78,7 @@ def answer_file(inference_dir: Path) -> Path:
     return inference_dir / f"{inference_dir.name}_lids"
 
 
-def read_answers(data_dir: Path, inference_dir: Path, sample_rate: int) -> Answers:
+def read_answers(data_dir: Path, inference_dir: Path, sample_rate: int, *, merge: bool = False) -> Answers:
     """Read a set's truth (stage 3) and a system's answers to it (stage 6).
 
     Args:
@@ -80,6 +86,8 @@ def read_answers(data_dir: Path, inference_dir: Path, sample_rate: int) -> Answe
             ``failed``.
         inference_dir: ``.../MODEL/SET``, with ``SET_lids``, ``languages`` and, maybe, ``failed``.
         sample_rate: samples per second of the counts in ``utt2num_samples``.
+        merge: count a macrolanguage and its members as one, in truth and answers; see
+            :func:`lid_toolkit.languages.merged`.
 
     Raises:
         LidError: a file is missing or malformed; an utterance has neither answer nor recorded
@@ -91,20 +99,29 @@ def read_answers(data_dir: Path, inference_dir: Path, sample_rate: int) -> Answe
     answered = read_optional_table(files["answers"])
     failed = read_optional_table(files["failures"])
     answered_rows = _rows_of_answers(truth, answered, failed, files["answers"])
-    known = read_languages(files["languages"])
+    system = read_languages(files["languages"])
     labels, codes = answered.codes()
-    _check_labels(labels, known, files["answers"])
+    _check_labels(labels, system, files["answers"])
     true_labels, true_codes = truth.codes()
-    languages = known + _unknown_languages(true_labels, known, files["utt2lang"])
+    counted = merged if merge else str
+    known = tuple(dict.fromkeys(map(counted, system)))
+    present = tuple(dict.fromkeys(map(counted, true_labels)))
+    languages = known + _unknown_languages(present, known, files["utt2lang"])
     index = {label: number for number, label in enumerate(languages)}
+
+    def numbers(names: tuple[str, ...]) -> npt.NDArray[np.int64]:
+        return np.array([index[counted(name)] for name in names], np.int64)
+
     predicted = np.full(len(truth), FAILED, np.int64)
-    predicted[answered_rows] = np.array([index[label] for label in labels], np.int64)[codes]
+    predicted[answered_rows] = numbers(labels)[codes]
     return Answers(
         name=inference_dir.name,
         truth=truth,
         languages=languages,
         known=len(known),
-        true=np.array([index[label] for label in true_labels], np.int64)[true_codes],
+        columns=numbers(system),
+        merged=merge,
+        true=numbers(true_labels)[true_codes],
         predicted=predicted,
         seconds=_durations(truth, files["utt2num_samples"], sample_rate),
         failed=failed,
@@ -116,6 +133,8 @@ def read_answers(data_dir: Path, inference_dir: Path, sample_rate: int) -> Answe
 def read_scores(inference_dir: Path, answers: Answers) -> npt.NDArray[np.float32]:
     """Return (utterances, known languages) log posteriors; NaN rows where there is no answer.
 
+    A language that several labels count as has the sum of their posteriors.
+
     Raises:
         LidError: the scored utterances are not the answered ones, or a vector is of another length.
     """
@@ -124,9 +143,9 @@ def read_scores(inference_dir: Path, answers: Answers) -> npt.NDArray[np.float32
     if np.all(answers.predicted == FAILED):
         return scores
     keys, vectors = read_vectors(path)
-    if vectors.shape[1] != answers.known:
+    if vectors.shape[1] != len(answers.columns):
         raise LidError(
-            f"{vectors.shape[1]} scores an utterance, but {answers.known} languages",
+            f"{vectors.shape[1]} scores an utterance, but {len(answers.columns)} languages",
             where=path,
             mend="run stage 6 again",
         )
@@ -135,7 +154,9 @@ def read_scores(inference_dir: Path, answers: Answers) -> npt.NDArray[np.float32
         raise LidError(
             "the scored utterances are not the answered ones", where=path, mend="run stage 6 again"
         )
-    scores[rows] = vectors
+    together = np.full((answers.known, len(rows)), -np.inf, np.float32)
+    np.logaddexp.at(together, answers.columns, vectors.T)
+    scores[rows] = together.T
     return scores
 
 

@@ -77,6 +77,7 @@ class Evaluation:
         languages: L labels.
         dropped: utterances that stage 3 left out for their duration: not scored.
         broken: utterances that it could not read: not scored.
+        merged: whether a macrolanguage and its members count as one.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Evaluation:
     languages: tuple[str, ...]
     dropped: int
     broken: int
+    merged: bool
 
     @property
     def coverage(self) -> float:
@@ -121,6 +123,7 @@ def evaluate(answers: Answers) -> Evaluation:
         languages=answers.languages,
         dropped=answers.dropped,
         broken=answers.broken,
+        merged=answers.merged,
     )
 
 
@@ -174,6 +177,7 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
         "languages": len(evaluation.per_language),
         "per_language": {result.label: _language_dict(result) for result in evaluation.per_language},
         "set": evaluation.name,
+        "merged_macrolanguages": evaluation.merged,
         "correct": evaluation.accuracy.correct,
         "failed": evaluation.failed,
         "not_scored": {"dropped": evaluation.dropped, "broken": evaluation.broken},

@@ -6,7 +6,7 @@ import json
 import logging
 from pathlib import Path
 
-from lid_toolkit.evaluation.answers import check_directories, input_files, read_answers, read_scores
+from lid_toolkit.evaluation.answers import Answers, check_directories, input_files, read_answers, read_scores
 from lid_toolkit.evaluation.confusion_picture import confusion_png
 from lid_toolkit.evaluation.html_report import html_report
 from lid_toolkit.evaluation.metrics import as_dict, evaluate
@@ -18,7 +18,9 @@ from lid_toolkit.steps import Step
 OUTPUTS = ("results", "results.json", "confusion.png", "report.html")
 
 
-def score(data_dir: Path, inference_dir: Path, sample_rate: int, dry_run: bool = False) -> None:
+def score(
+    data_dir: Path, inference_dir: Path, sample_rate: int, dry_run: bool = False, *, merge: bool = False
+) -> None:
     """Write ``results``, ``results.json``, ``confusion.png`` and ``report.html`` unless current.
 
     Args:
@@ -26,6 +28,7 @@ def score(data_dir: Path, inference_dir: Path, sample_rate: int, dry_run: bool =
         inference_dir: the answers, ``.../MODEL/SET``; the outputs go there too.
         sample_rate: of the counts in ``utt2num_samples``.
         dry_run: only say whether there is work to do.
+        merge: count a macrolanguage and its members as one.
 
     Raises:
         LidError: see :func:`lid_toolkit.evaluation.answers.read_answers`.
@@ -39,7 +42,7 @@ def score(data_dir: Path, inference_dir: Path, sample_rate: int, dry_run: bool =
             "scores.scp": inference_dir / "scores.scp",
             "scores.ark": inference_dir / "scores.ark",
         },
-        options={"fs": sample_rate},
+        options={"fs": sample_rate, "merge_macrolanguages": merge},
     )
     if dry_run:
         step.due(dry_run=True)
@@ -47,13 +50,12 @@ def score(data_dir: Path, inference_dir: Path, sample_rate: int, dry_run: bool =
     check_directories(data_dir, inference_dir)
     with locked(inference_dir, "scoring"):
         if step.due():
-            _write_results(data_dir, inference_dir, sample_rate)
+            _write_results(inference_dir, read_answers(data_dir, inference_dir, sample_rate, merge=merge))
             step.finish(inference_dir / name for name in OUTPUTS)
     logging.info("see %s and %s", inference_dir / "results", inference_dir / "report.html")
 
 
-def _write_results(data_dir: Path, inference_dir: Path, sample_rate: int) -> None:
-    answers = read_answers(data_dir, inference_dir, sample_rate)
+def _write_results(inference_dir: Path, answers: Answers) -> None:
     mistakes = confident_mistakes(answers, read_scores(inference_dir, answers))
     evaluation = evaluate(answers)
     numbers = json.dumps(as_dict(evaluation), indent=1, ensure_ascii=False) + "\n"

@@ -35,6 +35,8 @@ def headline(evaluation: Evaluation) -> str:
     ]
     if note := not_scored_note(evaluation):
         lines.append(f"  not scored      {note}")
+    if evaluation.merged:
+        lines.append("  macrolanguages  count as one language with their members")
     return "\n".join(lines)
 
 

@@ -134,3 +134,18 @@ def test_mistakes_come_surest_first(small_set: WrittenSet):
         ("d00", "deu", "nld"),
     ]
     assert (mistakes[0].probability, mistakes[0].true_probability) == pytest.approx((0.97, 0.02), abs=1e-6)
+
+
+def test_macrolanguages_count_as_one_where_that_is_asked_for(tmp_path: Path):
+    truth = {"a": "cmn", "b": "zho", "c": "yue", "d": "arz"}
+    given = {"a": "zho", "b": "cmn", "c": "cmn", "d": "arb"}
+    made = write_set(tmp_path, truth, given, ["arb", "cmn", "yue", "zho"], {})
+    plain = read(made)
+    assert plain.languages == ("arb", "cmn", "yue", "zho", "arz")
+    assert not np.any(plain.true == plain.predicted)
+    answers = read_answers(made.data_dir, made.inference_dir, 16000, merge=True)
+    assert (answers.languages, answers.known) == (("ara", "zho", "yue"), 3)
+    assert (answers.true == answers.predicted).tolist() == [True, True, False, True]
+    columns = np.exp(read_scores(made.inference_dir, plain))
+    expected = np.stack([columns[:, 0], columns[:, 1] + columns[:, 3], columns[:, 2]], axis=1)
+    np.testing.assert_allclose(np.exp(read_scores(made.inference_dir, answers)), expected, rtol=1e-6)
