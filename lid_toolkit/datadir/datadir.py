@@ -18,6 +18,15 @@ from lid_toolkit.errors import LidError
 CARRIED = ("utt2spk", "utt2dataset")
 """Optional tables about utterances that go along unchanged wherever the utterances go."""
 
+LENGTHS = "utt2num_samples"
+"""In a formatted directory: utterance and its number of samples."""
+
+INVERTED = ("lang2utt", "category2utt")
+"""Tables that follow from ``utt2lang``; the second is ESPnet's name, in formatted directories."""
+
+WORDS = ("audio_format", "feats_type")
+"""In a formatted directory: files of one word about all its utterances."""
+
 
 @dataclass(frozen=True)
 class DataDir:

@@ -65,6 +65,15 @@ def same_keys(one: Keys, other: Keys) -> bool:
     return all(np.array_equal(_words([one], depth), _words([other], depth)) for depth in depths)
 
 
+def grouped(keys: Keys) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the first of each group of equal keys, groups in byte order, and (keys,) the group of each."""
+    codes = np.zeros(len(keys.begins), dtype=np.int64)
+    for depth in range(0, int(_lengths([keys]).max(initial=0)), WORD):
+        finer, place = np.unique(_words([keys], depth), return_inverse=True)
+        codes = np.unique(codes * len(finer) + place, return_inverse=True)[1]
+    return np.unique(codes, return_index=True)[1], codes.astype(np.int32)
+
+
 def _lengths(sources: Sequence[Keys]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(0, dtype=np.int64), *(keys.ends - keys.begins for keys in sources)])
 

@@ -139,6 +139,8 @@ def _tidied_lines(lines: list[bytes], first: int) -> tuple[list[bytes], list[int
 def _fault_of(line: bytes) -> str:
     if b"\0" in line:
         return "NUL byte"
+    if line.isascii():
+        return ""
     try:
         line.decode()
     except UnicodeDecodeError:

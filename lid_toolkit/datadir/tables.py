@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lid_toolkit.datadir.faults import Faults
-from lid_toolkit.datadir.keys import Keys, compared, same_keys, sorted_order
+from lid_toolkit.datadir.keys import Keys, compared, grouped, same_keys, sorted_order
 from lid_toolkit.datadir.scan import Rows, index, lines_of, scan_rows
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
@@ -113,14 +113,8 @@ class Table:
 
     def codes(self) -> tuple[tuple[str, ...], NDArray[np.int32]]:
         """Return the distinct values in byte order, and for each row its value's place among them."""
-        seen: dict[str, int] = {}
-        raw = np.fromiter(
-            (seen.setdefault(value, len(seen)) for value in self.values()), dtype=np.int32, count=len(self)
-        )
-        names = sorted(seen)
-        place = np.zeros(len(seen), dtype=np.int32)
-        place[[seen[name] for name in names]] = np.arange(len(names), dtype=np.int32)
-        return tuple(names), place[raw]
+        firsts, codes = grouped(Keys(self.text, self.blanks + 1, self.starts[1:] - 1))
+        return tuple(map(self.value, firsts.tolist())), codes
 
     def same_keys(self, other: Table) -> bool:
         """Say whether both tables have the same keys."""
@@ -258,9 +252,9 @@ def table_from_pairs(pairs: Iterable[tuple[str, str]], name: str | Path = "table
     return merge_tables([Table(text, *index(text))], name)
 
 
-def merge_tables(tables: Sequence[Table], name: str | Path = "table") -> Table:
+def merge_tables(tables: Sequence[Table], name: str | Path = "table", *, mend: str = "") -> Table:
     """Return one table with the rows of all; raises LidError if two have a key in common."""
-    return Table.of_blocks(merged_blocks(tables, name))
+    return Table.of_blocks(merged_blocks(tables, name, mend=mend))
 
 
 def merged_blocks(

@@ -101,6 +101,15 @@ def test_select_and_blocks(rows):
 
 
 @fuzz
+@given(st.lists(VALUES | st.sampled_from(["eng", "en", "a language of a long name"]), max_size=30))
+def test_codes_number_the_distinct_values(values):
+    table = table_from_pairs((f"{i:03d}", value) for i, value in enumerate(values))
+    names, codes = table.codes()
+    assert names == tuple(sorted(set(values), key=str.encode))
+    assert [names[code] for code in codes] == values
+
+
+@fuzz
 @given(st.lists(ROWS, max_size=4))
 def test_merging_is_a_union_of_dicts(parts):
     tables = [table_from_pairs(part.items()) for part in parts]

@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""Seconds and memory of work on data at VoxLingua107's size; prints a table and writes JSON.
+
+    benchmarks/data.py directories --utterances 2500000
+
+Each figure is of one process. Processor time tells more than the time of day on a busy machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import directories
+from processes import Figures
+
+from lid_toolkit.cli import OptionParser, positive, run
+from lid_toolkit.files import write_whole
+
+PARTS: dict[str, Callable[[Path, int], dict[str, Figures]]] = {"directories": directories.figures}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure the parts that are asked for."""
+    parser = OptionParser(__doc__ or "")
+    parser.add_argument("part", choices=list(PARTS), help="what to measure")
+    parser.add_argument("--utterances", type=positive, default=2_500_000, help="in the set")
+    parser.add_argument("--work", type=Path, default=Path("exp/benchmarks/data"), help="scratch directory")
+    parser.add_argument("--json", type=Path, help="where figures go; WORK.PART.json unless given")
+    options = parser.parse_args(arguments)
+    work = options.work / options.part
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    rows = PARTS[options.part](work, options.utterances)
+    for name, figures in rows.items():
+        print(f"{name:28s} {figures}")
+    with write_whole(options.json or options.work.with_suffix(f".{options.part}.json")) as stream:
+        kept = {name: figures._asdict() for name, figures in rows.items()}
+        json.dump({"utterances": options.utterances, **kept}, stream, indent=1)
+    shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,37 @@
+"""Seconds and memory of processes, for benchmarks that run commands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Figures(NamedTuple):
+    """Of one process: seconds, seconds of processor time, largest resident memory in MiB."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:8.1f} s, {self.cpu_seconds:6.1f} s of a core, {self.peak_mib:6.0f} MiB"
+
+
+def python(script: str | Path, *arguments: object) -> Figures:
+    """Run a Python script of the repository and return its figures; its faults end the benchmark."""
+    words = [sys.executable, str(ROOT / script), *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    started = time.monotonic()
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    errors = process.stderr.read().decode() if process.stderr else ""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"error: {' '.join(words)} ended with exit code {process.returncode}\n{errors}")
+    return Figures(time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)

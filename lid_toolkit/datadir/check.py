@@ -1,0 +1,255 @@
+"""Check a data directory: find all faults of its tables, rather than the first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lid_toolkit.datadir.datadir import LENGTHS, by_language, scan_segments, segment_faults, table_paths
+from lid_toolkit.datadir.faults import Faults, whole_file
+from lid_toolkit.datadir.tables import Scan, Table, scan_table
+from lid_toolkit.errors import LidError
+
+FIX = "pyscripts/fix_data_dir.py mends it"
+LEAVE_OUT = "add its row, or let pyscripts/fix_data_dir.py leave it out"
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What is sound in the tables of a data directory, and where they contradict each other.
+
+    Attributes:
+        path: the directory.
+        scans: its tables by file name, ``lang2utt`` among them.
+        faults: of single tables, and of tables against each other.
+    """
+
+    path: Path
+    scans: Mapping[str, Scan]
+    faults: tuple[Faults, ...]
+
+    @property
+    def source(self) -> str:
+        """The table that says which utterances there are."""
+        return "segments" if "segments" in self.scans else "wav.scp"
+
+    @property
+    def about_utterances(self) -> dict[str, Scan]:
+        """The tables with a row for each utterance."""
+        other = {"lang2utt"} | ({"wav.scp"} if self.source == "segments" else set())
+        return {name: scan for name, scan in self.scans.items() if name not in other}
+
+
+def scan_dir(path: Path) -> Scanned:
+    """Read a data directory and find the faults of its tables; see docs/data.md for the kinds.
+
+    Raises:
+        LidError: no such directory.
+    """
+    if not path.is_dir():
+        raise LidError("no such data directory", where=path)
+    files = {**table_paths(path), **{name: path / name for name in (LENGTHS, "lang2utt")}}
+    scans = {name: scan_table(file) for name, file in files.items() if file.is_file()}
+    faults = [
+        whole_file("missing file", path / name, "no such file", mend)
+        for name, mend in (
+            ("wav.scp", "write 'recording reference' lines"),
+            ("utt2lang", "write 'utterance language' lines"),
+            ("lang2utt", FIX),
+        )
+        if name not in scans
+    ]
+    for name, scan in scans.items():
+        faults += scan.faults
+        if not len(scan.table) and not scan.faults:
+            faults.append(whole_file("empty file", path / name, "has no rows", "remove it, or fill it"))
+    scanned = Scanned(path, scans, ())
+    checks: list[Callable[[Scanned], Iterator[Faults]]] = [_segments, _labels, _lang2utt]
+    if {"wav.scp", "utt2lang"} <= scans.keys():
+        checks.insert(0, _keys)
+    return Scanned(path, scans, (*faults, *(group for check in checks for group in check(scanned))))
+
+
+def compare_dirs(test: Scanned, train: Scanned) -> list[Faults]:
+    """Return what a test set must not have in view of the training set.
+
+    That is labels which training lacks, and recordings of the training set: the same path or
+    archive entry, however it is written.
+    """
+    found: list[Faults] = []
+    if "utt2lang" in test.scans and "utt2lang" in train.scans:
+        known = set(train.scans["utt2lang"].table.codes()[0])
+        found += _rows_with_labels(
+            test,
+            lambda label: label not in known,
+            "unknown label",
+            lambda key, label: f"'{key}': language '{label}' is not in {train.path / 'utt2lang'}",
+            "leave its utterances out, or train on it",
+        )
+    if "wav.scp" in test.scans and "wav.scp" in train.scans:
+        found += _common_recordings(test, train)
+    return found
+
+
+def missing_rows(table: Table, keys: Table) -> NDArray[np.int64]:
+    """Return the rows of ``keys`` whose key ``table`` lacks."""
+    if table.same_keys(keys):
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(table.rows(keys.keys()) < 0)
+
+
+def _keys(scanned: Scanned) -> Iterator[Faults]:
+    """Yield the utterances that are in one table and not in another."""
+    others = [name for name in scanned.about_utterances if name != scanned.source]
+    for name in others:
+        yield from _missing(scanned, name, scanned.source)
+        yield from _missing(scanned, scanned.source, name)
+
+
+def _missing(scanned: Scanned, lacking: str, having: str) -> Iterator[Faults]:
+    scan = scanned.scans[having]
+    rows = missing_rows(scanned.scans[lacking].table, scan.table)
+    if len(rows):
+        yield _faults_of_rows(
+            "key in one table only",
+            scanned.path / having,
+            scan,
+            rows,
+            lambda key, _: f"utterance '{key}' is not in {lacking}",
+            LEAVE_OUT,
+        )
+
+
+def _segments(scanned: Scanned) -> Iterator[Faults]:
+    if {"segments", "wav.scp"} <= scanned.scans.keys():
+        scan = scanned.scans["segments"]
+        parsed, malformed = scan_segments(scan.table, scanned.scans["wav.scp"].table)
+        lines = scan.lines_of(np.arange(len(scan.table)))
+        yield from segment_faults(scan.table, parsed, malformed, scanned.path / "segments", lines)
+
+
+def _labels(scanned: Scanned) -> Iterator[Faults]:
+    if "utt2lang" in scanned.scans:
+        yield from _rows_with_labels(
+            scanned,
+            lambda label: label.split() != [label],
+            "label with blanks",
+            lambda key, label: f"'{key}': '{label}' is not one label",
+            "give one language each",
+        )
+
+
+def _lang2utt(scanned: Scanned) -> Iterator[Faults]:
+    """Yield the lines of ``lang2utt`` that contradict ``utt2lang``."""
+    if not {"utt2lang", "lang2utt"} <= scanned.scans.keys():
+        return
+    scan, path = scanned.scans["lang2utt"], scanned.path / "lang2utt"
+    lines: list[int] = []
+    messages: list[str] = []
+    seen = 0
+    for label, rows in by_language(scanned.scans["utt2lang"].table):
+        row = int(scan.table.rows([label])[0])
+        seen += row >= 0
+        listed = scan.table.value(row).split() if row >= 0 else []
+        message = _difference(label, listed, list(rows.keys()))
+        if message:
+            lines.append(int(scan.lines_of(np.array([row]))[0]) if row >= 0 else 0)
+            messages.append(message)
+    if seen < len(scan.table):
+        known = set(scanned.scans["utt2lang"].table.codes()[0])
+        for row, label in enumerate(scan.table.keys()):
+            if label not in known:
+                lines.append(int(scan.lines_of(np.array([row]))[0]))
+                messages.append(f"utt2lang has no utterance of '{label}'")
+    if messages:
+        yield Faults(
+            "lang2utt contradicts utt2lang", path, np.array(lines), lambda number: messages[number], FIX
+        )
+
+
+def _difference(label: str, listed: list[str], expected: list[str]) -> str:
+    """Return how the utterances listed for a language differ from those it has, "" if they do not."""
+    if listed == expected or sorted(listed, key=str.encode) == expected:
+        return ""
+    for wrong, says in (
+        (set(listed) - set(expected), "lists '{}'{} under '{}', but utt2lang does not"),
+        (set(expected) - set(listed), "lacks '{}'{} under '{}', where utt2lang has it"),
+    ):
+        if wrong:
+            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            return says.format(min(wrong), more, label)
+    return f"lists an utterance twice under '{label}'"
+
+
+def _rows_with_labels(
+    scanned: Scanned,
+    is_wrong: Callable[[str], bool],
+    kind: str,
+    what: Callable[[str, str], str],
+    mend: str,
+) -> list[Faults]:
+    """Return the rows of ``utt2lang`` whose label is wrong."""
+    scan = scanned.scans["utt2lang"]
+    labels, codes = scan.table.codes()
+    wrong = [number for number, label in enumerate(labels) if is_wrong(label)]
+    if not wrong:
+        return []
+    rows = np.flatnonzero(np.isin(codes, wrong))
+    return [_faults_of_rows(kind, scanned.path / "utt2lang", scan, rows, what, mend)]
+
+
+def _faults_of_rows(
+    kind: str,
+    path: Path,
+    scan: Scan,
+    rows: NDArray[np.int64],
+    what: Callable[[str, str], str],
+    mend: str,
+) -> Faults:
+    """Return faults of rows of one table, each described by its key and value."""
+    table = scan.table
+
+    def describe(number: int) -> str:
+        row = int(rows[number])
+        return what(table.key(row), table.value(row))
+
+    return Faults(kind, path, scan.lines_of(rows), describe, mend)
+
+
+def _common_recordings(test: Scanned, train: Scanned) -> list[Faults]:
+    scan, other = test.scans["wav.scp"], train.scans["wav.scp"].table
+    here = np.fromiter(map(hash, _places(scan.table)), dtype=np.int64, count=len(scan.table))
+    there = np.fromiter(map(hash, _places(other)), dtype=np.int64, count=len(other))
+    rows = np.flatnonzero(np.isin(here, there))
+    if not len(rows):
+        return []
+    likely = set(here[rows].tolist())
+    owners = {
+        place: row for row, place in enumerate(_places(other)) if hash(place) in likely
+    }  # by text: two texts may share a hash
+    places = {row: place for row, place in enumerate(_places(scan.table)) if hash(place) in likely}
+    rows = np.array([row for row in rows.tolist() if places[row] in owners], dtype=np.int64)
+
+    def what(number: int) -> str:
+        row = int(rows[number])
+        owner = other.key(owners[places[row]])
+        return f"'{scan.table.key(row)}': {train.path / 'wav.scp'} has this recording too, as '{owner}'"
+
+    path = test.path / "wav.scp"
+    mend = "leave it out of one of them"
+    return (
+        [Faults("recording in training and test", path, scan.lines_of(rows), what, mend)] if len(rows) else []
+    )
+
+
+def _places(wav_scp: Table) -> Iterator[str]:
+    """Yield the references, paths in one form whether they were relative, had doubled slashes or not."""
+    here = f"{Path.cwd()}/"
+    for ref in wav_scp.values():
+        place = ref if ref.startswith("/") or ref.endswith("|") else here + ref
+        yield os.path.normpath(place) if "//" in place or "/." in place else place

@@ -1,0 +1,193 @@
+"""Mend a data directory as far as that needs no guessing: keep what all its tables agree on."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lid_toolkit.datadir.check import Scanned, scan_dir
+from lid_toolkit.datadir.datadir import (
+    INVERTED,
+    WORDS,
+    by_language,
+    lang2utt_blocks,
+    scan_segments,
+    segment_faults,
+)
+from lid_toolkit.datadir.tables import Table, scan_table, table_from_pairs, write_blocks
+from lid_toolkit.errors import LidError
+from lid_toolkit.files import locked, temporary_beside
+
+BACKUPS = ".backup"
+Reasons = dict[str, str]
+"""By utterance: why it is left out."""
+
+
+def fix_data_dir(path: Path, broken: Callable[[Scanned], Mapping[str, str]] | None = None) -> Path | None:
+    """Mend ``path`` in place and return the backup of what it was, or None if nothing was to mend.
+
+    Utterances that are not in every table, have two different rows in one, no language or several, an
+    impossible segment, or a recording that is named by ``broken``, are left out and listed with the
+    reason in ``removed`` in the backup. Equal rows are written once, all tables sorted, and
+    ``lang2utt`` follows from ``utt2lang``; a missing ``utt2lang`` follows from ``lang2utt``.
+
+    Args:
+        path: the directory.
+        broken: returns utterances and recordings to leave out, each with the reason.
+
+    Raises:
+        LidError: no such directory, no ``wav.scp``, no language of any utterance, or nothing left.
+    """
+    if not path.is_dir():
+        raise LidError("no such data directory", where=path)
+    with locked(path, "fixing"):
+        scanned = scan_dir(path)
+        tables = _tables(scanned)
+        reasons = dict(broken(scanned)) if broken else {}
+        mended = _agreed(scanned, tables, reasons)
+        if not len(mended["utt2lang"]):
+            raise LidError(
+                "no utterance would be left", where=path, mend="see pyscripts/validate_data_dir.py"
+            )
+        if _unchanged(path, mended):
+            logging.info("%s: nothing to mend", path)
+            return None
+        backup = _back_up(path, reasons)
+        _warn_of_others(path, mended)
+        for name in sorted(mended, key=lambda name: name == "wav.scp"):
+            write_blocks(path / name, mended[name].blocks())
+        for name in _inverted(path):
+            write_blocks(path / name, lang2utt_blocks(by_language(mended["utt2lang"])))
+    kept = len(mended["utt2lang"])
+    logging.info("%s: %d utterances kept, %d removed (see %s)", path, kept, len(reasons), backup / "removed")
+    return backup
+
+
+def _tables(scanned: Scanned) -> dict[str, Table]:
+    """Return the sound rows of each table but ``lang2utt``."""
+    path = scanned.path
+    tables = {name: scan.table for name, scan in scanned.scans.items() if name != "lang2utt"}
+    if "wav.scp" not in tables:
+        raise LidError("no such file", where=path / "wav.scp", mend="write 'recording reference' lines")
+    if "utt2lang" not in tables:
+        if not (path / "lang2utt").exists():
+            mend = "write 'utterance language' lines"
+            raise LidError("no such file", where=path / "utt2lang", mend=mend)
+        tables["utt2lang"] = _languages_of(path / "lang2utt")
+    return tables
+
+
+def _languages_of(lang2utt: Path) -> Table:
+    """Return ``utt2lang`` as ``lang2utt`` has it; utterances of two languages are an error."""
+    pairs = ((utt, label) for label, utts in scan_table(lang2utt).table for utt in utts.split())
+    return table_from_pairs(dict.fromkeys(pairs), lang2utt)
+
+
+def _agreed(scanned: Scanned, tables: dict[str, Table], reasons: Reasons) -> dict[str, Table]:
+    """Return the tables with the utterances that all of them have, and add to ``reasons`` why others go."""
+    about = {
+        name: table
+        for name, table in tables.items()
+        if name == "utt2lang" or name in scanned.about_utterances
+    }
+    for name, table in about.items():
+        for key, reason in _unsound(scanned, name, table):
+            reasons.setdefault(key, reason)
+    source = tables[scanned.source]
+    keep = np.ones(len(source), dtype=bool)
+    for name, table in about.items():
+        if not table.same_keys(source):
+            keep &= table.rows(source.keys()) >= 0
+            _note(reasons, _lacking(table, source), f"not in {name}")
+            _note(reasons, _lacking(source, table), f"not in {scanned.source}")
+    if reasons:
+        rows = source.rows(sorted(reasons, key=str.encode))
+        keep[rows[rows >= 0]] = False
+    kept = source.select(np.flatnonzero(keep))
+    mended = {name: _only(table, kept) for name, table in about.items()}
+    if scanned.source == "segments":
+        recordings = scan_segments(mended["segments"], tables["wav.scp"])[0].recordings
+        mended["wav.scp"] = tables["wav.scp"].select(np.unique(recordings))
+    return mended
+
+
+def _unsound(scanned: Scanned, name: str, table: Table) -> Iterator[tuple[str, str]]:
+    """Yield the utterances of a table that cannot stay, whatever other tables say, and why."""
+    if name in scanned.scans:
+        for row in scanned.scans[name].contested.tolist():
+            yield table.key(row), f"two different rows in {name}"
+    if name == "utt2lang":
+        labels, codes = table.codes()
+        wrong = [number for number, label in enumerate(labels) if label.split() != [label]]
+        for row in np.flatnonzero(np.isin(codes, wrong)).tolist():
+            yield table.key(row), f"'{table.value(row)}' is not one label"
+    if name == "segments":
+        yield from _impossible_segments(scanned, table)
+
+
+def _impossible_segments(scanned: Scanned, segments: Table) -> Iterator[tuple[str, str]]:
+    wav_scp = scanned.scans["wav.scp"]
+    parsed, malformed = scan_segments(segments, wav_scp.table)
+    numbers = np.arange(1, len(segments) + 1)
+    for group in segment_faults(segments, parsed, malformed, "segments", numbers):
+        for number, row in enumerate((group.lines - 1).tolist()):
+            yield segments.key(row), group.what(number)
+    for row in np.flatnonzero(np.isin(parsed.recordings, wav_scp.contested)).tolist():
+        yield segments.key(row), "its recording has two different rows in wav.scp"
+
+
+def _lacking(table: Table, keys: Table) -> Iterable[str]:
+    return (keys.key(row) for row in np.flatnonzero(table.rows(keys.keys()) < 0).tolist())
+
+
+def _note(reasons: Reasons, keys: Iterable[str], reason: str) -> None:
+    for key in keys:
+        reasons.setdefault(key, reason)
+
+
+def _only(table: Table, kept: Table) -> Table:
+    return table if table.same_keys(kept) else table.select(table.rows(kept.keys()))
+
+
+def _unchanged(path: Path, mended: Mapping[str, Table]) -> bool:
+    """Say whether every file is already what would be written."""
+    for name, table in mended.items():
+        if not (path / name).exists() or (path / name).read_bytes() != table.text:
+            return False
+    inverted = b"".join(lang2utt_blocks(by_language(mended["utt2lang"])))
+    return all((path / name).exists() and (path / name).read_bytes() == inverted for name in _inverted(path))
+
+
+def _inverted(path: Path) -> list[str]:
+    """Return the tables to derive from ``utt2lang``: ``lang2utt``, and others that are there."""
+    return [name for name in INVERTED if name == "lang2utt" or (path / name).exists()]
+
+
+def _warn_of_others(path: Path, mended: Mapping[str, Table]) -> None:
+    known = {*mended, *INVERTED, *WORDS}
+    others = sorted(file.name for file in path.iterdir() if file.is_file() and file.name not in known)
+    if others := [name for name in others if not name.startswith(".")]:
+        logging.warning("%s: left as they are: %s", path, ", ".join(others))
+
+
+def _back_up(path: Path, reasons: Reasons) -> Path:
+    """Copy the directory's files aside, with a table of what is left out, and return where."""
+    backups = path / BACKUPS
+    backups.mkdir(exist_ok=True)
+    temporary = temporary_beside(backups / "new")
+    temporary.mkdir()
+    for file in path.iterdir():
+        if file.is_file() and not file.name.startswith("."):
+            shutil.copy2(file, temporary)
+    removed = ((key, " ".join(reason.split())) for key, reason in reasons.items())
+    write_blocks(temporary / "removed", table_from_pairs(removed, "removed").blocks())
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    number = sum(1 for _ in backups.glob(f"{stamp}*"))
+    backup = backups / (f"{stamp}-{number}" if number else stamp)
+    temporary.rename(backup)
+    return backup

@@ -1,0 +1,283 @@
+"""Combine, split, subset and copy data directories, formatted ones too.
+
+What is known of a directory goes along: ``segments``, ``utt2speed``, ``utt2spk``, ``utt2dataset``,
+``utt2num_samples``, ``audio_format`` and ``feats_type``; ``lang2utt`` is made anew. Other files stay
+behind, and a warning names them.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lid_toolkit.datadir.datadir import (
+    INVERTED,
+    LENGTHS,
+    WORDS,
+    by_language,
+    lang2utt_blocks,
+    parse_segments,
+    read_data_dir,
+    write_tables,
+)
+from lid_toolkit.datadir.tables import Table, merge_tables, merged_blocks, read_table
+from lid_toolkit.errors import LidError
+from lid_toolkit.files import locked, write_whole
+
+NOTES = ("failed", "dropped", "clipped")
+"""What stage 3 tells of a set as a whole: true of no other."""
+
+ROW = re.compile(rb"([^ \n]+) ([^\n]+)\n")
+
+
+@dataclass(frozen=True, eq=False)
+class Set:
+    """All that is known of a data directory.
+
+    Attributes:
+        wav_scp: its recordings.
+        tables: its tables about utterances by file name, ``utt2lang`` among them.
+        words: the content of its files of one word, by name.
+    """
+
+    wav_scp: Table
+    tables: Mapping[str, Table]
+    words: Mapping[str, str]
+
+    def __len__(self) -> int:
+        return len(self.utt2lang)
+
+    @property
+    def utt2lang(self) -> Table:
+        """The languages."""
+        return self.tables["utt2lang"]
+
+    def select(self, rows: NDArray[np.integer]) -> Set:
+        """Return the set of these utterances, rows of its tables in ascending order."""
+        tables = {name: table.select(rows) for name, table in self.tables.items()}
+        if "segments" not in tables:
+            return Set(self.wav_scp.select(rows), tables, self.words)
+        recordings = parse_segments(tables["segments"], self.wav_scp).recordings
+        return Set(self.wav_scp.select(np.unique(recordings)), tables, self.words)
+
+
+def read_set(path: Path) -> Set:
+    """Read a data directory whole; see :func:`read_data_dir` for what is refused."""
+    data = read_data_dir(path)
+    tables = {name: table for name, table in data.tables.items() if name != "wav.scp"}
+    if (path / LENGTHS).exists():
+        tables[LENGTHS] = read_table(path / LENGTHS)
+        if not tables[LENGTHS].same_keys(data.utt2lang):
+            mend = "run stage 3 again"
+            raise LidError("names other utterances than utt2lang", where=path / LENGTHS, mend=mend)
+    words = {name: (path / name).read_text(encoding="utf-8") for name in WORDS if (path / name).exists()}
+    known = {"wav.scp", *tables, *words, *INVERTED, *NOTES}
+    others = sorted(file.name for file in path.iterdir() if file.is_file() and file.name not in known)
+    if others := [name for name in others if not name.startswith(".")]:
+        logging.warning("%s: left behind: %s", path, ", ".join(others))
+    return Set(data.wav_scp, tables, words)
+
+
+def write_set(path: Path, data: Set) -> None:
+    """Write a set as a data directory; raises LidError if another process writes there."""
+    blocks = {name: table.blocks() for name, table in data.tables.items()}
+    _write(path, {**blocks, "wav.scp": data.wav_scp.blocks()}, data.utt2lang, data.words)
+
+
+def combine(sources: Sequence[Path], target: Path) -> int:
+    """Write ``target`` with the utterances of all sources and return how many there are.
+
+    Where only some have ``segments`` or ``utt2speed``, the others' utterances are whole recordings,
+    at their speed. Another table or word that some lack, and a word they differ in, is left out
+    with a warning. A recording that several sources have alike comes once.
+
+    Raises:
+        LidError: a faulty source, an utterance in two of them, or a recording with two references.
+    """
+    _check_apart(sources, target)
+    parts = [read_set(path) for path in sources]
+    names = {name for part in parts for name in part.tables}
+    filled = {"segments": "{} 0 -1", "utt2speed": "1"}
+    columns: dict[str, list[Table]] = {}
+    for name in sorted(names):
+        if all(name in part.tables or name in filled for part in parts):
+            columns[name] = [part.tables.get(name) or _filled(part, filled[name]) for part in parts]
+        else:
+            lacking = next(
+                str(path) for path, part in zip(sources, parts, strict=True) if name not in part.tables
+            )
+            logging.warning("%s: %s left out, as %s lacks it", target, name, lacking)
+    mend = "give ids of one source a prefix: pyscripts/copy_data_dir.py --utt_prefix"
+    utt2lang = merge_tables(columns.pop("utt2lang"), target / "utt2lang", mend=mend)
+    blocks = {name: merged_blocks(tables, target / name) for name, tables in columns.items()}
+    blocks["wav.scp"] = merged_blocks(
+        [part.wav_scp for part in parts], target / "wav.scp", repeats="segments" in names, mend=mend
+    )
+    _write(target, {"utt2lang": utt2lang.blocks(), **blocks}, utt2lang, _common_words(parts, target))
+    return len(utt2lang)
+
+
+def split(source: Path, parts: int, target: Path) -> None:
+    """Write the utterances of ``source`` to ``target/1`` to ``target/PARTS``: equally many, in order.
+
+    Raises:
+        LidError: a faulty source, or fewer utterances than parts.
+    """
+    data = read_set(source)
+    if len(data) < parts:
+        raise LidError(f"has {len(data)} utterances for {parts} parts", where=source, mend="take fewer parts")
+    bounds = np.linspace(0, len(data), parts + 1).astype(np.int64)
+    for number in range(parts):
+        write_set(target / str(number + 1), data.select(np.arange(bounds[number], bounds[number + 1])))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which utterances of a set to take; what is given holds together.
+
+    Attributes:
+        utterances: at most these.
+        languages: only those of these languages; empty: all.
+        per_language: at most this many of each language, drawn at random; 0: all.
+        count: at most this many in all, after that; 0: all.
+        first: take the first in order instead of drawing ``count``.
+        seed: of the draws.
+    """
+
+    utterances: Sequence[str] | None = None
+    languages: Sequence[str] = ()
+    per_language: int = 0
+    count: int = 0
+    first: bool = False
+    seed: int = 1
+
+
+def subset(source: Path, target: Path, choice: Choice) -> int:
+    """Write the chosen utterances of ``source`` to ``target`` and return how many there are.
+
+    Raises:
+        LidError: a faulty source, an utterance or language it lacks, or no utterance chosen.
+    """
+    _check_apart([source], target)
+    data = read_set(source)
+    rows = _chosen(data, choice, source)
+    if not len(rows):
+        raise LidError("no utterance chosen", where=source)
+    write_set(target, data.select(rows))
+    return len(rows)
+
+
+def copy(
+    source: Path, target: Path, *, utt_prefix: str = "", label: Callable[[str], str] | None = None
+) -> int:
+    """Write ``source`` anew as ``target`` and return how many utterances it has.
+
+    Args:
+        source: a data directory.
+        target: where to.
+        utt_prefix: put before each utterance, and before each speaker in ``utt2spk``.
+        label: returns the new label of a language.
+
+    Raises:
+        LidError: a faulty source, a prefix with blanks, or what ``label`` raises.
+    """
+    _check_apart([source], target)
+    if re.search(r"\s", utt_prefix):
+        raise LidError(f"'{utt_prefix}' holds a blank", where="--utt_prefix")
+    data, prefix = read_set(source), utt_prefix.encode()
+    tables = dict(data.tables)
+    if label is not None:
+        new = {old.encode(): label(old).encode() for old in data.utt2lang.codes()[0]}
+        tables["utt2lang"] = _changed(data.utt2lang, lambda key, value: (key, new[value]))
+    if utt_prefix:
+        speakers = tables.pop("utt2spk", None)
+        tables = {
+            name: _changed(table, lambda key, value: (prefix + key, value)) for name, table in tables.items()
+        }
+        if speakers is not None:
+            tables["utt2spk"] = _changed(speakers, lambda key, value: (prefix + key, prefix + value))
+    wav_scp = data.wav_scp
+    if utt_prefix and "segments" not in tables:
+        wav_scp = _changed(wav_scp, lambda key, value: (prefix + key, value))
+    write_set(target, Set(wav_scp, tables, data.words))
+    return len(data)
+
+
+def _write(
+    path: Path, blocks: Mapping[str, Iterator[bytes]], utt2lang: Table, words: Mapping[str, str]
+) -> None:
+    with locked(path, "writing a data directory"):
+        inverted = INVERTED if LENGTHS in blocks else INVERTED[:1]
+        for name in {*WORDS, *INVERTED, *NOTES, LENGTHS} - {*words, *inverted, *blocks}:
+            (path / name).unlink(missing_ok=True)
+        for name, word in words.items():
+            with write_whole(path / name) as stream:
+                stream.write(word)
+        languages = {name: lang2utt_blocks(by_language(utt2lang)) for name in inverted}
+        write_tables(path, {**languages, **blocks})
+
+
+def _check_apart(sources: Sequence[Path], target: Path) -> None:
+    for source in sources:
+        if source.resolve() == target.resolve():
+            raise LidError("is both source and target", where=target, mend="choose another target")
+
+
+def _filled(part: Set, value: str) -> Table:
+    """Return a table that has one value for each utterance, ``{}`` in it being the utterance."""
+    return _changed(part.utt2lang, lambda key, _: (key, value.encode().replace(b"{}", key)))
+
+
+def _changed(table: Table, change: Callable[[bytes, bytes], tuple[bytes, bytes]]) -> Table:
+    """Return the table of changed keys and values; keys must keep their order."""
+
+    def row(match: re.Match[bytes]) -> bytes:
+        return b"%s %s\n" % change(match[1], match[2])
+
+    return Table.of_blocks(ROW.sub(row, block) for block in table.blocks())
+
+
+def _common_words(parts: Sequence[Set], target: Path) -> dict[str, str]:
+    """Return the words that all parts have alike."""
+    words = {}
+    for name in WORDS:
+        found = {part.words.get(name, "") for part in parts}
+        if len(found) == 1 and "" not in found:
+            words[name] = found.pop()
+        elif len(found) > 1:
+            logging.warning("%s: %s left out, as the sources differ in it", target, name)
+    return words
+
+
+def _chosen(data: Set, choice: Choice, source: Path) -> NDArray[np.int64]:
+    """Return the rows of the chosen utterances in ascending order."""
+    rng = np.random.default_rng(choice.seed)
+    rows = np.arange(len(data), dtype=np.int64)
+    if choice.utterances is not None:
+        rows = data.utt2lang.rows(sorted(set(choice.utterances), key=str.encode))
+        if (rows < 0).any():
+            wanted = sorted(set(choice.utterances), key=str.encode)
+            raise LidError(f"has no utterance '{wanted[int(np.flatnonzero(rows < 0)[0])]}'", where=source)
+    labels, codes = data.utt2lang.codes()
+    if choice.languages:
+        unknown = sorted(set(choice.languages) - set(labels))
+        if unknown:
+            mend = f"it has {', '.join(labels[:10])}{' …' * (len(labels) > 10)}"
+            raise LidError(f"has no language '{unknown[0]}'", where=source / "utt2lang", mend=mend)
+        rows = rows[np.isin(codes[rows], [labels.index(label) for label in choice.languages])]
+    if choice.per_language:
+        drawn = rng.permutation(rows)
+        drawn = drawn[np.argsort(codes[drawn], kind="stable")]
+        first = np.searchsorted(codes[drawn], codes[drawn])
+        rows = np.sort(drawn[np.arange(len(drawn)) - first < choice.per_language])
+    if choice.count and choice.first:
+        rows = rows[: choice.count]
+    elif choice.count:
+        rows = np.sort(rng.permutation(rows)[: choice.count])
+    return rows

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Mend a data directory as far as that needs no guessing; keep a backup, list what is removed and why."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lid_toolkit.audio.check import CHECKS, broken_utterances
+from lid_toolkit.audio.reader import Reading
+from lid_toolkit.cli import OptionParser, boolean, positive, run
+from lid_toolkit.datadir.fix import fix_data_dir
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options and mend."""
+    parser = OptionParser(__doc__)
+    parser.add_argument("data_dir", type=Path, help="data/SET")
+    parser.add_argument(
+        "--check_audio",
+        choices=CHECKS,
+        default="none",
+        help="also remove recordings whose header, or any of whose samples, cannot be read",
+    )
+    parser.add_argument("--allow_pipes", type=boolean, default=False, help="run commands in wav.scp")
+    parser.add_argument(
+        "--multi_columns_input_wav_scp", type=boolean, default=False, help="wav.scp has several files a line"
+    )
+    parser.add_argument("--nj", type=positive, default=1, help="processes that read recordings")
+    options = parser.parse_args(arguments)
+    reading = Reading(allow_pipes=options.allow_pipes, multi_columns=options.multi_columns_input_wav_scp)
+    check = options.check_audio
+    backup = fix_data_dir(
+        options.data_dir,
+        None if check == "none" else lambda scanned: broken_utterances(scanned, check, reading, options.nj),
+    )
+    if backup is not None:
+        print((backup / "removed").read_text(encoding="utf-8"), end="")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Name every fault of a data directory as file:line: what (how to mend it); exit code 2 if there is any."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lid_toolkit.audio.check import CHECKS, read_recordings, recording_faults
+from lid_toolkit.audio.reader import Reading
+from lid_toolkit.cli import OptionParser, boolean, positive, run
+from lid_toolkit.datadir.check import compare_dirs, scan_dir
+from lid_toolkit.datadir.faults import counted
+from lid_toolkit.errors import LidError
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options and check."""
+    parser = OptionParser(__doc__)
+    parser.add_argument("data_dir", type=Path, help="data/SET or dump/raw/SET")
+    parser.add_argument("--train_dir", type=Path, help="the training set, if data_dir is a test set")
+    parser.add_argument(
+        "--check_audio",
+        choices=CHECKS,
+        default="header",
+        help="read the recordings' headers, all of them, or none",
+    )
+    parser.add_argument("--allow_pipes", type=boolean, default=False, help="run commands in wav.scp")
+    parser.add_argument(
+        "--multi_columns_input_wav_scp", type=boolean, default=False, help="wav.scp has several files a line"
+    )
+    parser.add_argument("--nj", type=positive, default=1, help="processes that read recordings")
+    options = parser.parse_args(arguments)
+    scanned = scan_dir(options.data_dir)
+    faults = list(scanned.faults)
+    if options.train_dir is not None:
+        if options.train_dir.resolve() == options.data_dir.resolve():
+            raise LidError("is the checked directory itself", where="--train_dir")
+        faults += compare_dirs(scanned, scan_dir(options.train_dir))
+    if options.check_audio != "none" and "wav.scp" in scanned.scans:
+        recordings = read_recordings(
+            scanned.scans["wav.scp"].table,
+            options.check_audio,
+            Reading(allow_pipes=options.allow_pipes, multi_columns=options.multi_columns_input_wav_scp),
+            num_jobs=options.nj,
+            name=options.data_dir.name,
+        )
+        faults += recording_faults(scanned, recordings)
+    for group in faults:
+        for fault in group:
+            print(fault)
+    if faults:
+        mend = "pyscripts/fix_data_dir.py mends what can be mended without guessing"
+        raise LidError(counted(faults), where=options.data_dir, mend=mend)
+    utterances = len(scanned.scans[scanned.source].table)
+    print(f"{options.data_dir}: no fault in {utterances} utterances")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,160 @@
+"""Every fault of a data directory is named with its line, and all of them at once."""
+
+import pytest
+from datadir.directories import PLAIN, SEGMENTED, write_files
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lid_toolkit.datadir.check import compare_dirs, scan_dir
+from lid_toolkit.datadir.datadir import read_data_dir
+from lid_toolkit.datadir.faults import counted
+from lid_toolkit.errors import LidError
+
+
+def faults_of(path):
+    return [str(fault).removeprefix(f"{path}/") for group in scan_dir(path).faults for fault in group]
+
+
+@pytest.mark.parametrize("files", [PLAIN, SEGMENTED])
+def test_sound_directories_have_no_fault(tmp_path, files):
+    assert faults_of(write_files(tmp_path, files)) == []
+
+
+def test_untidy_directories_have_none_either(tmp_path, caplog):
+    files = {
+        "wav.scp": "c  c.wav\r\na\ta.wav \r\n\r\nb b.wav",
+        "utt2lang": b"\xef\xbb\xbfb fra\nc eng\na eng\n",
+    }
+    assert faults_of(write_files(tmp_path, {**PLAIN, **files, "lang2utt": "fra  b\neng c a\n"})) == []
+    assert caplog.text.count("mended while reading") == 3
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "expected"),
+    [
+        (PLAIN, {"utt2lang": None}, ["utt2lang: no such file (write"]),
+        (PLAIN, {"wav.scp": None}, ["wav.scp: no such file (write"]),
+        (PLAIN, {"lang2utt": None}, ["lang2utt: no such file (pyscripts/fix_data_dir.py mends it)"]),
+        (PLAIN, {"utt2lang": ""}, ["utt2lang: has no rows", "wav.scp:1: utterance 'a' is not in utt2lang"]),
+        (
+            PLAIN,
+            {"wav.scp": "b b.wav\na a.wav\nb x.wav\nc c.wav\na a.wav\n"},
+            [
+                "wav.scp:3: duplicate key 'b' (first at 1) (remove one of them)",
+                "wav.scp:5: duplicate key 'a' (first at 2) (remove one of them)",
+            ],
+        ),
+        (
+            PLAIN,
+            {"utt2lang": "a eng\nc eng\nd deu\n", "lang2utt": "deu d\neng a c\n"},
+            [
+                "wav.scp:2: utterance 'b' is not in utt2lang (",
+                "utt2lang:3: utterance 'd' is not in wav.scp (",
+            ],
+        ),
+        (
+            PLAIN,
+            {"utt2lang": "a eng\nb\nc eng\n", "lang2utt": "eng a c\n"},
+            [
+                "utt2lang:2: key 'b' has no value (give it one, or remove the line)",
+                "wav.scp:2: utterance 'b' is not in utt2lang",
+            ],
+        ),
+        (
+            PLAIN,
+            {"utt2lang": "a eng\nb fra deu\nc eng\n", "lang2utt": "eng a c\nfra b\n"},
+            [
+                "utt2lang:2: 'b': 'fra deu' is not one label",
+                "lang2utt: lacks 'b' under 'fra deu'",
+                "lang2utt:2: ",
+            ],
+        ),
+        (
+            PLAIN,
+            {"lang2utt": "deu a\neng b c\neng x\n"},
+            [
+                "lang2utt:3: duplicate key 'eng'",
+                "lang2utt:2: lists 'b' under 'eng', but utt2lang does not (pyscripts/fix_data_dir.py",
+                "lang2utt: lacks 'b' under 'fra', where utt2lang has it",
+                "lang2utt:1: utt2lang has no utterance of 'deu'",
+            ],
+        ),
+        (PLAIN, {"lang2utt": "eng a a c\nfra b\n"}, ["lang2utt:1: lists an utterance twice under 'eng'"]),
+        (PLAIN, {"lang2utt": "eng c\nfra b\n"}, ["lang2utt:1: lacks 'a' under 'eng', where utt2lang has it"]),
+        (
+            SEGMENTED,
+            {"segments": "a r1 1.5 0\nb r9 0 1\nc r2 0\n"},
+            [
+                "segments:3: 'c r2 0' is not 'utt recording start end' (e.g. ",
+                "segments:2: 'b': wav.scp has no recording 'r9' (",
+                "segments:1: 'a' from 1.5 s to 0 s (it needs 0 <= start < end)",
+            ],
+        ),
+        (SEGMENTED, {"utt2spk": "a s\nb s\n"}, ["segments:3: utterance 'c' is not in utt2spk"]),
+        (
+            PLAIN,
+            {"utt2lang": b"a eng\nb \xff\nc eng\n"},
+            ["utt2lang:2: not UTF-8", "wav.scp:2: ", "lang2utt:2: "],
+        ),
+        (PLAIN, {"utt2num_samples": "a 1\nb 1\n"}, ["wav.scp:3: utterance 'c' is not in utt2num_samples"]),
+    ],
+)
+def test_faults_are_named(tmp_path, base, changes, expected):
+    found = faults_of(write_files(tmp_path, {**base, **changes}))
+    if "utt2lang" in changes and not changes["utt2lang"]:
+        found = found[: len(expected)]
+    assert len(found) == len(expected), found
+    for message, beginning in zip(found, expected, strict=True):
+        assert message.startswith(beginning)
+
+
+def test_faults_are_counted_by_kind(tmp_path):
+    path = write_files(tmp_path, {**PLAIN, "utt2lang": "a eng\nb\nc\n", "lang2utt": None})
+    assert (
+        counted(scan_dir(path).faults) == "5 faults: 1 missing file, 2 empty value, 2 key in one table only"
+    )
+    with pytest.raises(LidError, match="no such data directory"):
+        scan_dir(tmp_path / "none")
+
+
+def test_a_test_set_is_compared_with_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train = {**PLAIN, "wav.scp": f"a x/../a.wav\nb {tmp_path}//b.wav\nc c.ark:7\n"}
+    test = {"wav.scp": "d a.wav\ne b.wav\nf c.ark:8\ng g.wav |\n", "utt2lang": "d eng\ne deu\nf eng\ng fra\n"}
+    one, other = (
+        scan_dir(write_files(tmp_path / "test", test)),
+        scan_dir(write_files(tmp_path / "train", train)),
+    )
+    messages = [str(fault) for group in compare_dirs(one, other) for fault in group]
+    assert [message.removeprefix(f"{tmp_path}/test/") for message in messages] == [
+        f"utt2lang:2: 'e': language 'deu' is not in {tmp_path}/train/utt2lang "
+        "(leave its utterances out, or train on it)",
+        *(
+            f"wav.scp:{line}: '{key}': {tmp_path}/train/wav.scp has this recording too, as '{other}' "
+            "(leave it out of one of them)"
+            for line, key, other in ((1, "d", "a"), (2, "e", "b"))
+        ),
+    ]
+    assert (
+        compare_dirs(other, scan_dir(write_files(tmp_path / "valid", {"utt2lang": "x eng\ny fra\n"}))) == []
+    )
+
+
+TABLES = ["wav.scp", "utt2lang", "lang2utt", "segments", "utt2spk", "utt2speed"]
+NAMES = st.sampled_from(TABLES)
+LINES = st.lists(st.text("abr1 \t\r\0é.-e", max_size=12), max_size=5).map("\n".join).map(str.encode)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.dictionaries(NAMES, LINES | st.binary(max_size=20)))
+def test_any_files_give_faults_or_can_be_read(tmp_path_factory, files):
+    path = write_files(tmp_path_factory.mktemp("set"), files)
+    messages = faults_of(path)
+    assert all(message.split(":")[0] in TABLES for message in messages)
+    message = str(path)
+    try:
+        read_data_dir(path)
+    except LidError as error:
+        message = str(error)
+    assert message.startswith(str(path))
+    assert messages or message == str(path)

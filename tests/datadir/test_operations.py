@@ -1,0 +1,207 @@
+"""Combining, splitting, choosing and copying against the same work done on dictionaries."""
+
+import logging
+
+import numpy as np
+import pytest
+from datadir.directories import PLAIN, SEGMENTED, write_files
+
+from lid_toolkit import languages
+from lid_toolkit.datadir.check import scan_dir
+from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
+from lid_toolkit.datadir.operations import Choice, combine, copy, split, subset
+from lid_toolkit.datadir.speed import perturb_data_dir
+from lid_toolkit.datadir.tables import read_table, table_from_pairs
+from lid_toolkit.errors import LidError
+
+FORMATTED = {
+    **PLAIN,
+    "category2utt": PLAIN["lang2utt"],
+    "utt2num_samples": "a 10\nb 20\nc 30\n",
+    "audio_format": "flac\n",
+    "feats_type": "raw\n",
+    "failed": "",
+}
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A directory of 90 utterances in three languages of different sizes."""
+    labels = [f"l{min(i % 9, 2)}" for i in range(90)]
+    keys = [f"u{i:02d}" for i in range(90)]
+    write_data_dir(
+        tmp_path / "large",
+        [(key, f"{key}.wav") for key in keys],
+        table_from_pairs(zip(keys, labels, strict=True)),
+    )
+    return tmp_path / "large"
+
+
+def files_of(path):
+    return {file.name: file.read_text() for file in path.iterdir() if not file.name.startswith(".")}
+
+
+def renamed(files, prefix):
+    """The files of a directory with a prefix before each key."""
+    return {
+        name: "".join(f"{prefix}{line}\n" for line in text.splitlines())
+        for name, text in files.items()
+        if name not in ("lang2utt", "category2utt", "audio_format", "feats_type", "failed")
+    }
+
+
+def test_split_parts_combine_to_the_whole(large, tmp_path):
+    split(large, 4, tmp_path / "parts")
+    parts = [tmp_path / "parts" / str(number) for number in (4, 2, 1, 3)]
+    sizes = [len(read_data_dir(part).utt2lang) for part in parts]
+    assert (sum(sizes), min(sizes), max(sizes)) == (90, 22, 23)
+    assert combine(parts, tmp_path / "whole") == 90
+    assert files_of(tmp_path / "whole") == files_of(large)
+    with pytest.raises(LidError, match="has 90 utterances for 91 parts"):
+        split(large, 91, tmp_path / "parts")
+
+
+def test_segments_speeds_and_recordings_in_common(tmp_path):
+    one = write_files(tmp_path / "one", SEGMENTED)
+    other = write_files(
+        tmp_path / "other",
+        {"wav.scp": "r2 2.wav\nr3 3.wav\n", "segments": "d r2 1 2\ne r3 0 1\n", "utt2lang": "d fra\ne eng\n"},
+    )
+    whole = write_files(tmp_path / "whole", renamed(PLAIN, "w"))
+    perturb_data_dir(whole, tmp_path / "sp", ("0.9",))
+    assert combine([one, other, tmp_path / "sp"], tmp_path / "all") == 8
+    data = read_data_dir(tmp_path / "all")
+    assert list(data.wav_scp.keys()) == ["r1", "r2", "r3", "sp0.9-wa", "sp0.9-wb", "sp0.9-wc"]
+    assert data.segments["d"] == "r2 1 2"
+    assert data.segments["sp0.9-wa"] == "sp0.9-wa 0 -1"
+    assert data.utt2speed["a"] == "1"
+    assert data.utt2speed["sp0.9-wa"] == "0.9"
+    assert dict(data.carried) == {}
+    assert scan_dir(tmp_path / "all").faults == ()
+
+
+def test_what_is_left_out_is_said(tmp_path, caplog):
+    one = write_files(tmp_path / "one", {**FORMATTED, "text": "a hello\n"})
+    other = write_files(tmp_path / "other", {**renamed(PLAIN, "x"), "audio_format": "wav\n"})
+    with caplog.at_level(logging.WARNING):
+        combine([one, other], tmp_path / "both")
+    assert f"{one}: left behind: text" in caplog.text
+    assert f"utt2num_samples left out, as {other} lacks it" in caplog.text
+    assert "audio_format left out, as the sources differ in it" in caplog.text
+    assert set(files_of(tmp_path / "both")) == {"wav.scp", "utt2lang", "lang2utt"}
+
+
+def test_formatted_directories_stay_formatted(tmp_path):
+    one = write_files(tmp_path / "one", FORMATTED)
+    other = write_files(tmp_path / "other", {**FORMATTED, **renamed(FORMATTED, "x")})
+    combine([one, other], tmp_path / "both")
+    assert subset(tmp_path / "both", tmp_path / "back", Choice(["a", "b", "c"])) == 3
+    assert files_of(tmp_path / "back") == {name: text for name, text in FORMATTED.items() if name != "failed"}
+
+
+def test_common_utterances_and_contradicting_recordings_are_refused(tmp_path):
+    one, other = (
+        write_files(tmp_path / "one", PLAIN),
+        write_files(tmp_path / "other", {**PLAIN, "wav.scp": "a x\nb y\nc z\n"}),
+    )
+    with pytest.raises(LidError, match=r"duplicate key 'a' \(give ids of one source a prefix"):
+        combine([one, other], tmp_path / "both")
+    segmented = write_files(tmp_path / "segmented", SEGMENTED)
+    changed = {
+        **SEGMENTED,
+        **{
+            name: text.replace("a ", "x ").replace("b ", "y ").replace("c ", "z ")
+            for name, text in SEGMENTED.items()
+            if name != "wav.scp"
+        },
+    }
+    changed |= {"wav.scp": "r1 1.wav\nr2 other.wav\n", "lang2utt": None}
+    with pytest.raises(LidError, match=r"wav\.scp: duplicate key 'r2'"):
+        combine([segmented, write_files(tmp_path / "changed", changed)], tmp_path / "both")
+    assert not (tmp_path / "both" / "wav.scp").exists()
+    with pytest.raises(LidError, match="is both source and target"):
+        combine([one], one)
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        (Choice(first=True, count=3), ["u00", "u01", "u02"]),
+        (Choice(utterances=["u05", "u01", "u05"]), ["u01", "u05"]),
+        (Choice(languages=("l1",), first=True, count=2), ["u01", "u10"]),
+    ],
+)
+def test_choices_without_chance(large, tmp_path, choice, expected):
+    subset(large, tmp_path / "some", choice)
+    assert list(read_data_dir(tmp_path / "some").wav_scp.keys()) == expected
+
+
+def test_choices_by_chance(large, tmp_path):
+    drawn = []
+    for seed in (1, 1, 2):
+        subset(large, tmp_path / "some", Choice(per_language=8, seed=seed))
+        data = read_data_dir(tmp_path / "some")
+        assert np.bincount(data.utt2lang.codes()[1]).tolist() == [8, 8, 8]
+        drawn.append(list(data.utt2lang.keys()))
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert subset(large, tmp_path / "some", Choice(per_language=30)) == 10 + 10 + 30
+    assert subset(large, tmp_path / "some", Choice(per_language=30, count=11)) == 11
+    assert subset(large, tmp_path / "some", Choice(count=1000)) == 90
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (Choice(utterances=["u05", "zz"]), "has no utterance 'zz'"),
+        (Choice(languages=("l1", "xx")), "has no language 'xx'"),
+        (Choice(utterances=["u05"], languages=("l1",)), "no utterance chosen"),
+    ],
+)
+def test_choices_of_nothing_are_refused(large, tmp_path, choice, message):
+    with pytest.raises(LidError, match=message):
+        subset(large, tmp_path / "some", choice)
+    assert not (tmp_path / "some").exists()
+
+
+def test_subsets_keep_only_their_recordings(tmp_path):
+    subset(write_files(tmp_path / "set", SEGMENTED), tmp_path / "some", Choice(languages=("fra",)))
+    assert dict(read_data_dir(tmp_path / "some").wav_scp) == {"r1": "1.wav"}
+
+
+def test_copies_with_prefix_and_iso_labels(tmp_path):
+    plain = write_files(
+        tmp_path / "plain", {**PLAIN, "utt2lang": "a en_US\nb iw\nc English\n", "utt2spk": "a s\nb s\nc t\n"}
+    )
+    copy(plain, tmp_path / "copy", utt_prefix="x-", label=languages.code)
+    assert files_of(tmp_path / "copy") == {
+        "wav.scp": "x-a a.wav\nx-b b.wav\nx-c c.wav\n",
+        "utt2lang": "x-a eng\nx-b heb\nx-c eng\n",
+        "lang2utt": "eng x-a x-c\nheb x-b\n",
+        "utt2spk": "x-a x-s\nx-b x-s\nx-c x-t\n",
+    }
+    copy(write_files(tmp_path / "segmented", SEGMENTED), tmp_path / "copy", utt_prefix="x-")
+    data = read_data_dir(tmp_path / "copy")
+    assert dict(data.segments) == {"x-a": "r1 0 1.5", "x-b": "r1 1.5 -1", "x-c": "r2 0 1"}
+    assert dict(data.wav_scp) == {"r1": "1.wav", "r2": "2.wav"}
+    with pytest.raises(LidError, match="unknown language"):
+        copy(large_label(tmp_path), tmp_path / "copy2", label=languages.code)
+    with pytest.raises(LidError, match="--utt_prefix: 'a b' holds a blank"):
+        copy(plain, tmp_path / "copy2", utt_prefix="a b")
+    assert not (tmp_path / "copy2").exists()
+
+
+def large_label(tmp_path):
+    return write_files(tmp_path / "odd", {"wav.scp": "a a.wav\n", "utt2lang": "a 000\n"})
+
+
+def test_lengths_of_other_utterances_are_refused(tmp_path):
+    path = write_files(tmp_path / "set", {**PLAIN, "utt2num_samples": "a 1\nb 1\n"})
+    with pytest.raises(LidError, match="names other utterances than utt2lang"):
+        copy(path, tmp_path / "copy")
+
+
+def test_a_target_loses_what_it_had(tmp_path):
+    target = write_files(tmp_path / "target", {**SEGMENTED, **FORMATTED})
+    copy(write_files(tmp_path / "plain", PLAIN), target)
+    assert files_of(target) == PLAIN
+    assert dict(read_table(target / "wav.scp"))["a"] == "a.wav"

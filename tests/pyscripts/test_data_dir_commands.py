@@ -1,0 +1,93 @@
+"""The commands about data directories as processes: what they print and their exit codes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from datadir.directories import PLAIN, write_files
+
+from lid_toolkit.datadir.datadir import read_data_dir
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(name, *arguments):
+    command = [sys.executable, str(ROOT / "pyscripts" / name), *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def test_validate_fix_validate(tmp_path):
+    path = write_files(tmp_path / "set", {**PLAIN, "utt2lang": "c eng\nb\na eng\nd deu\n", "lang2utt": None})
+    done = run("validate_data_dir.py", path)
+    assert done.returncode == 2
+    assert done.stdout.splitlines() == [
+        f"{path}/lang2utt: no such file (pyscripts/fix_data_dir.py mends it)",
+        f"{path}/utt2lang:2: key 'b' has no value (give it one, or remove the line)",
+        f"{path}/wav.scp:2: utterance 'b' is not in utt2lang "
+        "(add its row, or let pyscripts/fix_data_dir.py leave it out)",
+        f"{path}/utt2lang:4: utterance 'd' is not in wav.scp "
+        "(add its row, or let pyscripts/fix_data_dir.py leave it out)",
+        *(
+            f"{path}/wav.scp:{line}: '{key}': {key}.wav: No such file or directory (mend its path in wav.scp)"
+            for line, key in enumerate("abc", start=1)
+        ),
+    ]
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"error: {path}: 7 faults: 1 missing file, 1 empty value, 2 key in one table")
+    done = run("fix_data_dir.py", path)
+    assert (done.returncode, done.stdout) == (0, "b not in utt2lang\nd not in wav.scp\n")
+    done = run("validate_data_dir.py", path, "--check_audio", "none")
+    assert (done.returncode, done.stdout) == (0, f"{path}: no fault in 2 utterances\n")
+    done = run("validate_data_dir.py", path, "--check_audio", "none", "--train_dir", path)
+    assert (done.returncode, "is the checked directory itself" in done.stderr) == (2, True)
+
+
+def test_combine_split_subset_copy(tmp_path):
+    path = write_files(tmp_path / "set", PLAIN)
+    for name, arguments, last in (
+        (
+            "copy_data_dir.py",
+            [path, tmp_path / "copy", "--utt_prefix", "x-", "--iso639_3", "true"],
+            "3 utterances",
+        ),
+        ("combine_data_dirs.py", [tmp_path / "all", path, tmp_path / "copy"], "6 utterances"),
+        ("split_data_dir.py", [tmp_path / "all", 2], "2 parts"),
+        ("subset_data_dir.py", [tmp_path / "all", tmp_path / "some", "--per_lang", 1], "2 utterances"),
+    ):
+        done = run(name, *arguments)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith(f": {last}\n")
+    assert list(read_data_dir(tmp_path / "all/split2/2").utt2lang) == [
+        ("x-a", "eng"),
+        ("x-b", "fra"),
+        ("x-c", "eng"),
+    ]
+    (tmp_path / "list").write_text("b whatever\nx-c\n")
+    done = run("subset_data_dir.py", tmp_path / "all", tmp_path / "some", "--utt_list", tmp_path / "list")
+    assert done.returncode == 0, done.stderr
+    assert list(read_data_dir(tmp_path / "some").utt2lang) == [("b", "fra"), ("x-c", "eng")]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("validate_data_dir.py", ["none"], "none: no such data directory"),
+        ("validate_data_dir.py", ["none", "--check_audio", "x"], "--check_audio"),
+        ("fix_data_dir.py", ["none"], "none: no such data directory"),
+        ("combine_data_dirs.py", ["a"], "required: sources"),
+        ("combine_data_dirs.py", ["a", "b"], "b: no such data directory"),
+        ("split_data_dir.py", ["a", "0"], "'0' is not a whole number of at least 1"),
+        ("subset_data_dir.py", ["a", "b"], "one of --utt_list, --languages"),
+        ("subset_data_dir.py", ["a", "b", "--utt_list", "none"], "none: No such file"),
+        ("copy_data_dir.py", ["a", "a"], "is both source and target"),
+    ],
+)
+def test_bad_use_is_one_line_and_exit_code_2(tmp_path, monkeypatch, name, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    done = run(name, *arguments)
+    assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (2, "", [])
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
