@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lid_toolkit.audio.reader import audio_info
-from lid_toolkit.datadir.datadir import DataDir, lang2utt, read_data_dir
-from lid_toolkit.datadir.tables import Table, read_table, table_from_pairs, write_table
+from lid_toolkit.datadir.datadir import DataDir, by_language, lang2utt_blocks, read_data_dir
+from lid_toolkit.datadir.tables import Table, read_table, table_from_pairs, write_blocks, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
 from lid_toolkit.progress import Progress
@@ -114,7 +114,7 @@ def _check_unchanged(lang2idx: Path, labels: tuple[str, ...]) -> None:
 def _write_part(out: Path, data: DataDir) -> list[Path]:
     """Write the tables of one set; return those that stay as they are."""
     write_table(out / "speech_shape", lengths(data))
-    write_table(out / "category2utt", lang2utt(data.utt2lang))
+    write_blocks(out / "category2utt", lang2utt_blocks(by_language(data.utt2lang)))
     for name, keys in (("batch_keys", BATCH_KEYS), ("stats_keys", ())):
         with write_whole(out / name) as stream:
             stream.writelines(f"{key}\n" for key in keys)

@@ -5,13 +5,21 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lid_toolkit.audio.formatting.job import read_result
 from lid_toolkit.audio.formatting.plan import Plan, load_plan
-from lid_toolkit.datadir.datadir import CARRIED, lang2utt, read_data_dir, write_data_dir
-from lid_toolkit.datadir.tables import Table, merge_tables, table_from_pairs, write_table
+from lid_toolkit.datadir.datadir import CARRIED, by_language, lang2utt_blocks, table_paths, write_tables
+from lid_toolkit.datadir.tables import (
+    Table,
+    merge_tables,
+    merged_blocks,
+    read_table,
+    table_from_pairs,
+    write_table,
+)
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.files import locked, write_whole
 
@@ -20,17 +28,17 @@ SHOWN_FAILURES = 3
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of all utterances, each a table with utterances as keys.
+    """What became of all utterances, in tables with utterances as keys.
 
     Attributes:
-        wav_scp: reference of each that is left.
+        wav_scp: reference of each that is left, a table for each part.
         num_samples: its length.
         clipped: samples beyond full scale, where there are any.
         dropped: reason, of those outside the limits of duration.
         failed: reason, of the broken.
     """
 
-    wav_scp: Table
+    wav_scp: Sequence[Table]
     num_samples: Table
     clipped: Table
     dropped: Table
@@ -67,7 +75,8 @@ def merge(output_dir: Path) -> None:
 
 def _gather(plan: Plan) -> Outcome:
     """Read the parts' results, each at once a table: millions of rows as objects would not fit."""
-    tables: list[list[Table]] = []
+    references: list[Table] = []
+    others: list[list[Table]] = [[], [], [], []]
     for part in range(plan.num_parts):
         step = plan.part_step(part)
         if reason := step.reason():
@@ -75,22 +84,22 @@ def _gather(plan: Plan) -> Outcome:
                 f"{step.name} is not done: {reason}", where=plan.output_dir, mend="run the jobs again"
             )
         result = read_result(plan.result(part))
-        tables.append(
-            [
-                table_from_pairs((row[0], row[1]) for row in result.written),
-                table_from_pairs((row[0], str(row[2])) for row in result.written),
-                table_from_pairs((row[0], str(row[3])) for row in result.written if row[3]),
-                table_from_pairs(result.dropped),
-                table_from_pairs(result.failed),
-            ]
+        references.append(table_from_pairs((row[0], row[1]) for row in result.written))
+        rows = (
+            ((row[0], str(row[2])) for row in result.written),
+            ((row[0], str(row[3])) for row in result.written if row[3]),
+            result.dropped,
+            result.failed,
         )
-    return Outcome(*(merge_tables(parts) for parts in zip(*tables, strict=True)))
+        for tables, pairs in zip(others, rows, strict=True):
+            tables.append(table_from_pairs(pairs))
+    return Outcome(references, *map(merge_tables, others))
 
 
 def _judge(plan: Plan, outcome: Outcome) -> None:
     """Raise LidError if too many utterances failed or none is left."""
     failed = len(outcome.failed)
-    count = len(outcome.wav_scp) + len(outcome.dropped) + failed
+    count = len(outcome.num_samples) + len(outcome.dropped) + failed
     listed = plan.output_dir / "failed"
     share = plan.options.max_failed
     if failed > allowed_failures(share, count):
@@ -103,7 +112,7 @@ def _judge(plan: Plan, outcome: Outcome) -> None:
             where=plan.data_dir,
             mend=f"all are in {listed}; mend or remove them, or raise --max_failed",
         )
-    if not len(outcome.wav_scp):
+    if not len(outcome.num_samples):
         raise LidError(
             f"no utterance is left: {len(outcome.dropped)} dropped, {failed} failed",
             where=plan.data_dir,
@@ -119,17 +128,22 @@ def _redo_failures(plan: Plan) -> None:
 
 
 def _write_tables(plan: Plan, outcome: Outcome) -> list[Path]:
-    data, output = read_data_dir(plan.data_dir), plan.output_dir
-    utt2lang = _keep(data.utt2lang, outcome.wav_scp)
-    further: dict[str, Table] = {
-        "category2utt": table_from_pairs(lang2utt(utt2lang)),
-        "utt2num_samples": outcome.num_samples,
-        **{name: _keep(table, outcome.wav_scp) for name, table in data.carried.items() if name in CARRIED},
+    output = plan.output_dir
+    carried = {
+        name: _keep(read_table(path), outcome.num_samples)
+        for name, path in table_paths(plan.data_dir).items()
+        if name in ("utt2lang", *CARRIED) and path.exists()
     }
     for name in ("audio_format", "feats_type"):
         with write_whole(output / name) as stream:
             stream.write(f"{getattr(plan.options, name)}\n")
-    written = write_data_dir(output, outcome.wav_scp, utt2lang, further)
+    blocks = {
+        **{name: table.blocks() for name, table in carried.items()},
+        "utt2num_samples": outcome.num_samples.blocks(),
+        **{name: lang2utt_blocks(by_language(carried["utt2lang"])) for name in ("lang2utt", "category2utt")},
+        "wav.scp": merged_blocks(outcome.wav_scp),
+    }
+    written = write_tables(output, blocks)
     return [
         *written,
         *(output / name for name in ("audio_format", "feats_type", "failed", "dropped", "clipped")),

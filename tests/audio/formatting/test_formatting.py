@@ -476,7 +476,7 @@ def test_channels_and_several_files_of_a_recording(tmp_path):
         format_set(source, tmp_path / "out", channel=channel, multi_columns=True)
         for wave in waves(tmp_path / "out").values():
             np.testing.assert_allclose(wave, expected, atol=2.01 / 32768)
-    before = os.stat(tmp_path / "in/more.wav").st_mtime_ns
+    before = (tmp_path / "in/more.wav").stat().st_mtime_ns
     os.utime(tmp_path / "in/more.wav", ns=(before, before + 10**9))
     assert format_set(source, tmp_path / "out", channel=1, multi_columns=True) == 1  # every file counts
 
