@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 from argparse import Namespace
@@ -110,12 +111,12 @@ def verify(job: Job) -> None:
     todo = [item for item in to_extract(job) if _verification(item.archive).reason()]
     if not todo or job.dry_run:
         names = ", ".join(item.archive.path.name for item in todo)
-        job.say("verify", f"to do ({names})" if todo else "nothing to do")
+        job.say("verify", f"to do ({names})" if todo else nothing_to_do(job))
         return
     broken = faults("check", todo, job.jobs)
     for archive, fault in broken.items():
         logging.warning("%s is broken (%s): fetching it again", archive.path, fault)
-        archive.path.unlink()
+        part_of(archive.path).unlink(missing_ok=True)
     again = list(broken)
     if again:
         with web_client() as client:
@@ -140,7 +141,7 @@ def extract(job: Job) -> None:
     todo = to_extract(job)
     names = ", ".join(item.archive.path.name for item in todo)
     if not todo or job.dry_run:
-        job.say("extract", f"to do ({names})" if todo else "nothing to do")
+        job.say("extract", f"to do ({names})" if todo else nothing_to_do(job))
         return
     for item in todo:
         if item.strange:
@@ -212,12 +213,12 @@ def validate(job: Job) -> None:
     if not step.due(job.dry_run):
         return
     train, selection, dev = (scan_dir(job.datadir / name) for name in (TRAIN, SELECTION, DEV_SET))
-    faults = [group for scanned in (train, selection, dev) for group in scanned.faults]
-    faults += [group for scanned in (selection, dev) for group in compare_dirs(scanned, train)]
-    for group in faults:
+    found = [group for scanned in (train, selection, dev) for group in scanned.faults]
+    found += [group for scanned in (selection, dev) for group in compare_dirs(scanned, train)]
+    for group in found:
         logging.error("%s", group.error(0))
-    if faults:
-        raise LidError(counted(faults), where=job.datadir, mend="run sub-stage 4 (tables) again")
+    if found:
+        raise LidError(counted(found), where=job.datadir, mend="run sub-stage 4 (tables) again")
     held_out = set(selection.scans["utt2spk"].table.codes()[0])
     for other in (train, dev):
         shared = sorted(held_out.intersection(other.scans["utt2spk"].table.codes()[0]))
@@ -241,6 +242,12 @@ STAGES: tuple[tuple[str, Callable[[Job], None]], ...] = (
 )
 
 
+def nothing_to_do(job: Job) -> str:
+    """Say so, or before the download that there will be."""
+    is_here = job.corpus.archives() or job.corpus.folders()
+    return "nothing to do" if is_here else "to do (waits for the download)"
+
+
 def to_extract(job: Job) -> list[Survey]:
     """Return the zips of which something is not on disk, or that cannot be read."""
     return [item for item in surveys(job.corpus.archives(), job.jobs) if item.missing or item.fault]
@@ -249,12 +256,12 @@ def to_extract(job: Job) -> list[Survey]:
 def tables_step(job: Job) -> Step:
     """Return the step that makes the tables: a file that comes or goes changes its folder's time."""
     places = [*job.corpus.folders(), *job.corpus.dev_folders(), *(a.path for a in job.corpus.archives())]
-    stamps = {str(p.relative_to(job.corpus.path)): p.stat().st_mtime_ns for p in places}
+    stamps = "\n".join(f"{place} {place.stat().st_mtime_ns}" for place in places)
     return Step(
         "tables of voxlingua107",
         job.datadir / ".done" / "voxlingua107.json",
         sources(__file__),
-        {"corpus_dir": str(job.corpus.path), "folders": stamps},
+        {"corpus": str(job.corpus.path), "its files": hashlib.blake2b(stamps.encode()).hexdigest()[:16]},
     )
 
 

@@ -148,7 +148,7 @@ def _rows(listing: Listing) -> Rows:
     columns = {
         "wav.scp": [f"{listing.folder}/{stem}.wav" for stem in stems],
         "utt2lang": [language] * len(ids),
-        "utt2spk": [f"{language}_{name}" for name in videos],
+        "utt2spk": videos,
     }
     tables = {
         file: table_from_pairs(zip(ids, column, strict=True), f"{listing.folder} ({file})")

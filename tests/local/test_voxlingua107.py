@@ -165,6 +165,7 @@ def test_a_dry_run_touches_nothing_and_tells_each_sub_stage(server, places, capl
     assert server.requests == []
     for number, name in enumerate(("download", "verify", "extract", "tables", "validate", "noises"), start=1):
         assert f"Sub-stage 1.{number}: voxlingua107: {name}" in caplog.text
+    assert "extract voxlingua107: to do (waits for the download)" in caplog.text
 
 
 def test_sub_stages_run_one_by_one(server, places):
@@ -224,6 +225,18 @@ def test_a_zip_that_stays_corrupt_ends_with_its_name(server, places):
     assert str(fault.value).startswith(f"{places[0] / 'iw.zip'}: still broken after fetching it again: ")
     assert member in str(fault.value)
     assert not (places[1] / SETS[0]).exists()
+    assert (places[0] / "iw.zip").exists()
+
+
+def test_a_broken_zip_stays_until_another_is_there(zips, places):
+    places[0].mkdir()
+    for name in ("en.zip", "dev.zip"):
+        shutil.copy(zips / name, places[0])
+    bad, _ = spoiled(zips / "en.zip")
+    (places[0] / "en.zip").write_bytes(bad)
+    with pytest.raises(LidError, match="cannot be reached"):
+        prepare(None, places)
+    assert (places[0] / "en.zip").read_bytes() == bad
 
 
 def test_a_truncated_zip_on_the_server_is_not_taken_for_whole(server, places):
@@ -411,6 +424,18 @@ def test_a_fault_of_the_network_is_one_line_at_the_end(recipe):
         "error: http://127.0.0.1:9/zip_urls.txt: cannot be reached"
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_whole_run_from_zips_to_scores(server, recipe):
+    set_db(recipe, VOXLINGUA107="corpus", VOXLINGUA107_URL=server.url)
+    short = "--max_epoch 1 --num_iters_per_epoch 2 --num_workers 0"
+    options = ("--nj", "1", "--ngpu", "0", "--stop_stage", "7", "--lid_config", "conf/mini_ecapa.yaml")
+    done = recipe.run("run.sh", *options, "--lid_args", short, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "the best epochs are picked by dump/voxlingua107/raw/selection_voxlingua107" in done.stderr
+    assert "dev_voxlingua107: 3 utterances identified, 0 failed" in done.stderr
+    assert len(list(recipe.path.glob("exp/voxlingua107/*/inference/*/dev_voxlingua107/results.json"))) == 1
 
 
 @pytest.mark.slow
