@@ -109,8 +109,8 @@ def aamsoftmax(
     Args:
         embedding_size: dimension of the embeddings.
         classes: number of languages.
-        margin: m in radians.
-        scale: s.
+        margin: angle m in radians.
+        scale: factor s on the cosines.
         easy_margin: add the margin only where the cosine is positive.
     """
     return CosineLoss(embedding_size, classes, scale, margin, easy_margin, margin * math.sin(margin))
@@ -139,8 +139,8 @@ def aamsoftmax_sc_topk(
     Args:
         embedding_size: dimension of the embeddings.
         classes: number of languages.
-        margin: m in radians.
-        scale: s.
+        margin: angle m in radians.
+        scale: factor s on the cosines.
         easy_margin: add the margin only where the cosine is positive.
         K: centres of each class.
         mp: penalty in radians; 0 for none, as ESPnet trains.

@@ -1,4 +1,4 @@
-"""docs/recipe.md lists the options as run.sh and lid.sh declare them."""
+"""Reference pages end with what the code itself declares: options, keys, components."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from shell.recipe import ROOT
 
 
@@ -16,13 +17,14 @@ def test_table_of_options_is_not_stale():
     assert text.endswith(table), f"replace the end of docs/recipe.md by the output of: {' '.join(command)}"
 
 
-def test_tables_of_training_keys_are_not_stale():
-    command = [sys.executable, "utils/config_table.py"]
+@pytest.mark.parametrize(
+    ("script", "page"), [("config_table.py", "training.md"), ("models_table.py", "models.md")]
+)
+def test_tables_made_from_the_code_are_not_stale(script, page):
+    command = [sys.executable, f"utils/{script}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     tables = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     ).stdout
-    text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
-    assert text.endswith(tables), (
-        "replace the end of docs/training.md by the output of: utils/config_table.py"
-    )
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert text.endswith(tables), f"replace the end of docs/{page} by the output of: utils/{script}"
