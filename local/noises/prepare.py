@@ -17,7 +17,8 @@ import zlib
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import IO
 
 from lid_toolkit.audio.reader import AudioError, audio_info
 from lid_toolkit.cli import OptionParser, run
@@ -100,26 +101,47 @@ def obtain(source: Source, folder: Path) -> None:
     """Fetch a collection's archive, unless it lies beside ``folder``, and unpack it to there.
 
     Raises:
-        LidError: there is no room, it cannot be fetched, or it is broken, twice.
+        LidError: there is no room, it cannot be fetched, or it is broken and so is the next.
     """
     archive = source.archive(folder)
-    for attempt in ("first", "last"):
-        if not archive.exists():
-            with web_client() as client:
-                fetch_all(client, [(source.url, archive)], f"download {source.name}")
-        try:
-            require_space(archive.parent, unpacked_bytes(archive), f"unpacking {archive.name}")
-            unpack(archive, source.top, folder)
-            return
-        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            if attempt == "last":
-                raise LidError(
-                    f"is broken ({error})", where=archive, mend="delete it and run this again"
-                ) from None
-            logging.warning("%s is broken (%s): fetching it again", archive, error)
-            archive.unlink()
+    if not archive.exists():
+        fetch_archive(source, archive)
+    fault = unpack(archive, source.top, folder)
+    if fault:
+        logging.warning("%s is broken (%s): fetching it again", archive, fault)
+        fetch_archive(source, archive)
+        fault = unpack(archive, source.top, folder)
+    if fault:
+        raise LidError(f"is broken ({fault})", where=archive, mend="delete it and run this again")
+
+
+def fetch_archive(source: Source, archive: Path) -> None:
+    """Fetch a collection's archive in place of what is there."""
+    with web_client() as client:
+        fetch_all(client, [(source.url, archive)], f"download {source.name}")
+
+
+def unpack(archive: Path, top: str, folder: Path) -> str:
+    """Unpack an archive's folder ``top`` as ``folder``, which appears whole; return ``""`` or its fault."""
+    scratch = folder.with_name(f".unpack-{folder.name}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        require_space(archive.parent, unpacked_bytes(archive), f"unpacking {archive.name}")
+        with Progress(f"unpack {archive.name}", None, "file") as progress:
+            for name, stream in _members(archive):
+                target = _inside(scratch, name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with open(target, "wb") as file:
+                    shutil.copyfileobj(stream, file, BLOCK)
+                progress.advance()
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
+        return str(error)
+    if not (scratch / top).is_dir():
+        return f"it holds no folder {top}"
+    os.sync()
+    (scratch / top).rename(folder)
+    shutil.rmtree(scratch)
+    return ""
 
 
 def unpacked_bytes(archive: Path) -> int:
@@ -130,33 +152,29 @@ def unpacked_bytes(archive: Path) -> int:
         return sum(info.file_size for info in source.infolist())
 
 
-def unpack(archive: Path, top: str, folder: Path) -> None:
-    """Unpack an archive's folder ``top`` as ``folder``, which appears whole; checksums are checked."""
-    scratch = folder.with_name(f".unpack-{folder.name}")
-    shutil.rmtree(scratch, ignore_errors=True)
-    with Progress(f"unpack {archive.name}", None, "file") as progress:
-        for _ in _unpacked(archive, scratch):
-            progress.advance()
-    if not (scratch / top).is_dir():
-        raise LidError(f"holds no folder {top}", where=archive, mend="delete it and run this again")
-    os.sync()
-    (scratch / top).rename(folder)
-    shutil.rmtree(scratch)
-
-
-def _unpacked(archive: Path, scratch: Path) -> Iterator[str]:
-    """Unpack members one by one and yield their names; both libraries keep them inside ``scratch``."""
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield name and content of each regular file, checksums being checked: links and devices are left out."""
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as source:
             for info in source.infolist():
-                yield source.extract(info, scratch)
+                if not info.is_dir():
+                    with source.open(info) as stream:
+                        yield info.filename, stream
         return
-    with gzip.open(archive) as stream, tarfile.open(fileobj=stream) as tar:
+    with gzip.open(archive) as unzipped, tarfile.open(fileobj=unzipped) as tar:
         for member in tar:
-            tar.extract(member, scratch, filter="data")
-            yield member.name
-        while stream.read(BLOCK):  # the checksum comes at the very end
+            content = tar.extractfile(member) if member.isfile() else None
+            if content is not None:
+                yield member.name, content
+        while unzipped.read(BLOCK):  # the checksum comes at the very end
             pass
+
+
+def _inside(folder: Path, name: str) -> Path:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise tarfile.TarError(f"its member '{name}' leads elsewhere")
+    return folder / path
 
 
 def listed(
