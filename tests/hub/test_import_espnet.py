@@ -11,12 +11,14 @@ import pytest
 import torch
 import yaml
 from models.espnet import FIXTURES, LANGUAGES, arrays, waves
+from models.upstreams import save_tiny, tiny
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.hub.importers.espnet import read_espnet, rename
+from lid_toolkit.hub.importers.espnet import describe, read_espnet, rename
 from lid_toolkit.hub.importers.experiment import import_model
 from lid_toolkit.hub.importers.source import Source
 from lid_toolkit.inference.identifier import LanguageIdentifier
+from lid_toolkit.models.build import build_model
 from lid_toolkit.training.checkpoint import load_model
 from lid_toolkit.training.config import load_config
 
@@ -140,16 +142,63 @@ def test_what_is_no_model(tmp_path, name, message):
     assert not (tmp_path / "ours").exists()
 
 
-def test_names_of_self_supervised_front_ends():
+@pytest.mark.parametrize("multilayer", [True, False])
+def test_a_self_supervised_front_end(experiment, tmp_path, multilayer):
+    """Weights named as ESPnet and s3prl name them, around the encoder that transformers makes."""
+    folder = save_tiny(tmp_path, "xlsr")
+    conf = {"frontend_conf": {"upstream": "hf_wav2vec2_custom", "path_or_url": str(folder)}}
+    conf |= {"download_dir": "./hub", "multilayer_feature": multilayer}
+    change_config(experiment, frontend="s3prl", frontend_conf=conf)
+    expected = build_model({**describe_config(experiment), "frontend_conf": conf}, len(LANGUAGES)).eval()
+    theirs = {k: v for k, v in expected.state_dict().items() if not k.startswith("frontend.")}
+    theirs |= {f"frontend.upstream.upstream.model.{k}": v for k, v in tiny("xlsr").state_dict().items()}
+    theirs["frontend.featurizer.weights"] = torch.tensor([0.3, -0.2, 0.5, 0.1])
+    if multilayer:
+        expected.frontend.weights.data.copy_(theirs["frontend.featurizer.weights"])
+    torch.save(in_espnets_names(theirs), experiment / "valid.accuracy.best.pth")
+
+    path = import_model(experiment, tmp_path / "ours")
+    shutil.rmtree(folder)  # a model file needs no pretrained weights
+    saved = load_model(path)
+    wave, length = waves()[0][None], torch.tensor([len(waves()[0])])
+    with torch.inference_mode():
+        assert torch.allclose(saved.model.embed(wave, length), expected.embed(wave, length), atol=1e-5)
+    assert "architecture" not in load_config(tmp_path / "ours" / "config.yaml").frontend_conf
+
+
+def describe_config(experiment: Path) -> dict:
+    return describe(yaml.safe_load((experiment / "config.yaml").read_text()))
+
+
+def in_espnets_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Rename what of the encoder, the pooling and the convolutional positions is called otherwise."""
+    names = {
+        "pooling.score_frame": "pooling.attention.0",
+        "pooling.norm": "pooling.attention.2",
+        "pooling.score_channel": "pooling.attention.3",
+        ".se.reduce": ".se.se.1",
+        ".se.norm": ".se.se.3",
+        ".se.expand": ".se.se.4",
+        "parametrizations.weight.original0": "weight_g",
+        "parametrizations.weight.original1": "weight_v",
+    }
+    renamed = {}
+    for name, value in state.items():
+        for ours, theirs in names.items():
+            name = name.replace(ours, theirs)
+        renamed[name] = value
+    return renamed
+
+
+def test_names_within_fused_front_ends():
     theirs = (
-        "frontend.upstream.upstream.model.encoder.pos_conv_embed.conv.weight_g",
-        "frontend.upstream.upstream.model.encoder.layers.3.attention.q_proj.bias",
-        "frontend.featurizer.weights",
-        "frontend.logmel.melmat",
         "frontend.frontends.0.logmel.melmat",
+        "frontend.frontends.1.upstream.upstream.model.encoder.layers.3.attention.q_proj.bias",
+        "frontend.frontends.1.featurizer.weights",
+        "frontend.projection_layers.1.weight",
     )
     assert list(rename(dict.fromkeys(theirs, torch.zeros(1)))) == [
-        "frontend.upstream.encoder.pos_conv_embed.conv.parametrizations.weight.original0",
-        "frontend.upstream.encoder.layers.3.attention.q_proj.bias",
-        "frontend.weights",
+        "frontend.frontends.1.upstream.encoder.layers.3.attention.q_proj.bias",
+        "frontend.frontends.1.weights",
+        "frontend.projection_layers.1.weight",
     ]

@@ -106,3 +106,14 @@ def test_padding_contributes_nothing_to_training(combination):
     for expected, same, close in zip(silent, loud, longer, strict=True):
         assert torch.equal(expected, same)
         assert (expected - close).norm() < 3e-3 * expected.norm()  # sums of another length round otherwise
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("frontend", FRONTENDS)
+def test_a_training_step_under_bfloat16_autocast(frontend, encoder):
+    model = untrained(frontend, encoder, list(POOLINGS)[len(frontend or "") % len(POOLINGS)])
+    inputs = padded(utterances(frontend, [1500, 800, 1]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        gradients, statistics = train_once(model, *inputs)
+    assert torch.isfinite(gradients).all()
+    assert torch.isfinite(statistics).all()

@@ -18,6 +18,7 @@ DEFAULT_RATE = 16000
 MODEL_NAMES = ("valid.accuracy.best.pth", "valid.accuracy.ave.pth")
 # Constants that this toolkit computes when it builds a front end.
 CONSTANTS = re.compile(r"frontend\.(frontends\.\d+\.)?(logmel\.melmat|flipped_filter|transform\..*)")
+UNUSED = re.compile(r"frontend\.(frontends\.\d+\.)?(upstream\.|weights$)")
 # Each rule is applied in turn to what the one before left.
 RENAMED = (
     (r"^pooling\.attention\.0\.", "pooling.score_frame."),
@@ -28,8 +29,8 @@ RENAMED = (
     (r"\.se\.se\.4\.", ".se.expand."),
     (r"\.(skfwse|skcwse)\.(fcs?)\.", r".\1.attention.\2."),
     (r"^encoder\.embed\.out\.0\.", "encoder.embed.out."),
-    (r"^frontend\.upstream\.upstream\.model\.", "frontend.upstream."),
-    (r"^frontend\.featurizer\.weights$", "frontend.weights"),
+    (r"^frontend\.(frontends\.\d+\.)?upstream\.upstream\.model\.", r"frontend.\1upstream."),
+    (r"^frontend\.(frontends\.\d+\.)?featurizer\.weights$", r"frontend.\1weights"),
     (r"\.pos_conv_embed\.conv\.weight_g$", ".pos_conv_embed.conv.parametrizations.weight.original0"),
     (r"\.pos_conv_embed\.conv\.weight_v$", ".pos_conv_embed.conv.parametrizations.weight.original1"),
 )
@@ -66,11 +67,19 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any]:
         description[component] = config.get(component)
         description[f"{component}_conf"] = dict(config.get(f"{component}_conf") or {})
     description["normalize_conf"].pop("stats_file", None)  # the statistics are among the weights
+    conf = description["frontend_conf"]
     if description["frontend"] == "s3prl":
-        conf = description["frontend_conf"]
-        checkpoint = str((conf.get("frontend_conf") or {}).get("path_or_url"))
-        conf["architecture"] = read_architecture(checkpoint, conf.get("download_dir"))
+        description["frontend_conf"] = with_architecture(conf)
+    elif description["frontend"] == "fused":
+        parts = conf.get("frontends") or []
+        conf["frontends"] = [with_architecture(p) if p.get("frontend_type") == "s3prl" else p for p in parts]
     return description
+
+
+def with_architecture(conf: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an ``s3prl`` front end that is built without its pretrained weights."""
+    checkpoint = str((conf.get("frontend_conf") or {}).get("path_or_url"))
+    return {**conf, "architecture": read_architecture(checkpoint, conf.get("download_dir"))}
 
 
 def rename(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -86,12 +95,12 @@ def rename(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fit(weights: dict[str, Tensor], ours: Mapping[str, Tensor], source: Source) -> dict[str, Tensor]:
-    """Return the weights that our model has; its upstream may leave out layers that it does not use.
+    """Return the weights that our model has: it leaves out an upstream's layers that it does not use.
 
     Raises:
         LidError: names or shapes differ.
     """
-    kept = {k: v for k, v in weights.items() if k in ours or not k.startswith("frontend.upstream.")}
+    kept = {k: v for k, v in weights.items() if k in ours or not UNUSED.match(k)}
     unfit = sorted(ours.keys() ^ kept.keys()) or [k for k, v in kept.items() if v.shape != ours[k].shape]
     if unfit:
         raise LidError(

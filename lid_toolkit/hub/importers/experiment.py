@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -49,12 +50,7 @@ def import_model(
 def write_experiment(imported: Imported, output_dir: Path) -> Path:
     """Write ``config.yaml`` and the model file, which is the one that marks the import as whole."""
     settings = {
-        **imported.description,
-        "frontend_conf": {
-            key: value
-            for key, value in imported.description["frontend_conf"].items()
-            if key != "architecture"  # only model files, which hold the weights too, need it
-        },
+        **_without_architecture(imported.description),
         "preprocessor_conf": {"sample_rate": imported.rate},
     }
     config = parse_config(settings, output_dir / "config.yaml")
@@ -64,3 +60,10 @@ def write_experiment(imported: Imported, output_dir: Path) -> Path:
     save_model(path, imported.weights, imported.description, imported.languages, imported.rate)
     logging.info("%s: %d languages at %d Hz", path, len(imported.languages), imported.rate)
     return path
+
+
+def _without_architecture(conf: Any) -> Any:
+    """Leave out what only model files need, which hold the weights too."""
+    if isinstance(conf, dict):
+        return {key: _without_architecture(value) for key, value in conf.items() if key != "architecture"}
+    return [_without_architecture(value) for value in conf] if isinstance(conf, list) else conf
