@@ -153,7 +153,7 @@ def unpacked_bytes(archive: Path) -> int:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield name and content of each regular file, checksums being checked: links and devices are left out."""
+    """Yield name and content of each regular file, no link or device, against the checksums."""
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as source:
             for info in source.infolist():
