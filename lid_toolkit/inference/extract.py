@@ -24,10 +24,11 @@ import numpy.typing as npt
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from lid_toolkit.audio.augment import Wave
 from lid_toolkit.audio.entry import AudioError
 from lid_toolkit.audio.reader import read_audio
 from lid_toolkit.data.features import DESCRIPTION, TABLE, Features, reference
-from lid_toolkit.data.preprocess import Sounds, augment_wave, load_sounds
+from lid_toolkit.data.preprocess import PreprocessorConf, Sounds, augment_wave, load_sounds
 from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.datadir.datadir import read_data_dir
 from lid_toolkit.datadir.tables import Table, read_table, write_table
@@ -38,10 +39,28 @@ from lid_toolkit.models.build import build_frontend
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
 from lid_toolkit.training.config import TrainConfig
+from lid_toolkit.training.precision import choose_precision
 
 PART_S = 600.0
 BATCH_S = 60.0
 WORK = ".work"
+CROPS = {"fix_duration", "target_duration"}
+"""What of the preprocessor acts in training, not here."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Utterances whose features share a file.
+
+    Attributes:
+        number: of the part, from 1.
+        copy: 0 for the utterances themselves, else which augmented copy.
+        rows_p: row numbers of the utterances in the set's tables, longest first.
+    """
+
+    number: int
+    copy: int
+    rows_p: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -64,57 +83,51 @@ class Extraction:
 
     def step(self) -> Step:
         """Return the step that knows whether the merged set is current."""
-        names = ("wav.scp", "utt2num_samples", "utt2lang")
-        options = {**self._options(), "max_failed": self.max_failed}
-        return Step(
-            f"extract {self.output_dir}",
-            self.output_dir / ".done" / "extract.json",
-            {name: self.data_dir / name for name in names},
-            options,
-        )
+        options = {**self._options(self.copies), "copies": self.copies, "max_failed": self.max_failed}
+        record = self.output_dir / ".done" / "extract.json"
+        return Step(f"extract {self.output_dir}", record, self._inputs(), options)
 
-    def part_step(self, part: int) -> Step:
-        """Return the step that knows whether a part, from 0, is current."""
-        whole = self.step()
-        return Step(
-            f"extract {self.output_dir}, part {part + 1}",
-            self.output_dir / WORK / f"{part + 1:04d}.json",
-            whole.inputs,
-            self._options(),
-        )
+    def part_step(self, part: Part) -> Step:
+        """Return the step that knows whether a part is current; further copies do not make it stale."""
+        record = self.output_dir / WORK / f"{part.number:04d}.json"
+        return Step(f"part {part.number}", record, self._inputs(), self._options(part.copy))
 
-    def matrix(self, part: int) -> Path:
+    def matrix(self, part: Part) -> Path:
         """Return the file of a part's features."""
-        return self.output_dir / "data" / f"{part + 1:04d}.npy"
+        return self.output_dir / "data" / f"{part.number:04d}.npy"
 
-    def notes(self, part: int, name: str) -> Path:
-        """Return the table ``name`` of a part: ``rows``, ``samples`` or ``failed``."""
-        return self.output_dir / WORK / f"{part + 1:04d}.{name}"
+    def notes(self, part: Part) -> dict[str, Path]:
+        """Return the tables of a part: its ``rows``, their ``samples``, and what ``failed``."""
+        work = self.output_dir / WORK
+        return {name: work / f"{part.number:04d}.{name}" for name in ("rows", "samples", "failed")}
 
-    def _options(self) -> dict[str, Any]:
+    def _inputs(self) -> dict[str, Path]:
+        return {name: self.data_dir / name for name in ("wav.scp", "utt2num_samples", "utt2lang")}
+
+    def _options(self, copy: int) -> dict[str, Any]:
         description = self.config.model_description()
+        augmentation = self.config.preprocessor_conf.model_dump(mode="json", exclude=CROPS)
         return {
             "frontend": description["frontend"],
             "frontend_conf": description["frontend_conf"],
-            "copies": self.copies,
-            "augmentation": self.config.preprocessor_conf.model_dump(mode="json") if self.copies else None,
-            "seed": self.config.seed,
+            "precision": [self.config.use_amp, self.config.amp_dtype],
+            "augmentation": [augmentation, self.config.seed] if copy else None,
         }
 
 
 @dataclass(frozen=True)
 class Work:
-    """The utterances of a set and their copies, in parts of about ``PART_S`` seconds.
+    """The utterances of a set, and of its copies, in parts of about ``PART_S`` seconds.
 
     Attributes:
         refs: utterances and their audio.
         lengths_u: samples of each.
-        parts: for each part its utterances' numbers; number n is row ``n % U``, copy ``n // U``.
+        parts: those of the utterances themselves come first, then copy by copy.
     """
 
     refs: Table
     lengths_u: npt.NDArray[np.int64]
-    parts: list[npt.NDArray[np.int64]]
+    parts: list[Part]
 
 
 def plan(task: Extraction, jobs: int, dry_run: bool) -> int:
@@ -126,6 +139,10 @@ def plan(task: Extraction, jobs: int, dry_run: bool) -> int:
     step = task.step()
     if not step.due(dry_run):
         return 0
+    if task.copies and not _augments(task.config.preprocessor_conf):
+        raise LidError(
+            "copies that nothing would change", where="preprocessor_conf", mend="set some …_apply_prob"
+        )
     work = list_work(task)
     frontend = frozen_frontend(task.config)
     frames = (1 + task.copies) * int((work.lengths_u // frontend.hop_length + 1).sum())
@@ -159,16 +176,15 @@ def plan(task: Extraction, jobs: int, dry_run: bool) -> int:
 def run_job(task: Extraction, job: int, jobs: int, device: torch.device) -> None:
     """Extract every ``jobs``-th part that is not current, beginning with number ``job``, from 1."""
     work = list_work(task)
-    own = range(job - 1, len(work.parts), jobs)
+    own = work.parts[job - 1 :: jobs]
     todo = [part for part in own if task.part_step(part).reason()]
     logging.info("job %d: %d of %d parts to do", job, len(todo), len(own))
     if not todo:
         return
-    frontend = frozen_frontend(task.config).to(device)
-    sounds = load_sounds(task.config.preprocessor_conf) if task.copies else Sounds()
-    with Progress(f"extract {task.output_dir.name}", sum(len(work.parts[part]) for part in todo)) as progress:
+    extractor = Extractor(task, work, device)
+    with Progress(f"extract {task.output_dir.name}", sum(len(part.rows_p) for part in todo)) as progress:
         for part in todo:
-            _do_part(task, work, part, frontend, sounds, device, progress)
+            extractor.do(part, progress)
 
 
 def merge(task: Extraction) -> None:
@@ -181,27 +197,26 @@ def merge(task: Extraction) -> None:
     if not step.due():
         return
     work = list_work(task)
-    rows: list[tuple[str, str]] = []
-    samples: list[tuple[str, str]] = []
-    failed: list[tuple[str, str]] = []
-    for part in range(len(work.parts)):
+    notes: dict[str, dict[str, str]] = {"rows": {}, "samples": {}, "failed": {}}
+    for part in work.parts:
         reason = task.part_step(part).reason()
         if reason:
-            raise LidError(f"part {part + 1}: {reason}", where=task.output_dir, mend="run the jobs again")
-        for table, name in ((rows, "rows"), (samples, "samples"), (failed, "failed")):
-            table.extend(read_table(task.notes(part, name), allow_empty=True))
+            raise LidError(f"part {part.number}: {reason}", where=task.output_dir, mend="run the jobs again")
+        for name, path in task.notes(part).items():
+            notes[name].update(read_table(path, allow_empty=True))
+    failed = list(notes["failed"].items())
     if len(failed) > allowed_failures(task.max_failed, len(work.refs) * (1 + task.copies)):
         raise LidError(
             f"{len(failed)} utterances failed, such as {failed[0][0]}: {failed[0][1]}",
             where=task.output_dir,
             mend="mend these recordings, or raise --max_failed",
         )
-    outputs = _write_set(task, dict(rows), dict(samples), dict(failed))
-    for path in (task.output_dir / "data").glob("*.npy"):
-        if path not in {task.matrix(part) for part in range(len(work.parts))}:
-            path.unlink()
-    step.finish(outputs)
-    logging.info("%s: %d utterances, %d failed", step.name, len(rows), len(failed))
+    tables = _write_set(task, **notes)
+    matrices = [task.matrix(part) for part in work.parts]
+    for path in set((task.output_dir / "data").glob("*.npy")) - set(matrices):
+        path.unlink()
+    step.finish([*tables, *matrices])
+    logging.info("%s: %d utterances, %d failed", step.name, len(notes["rows"]), len(failed))
 
 
 def list_work(task: Extraction) -> Work:
@@ -214,11 +229,11 @@ def list_work(task: Extraction) -> Work:
     if utterances.hop_length is not None:
         raise LidError("holds features", where=task.data_dir, mend="name a set of audio")
     refs, lengths_u = utterances.refs, utterances.lengths_u
-    lengths_n = np.tile(lengths_u, 1 + task.copies)
-    numbers_n = np.argsort(-lengths_n, kind="stable")
-    seconds_n = np.cumsum(lengths_n[numbers_n]) / task.config.preprocessor_conf.sample_rate
-    cuts = np.flatnonzero(np.diff(seconds_n // PART_S)) + 1
-    return Work(refs, lengths_u, np.split(numbers_n, cuts))
+    rows_u = np.argsort(-lengths_u, kind="stable")
+    seconds_u = np.cumsum(lengths_u[rows_u]) / task.config.preprocessor_conf.sample_rate
+    cuts = np.flatnonzero(np.diff(seconds_u // PART_S)) + 1
+    shares = [(copy, rows_p) for copy in range(1 + task.copies) for rows_p in np.split(rows_u, cuts)]
+    return Work(refs, lengths_u, [Part(number, *share) for number, share in enumerate(shares, 1)])
 
 
 def frozen_frontend(config: TrainConfig) -> Any:
@@ -237,73 +252,76 @@ def frozen_frontend(config: TrainConfig) -> Any:
     return frontend.eval()
 
 
-def _do_part(
-    task: Extraction,
-    work: Work,
-    part: int,
-    frontend: Any,
-    sounds: Sounds,
-    device: torch.device,
-    progress: Progress,
-) -> None:
-    rate = task.config.preprocessor_conf.sample_rate
-    numbers_n = work.parts[part]
-    lengths_n = work.lengths_u[numbers_n % len(work.refs)]
-    blocks: list[Features] = []
-    rows: list[tuple[str, str]] = []
-    samples: list[tuple[str, str]] = []
-    failed: list[tuple[str, str]] = []
-    end = 0
-    for batch in sorted_batches(lengths_n, int(BATCH_S * rate)):
-        numbers = numbers_n[batch.rows_b].tolist()
-        waves: dict[str, npt.NDArray[np.float32]] = {}
-        for number in numbers:
-            key = copy_key(work.refs.key(number % len(work.refs)), number // len(work.refs))
+def _augments(conf: PreprocessorConf) -> bool:
+    chances = (conf.voice_apply_prob, conf.equalizer_apply_prob, conf.telephone_apply_prob)
+    return any((*chances, conf.volume_apply_prob, conf.noise_prob(), conf.rir_prob()))
+
+
+class Extractor:
+    """Computes parts, one after another, with one copy of the front end."""
+
+    def __init__(self, task: Extraction, work: Work, device: torch.device) -> None:
+        self.task, self.work, self.device = task, work, device
+        self.frontend = frozen_frontend(task.config).to(device)
+        self.precision = choose_precision(task.config, device)
+        self.sounds = load_sounds(task.config.preprocessor_conf) if task.copies else Sounds()
+        self.rate = task.config.preprocessor_conf.sample_rate
+
+    def do(self, part: Part, progress: Progress) -> None:
+        """Write a part's features and its tables, each whole."""
+        blocks: list[Features] = [np.zeros((0, self.frontend.states_size), np.float16)]
+        noted: dict[str, list[tuple[str, str]]] = {"rows": [], "samples": [], "failed": []}
+        end = 0
+        for batch in sorted_batches(self.work.lengths_u[part.rows_p], int(BATCH_S * self.rate)):
+            rows = part.rows_p[batch.rows_b].tolist()
+            waves, unread = self._waves(rows, part.copy)
+            noted["failed"] += unread
+            for (key, wave), feats in zip(waves, self._features([wave for _, wave in waves]), strict=True):
+                if not np.isfinite(feats).all():
+                    noted["failed"].append((key, "features beyond half precision, or not finite"))
+                    continue
+                blocks.append(feats)
+                noted["rows"].append((key, reference(self.task.matrix(part), end, end + len(feats))))
+                noted["samples"].append((key, str(len(wave))))
+                end += len(feats)
+            progress.advance(len(rows), sum(len(wave) for _, wave in waves) / self.rate)
+        matrix, notes = self.task.matrix(part), self.task.notes(part)
+        with write_whole(matrix, "wb") as stream:
+            np.save(stream, np.concatenate(blocks))
+        for name, path in notes.items():
+            write_table(path, noted[name])
+        self.task.part_step(part).finish([matrix, *notes.values()])
+
+    def _waves(self, rows: list[int], copy: int) -> tuple[list[tuple[str, Wave]], list[tuple[str, str]]]:
+        """Return the waveforms that can be read, and (utterance, reason) of the others."""
+        conf = self.task.config.preprocessor_conf
+        waves: list[tuple[str, Wave]] = []
+        unread: list[tuple[str, str]] = []
+        for row in rows:
+            ref, key = self.work.refs.value(row), copy_key(self.work.refs.key(row), copy)
             try:
-                waves[key] = _wave(task, work, number, sounds)
+                wave, rate = read_audio(ref, 0, int(self.work.lengths_u[row]))
             except AudioError as error:
-                failed.append((key, str(error)))
-        for (key, wave), feats in zip(
-            waves.items(), _features(frontend, list(waves.values()), device), strict=True
-        ):
-            if not np.isfinite(feats).all():
-                failed.append((key, "features beyond half precision, or not finite"))
+                unread.append((key, str(error)))
                 continue
-            blocks.append(feats)
-            rows.append((key, reference(task.matrix(part), end, end + len(feats))))
-            samples.append((key, str(len(wave))))
-            end += len(feats)
-        progress.advance(len(numbers), sum(len(wave) for wave in waves.values()) / rate)
-    with write_whole(task.matrix(part), "wb") as stream:
-        np.save(stream, np.concatenate(blocks) if blocks else np.zeros((0, frontend.states_size), np.float16))
-    for table, name in ((rows, "rows"), (samples, "samples"), (failed, "failed")):
-        write_table(task.notes(part, name), table)
-    outputs = [task.matrix(part), *(task.notes(part, name) for name in ("rows", "samples", "failed"))]
-    task.part_step(part).finish(outputs)
+            if rate != self.rate:
+                raise LidError(f"{rate} Hz, not {self.rate} Hz", where=ref, mend="format it with stage 3")
+            if copy:
+                rng = np.random.default_rng((self.task.config.seed, copy, row))
+                wave = augment_wave(wave, conf, self.sounds, rng)
+            waves.append((key, wave))
+        return waves, unread
 
-
-def _wave(task: Extraction, work: Work, number: int, sounds: Sounds) -> npt.NDArray[np.float32]:
-    conf = task.config.preprocessor_conf
-    copy, row = divmod(number, len(work.refs))
-    ref = work.refs.value(row)
-    wave, rate = read_audio(ref, 0, int(work.lengths_u[row]))
-    if rate != conf.sample_rate:
-        raise LidError(f"{rate} Hz, not {conf.sample_rate} Hz", where=ref, mend="format it with stage 3")
-    if copy:
-        wave = augment_wave(wave, conf, sounds, np.random.default_rng((task.config.seed, copy, row)))
-    return wave
-
-
-@torch.inference_mode()
-def _features(
-    frontend: Any, waves: Sequence[npt.NDArray[np.float32]], device: torch.device
-) -> Iterator[Features]:
-    if not waves:
-        return
-    wave_bt = pad_sequence([torch.from_numpy(wave) for wave in waves], batch_first=True).to(device)
-    states_btd, frames_b = frontend.frozen_states(wave_bt, torch.tensor([len(wave) for wave in waves]))
-    for state_td, frames in zip(states_btd.half().cpu().numpy(), frames_b.tolist(), strict=True):
-        yield state_td[:frames]
+    @torch.inference_mode()
+    def _features(self, waves: Sequence[Wave]) -> Iterator[Features]:
+        if not waves:
+            return
+        wave_bt = pad_sequence([torch.from_numpy(wave) for wave in waves], batch_first=True)
+        lengths_b = torch.tensor([len(wave) for wave in waves])
+        with self.precision.autocast(self.device):
+            states_btd, frames_b = self.frontend.frozen_states(wave_bt.to(self.device), lengths_b)
+        for state_td, frames in zip(states_btd.half().cpu().numpy(), frames_b.tolist(), strict=True):
+            yield state_td[:frames]
 
 
 def copy_key(key: str, copy: int) -> str:
@@ -318,7 +336,6 @@ def _write_set(
     out, data = task.output_dir, read_data_dir(task.data_dir)
     keys = [(copy_key(key, copy), key) for copy in range(1 + task.copies) for key, _ in data.utt2lang]
     kept = [(key, original) for key, original in keys if key in rows]
-    matrices = sorted({ref.rpartition("[")[0] for ref in rows.values()})
     tables: dict[str, list[tuple[str, str]]] = {
         name: [(key, str(table[original])) for key, original in kept]
         for name, table in {"wav.scp": data.wav_scp, "utt2lang": data.utt2lang, **data.carried}.items()
@@ -328,4 +345,4 @@ def _write_set(
     for name, pairs in tables.items():
         write_table(out / name, pairs)
     shutil.copyfile(out / WORK / DESCRIPTION, out / DESCRIPTION)
-    return [*(out / name for name in tables), out / DESCRIPTION, *map(Path, matrices)]
+    return [*(out / name for name in tables), out / DESCRIPTION]

@@ -12,6 +12,7 @@ from data.corpus import LANGUAGES, RATE, write_set, write_stats
 from models.upstreams import save_tiny
 
 from lid_toolkit.data.features import read_features
+from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.datadir.tables import read_table
 from lid_toolkit.errors import LidError
@@ -113,7 +114,7 @@ def test_a_killed_job_goes_on_with_what_is_missing(task, monkeypatch):
     monkeypatch.setattr("lid_toolkit.inference.extract.PART_S", 3.0)
     assert plan(task, 1, dry_run=False) == 1
     calls = []
-    original = extraction._features
+    original = extraction.Extractor._features
 
     def dying(*arguments):
         calls.append(1)
@@ -121,7 +122,7 @@ def test_a_killed_job_goes_on_with_what_is_missing(task, monkeypatch):
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(extraction, "_features", dying)
+    monkeypatch.setattr(extraction.Extractor, "_features", dying)
     with pytest.raises(KeyboardInterrupt):
         run_job(task, 1, 1, CPU)
     with pytest.raises(LidError, match="run the jobs again"):
@@ -134,8 +135,11 @@ def test_a_killed_job_goes_on_with_what_is_missing(task, monkeypatch):
 
 
 def test_augmented_copies_are_further_utterances(task):
+    extract(dataclasses.replace(task, copies=1))
+    before = {path: path.stat().st_mtime_ns for path in task.output_dir.glob("data/*.npy")}
     task = dataclasses.replace(task, copies=2)
     extract(task)
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     feats, labels = read_table(task.output_dir / "feats.scp"), read_table(task.output_dir / "utt2lang")
     assert len(feats) == len(labels) == 63
     plain, first, second = (
@@ -164,6 +168,9 @@ def test_only_a_frozen_front_end_that_fits_the_disk(task, monkeypatch):
     mel = parse_config({"frontend": "default"}, "test")
     with pytest.raises(LidError, match="frozen"):
         plan(dataclasses.replace(task, config=mel), 1, dry_run=False)
+    plain = task.config.model_copy(update={"preprocessor_conf": PreprocessorConf()})
+    with pytest.raises(LidError, match="nothing would change"):
+        plan(dataclasses.replace(task, config=plain, copies=1), 1, dry_run=False)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(LidError, match="are free"):
         plan(task, 1, dry_run=False)
