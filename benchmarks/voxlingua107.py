@@ -52,29 +52,31 @@ def main(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
     corpus, data = options.work / "corpus", options.work / "data"
-    rows = {} if corpus.exists() else {"fake the corpus": timed(lambda: fake(corpus, options.files))}
     shutil.rmtree(data, ignore_errors=True)
-    for number, name in ((4, "tables"), (5, "validate")):
-        stages = ["--stage", str(number), "--stop_stage", str(number), "--nj", str(options.nj)]
-        command = [sys.executable, "-m", "local.voxlingua107.prepare", *stages]
-        command += ["--corpus_dir", str(corpus.absolute()), "--datadir", str(data.absolute())]
-        rows[name] = timed(lambda command=command: subprocess.run(command, cwd=ROOT, check=True))
-    rows["all again, current"] = timed(
-        lambda: subprocess.run([*command[:3], *command[7:]], cwd=ROOT, check=True)
-    )
-    peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"{'':24s} {'wall s':>8s} {'cpu s':>8s}")
-    for name, (wall, cpu) in rows.items():
-        print(f"{name:24s} {wall:8.1f} {cpu:8.1f}")
-    print(f"{'largest process':24s} {peak_mib:8.0f} MiB")
-    figures = {
-        "files": options.files,
-        "nj": options.nj,
-        "wall_and_cpu_seconds": rows,
-        "largest_process_mib": peak_mib,
+    command = [sys.executable, "-m", "local.voxlingua107.prepare", "--nj", str(options.nj)]
+    command += ["--corpus_dir", str(corpus.absolute()), "--datadir", str(data.absolute())]
+    parts: dict[str, Callable[[], object]] = {
+        "tables": lambda: subprocess.run(
+            [*command, "--stage", "4", "--stop_stage", "4"], cwd=ROOT, check=True
+        ),
+        "validate": lambda: subprocess.run(
+            [*command, "--stage", "5", "--stop_stage", "5"], cwd=ROOT, check=True
+        ),
+        "all again, current": lambda: subprocess.run(command, cwd=ROOT, check=True),
     }
+    if not corpus.exists():
+        parts = {"fake the corpus": lambda: fake(corpus, options.files), **parts}
+    rows: dict[str, tuple[float, float, float]] = {}
+    for name, work in parts.items():
+        rows[name] = (*timed(work), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+        print(
+            f"{name}: {rows[name][0]:.1f} s, {rows[name][1]:.1f} s of processors, {rows[name][2]:.0f} MiB",
+            flush=True,
+        )
+    names = ("wall_s", "cpu_s", "largest_process_so_far_mib")
+    figures = {name: dict(zip(names, row, strict=True)) for name, row in rows.items()}
     with write_whole(options.json) as stream:
-        json.dump(figures, stream, indent=1)
+        json.dump({"files": options.files, "nj": options.nj, **figures}, stream, indent=1)
     if not options.keep:
         shutil.rmtree(options.work)
 
