@@ -71,7 +71,7 @@ class Matrix:
             channels = [self._values(row * self.columns + start, stop - start) for row in range(self.rows)]
             wave = np.stack(channels, axis=1)
         samples = (wave * self.scale + self.offset).astype(np.float32)
-        if np.abs(samples).max(initial=0.0) > LARGEST:  # false for NaN, which is for the reader to tell
+        if np.abs(samples).max(initial=0.0) > LARGEST:
             raise AudioError(
                 "holds samples far beyond [-1, 1]", where=self.entry.ref, mend="divide them by 32768"
             )
@@ -80,7 +80,8 @@ class Matrix:
     def _values(self, first: int, count: int) -> NDArray[np.float64]:
         size = self.dtype.itemsize
         data = self.entry.bytes_at(self.data_start + first * size, count * size)
-        return np.frombuffer(data, dtype=self.dtype).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # NaN is told by the reader
+            return np.frombuffer(data, dtype=self.dtype).astype(np.float64)
 
 
 def read_matrix_header(entry: Entry) -> Matrix | None:

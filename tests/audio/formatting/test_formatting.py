@@ -19,7 +19,7 @@ from lid_toolkit.audio.formatting.merge import merge
 from lid_toolkit.audio.formatting.plan import FormatOptions, load_plan, make_plan
 from lid_toolkit.audio.reader import open_audio, read_audio
 from lid_toolkit.audio.resample import resample
-from lid_toolkit.audio.writer import AUDIO_FORMATS
+from lid_toolkit.audio.writer import AUDIO_FORMATS, encode, quantise
 from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
 from lid_toolkit.datadir.speed import perturb_data_dir
 from lid_toolkit.datadir.tables import read_table, table_from_pairs
@@ -239,6 +239,40 @@ def test_broken_recordings_are_listed_within_the_share(source, tmp_path):
     assert f"{nan}: holds NaN" in read_table(target / "failed")["w-nan"]
     assert len(waves(target)) == 12
     assert "w-nan" not in read_table(target / "utt2lang")
+
+
+def test_every_fault_has_its_reason(source, tmp_path):
+    """The list of faults: each is named, and what is only unusual is formatted."""
+    wave = tone(1.0, 16000)
+    whole = encode(quantise(wave.astype(np.float32))[0], 16000, "wav")
+    faults = {
+        "truncated.wav": (whole[:-1000], "truncated"),
+        "empty.wav": (b"", "empty file"),
+        "header.wav": (whole[:44], "truncated"),
+        "no samples.wav": (encode(np.zeros(0, np.int16), 16000, "wav"), "holds no samples"),
+        "magic.wav": (b"XXXX" + whole[4:], "cannot be decoded"),
+        "long.wav": (whole[:40] + b"\xff\xff\xff\x7e" + whole[44:], "truncated"),
+        "text.wav": (b"no audio " * 1000, "cannot be decoded"),
+    }
+    reasons = {"missing": "No such file", "nan": "NaN"}
+    for name, (data, reason) in faults.items():
+        (tmp_path / name).write_bytes(data)
+        key = name.split(".")[0].replace(" ", "-")
+        add(source, key, tmp_path / name)
+        reasons[key] = reason
+    add(source, "missing", tmp_path / "missing.wav")
+    soundfile.write(tmp_path / "nan.wav", np.where(wave > 0.4, np.nan, wave), 16000, subtype="FLOAT")
+    add(source, "nan", tmp_path / "nan.wav")
+    soundfile.write(tmp_path / "stereo.wav", np.stack([wave, wave], axis=1), 16000)
+    add(source, "stereo", tmp_path / "stereo.wav")
+    soundfile.write(tmp_path / "8k.wav", tone(1.0, 8000), 8000)
+    add(source, "telephone", tmp_path / "8k.wav")
+    format_set(source, tmp_path / "out", max_failed=0.5)
+    failed = dict(read_table(tmp_path / "out/failed"))
+    assert failed.keys() == reasons.keys()
+    for key, reason in reasons.items():
+        assert reason in failed[key], key
+    assert len(waves(tmp_path / "out")) == 14
 
 
 def test_what_failed_past_the_limit_is_tried_again(source, tmp_path, decoded):
