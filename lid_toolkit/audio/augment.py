@@ -67,6 +67,7 @@ def random_room(rate: int, decay_s: float, direct_db: float, rng: np.random.Gene
 
 def reverberate(wave: Wave, response: Wave) -> Wave:
     """Convolve with an impulse response and restore the power; sound starts where it did."""
+    response = response[: len(wave)]
     size = fast_size(len(wave) + len(response) - 1)
     wet = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)[: len(wave)]
     power = float(np.mean(wet**2))

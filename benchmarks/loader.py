@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Speed of reading and augmenting, and a worker's memory as the corpus grows; prints tables, writes JSON.
+
+    benchmarks/loader.py --config conf/mini_ecapa.yaml --utterances 2500000
+
+The corpus is made up: tables of the size asked for, whose rows share some recordings of 20 s, in an
+archive. Speeds are audio-seconds per second of processor time on one core, beside those of the
+configuration's training step. A worker's memory is what it shares with nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from lid_toolkit.audio.augment import random_room
+from lid_toolkit.audio.writer import AUDIO_FORMATS, audio_writer, encode, quantise
+from lid_toolkit.cli import OptionParser, positive, run
+from lid_toolkit.data.loader import MinibatchReader, iterate
+from lid_toolkit.data.preprocess import PreprocessorConf
+from lid_toolkit.data.utterances import Utterances
+from lid_toolkit.datadir.tables import parse_table
+from lid_toolkit.files import write_whole
+from lid_toolkit.models.build import build_model
+from lid_toolkit.training.batches import make_sampler
+from lid_toolkit.training.config import TrainConfig, load_config
+
+RATE = 16000
+RECORDING_S = 20
+RECORDINGS = 64
+ROOM_DECAY_S = 0.5
+LANGUAGES = 107
+SMALL_CORPUS = 25_000
+AUGMENTATIONS: dict[str, dict[str, Any]] = {
+    "no augmentation": {},
+    "recorded noise": {"noise_scp": "{scp}"},
+    "babble of 4 to 7": {"noise_info": [[1.0, "{scp}", [4, 7], [13, 20]]]},
+    "recorded rooms": {"rir_scp": "{rooms}"},
+    "made-up noise": {"noise_apply_prob": 1.0},
+    "simulated rooms": {"rir_apply_prob": 1.0},
+    "telephone lines": {"telephone_apply_prob": 1.0},
+    "equalizer and level": {"equalizer_apply_prob": 1.0, "volume_apply_prob": 1.0},
+    "voices": {"voice_apply_prob": 1.0},
+}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure speed, then memory."""
+    parser = OptionParser(__doc__ or "")
+    parser.add_argument("--config", type=Path, required=True, help="training YAML")
+    parser.add_argument("--utterances", type=positive, default=2_500_000, help="size of the large corpus")
+    parser.add_argument("--audio_format", choices=AUDIO_FORMATS, default="wav.ark", help="of the recordings")
+    parser.add_argument("--batches", type=positive, default=5, help="batches measured for each speed")
+    parser.add_argument("--json", type=Path, default=Path("exp/benchmarks/loader.json"), help="figures")
+    options, overrides = parser.parse_known_args(arguments)
+    torch.set_num_threads(1)
+    config = load_config(options.config, overrides)
+    with tempfile.TemporaryDirectory() as scratch, threadpool_limits(1):
+        refs = write_recordings(Path(scratch), options.audio_format)
+        speeds = measure_speeds(config, corpus(refs, SMALL_CORPUS), scratch, options.batches)
+        memory = [measure_memory(config, corpus(refs, size)) for size in (SMALL_CORPUS, options.utterances)]
+    figures = {"config": str(options.config), "audio_format": options.audio_format}
+    with write_whole(options.json) as stream:
+        json.dump({**figures, "audio_s_per_s": speeds, "memory": memory}, stream, indent=1)
+
+
+def write_recordings(directory: Path, audio_format: str) -> list[str]:
+    """Write noise that comes and goes, rooms, and a list of either; return the noises' references."""
+    rng = np.random.default_rng(0)
+    swell = 0.1 * np.abs(np.sin(np.arange(RECORDING_S * RATE) * (3 * np.pi / RATE)))
+    noises = [(swell * rng.standard_normal(len(swell))).astype(np.float32) for _ in range(RECORDINGS)]
+    rooms = [random_room(RATE, ROOM_DECAY_S, 3.0, rng) / 2 for _ in range(RECORDINGS)]
+    written = {}
+    for name, waves in (("sounds", noises), ("rooms", rooms)):
+        with audio_writer(directory / f"{name}.{audio_format}", audio_format) as write:
+            kind = audio_format.partition(".")[0]
+            refs = [write(f"{n:02d}", encode(quantise(wave)[0], RATE, kind)) for n, wave in enumerate(waves)]
+        written[name] = refs
+        (directory / f"{name}.scp").write_text("".join(f"{n:02d} {ref}\n" for n, ref in enumerate(refs)))
+    return written["sounds"]
+
+
+def corpus(refs: Sequence[str], utterances: int) -> Utterances:
+    rng = np.random.default_rng(1)
+    text = "".join(f"utterance-{u:09d} {refs[u % len(refs)]}\n" for u in range(utterances))
+    lengths = (np.clip(rng.lognormal(np.log(8), 0.6, utterances), 1, RECORDING_S) * RATE).astype(np.int64)
+    labels = rng.integers(LANGUAGES, size=utterances, dtype=np.int32)
+    return Utterances(parse_table(text.encode(), "wav.scp"), labels, lengths)
+
+
+def measure_speeds(config: TrainConfig, utterances: Utterances, lists: str, count: int) -> dict[str, float]:
+    """Return audio-seconds per second of processor time, for each augmentation alone, and print them."""
+    conf = config.preprocessor_conf
+    batches = make_sampler(config.model_copy(update={"num_iters_per_epoch": count}), utterances).epoch(1)
+    plain = {"fix_duration": conf.fix_duration, "target_duration": conf.target_duration}
+    readers = {}
+    for name, keys in AUGMENTATIONS.items():
+        text = json.dumps({**plain, **keys})
+        text = text.replace("{scp}", f"{lists}/sounds.scp").replace("{rooms}", f"{lists}/rooms.scp")
+        readers[name] = PreprocessorConf.model_validate_json(text)
+    readers["those of the configuration"] = conf
+    speeds: dict[str, float] = {}
+    for name, settings in readers.items():
+        reader = MinibatchReader(utterances, batches, settings, RATE)
+        reader[0]
+        started = time.process_time()
+        minibatches = [reader[number] for number in range(count)]
+        seconds = time.process_time() - started
+        audio_s = sum(int(minibatch.lengths_b.sum()) for minibatch in minibatches) / RATE
+        speeds[name] = audio_s / seconds
+        print(f"reader, {name:28s} {speeds[name]:9.0f} audio-s/s", flush=True)
+    model = build_model(config.model_description(), LANGUAGES).train()
+    for name, dtype in (("float32", None), ("bfloat16", torch.bfloat16)):
+        started = time.process_time()
+        for minibatch in minibatches:
+            with torch.autocast("cpu", dtype, enabled=dtype is not None):
+                loss = model(minibatch.wave_bt, minibatch.lengths_b, minibatch.labels_b).loss
+            loss.backward()
+        speeds[f"training step, {name}"] = audio_s / (time.process_time() - started)
+        print(f"training step, {name:21s} {speeds[f'training step, {name}']:9.0f} audio-s/s", flush=True)
+    return speeds
+
+
+def measure_memory(config: TrainConfig, utterances: Utterances) -> dict[str, float]:
+    """Return the memory in megabytes that each of two workers alone holds, early and late, and print it."""
+    started = time.process_time()
+    batches = make_sampler(config.model_copy(update={"num_iters_per_epoch": None}), utterances).epoch(1)
+    seconds = time.process_time() - started
+    reader = MinibatchReader(utterances, batches, PreprocessorConf(target_duration=0.1), RATE)
+    private: list[float] = []
+    loaded = iterate(reader, 0, workers=2)
+    for number, _ in enumerate(loaded):
+        if number in (20, 300):
+            workers = [child.pid for child in multiprocessing.active_children() if child.pid]
+            private.append(max(private_megabytes(pid) for pid in workers))
+        if number == 300:
+            break
+    del loaded
+    print(
+        f"{len(utterances):9d} utterances: {len(batches)} batches planned in {seconds:.2f} s; "
+        f"a worker's own memory {private[0]:.0f} MB after 20 batches, {private[-1]:.0f} MB after 300",
+        flush=True,
+    )
+    return {"utterances": len(utterances), "early_mb": private[0], "late_mb": private[-1], "plan_s": seconds}
+
+
+def private_megabytes(pid: int) -> float:
+    """Return what a process shares with no other (Linux)."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines[1:]}
+    return (kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]) / 1024
+
+
+if __name__ == "__main__":
+    run(main)
