@@ -58,7 +58,7 @@ def fused(
         rate = {"fs": fs} if make is not None and "fs" in arguments_model(make).model_fields else {}
         own = {key: value for key, value in conf.items() if key != "frontend_type"}
         parts.append(build_component("frontend", conf.get("frontend_type"), {**rate, **own}, {}))
-    return FusedFrontend([part for part in parts if part is not None], proj_dim)
+    return FusedFrontend(parts, proj_dim)
 
 
 COMPONENTS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
@@ -129,8 +129,10 @@ def build_model(description: Mapping[str, Any], classes: int) -> LidModel:
         raise LidError(f"{classes} language in training data", mend="identification needs at least two")
 
     def build(component: str, **sizes: int) -> Any:
-        conf = description.get(f"{component}_conf") or {}
-        return build_component(component, description.get(component), conf, sizes)
+        name, conf = description.get(component), description.get(f"{component}_conf") or {}
+        return (
+            None if name is None and component in OPTIONAL else build_component(component, name, conf, sizes)
+        )
 
     frontend = build_frontend(description)
     encoder = build("encoder", input_size=frontend.output_size)
@@ -142,12 +144,12 @@ def build_model(description: Mapping[str, Any], classes: int) -> LidModel:
 
 
 def build_frontend(description: Mapping[str, Any]) -> Any:
-    """Build the front end of a description: a module with ``output_size`` and ``rate``.
+    """Build the front end of a description: a module with ``output_size``, ``rate`` and ``hop_length``.
 
     It maps waveforms (B, T) in [-1, 1] and their lengths (B,), which stay on the CPU, to features
-    (B, frames, output_size) and their lengths. ``rate`` is that of the waveforms in Hz. Without a
-    front end (``frontend: null``) the model takes features of ``input_size`` dimensions, and
-    ``rate`` is None.
+    (B, frames, output_size) and their lengths. ``rate`` is that of the waveforms in Hz, None if it
+    does not matter; frames are ``hop_length`` samples apart. Without a front end (``frontend: null``)
+    the model takes features of ``input_size`` dimensions.
     """
     conf = description.get("frontend_conf") or {}
     if description.get("frontend") is not None:
@@ -160,10 +162,12 @@ def build_frontend(description: Mapping[str, Any]) -> Any:
 
 def build_component(
     component: str, name: str | None, conf: Mapping[str, Any], sizes: Mapping[str, int]
-) -> nn.Module | None:
-    """Build one component from its name, its configured arguments and the sizes its neighbours set."""
-    if name is None and component in OPTIONAL:
-        return None
+) -> nn.Module:
+    """Build one component from its name, its configured arguments and the sizes its neighbours set.
+
+    Raises:
+        LidError: an unknown name or argument, naming the nearest known one, or a wrong value.
+    """
     known = COMPONENTS[component]
     if name is None or name not in known:
         raise LidError(f"unknown {component} '{name}'", where=component, mend=nearest(str(name), known))
