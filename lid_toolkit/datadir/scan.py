@@ -19,7 +19,7 @@ BOM = b"\xef\xbb\xbf"
 NEWLINE, BLANK = ord("\n"), ord(" ")
 BLOCK_BYTES = 1 << 22
 
-_UNTIDY = (b"\t", b"\r", b"\v", b"\f", b" \n", b"\n\n", b"\n ", b"  ")
+_UNTIDY = (b"\t", b"\r", b"\v", b"\f")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,9 +150,12 @@ def _fault_of(line: bytes) -> str:
 
 def _is_tidy(block: bytes) -> bool:
     r"""Say whether every row is ``key value\n`` with single characters between, or ``key\n``."""
+    array = np.frombuffer(block, dtype=np.uint8)
+    gaps = (array == BLANK) | (array == NEWLINE)
     return (
         block.endswith(b"\n")
-        and not block.startswith((b" ", b"\n"))
+        and not gaps[0]
+        and not np.any(gaps[1:] & gaps[:-1])
         and not any(mark in block for mark in _UNTIDY)
         and not _fault_of(block)
     )

@@ -15,7 +15,7 @@ from lid_toolkit.evaluation.intervals import Estimate
 from lid_toolkit.evaluation.metrics import Evaluation, LanguageResult
 from lid_toolkit.evaluation.mistakes import Mistake
 from lid_toolkit.evaluation.style import FONT, GRID, INK, MUTED, display_name
-from lid_toolkit.evaluation.text_report import RULE, coverage_note, interval, not_scored_note, plural
+from lid_toolkit.evaluation.text_report import MERGED, RULE, coverage_note, interval, not_scored_note, plural
 
 FAILURES_LISTED = 200
 
@@ -78,7 +78,7 @@ def _summary(evaluation: Evaluation) -> str:
         ),
         _card("macro accuracy", evaluation.macro_accuracy, f"mean recall of {plural(count, 'language')}"),
         f'<div class="number"><span>coverage</span><b>{100 * evaluation.coverage:.2f} %</b>'
-        f"<span>{coverage_note(evaluation)}</span>{_not_scored(evaluation)}</div>",
+        f"<span>{coverage_note(evaluation)}</span>{_notes(evaluation)}</div>",
     ]
     return (
         '<nav><a href="#confusion">Confusions</a><a href="#languages">Languages</a>'
@@ -87,9 +87,10 @@ def _summary(evaluation: Evaluation) -> str:
     )
 
 
-def _not_scored(evaluation: Evaluation) -> str:
+def _notes(evaluation: Evaluation) -> str:
     note = not_scored_note(evaluation)
-    return f"<span>not scored: {note}</span>" if note else ""
+    merged = f"<span>macrolanguages {MERGED}</span>" if evaluation.merged else ""
+    return (f"<span>not scored: {note}</span>" if note else "") + merged
 
 
 def _card(title: str, estimate: Estimate, note: str) -> str:

@@ -12,13 +12,19 @@ RULE = (
     "independent: with few speakers the true uncertainty is larger."
 )
 
+MERGED = "counted as one language with their members"
+
 
 def text_report(evaluation: Evaluation) -> str:
     """Return the whole report: headline, languages, durations, rule."""
     parts = [
         headline(evaluation),
-        _table(LANGUAGE_HEAD, [_language_row(result) for result in evaluation.per_language], "<<>>>>>><"),
-        _table(("seconds", "n", "correct", "accuracy %", "95 % interval"), _bucket_rows(evaluation), ">>>>>"),
+        columns_text(
+            LANGUAGE_HEAD, [_language_row(result) for result in evaluation.per_language], "<<>>>>>><"
+        ),
+        columns_text(
+            ("seconds", "n", "correct", "accuracy %", "95 % interval"), _bucket_rows(evaluation), ">>>>>"
+        ),
         RULE,
     ]
     return "\n\n".join(parts) + "\n"
@@ -36,7 +42,7 @@ def headline(evaluation: Evaluation) -> str:
     if note := not_scored_note(evaluation):
         lines.append(f"  not scored      {note}")
     if evaluation.merged:
-        lines.append("  macrolanguages  count as one language with their members")
+        lines.append(f"  macrolanguages  {MERGED}")
     return "\n".join(lines)
 
 
@@ -127,7 +133,7 @@ def _share_cells(share: Share | None) -> tuple[str, str, str, str]:
     return str(share.utterances), str(share.correct), value, interval(share.estimate)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+def columns_text(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
     """Return columns set side by side; ``align`` has ``<`` or ``>`` for each."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [

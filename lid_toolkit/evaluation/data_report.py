@@ -1,0 +1,150 @@
+"""What a set holds: utterances, hours and languages, as text, JSON and a bar chart."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lid_toolkit import languages
+from lid_toolkit.datadir.tables import Table
+from lid_toolkit.evaluation.style import GRID, INK, MUTED, RIGHT, display_name
+from lid_toolkit.evaluation.text_report import columns_text, plural
+from lid_toolkit.files import write_whole
+
+QUANTILES = {"min": 0.0, "1 %": 0.01, "5 %": 0.05, "25 %": 0.25, "median": 0.5}
+QUANTILES |= {"75 %": 0.75, "95 %": 0.95, "99 %": 0.99, "max": 1.0}
+INCH_PER_BAR = 0.19
+
+
+@dataclass(frozen=True)
+class LanguageShare:
+    """One language of a set: its utterances, hours, and median utterance in seconds (None: none readable)."""
+
+    label: str
+    name: str
+    utterances: int
+    hours: float
+    median_s: float | None
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a set holds.
+
+    Attributes:
+        name: of the set.
+        utterances: how many there are.
+        hours: how long they are together, as far as they can be read.
+        unreadable: how many have no duration, as their recording cannot be read.
+        quantiles_s: of the durations in seconds, by name; empty if none is known.
+        languages: each one's share, the longest first.
+    """
+
+    name: str
+    utterances: int
+    hours: float
+    unreadable: int
+    quantiles_s: dict[str, float]
+    languages: tuple[LanguageShare, ...]
+
+
+def describe(name: str, utt2lang: Table, seconds: npt.NDArray[np.float64]) -> DataReport:
+    """Describe the set called ``name``; ``seconds`` is (utterances,), NaN where unknown."""
+    labels, codes = utt2lang.codes()
+    known = np.isfinite(seconds)
+    hours = np.bincount(codes[known], weights=seconds[known], minlength=len(labels)) / 3600
+    counts = np.bincount(codes, minlength=len(labels))
+    order = np.argsort(codes, kind="stable")
+    groups = np.split(seconds[order], np.cumsum(counts)[:-1])
+    shares = (
+        LanguageShare(label, languages.name(label), int(count), float(total), _median(group))
+        for label, count, total, group in zip(labels, counts, hours, groups, strict=True)
+    )
+    quantiles = np.quantile(seconds[known], list(QUANTILES.values())).tolist() if known.any() else []
+    return DataReport(
+        name,
+        len(utt2lang),
+        float(hours.sum()),
+        int(np.count_nonzero(~known)),
+        dict(zip(QUANTILES, quantiles, strict=False)),
+        tuple(sorted(shares, key=lambda share: (-share.hours, share.label))),
+    )
+
+
+def write_report(report: DataReport, out: Path) -> None:
+    """Write ``report.txt``, ``report.json`` and ``hours.png`` to ``out``, and log the headline."""
+    with write_whole(out / "report.txt") as stream:
+        stream.write(text_of(report))
+    with write_whole(out / "report.json") as stream:
+        stream.write(json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n")
+    with write_whole(out / "hours.png", "wb") as stream:
+        stream.write(hours_png(report))
+    logging.info("%s (see %s)", headline(report), out)
+
+
+def headline(report: DataReport) -> str:
+    """Return the set in one line."""
+    parts = [plural(report.utterances, "utterance"), f"{report.hours:.2f} h"]
+    parts.append(plural(len(report.languages), "language"))
+    if report.unreadable:
+        parts.append(f"{report.unreadable} unreadable")
+    return f"{report.name}: {', '.join(parts)}"
+
+
+def text_of(report: DataReport) -> str:
+    """Return the report as text: headline, quantiles, languages."""
+    rows = [
+        (
+            share.label,
+            share.name,
+            str(share.utterances),
+            f"{share.hours:.2f}",
+            f"{100 * share.hours / report.hours:.2f}" if report.hours else "-",
+            "-" if share.median_s is None else f"{share.median_s:.2f}",
+        )
+        for share in report.languages
+    ]
+    head = ("label", "language", "utterances", "hours", "share %", "median s")
+    quantiles = [f"{value:.2f}" for value in report.quantiles_s.values()]
+    parts = [headline(report), columns_text(head, rows, "<<>>>>")]
+    if quantiles:
+        names = ("seconds", *report.quantiles_s)
+        parts.insert(1, columns_text(names, [("", *quantiles)], "<" + ">" * len(quantiles)))
+    return "\n\n".join(parts) + "\n"
+
+
+def hours_png(report: DataReport) -> bytes:
+    """Return hours by language as a PNG bar chart, the longest at the top."""
+    names = [display_name(share.label) for share in report.languages]
+    hours = [share.hours for share in report.languages]
+    figure = Figure(figsize=(7, 1.2 + INCH_PER_BAR * len(names)), facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.barh(range(len(names)), hours, color=RIGHT, height=0.7)
+    axes.set_yticks(range(len(names)), names, fontsize=8, color=INK)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlim(0, 1.15 * max(hours) or 1)
+    for row, share in enumerate(report.languages):
+        axes.text(share.hours, row, f" {share.hours:.3g}", va="center_baseline", fontsize=7, color=MUTED)
+    axes.set_xlabel("hours", fontsize=9, color=MUTED)
+    axes.set_title(headline(report), fontsize=10, color=INK, loc="left")
+    axes.grid(axis="x", color=GRID)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.spines[:].set_visible(False)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
+    return picture.getvalue()
+
+
+def _median(seconds: npt.NDArray[np.float64]) -> float | None:
+    known = seconds[np.isfinite(seconds)]
+    return float(np.median(known)) if len(known) else None

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Tell what a data directory holds: utterances, hours, languages, durations; with a bar chart of hours."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lid_toolkit.audio.durations import utterance_seconds
+from lid_toolkit.audio.reader import Reading
+from lid_toolkit.cli import OptionParser, boolean, positive, run
+from lid_toolkit.datadir.datadir import read_data_dir
+from lid_toolkit.evaluation.data_report import describe, text_of, write_report
+from lid_toolkit.files import locked
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options, report, and write DATA_DIR/report."""
+    parser = OptionParser(__doc__)
+    parser.add_argument("data_dir", type=Path, help="data/SET or dump/raw/SET")
+    parser.add_argument("--output_dir", type=Path, help="where the report goes; DATA_DIR/report unless given")
+    parser.add_argument(
+        "--fs", type=positive, default=16000, help="rate of the counts in utt2num_samples, Hz"
+    )
+    parser.add_argument("--allow_pipes", type=boolean, default=False, help="run commands in wav.scp")
+    parser.add_argument(
+        "--multi_columns_input_wav_scp", type=boolean, default=False, help="wav.scp has several files a line"
+    )
+    parser.add_argument("--nj", type=positive, default=1, help="processes that read headers")
+    options = parser.parse_args(arguments)
+    data = read_data_dir(options.data_dir)
+    reading = Reading(allow_pipes=options.allow_pipes, multi_columns=options.multi_columns_input_wav_scp)
+    seconds = utterance_seconds(data, options.fs, reading, options.nj)
+    report = describe(options.data_dir.name, data.utt2lang, seconds)
+    out = options.output_dir or options.data_dir / "report"
+    with locked(out, "writing a report"):
+        write_report(report, out)
+    print(text_of(report), end="")
+
+
+if __name__ == "__main__":
+    run(main)
