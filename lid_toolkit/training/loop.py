@@ -30,7 +30,7 @@ NAMED_UTTERANCES = 20
 def train_epoch(training: Training, learner: Learner, state: State, stop: StopRequest) -> None:
     """Do what is left of the epoch under way, checkpointing on the way and before it stops early."""
     config, world = training.config, training.world
-    batches = epoch_batches(training, state.epoch)
+    batches = training.sampler.epoch(state.epoch)
     parts = parts_of_epoch(batches.sizes_b().tolist(), state.batches, config.accum_grad, world.size)
     own = batches.share(world.rank, world.size, state.batches)
     minibatches = timed(training.minibatches(training.train, own), state)
@@ -56,22 +56,6 @@ def train_epoch(training: Training, learner: Learner, state: State, stop: StopRe
                 last_saved = time.monotonic()
             obey(elected(signals), before_leaving=save_now)
     next(minibatches, None)  # the reader's closing words
-
-
-def epoch_batches(training: Training, epoch: int) -> Batches:
-    """Return the batches of an epoch, those of all processes.
-
-    Raises:
-        LidError: there are more processes than batches.
-    """
-    batches = training.sampler.epoch(epoch)
-    if len(batches) < training.world.size:
-        raise LidError(
-            f"{len(batches)} batches an epoch for {training.world.size} processes",
-            where="batch_bins",
-            mend="lower batch_bins or ngpu, or raise num_iters_per_epoch",
-        )
-    return batches
 
 
 def timed(minibatches: Iterator[Minibatch], state: State) -> Iterator[Minibatch]:

@@ -19,8 +19,13 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
+from lid_toolkit.models.lid_model import LidOutput
+
 SHARDED_ALONE = 1_000_000
 """Layers with so many parameters are gathered one at a time."""
+
+# FSDP hooks the backward pass on the tensors it finds in a model's output.
+torch.export.register_dataclass(LidOutput)
 
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 

@@ -72,7 +72,7 @@ def describe_training(training: Training, learner: Learner) -> list[str]:
 
 def drawn_languages(training: Training, batches: Batches) -> str:
     """Return which shares of an epoch's utterances the languages have, beside their shares of the set."""
-    labels_d = training.train.labels_u[np.concatenate([batch.rows_b for batch in batches])]
+    labels_d = training.train.labels_u[batches.rows()]
     count = len(training.languages)
     drawn_l = np.bincount(labels_d, minlength=count) / len(labels_d)
     there_l = np.bincount(training.train.labels_u, minlength=count) / len(training.train)

@@ -1,0 +1,147 @@
+"""Two processes on the CPU: the same training as one, ended together, and clear about what ended them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from training.experiment import ROOT, arguments, finish, start, weights, write_config, write_experiment
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.training.launch import member_environments
+
+PAIR = {"PET_NPROC_PER_NODE": "2"}
+SHORT = {"max_epoch": 1, "num_iters_per_epoch": 6}
+
+
+@pytest.fixture
+def pair(monkeypatch):
+    """Make ``start`` train in two processes."""
+    monkeypatch.setenv("PET_NPROC_PER_NODE", "2")
+
+
+def measures(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def trained(directory, out, **changes):
+    write_config(directory, **{**SHORT, **changes})
+    code, _, messages = finish(start("train.py", arguments(directory, out)))
+    assert code == 0, messages
+    return measures(directory / out)
+
+
+def same_losses(one, other):
+    for ours, theirs in zip(one, other, strict=True):
+        for name in ("train_loss", "valid_loss"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-5)
+        assert (ours["updates"], ours["train_accuracy"]) == (theirs["updates"], theirs["train_accuracy"])
+
+
+def test_two_processes_train_as_one_with_twice_the_batches(tmp_path, monkeypatch):
+    directory = write_experiment(tmp_path)
+    one = trained(directory, "one", accum_grad=2, ema_decay=0.5)
+    for name, value in PAIR.items():
+        monkeypatch.setenv(name, value)
+    two = trained(directory, "two", ema_decay=0.5)
+    same_losses(one, two)
+    ours, theirs = (weights(directory / out / "1epoch.pth") for out in ("one", "two"))
+    assert all(torch.allclose(value, theirs[name], atol=1e-5) for name, value in ours.items())
+    assert "computing: 2 processes, each float32 on cpu" in (directory / "two" / "train.log").read_text()
+
+
+@pytest.mark.slow
+def test_sharing_the_weights_out_changes_nothing_and_goes_on(tmp_path, monkeypatch):
+    directory = write_experiment(tmp_path)
+    one = trained(directory, "one", accum_grad=2, max_epoch=2)
+    monkeypatch.setenv("PET_NPROC_PER_NODE", "2")
+    trained(directory, "two", sharded_ddp=True)
+    same_losses(one, trained(directory, "two", sharded_ddp=True, max_epoch=2))
+
+
+@pytest.mark.slow
+def test_torchrun_by_hand(tmp_path):
+    directory = write_experiment(tmp_path, **SHORT)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words = [str(ROOT / "pyscripts" / "train.py"), *arguments(directory, "exp")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*launcher, *words], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(measures(directory / "exp")) == 1
+
+
+def wait_for(process, log, words):
+    while not log.exists() or words not in log.read_text():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def children(process):
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in found.stdout.split()]
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_signal_ends_all_after_the_same_update_and_a_dead_process_ends_the_others(tmp_path):
+    directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=4000)
+    log, checkpoint = directory / "exp" / "train.log", directory / "exp" / "checkpoint.pth"
+    words = arguments(directory, "exp", "--log_interval", "1")
+    process = start("train.py", words)
+    wait_for(process, log, "batch 4/")
+    process.send_signal(signal.SIGUSR1)
+    code, _, messages = finish(process)
+    assert code == 75, messages
+    assert "Traceback" not in messages
+    assert messages.splitlines()[-1].endswith("stopped by SIGUSR1; the same command goes on")
+    last = int(re.findall(r"batch (\d+)/", messages)[-1])
+    content = torch.load(checkpoint, weights_only=True)
+    assert content["state"]["batches"] == content["sampler"]["done"] == last
+
+    process = start("train.py", words)
+    wait_for(process, log, f"batch {last + 4}/")
+    os.kill(children(process)[1], signal.SIGKILL)
+    code, _, messages = finish(process)
+    assert code == 2
+    assert messages.splitlines()[-1].startswith("error: training: process ")
+    assert "was killed by SIGKILL" in messages.splitlines()[-1]
+    assert torch.load(checkpoint, weights_only=True)["state"]["batches"] >= last
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_fault_is_told_once(tmp_path):
+    directory = write_experiment(tmp_path, **SHORT)
+    (directory / "stats" / "lang2idx").write_text("high 0\nlow 5\n")
+    code, _, messages = finish(start("train.py", arguments(directory, "exp")))
+    assert code == 2
+    assert "Traceback" not in messages
+    assert "error: " in messages
+    assert "lang2idx: indices are not 0, 1, 2" in messages
+
+
+def test_who_is_who_on_several_machines(monkeypatch):
+    monkeypatch.setenv("PET_MASTER_ADDR", "node0")
+    monkeypatch.setenv("PET_NODE_RANK", "1")
+    monkeypatch.delenv("PET_MASTER_PORT", raising=False)
+    members = member_environments(here=2, nodes=3)
+    assert [member["RANK"] for member in members] == ["2", "3"]
+    assert [member["LOCAL_RANK"] for member in members] == ["0", "1"]
+    assert {(m["WORLD_SIZE"], m["MASTER_ADDR"], m["MASTER_PORT"]) for m in members} == {
+        ("6", "node0", "29500")
+    }
+
+
+@pytest.mark.parametrize("variables", [{}, {"PET_MASTER_ADDR": "node0", "PET_NODE_RANK": "2"}])
+def test_several_machines_that_do_not_know_each_other(monkeypatch, variables):
+    for name in ("PET_MASTER_ADDR", "PET_NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(LidError, match="2 machines, but no word of the others"):
+        member_environments(here=1, nodes=2)
