@@ -12,15 +12,16 @@ cmd_backend=${cmd_backend:-local}
 # Further resources of a job may stand behind them: --mem 32G --time 2-0 --num-threads 8
 case "${cmd_backend}" in
   local)
-    export train_cmd="utils/jobs.sh local"
-    export cuda_cmd="utils/jobs.sh local --num-threads $(count_cores)"
+    train_cmd="utils/jobs.sh local"
+    cuda_cmd="utils/jobs.sh local --num-threads $(count_cores)"
     ;;
   ssh | slurm | sge | pbs)
-    export train_cmd="utils/jobs.sh ${cmd_backend}"
-    export cuda_cmd="utils/jobs.sh ${cmd_backend} --num-threads 4"
+    train_cmd="utils/jobs.sh ${cmd_backend}"
+    cuda_cmd="utils/jobs.sh ${cmd_backend} --num-threads 4"
     ;;
   *)
     echo "error: cmd.sh: unknown cmd_backend '${cmd_backend}' (known: local, ssh, slurm, sge, pbs)" >&2
     return 2
     ;;
 esac
+export train_cmd cuda_cmd

@@ -2,6 +2,8 @@
 # The one test command. Sets up what it needs, then runs linters, unit, shell and end-to-end tests.
 #   tests/run.sh             everything
 #   tests/run.sh lint        the linters alone
+#   tests/run.sh clusters    the tests on a real Slurm and Grid Engine alone, for which Debian's packages are fetched;
+#                            INSTALL_CLUSTERS=1 has a run of everything fetch them too
 #   tests/run.sh ARGUMENTS   pytest alone, with these arguments, e.g. tests/jobs -k memory
 set -euo pipefail
 unset CDPATH
@@ -14,7 +16,7 @@ step() {
 }
 
 lint() {
-  local scripts=(./*.sh local/*.sh utils/*.sh tests/*.sh .ci/run)
+  local scripts=(./*.sh local/*.sh utils/*.sh tests/*.sh tests/clusters/*.sh .ci/run)
   step ruff check .
   step ruff format --check .
   step mypy --strict lid_toolkit
@@ -30,9 +32,11 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 case "${1:-all}" in
   all)
     lint
-    step "${python}" -m pytest -n auto -m "not slow"
+    step "${python}" -m pytest -n auto -m "not (slow or slurm or sge)"
     step "${python}" -m pytest -m slow
+    step "${python}" -m pytest -m "slurm or sge"
     ;;
   lint) lint ;;
+  clusters) INSTALL_CLUSTERS=1 step "${python}" -m pytest -m "slurm or sge" ;;
   *) step "${python}" -m pytest "$@" ;;
 esac

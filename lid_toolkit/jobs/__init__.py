@@ -1,1 +1,1 @@
-"""Run a command N times: as bounded parallel jobs on this machine."""
+"""Run a command N times: as jobs of this machine, of others over ssh, or of a cluster."""

@@ -22,7 +22,7 @@ POLL_S = 0.25
 FIRST_LOOK_S, LONGEST_LOOK_S = 3.0, 30.0
 # A file may show on another machine only some seconds after it was written.
 MISSING_S = 8.0
-END_S = 40.0
+END_S = 45.0
 NO_RULE_NEEDED = ("config", "max_jobs_run", "nice", "name")
 
 

@@ -134,8 +134,8 @@ def report_failures(backend: str, array: JobArray, outcomes: Sequence[Outcome], 
     """Write which jobs failed and why, and how to run the first of them again; return the exit code.
 
     0 when none failed; 2 when every failed job ended with 2 (a fault of the user's, whose own one
-    line is repeated); the command's own code when it is no array; else 1. Where the code is not 2,
-    the tail of the first failed job's log goes first.
+    line is repeated); the command's own code when it is no array; else 1. Where the code is not 2, what
+    has not been told of the tail of the first failed job's log goes first.
     """
     failed = [outcome for outcome in outcomes if outcome.failed]
     if not failed:
@@ -146,7 +146,8 @@ def report_failures(backend: str, array: JobArray, outcomes: Sequence[Outcome], 
     if users and faults:
         what = faults[-1].removeprefix("error: ")
     else:
-        stream.write("".join(f"  | {line}\n" for line in tail(log)))
+        untold = [line for line in tail(log) if array.call.variable or line.startswith("error: ")]
+        stream.write("".join(f"  | {line}\n" for line in untold))
         what = first.reason
     who, code = array.name, first.exit_code if first.exit_code > 0 else 1
     if array.call.variable:

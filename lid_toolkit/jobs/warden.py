@@ -20,7 +20,7 @@ from lid_toolkit.jobs.log import Outcome
 from lid_toolkit.jobs.machine import descendants, memory_of
 
 CANNOT_RUN = 127
-GRACE_S = 20.0
+GRACE_S = 30.0
 LOOK_S = 1.0
 PIPE_BYTES = 65536
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
@@ -94,7 +94,7 @@ def guard(
     """Run a command until it and all its descendants have ended, and return the outcome.
 
     On a signal of ENDING, over a limit, or when ``lifeline`` closes, the command gets SIGTERM,
-    and after 20 s SIGKILL. What it leaves running is killed. On Linux descendants cannot hide
+    and after 30 s SIGKILL. What it leaves running is killed. On Linux descendants cannot hide
     (``PR_SET_CHILD_SUBREAPER``), and the command dies with this process (``PR_SET_PDEATHSIG``).
 
     Args:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from jobs.cluster import alive, wait_for
 
 
 def jobs(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -18,21 +19,6 @@ def jobs(*arguments: object, **environment: str) -> subprocess.CompletedProcess[
     return subprocess.run(
         command, capture_output=True, text=True, env=os.environ | environment, timeout=60, check=False
     )
-
-
-def wait_for(condition, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and was not yet waited for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def test_every_job_runs_once_and_has_a_log(tmp_path: Path):
@@ -131,22 +117,79 @@ def test_gpus_are_shared_out_and_more_than_there_are_refused(tmp_path: Path):
     assert "each job wants 3 GPUs, this machine has 2" in refused.stderr
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
+def test_nice_reaches_the_command(tmp_path: Path):
+    before = os.nice(0)
+    assert jobs("--nice", 7, "JOB=1:1", tmp_path / "x.log", "nice").returncode == 0
+    assert f"\n{min(19, before + 7)}\n" in (tmp_path / "x.log").read_text()
+
+
+def test_options_for_a_scheduler_are_refused(tmp_path: Path):
+    done = jobs("-q", "all.q", "JOB=1:1", tmp_path / "x.log", "true")
+    assert done.returncode == 2
+    assert done.stderr == "error: jobs local: -q is an option for a scheduler (leave it out)\n"
+
+
+def test_single_command_is_told_as_it_speaks_and_keeps_its_exit_code(tmp_path: Path):
+    script = "echo epoch 1; echo epoch 2; exit 75"
+    done = jobs("--name", "train", tmp_path / "x.log", "sh", "-c", script)
+    assert done.returncode == 75
+    assert done.stderr.startswith("epoch 1\nepoch 2\nerror: train failed: exit code 75 (log: ")
+
+
+def test_rendezvous_of_a_single_machine(tmp_path: Path):
+    script = "echo $PET_NNODES $PET_NODE_RANK $PET_NPROC_PER_NODE $PET_MASTER_ADDR:$PET_MASTER_PORT"
+    done = jobs("--num-nodes", 1, tmp_path / "x.log", "sh", "-c", script)
+    assert re.fullmatch(r"1 0 1 127\.0\.0\.1:\d+\n", done.stderr)
+    refused = jobs("--num-nodes", 2, tmp_path / "x.log", "true")
+    assert refused.returncode == 2
+    assert "jobs across machines need Slurm" in refused.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps hold of processes that hide")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_running(tmp_path: Path, number: signal.Signals):
-    """Whatever ends the runner ends its jobs, and for signals it can catch their children too."""
-    script = f"sleep 60 & echo $! > {tmp_path}/child.JOB; echo $$ > {tmp_path}/job.JOB; wait"
-    command = [sys.executable, "-m", "lid_toolkit.jobs", "local", "--max-jobs-run", "2", "JOB=1:3"]
-    runner = subprocess.Popen(
-        [*command, str(tmp_path / "x.JOB.log"), "sh", "-c", script], stderr=subprocess.PIPE
-    )
-    wait_for(lambda: all((tmp_path / f"job.{n}").exists() for n in (1, 2)))
-    time.sleep(0.2)
-    names = ("job",) if number == signal.SIGKILL else ("job", "child")
-    pids = [int((tmp_path / f"{name}.{n}").read_text()) for name in names for n in (1, 2)]
+    """Whatever ends the runner ends its jobs and all below them, even a process in a session of its own."""
+    hidden = f"setsid sh -c 'echo $$ > {tmp_path}/hidden.JOB; sleep 60; true' &"
+    script = f"{hidden} sleep 60 & echo $! > {tmp_path}/child.JOB; echo $$ > {tmp_path}/job.JOB; wait"
+    runner = start(tmp_path, "--max-jobs-run", "2", "JOB=1:3", "sh", "-c", script)
+    files = [tmp_path / f"{name}.{n}" for name in ("job", "child", "hidden") for n in (1, 2)]
+    wait_for(lambda: all(file.exists() and file.read_text() for file in files))
+    pids = [int(file.read_text()) for file in files]
     assert all(alive(pid) for pid in pids)
     runner.send_signal(number)
     runner.communicate(timeout=20)
     assert runner.returncode == (-number if number == signal.SIGKILL else 128 + number)
     wait_for(lambda: not any(alive(pid) for pid in pids))
     assert not (tmp_path / "job.3").exists()
+
+
+def test_job_may_take_its_time_to_end_and_a_killed_runners_jobs_are_waited_for(tmp_path: Path):
+    """A training writes a checkpoint when it is asked to stop; its successor must not start before that."""
+    slow = "trap 'sleep 2; echo saved > saved; exit 75' TERM; echo > on; while true; do sleep 0.1; done"
+    runner = start(tmp_path, "JOB=1:1", "sh", "-c", f"cd {tmp_path}; {slow}")
+    wait_for((tmp_path / "on").exists)
+    runner.kill()
+    runner.communicate(timeout=20)
+    done = jobs("JOB=1:1", tmp_path / "y.JOB.log", "test", "-f", tmp_path / "saved")
+    assert done.returncode == 0, done.stderr
+    assert "waiting for the jobs of a killed run to end" in done.stderr
+    assert not (tmp_path / ".jobs").exists()
+
+
+def test_job_whose_watching_process_is_killed_is_lost(tmp_path: Path):
+    script = f"cd {tmp_path}; echo $PPID $$ > on.new; mv on.new on; sleep 60; true"
+    runner = start(tmp_path, "JOB=1:1", "sh", "-c", script)
+    wait_for((tmp_path / "on").exists)
+    watcher, job = map(int, (tmp_path / "on").read_text().split())
+    os.kill(watcher, signal.SIGKILL)
+    _, said = runner.communicate(timeout=20)
+    assert "error: job 1 of 1 failed: lost on this machine, code -9" in said
+    wait_for(lambda: not alive(job))
+
+
+def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start an array with its logs in a directory; the options come first, the command after JOB=..."""
+    at = next(i for i, word in enumerate(arguments) if word.startswith("JOB=")) + 1
+    words = [*arguments[:at], str(directory / "x.JOB.log"), *arguments[at:]]
+    command = [sys.executable, "-m", "lid_toolkit.jobs", "local", *words]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
