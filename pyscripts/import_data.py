@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.audio.importer import import_data, report
+from lid_toolkit.audio.importer import import_data
 from lid_toolkit.audio.manifest import read_folder, read_manifest
 from lid_toolkit.cli import OptionParser, boolean, run, share
+from lid_toolkit.evaluation.data_report import describe, text_of
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -34,10 +35,10 @@ def main(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
     items = read_folder(options.folder) if options.folder else read_manifest(options.manifest)
-    checked = import_data(
+    imported = import_data(
         items, options.output_dir, options.iso639, options.max_failed, options.folder or options.manifest
     )
-    print(report(checked))
+    print(text_of(describe(options.output_dir.name, imported.utt2lang, imported.seconds_u)), end="")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lid_toolkit import languages
 from lid_toolkit.audio.manifest import Item
 from lid_toolkit.audio.reader import AudioError, audio_info
 from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
-from lid_toolkit.datadir.tables import table_from_pairs, write_table
+from lid_toolkit.datadir.tables import Table, table_from_pairs, write_table
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.files import locked
 from lid_toolkit.progress import Progress
@@ -40,10 +41,18 @@ class Checked:
     fault: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """What was imported: the written ``utt2lang``, and (utterances,) seconds in its order."""
+
+    utt2lang: Table
+    seconds_u: NDArray[np.float64]
+
+
 def import_data(
     items: Iterable[Item], output_dir: Path, iso639: bool, max_failed: float, source: Path
-) -> list[Checked]:
-    """Write the data directory of a collection, and ``failed`` with what is left out; return all utterances.
+) -> Imported:
+    """Write the data directory of a collection, and ``failed`` with what is left out.
 
     Ids are those of the manifest, or ``LANGUAGE_PATH`` with ``-`` for what is no letter, digit, ``_``,
     ``.`` or ``-``, and the milliseconds of a part.
@@ -68,16 +77,16 @@ def import_data(
             where=source,
             mend="mend them, or raise --max_failed",
         )
+    used = sorted((u for u in checked if not u.fault), key=lambda u: u.key.encode())
     for utterance in failed:
         logging.warning("left out: %s", utterance.fault)
     with locked(output_dir, "importing"):
-        write([utterance for utterance in checked if not utterance.fault], output_dir)
+        write(used, output_dir)
         if failed:
             write_table(output_dir / "failed", [(utterance.key, utterance.fault) for utterance in failed])
         else:
             (output_dir / "failed").unlink(missing_ok=True)
-    read_data_dir(output_dir)
-    return checked
+    return Imported(read_data_dir(output_dir).utt2lang, np.array([u.seconds for u in used]))
 
 
 def check(items: Iterable[Item], iso639: bool) -> Iterator[Checked]:
@@ -103,22 +112,6 @@ def write(utterances: Sequence[Checked], output_dir: Path) -> None:
     table = table_from_pairs(segments, output_dir / "segments")
     wav_scp = [(name, path) for path, name in recordings.items()]
     write_data_dir(output_dir, wav_scp, utt2lang, {"segments": table})
-
-
-def report(checked: Sequence[Checked]) -> str:
-    """Return a table of utterances, hours and durations per language, and how many are left out."""
-    lines = [f"{'language':<10}{'name':<24}{'utts':>8}{'hours':>9}   seconds: min median max"]
-    groups: dict[str, list[float]] = {}
-    for utterance in checked:
-        if not utterance.fault:
-            groups.setdefault(utterance.item.language, []).append(utterance.seconds)
-    everything = [second for seconds in groups.values() for second in seconds]
-    for label, seconds in [*sorted(groups.items()), ("all", everything)]:
-        name = "" if label == "all" else languages.name(label)
-        spread = f"{min(seconds):.1f} {np.median(seconds):.1f} {max(seconds):.1f}"
-        lines.append(f"{label:<10}{name:<24}{len(seconds):>8}{sum(seconds) / 3600:>9.2f}   {spread}")
-    lines.append(f"left out: {len(checked) - len(everything)}")
-    return "\n".join(lines)
 
 
 def _length(path: str) -> tuple[float, str]:
