@@ -2,6 +2,8 @@
 """Seconds and memory of work on data at VoxLingua107's size; prints a table and writes JSON.
 
     benchmarks/data.py directories --utterances 2500000
+    benchmarks/data.py planning --utterances 2500000      # stages 3 and 4 beside the audio
+    benchmarks/formatting.py --data_dir data/train        # stage 3's audio
 
 Each figure is of one process. Processor time tells more than the time of day on a busy machine.
 """
@@ -14,12 +16,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import directories
+import planning
 from processes import Figures
 
 from lid_toolkit.cli import OptionParser, positive, run
 from lid_toolkit.files import write_whole
 
-PARTS: dict[str, Callable[[Path, int], dict[str, Figures]]] = {"directories": directories.figures}
+PARTS: dict[str, Callable[[Path, int], dict[str, Figures]]] = {
+    "directories": directories.figures,
+    "planning": planning.figures,
+}
 
 
 def main(arguments: Sequence[str]) -> None:
