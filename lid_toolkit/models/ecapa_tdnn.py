@@ -6,15 +6,13 @@ than passes on, the outputs of earlier blocks (its equation: block i reads x + b
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.arguments import Positive
 from lid_toolkit.models.masking import MaskedBatchNorm1d, padding_mask, zero_padding
-from lid_toolkit.models.res2net import SqueezeExcitation, res2net
+from lid_toolkit.models.res2net import SqueezeExcitation, res2net, stages
 
 
 class EcapaTdnnEncoder(nn.Module):
@@ -96,14 +94,7 @@ class SERes2NetBlock(nn.Module):
         """Map (B, C, T) to (B, C, T); valid frames depend on valid frames alone."""
         y_bct = self.bn1(torch.relu(self.conv1(x_bct)), mask_b1t)
         groups = torch.split(zero_padding(y_bct, mask_b1t), self.width, dim=1)
-        stages = [
-            partial(self._stage, conv, norm, mask_b1t)
-            for conv, norm in zip(self.convs, self.bns, strict=True)
-        ]
-        y_bct = self.bn3(torch.relu(self.conv3(res2net(groups, stages))), mask_b1t)
+        joined_bct = res2net(groups, stages(self.convs, self.bns, mask_b1t))
+        y_bct = self.bn3(torch.relu(self.conv3(joined_bct)), mask_b1t)
         gated_bct: Tensor = self.se(y_bct, mask_b1t)
         return gated_bct + x_bct
-
-    @staticmethod
-    def _stage(conv: nn.Module, norm: nn.Module, mask_b1t: Tensor | None, x_bwt: Tensor) -> Tensor:
-        return zero_padding(norm(torch.relu(conv(x_bwt)), mask_b1t), mask_b1t)

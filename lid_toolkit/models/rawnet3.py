@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +14,7 @@ from lid_toolkit.models.masking import (
     padding_mask,
     zero_padding,
 )
-from lid_toolkit.models.res2net import res2net
+from lid_toolkit.models.res2net import res2net, stages
 
 FIRST_POOL, SECOND_POOL = 5, 3
 
@@ -94,20 +92,13 @@ class RawNetBlock(nn.Module):
         mask_b1t = padding_mask(lengths_b, x_bct.shape[2], x_bct.device)
         x_bct = zero_padding(x_bct, mask_b1t)
         y_bct = zero_padding(self.bn1(torch.relu(self.conv1(x_bct)), mask_b1t), mask_b1t)
-        stages = [
-            partial(self._stage, conv, norm, mask_b1t)
-            for conv, norm in zip(self.convs, self.bns, strict=True)
-        ]
-        joined_bct = res2net(torch.split(y_bct, self.width, dim=1), stages)
+        groups = torch.split(y_bct, self.width, dim=1)
+        joined_bct = res2net(groups, stages(self.convs, self.bns, mask_b1t))
         y_bct = self.bn3(torch.relu(self.conv3(joined_bct)), mask_b1t) + self.residual(x_bct)
         if self.pool > 1:
             y_bct, lengths_b = F.max_pool1d(y_bct, self.pool), lengths_b // self.pool
             mask_b1t = padding_mask(lengths_b, y_bct.shape[2], y_bct.device)
         return self.afms(y_bct, mask_b1t), lengths_b
-
-    @staticmethod
-    def _stage(conv: nn.Module, norm: nn.Module, mask_b1t: Tensor | None, x_bwt: Tensor) -> Tensor:
-        return zero_padding(norm(torch.relu(conv(x_bwt)), mask_b1t), mask_b1t)
 
 
 class FeatureMapScaling(nn.Module):

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean
+from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, zero_padding
 
 
-def res2net(groups: Sequence[Tensor], stages: Iterable[Callable[[Tensor], Tensor]]) -> Tensor:
+def res2net(groups: Sequence[Tensor], functions: Iterable[Callable[[Tensor], Tensor]]) -> Tensor:
     """Return the joined outputs of a Res2Net block (Gao et al., 2021, equation 1), (B, C, T).
 
     Args:
         groups: equal shares of the channels, (B, C / scale, T) each.
-        stages: one function for each group but the last. Stage i reads group i plus stage i - 1's
-            output; the last group passes through.
+        functions: one for each group but the last. Function i reads group i plus the output of
+            function i - 1; the last group passes through.
     """
     outputs: list[Tensor] = []
-    for group_bwt, stage in zip(groups, stages, strict=False):
-        outputs.append(stage(group_bwt if not outputs else group_bwt + outputs[-1]))
+    for group_bwt, function in zip(groups, functions, strict=False):
+        outputs.append(function(group_bwt if not outputs else group_bwt + outputs[-1]))
     return torch.cat((*outputs, groups[-1]), dim=1)
+
+
+def stages(
+    convs: Iterable[nn.Module], norms: Iterable[nn.Module], mask_b1t: Tensor | None
+) -> list[Callable[[Tensor], Tensor]]:
+    """Return the usual stages, norm(relu(conv(x))) with zeros at padded frames."""
+
+    def stage(conv: nn.Module, norm: nn.Module, x_bwt: Tensor) -> Tensor:
+        return zero_padding(norm(torch.relu(conv(x_bwt)), mask_b1t), mask_b1t)
+
+    return [partial(stage, conv, norm) for conv, norm in zip(convs, norms, strict=True)]
 
 
 class SqueezeExcitation(nn.Module):

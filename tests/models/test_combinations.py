@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,12 +19,13 @@ from models.combinations import (
     POOLINGS,
     PRETRAINED,
     PROJECTORS,
+    description,
     untrained,
 )
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from lid_toolkit.models.build import COMPONENTS
+from lid_toolkit.models.build import COMPONENTS, build_model
 from lid_toolkit.models.lid_model import LidModel
 
 GARBAGE = 1e3
@@ -61,17 +64,58 @@ def answers(model: LidModel, inputs: Tensor, lengths_b: Tensor) -> tuple[Tensor,
 
 
 def assert_same_alone(combination: tuple[str | None, str, str], lengths: list[int], spare: int) -> None:
-    model = untrained(*combination).eval()
-    inputs = utterances(combination[0], lengths)
+    assert_alone_as_together(untrained(*combination).eval(), utterances(combination[0], lengths), spare)
+
+
+def assert_alone_as_together(model: LidModel, inputs: list[Tensor], spare: int) -> None:
     together = answers(model, *padded(inputs, spare))
     for row, one in enumerate(inputs):
         for batched, alone in zip(together, answers(model, *padded([one])), strict=True):
-            assert torch.allclose(batched[row], alone[0], atol=1e-5, rtol=0), (lengths, row)
+            assert torch.allclose(batched[row], alone[0], atol=1e-5, rtol=0), (len(one), row)
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
 def test_an_answer_is_the_same_alone_and_in_a_batch(combination):
     assert_same_alone(combination, [1, 1900, 81, 700], spare=333)
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "frames that begin on multiples": {"frontend_conf": {**FRONTENDS["default"], "center": False}},
+    "energies without logarithm or pre-emphasis": {
+        "frontend": "melspec_torch",
+        "frontend_conf": {**FRONTENDS["melspec_torch"], "preemp": False, "log": False, "normalize": "mn"},
+    },
+    "unit variance": {"normalize": "utterance_mvn", "normalize_conf": {"norm_vars": True, "eps": 0.1}},
+    "unpadded layers": {
+        "encoder": "xvector",
+        "encoder_conf": {"ndim": 8, "output_size": 6, "paddings": [0, 2, 0, 0, 1]},
+    },
+    "uneven groups": {"encoder": "rawnet3", "encoder_conf": {"ndim": 7, "model_scale": 2, "output_size": 6}},
+    "latest positions": {"rel_pos_type": "latest", "macaron_style": True, "input_layer": "conv2d1"},
+    "convolutional feed-forward": {
+        "positionwise_layer_type": "conv1d",
+        "normalize_before": False,
+        "use_cnn_module": False,
+        "input_layer": "conv2d8",
+    },
+    "half convolutional feed-forward": {
+        "positionwise_layer_type": "conv1d-linear",
+        "rel_pos_type": "latest",
+        "zero_triu": True,
+        "input_layer": "conv2d6",
+    },
+    "a short table of positions": {"max_pos_emb_len": 4, "input_layer": "conv2d"},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_so_it_is_with_other_arguments(variant):
+    changes = VARIANTS[variant]
+    if "frontend_conf" not in changes and "normalize" not in changes and "encoder" not in changes:
+        changes = {"encoder": "mfaconformer", "encoder_conf": {**ENCODERS["mfaconformer"], **changes}}
+    torch.manual_seed(0)
+    model = build_model({**description("default", "xvector", "stats"), **changes}, CLASSES)
+    assert_alone_as_together(model.eval(), utterances("default", [1, 1900, 81, 700]), spare=333)
 
 
 @given(
