@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lid_toolkit.errors import LidError, nearest
-from lid_toolkit.models import upstream_states
+from lid_toolkit.models import upstream_states, upstream_whisper
 from lid_toolkit.models.arguments import NotNegative, Positive, SamplingRate, Share
 from lid_toolkit.models.upstream_adapt import Lora, add_lora, freeze_parts, mask_projection
 from lid_toolkit.models.upstream_inputs import RATE, KaldiFilterbank, NormalizedWave, WhisperLogMel
@@ -34,13 +34,17 @@ class Family:
         states: runs the encoder.
         lora_targets: linear maps that LoRA adapts by default.
         extractor: names of the encoder's convolutional parts.
-        layer_drop: name of the configuration's entry.
+        stack: name of the part whose layers are counted.
+        count: name of their number in the configuration.
+        layer_drop: names of the configuration's entries.
     """
 
     states: Callable[[Any, Tensor, Tensor, Callable[[Tensor, int], Tensor | None]], States]
     lora_targets: tuple[str, ...]
     extractor: tuple[str, ...]
-    layer_drop: str = "layerdrop"
+    stack: str = "encoder"
+    count: str = "num_hidden_layers"
+    layer_drop: tuple[str, ...] = ("layerdrop",)
 
 
 WAVE = Family(upstream_states.wave_states, ("q_proj", "v_proj"), ("feature_extractor",))
@@ -53,9 +57,21 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "wav2vec2-bert": Family(upstream_states.bert_states, ("linear_q", "linear_v"), ()),
     "whisper": Family(
-        upstream_states.whisper_states, ("q_proj", "v_proj"), ("conv1", "conv2"), "encoder_layerdrop"
+        upstream_whisper.whisper_states,
+        ("q_proj", "v_proj"),
+        ("conv1", "conv2"),
+        stack="",
+        layer_drop=("encoder_layerdrop",),
     ),
 }
+LANGUAGE_TOKEN = Family(
+    upstream_whisper.language_states,
+    ("q_proj", "v_proj"),
+    ("encoder.conv1", "encoder.conv2"),
+    stack="decoder",
+    count="decoder_layers",
+    layer_drop=("encoder_layerdrop", "decoder_layerdrop"),
+)
 
 
 class TransformersFrontend(nn.Module):
@@ -74,6 +90,8 @@ class TransformersFrontend(nn.Module):
         layers: ``all``, ``last``, or a list of layers from 0; a single one has no weight, and layers
             above the highest are left out.
         layer_norm: normalise each state over its dimensions before the sum.
+        language_token: of Whisper, take the decoder's layers at the start-of-transcript token, from whose
+            last one Whisper reads the language: one frame for an utterance.
         frozen: train no part of the encoder; it stays in evaluation mode.
         freeze_extractor: do not train the convolutions before the transformer.
         freeze_steps: keep the encoder frozen for this many training batches.
@@ -100,6 +118,7 @@ class TransformersFrontend(nn.Module):
         path_or_url: str,
         layers: Layers = "all",
         layer_norm: bool = False,
+        language_token: bool = False,
         frozen: bool = False,
         freeze_extractor: bool = False,
         freeze_steps: NotNegative = 0,
@@ -129,7 +148,13 @@ class TransformersFrontend(nn.Module):
         source = path_or_url if architecture is None else None
         self.architecture = architecture or read_architecture(path_or_url, download_dir)
         config = self.architecture["config"]
-        self.family = FAMILIES[config["model_type"]]
+        self.family = LANGUAGE_TOKEN if language_token else FAMILIES[config["model_type"]]
+        if language_token and config["model_type"] != "whisper":
+            raise LidError(
+                f"{path_or_url} is no Whisper",
+                where="frontend_conf.language_token",
+                mend="leave it out, or name a Whisper",
+            )
         own_masks = config.get("apply_spec_augment", True)
         if mask_time_prob is None:
             mask_time_prob = config["mask_time_prob"] if own_masks else 0.0
@@ -137,13 +162,14 @@ class TransformersFrontend(nn.Module):
             mask_feature_prob = config["mask_feature_prob"] if own_masks else 0.0
         self.time_mask = (mask_time_prob, mask_time_length)
         changes = {
-            self.family.layer_drop: config[self.family.layer_drop] if layerdrop is None else layerdrop,
+            **{key: config[key] if layerdrop is None else layerdrop for key in self.family.layer_drop},
             "apply_spec_augment": True,
             "mask_time_prob": mask_time_prob,
             "mask_feature_prob": 0.0,  # drawn below from torch's generator
         }
-        self.upstream = make_encoder(self.architecture, changes, attention, source, download_dir)
-        self.layers = chosen_layers(layers, self.upstream.config.num_hidden_layers)
+        model = make_encoder(self.architecture, changes, attention, source, download_dir)
+        self.upstream = model.encoder if self.family is FAMILIES["whisper"] else model
+        self.layers = chosen_layers(layers, getattr(self.upstream.config, self.family.count))
         self.output_size = int(self.upstream.config.hidden_size)
         self.inputs, self.hop_length = make_inputs(self.upstream.config, self.architecture["normalize_wave"])
         self.weights = nn.Parameter(torch.zeros(len(self.layers))) if len(self.layers) > 1 else None
@@ -160,10 +186,12 @@ class TransformersFrontend(nn.Module):
         gradient_checkpointing: bool,
     ) -> None:
         """Cut, mask, adapt and freeze the encoder as configured."""
-        transformer = self.upstream if self.family.extractor == ("conv1", "conv2") else self.upstream.encoder
-        transformer.layers = transformer.layers[: max(self.layers)]
+        stack = self.upstream.get_submodule(self.family.stack)
+        stack.layers = stack.layers[: max(self.layers)]
         if self.family.states is upstream_states.wave_states:
             upstream_states.make_exact(self.upstream)
+        elif self.family is LANGUAGE_TOKEN:
+            upstream_whisper.keep_start_token(self.upstream)
         if mask_feature_prob:
             mask_projection(self.upstream, mask_feature_prob, mask_feature_length)
         if gradient_checkpointing:

@@ -62,7 +62,7 @@ def freeze_parts(upstream: Any, names: tuple[str, ...]) -> None:
             mend="leave it out",
         )
     for name in names:
-        getattr(upstream, name).requires_grad_(False)
+        upstream.get_submodule(name).requires_grad_(False)
     if hasattr(upstream, "freeze_feature_encoder"):
         upstream.freeze_feature_encoder()
 
@@ -88,4 +88,5 @@ def mask_projection(upstream: Any, share: float, width: int) -> None:
     if hasattr(upstream, "feature_projection"):
         upstream.feature_projection.register_forward_hook(hide_output)
     else:
-        upstream.conv1.register_forward_pre_hook(hide_input)
+        encoder = upstream.get_submodule("encoder" if hasattr(upstream, "encoder") else "")
+        encoder.conv1.register_forward_pre_hook(hide_input)

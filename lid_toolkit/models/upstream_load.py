@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from torch import nn
 
 from lid_toolkit.errors import LidError
 
@@ -63,8 +62,8 @@ def make_encoder(
     attention: Attention,
     source: str | None,
     cache_dir: str | None,
-) -> nn.Module:
-    """Return a float32 encoder, of Whisper the encoder alone.
+) -> Any:
+    """Return a float32 model of transformers; of Whisper the encoder and the decoder.
 
     Args:
         architecture: what :func:`read_architecture` returned.
@@ -104,8 +103,7 @@ def make_encoder(
         raise LidError(
             f"attention '{attention}': {error}", where="frontend_conf.attention", mend="take auto"
         ) from error
-    encoder: nn.Module = model.encoder if config.model_type == "whisper" else model
-    return encoder
+    return model
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Hidden states of pretrained encoders, the same for an utterance in every padded batch.
 
+Whisper's are in ``upstream_whisper``.
+
 Each function takes an encoder of ``transformers`` and its inputs (see ``upstream_inputs``) and returns
 the states (B, T, D): the input of the first transformer layer, then each layer's output, the last one
 as the encoder hands it out (after its final normalisation where it has one); and the frames of each.
@@ -15,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, zero_padding
 from lid_toolkit.models.specaug import random_spans
@@ -107,55 +108,6 @@ def bert_states(model: Any, feats_btd: Tensor, lengths_b: Tensor, draw_spans: Dr
     return _all(states, model, output.last_hidden_state), lengths_b
 
 
-def whisper_states(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
-    """Run Whisper's encoder on utterances' own lengths instead of on 30 s of padding.
-
-    Utterances longer than 30 s are cut into windows of 30 s, as Whisper does, whose states are joined.
-    """
-    hidden_bt = draw_spans(lengths_b, mel_bmt.shape[2])
-    if hidden_bt is not None:
-        mel_bmt = mel_bmt.masked_fill(hidden_bt[:, None], 0.0)
-    window = 2 * encoder.max_source_positions
-    windows = -(-mel_bmt.shape[2] // window)
-    if windows == 1:
-        return _whisper_window(encoder, mel_bmt, lengths_b), (lengths_b + 1) // 2
-    batch, bands, frames = mel_bmt.shape
-    mel_bmt = F.pad(mel_bmt, (0, windows * window - frames))
-    mel_wmt = mel_bmt.view(batch, bands, windows, window).transpose(1, 2).reshape(-1, bands, window)
-    lengths_bw = (lengths_b[:, None] - window * torch.arange(windows)).clamp(0, window)
-    filled_w = lengths_bw.flatten() > 0
-    states = _whisper_window(encoder, mel_wmt[filled_w.to(mel_wmt.device)], lengths_bw.flatten()[filled_w])
-    joined = []
-    for state_wtd in states:
-        whole_wtd = state_wtd.new_zeros(batch * windows, *state_wtd.shape[1:])
-        whole_wtd[filled_w.to(whole_wtd.device)] = state_wtd
-        joined.append(whole_wtd.view(batch, -1, whole_wtd.shape[2])[:, : (frames + 1) // 2])
-    return joined, (lengths_b + 1) // 2
-
-
-def _whisper_window(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor) -> list[Tensor]:
-    from transformers.masking_utils import create_bidirectional_mask
-
-    mask_b1t = padding_mask(lengths_b, mel_bmt.shape[2], mel_bmt.device)
-    x_bct = zero_padding(F.gelu(encoder.conv1(mel_bmt)), mask_b1t)
-    x_btd = F.gelu(encoder.conv2(x_bct)).transpose(1, 2)
-    x_btd = x_btd + encoder.embed_positions.weight[: x_btd.shape[1]]
-    x_btd = F.dropout(x_btd, p=encoder.dropout, training=encoder.training)
-    mask_b1t = padding_mask((lengths_b + 1) // 2, x_btd.shape[1], x_btd.device)
-    attended = create_bidirectional_mask(
-        config=encoder.config,
-        inputs_embeds=x_btd,
-        attention_mask=None if mask_b1t is None else mask_b1t[:, 0],
-    )
-    states = [x_btd]
-    for layer in encoder.layers:
-        dropped = encoder.training and encoder.layerdrop > float(torch.rand(()))
-        states.append(states[-1] if dropped else _first(layer(states[-1], attended)))
-    if len(encoder.layers) == encoder.config.encoder_layers:
-        states[-1] = encoder.layer_norm(states[-1])
-    return states
-
-
 @contextlib.contextmanager
 def recorded(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
     """Collect, while the context lasts, the first input of ``layers`` (key 0) and each one's output.
@@ -168,7 +120,7 @@ def recorded(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
         states.setdefault(0, given[0])
 
     def record_output(place: int, _layer: nn.Module, _given: tuple[Any, ...], made: Any) -> None:
-        states[place] = _first(made)
+        states[place] = first_of(made)
 
     hooks = [layer.register_forward_pre_hook(record_input) for layer in layers]
     hooks += [
@@ -207,7 +159,7 @@ def _all(states: dict[int, Tensor], model: Any, last_btd: Tensor) -> list[Tensor
     return listed
 
 
-def _first(made: Any) -> Tensor:
+def first_of(made: Any) -> Tensor:
     """Return a layer's hidden states; some kinds of layers return more than these."""
     state: Tensor = made[0] if isinstance(made, tuple) else made
     return state

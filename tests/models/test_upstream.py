@@ -87,6 +87,31 @@ def test_whisper_joins_windows_of_what_is_longer_than_one(tmp_path):
     assert torch.allclose(feats, torch.cat(parts, dim=1), atol=1e-5)
 
 
+@torch.no_grad()
+def test_the_language_token_is_what_whispers_decoder_makes_of_the_start(folders):
+    wave = batch([16000])[0][0]
+    frontend = make(folders["whisper"], frozen=True, language_token=True)
+    ours, frames = frontend.frozen_states(wave[None], torch.tensor([16000]))
+    heard = make(folders["whisper"], layers="last")(wave[None], torch.tensor([16000]))[0]
+    output = tiny("whisper").decoder(
+        input_ids=torch.tensor([[1]]), encoder_hidden_states=heard, output_hidden_states=True
+    )
+    assert frames.tolist() == [1]
+    assert torch.allclose(
+        ours, torch.cat([*output.hidden_states[:-1], output.last_hidden_state], dim=2), atol=1e-5
+    )
+    assert frontend.upstream.decoder.embed_tokens.weight.shape == (1, 32)
+    check_batch(make(folders["whisper"], language_token=True), LENGTHS, 300)
+
+
+def test_the_language_token_trains_encoder_and_decoder(folders):
+    lora = make(folders["whisper"], language_token=True, lora=Lora(rank=2)).train()
+    lora(*batch([5000, 3000])[1:])[0].sum().backward()
+    adapted = {name for name, parameter in lora.named_parameters() if parameter.grad is not None}
+    assert any("decoder" in name for name in adapted)
+    assert any("encoder.layers" in name for name in adapted)
+
+
 @pytest.mark.parametrize("spare", [0, 700])
 @pytest.mark.parametrize("kind", KINDS)
 def test_features_are_the_same_alone_and_in_a_batch(kind, spare, folders):
@@ -295,6 +320,7 @@ def test_a_model_file_needs_no_pretrained_folder(tmp_path):
         ({"path_or_url": "{xlsr}", "lora": {"target_modules": ["nothing"]}}, "no part of the encoder"),
         ({"path_or_url": "{xlsr}", "lora": {"ranks": 3}}, "lora"),
         ({"path_or_url": "{w2v-bert}", "freeze_extractor": True}, "no convolutions"),
+        ({"path_or_url": "{xlsr}", "language_token": True}, "is no Whisper"),
         ({"path_or_url": "{xlsr}", "attention": "fast"}, "attention"),
         ({"path_or_url": "{xlsr}", "attention": "flash_attention_2"}, "flash"),
         ({"path_or_url": "{xlsr}", "layer": 3}, "did you mean 'layers'?"),
