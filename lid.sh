@@ -171,6 +171,7 @@ format_set() {
   run ${train_cmd} JOB=1:"${jobs}" "${out}/logs/format.JOB.log" \
     "${python}" pyscripts/format_audio.py job --output_dir "${out}" --job JOB
   run "${python}" pyscripts/format_audio.py merge --output_dir "${out}"
+  run "${python}" pyscripts/report_data_dir.py --fs "${fs/k/000}" "${out}"
 }
 
 stage_4() {

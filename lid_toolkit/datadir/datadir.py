@@ -77,6 +77,12 @@ def table_paths(path: str | Path) -> dict[str, Path]:
     return {name: Path(path) / name for name in names}
 
 
+def other_files(path: Path, known: Iterable[str]) -> list[str]:
+    """Return the names of the files in ``path`` but hidden ones and ``known``, sorted."""
+    names = {file.name for file in path.iterdir() if file.is_file() and not file.name.startswith(".")}
+    return sorted(names - set(known))
+
+
 def read_data_dir(path: str | Path) -> DataDir:
     """Read a data directory and check that its tables agree.
 
@@ -154,11 +160,6 @@ def lang2utt_blocks(languages: Iterable[tuple[str, Table]]) -> Iterator[bytes]:
     """Yield the lines of ``lang2utt``: each language with its utterances, separated by blanks."""
     for label, rows in languages:
         yield f"{label} {' '.join(rows.keys())}\n".encode()
-
-
-def lang2utt(utt2lang: Table) -> list[tuple[str, str]]:
-    """Return each language with its utterances, separated by blanks."""
-    return [(label, " ".join(rows.keys())) for label, rows in by_language(utt2lang)]
 
 
 def parse_segments(segments: Table, wav_scp: Table, name: str | Path = "segments") -> Segments:

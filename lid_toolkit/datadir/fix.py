@@ -16,6 +16,7 @@ from lid_toolkit.datadir.datadir import (
     WORDS,
     by_language,
     lang2utt_blocks,
+    other_files,
     scan_segments,
     segment_faults,
 )
@@ -58,7 +59,8 @@ def fix_data_dir(path: Path, broken: Callable[[Scanned], Mapping[str, str]] | No
             logging.info("%s: nothing to mend", path)
             return None
         backup = _back_up(path, reasons)
-        _warn_of_others(path, mended)
+        if others := other_files(path, {*mended, *INVERTED, *WORDS}):
+            logging.warning("%s: left as they are: %s", path, ", ".join(others))
         for name in sorted(mended, key=lambda name: name == "wav.scp"):
             write_blocks(path / name, mended[name].blocks())
         for name in _inverted(path):
@@ -166,13 +168,6 @@ def _unchanged(path: Path, mended: Mapping[str, Table]) -> bool:
 def _inverted(path: Path) -> list[str]:
     """Return the tables to derive from ``utt2lang``: ``lang2utt``, and others that are there."""
     return [name for name in INVERTED if name == "lang2utt" or (path / name).exists()]
-
-
-def _warn_of_others(path: Path, mended: Mapping[str, Table]) -> None:
-    known = {*mended, *INVERTED, *WORDS}
-    others = sorted(file.name for file in path.iterdir() if file.is_file() and file.name not in known)
-    if others := [name for name in others if not name.startswith(".")]:
-        logging.warning("%s: left as they are: %s", path, ", ".join(others))
 
 
 def _back_up(path: Path, reasons: Reasons) -> Path:

@@ -22,6 +22,7 @@ from lid_toolkit.datadir.datadir import (
     WORDS,
     by_language,
     lang2utt_blocks,
+    other_files,
     parse_segments,
     read_data_dir,
     write_tables,
@@ -77,9 +78,7 @@ def read_set(path: Path) -> Set:
             mend = "run stage 3 again"
             raise LidError("names other utterances than utt2lang", where=path / LENGTHS, mend=mend)
     words = {name: (path / name).read_text(encoding="utf-8") for name in WORDS if (path / name).exists()}
-    known = {"wav.scp", *tables, *words, *INVERTED, *NOTES}
-    others = sorted(file.name for file in path.iterdir() if file.is_file() and file.name not in known)
-    if others := [name for name in others if not name.startswith(".")]:
+    if others := other_files(path, {"wav.scp", *tables, *words, *INVERTED, *NOTES}):
         logging.warning("%s: left behind: %s", path, ", ".join(others))
     return Set(data.wav_scp, tables, words)
 

@@ -138,7 +138,7 @@ def hours_png(report: DataReport) -> bytes:
     axes.set_title(headline(report), fontsize=10, color=INK, loc="left")
     axes.grid(axis="x", color=GRID)
     axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelcolor=INK)
+    axes.tick_params(length=0, labelcolor=INK, labelsize=8)
     axes.spines[:].set_visible(False)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)

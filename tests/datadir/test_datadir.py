@@ -2,7 +2,13 @@
 
 import pytest
 
-from lid_toolkit.datadir.datadir import lang2utt, parse_segments, read_data_dir, write_data_dir
+from lid_toolkit.datadir.datadir import (
+    by_language,
+    lang2utt_blocks,
+    parse_segments,
+    read_data_dir,
+    write_data_dir,
+)
 from lid_toolkit.datadir.tables import read_table, table_from_pairs
 from lid_toolkit.errors import LidError
 
@@ -39,8 +45,8 @@ def test_written_directories_read_back_and_lose_stale_tables(source):
 
 def test_lang2utt_inverts_utt2lang():
     pairs = [("c", "x"), ("a", "y"), ("b", "x")]
-    inverted = lang2utt(table_from_pairs(pairs))
-    assert sorted((utt, lang) for lang, utts in inverted for utt in utts.split()) == sorted(pairs)
+    text = b"".join(lang2utt_blocks(by_language(table_from_pairs(pairs))))
+    assert text == b"x b c\ny a\n"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lid_toolkit.datadir.datadir import lang2utt, read_data_dir, write_data_dir
+from lid_toolkit.datadir.datadir import by_language, read_data_dir, write_data_dir
 from lid_toolkit.datadir.speed import parse_factors, perturb_data_dir
 from lid_toolkit.datadir.tables import read_table, table_from_pairs
 from lid_toolkit.errors import LidError
@@ -104,4 +104,6 @@ def test_copies_are_the_union_of_prefixed_tables(tmp_path_factory, utt2lang, fac
     data = read_data_dir(path / "sp")
     assert list(data.utt2lang) == sorted((key, label) for key, (label, _) in copies.items())
     assert dict(data.utt2speed) == {key: factor for key, (_, factor) in copies.items()}
-    assert dict(read_table(path / "sp/lang2utt")) == dict(lang2utt(data.utt2lang))
+    assert dict(read_table(path / "sp/lang2utt")) == {
+        label: " ".join(rows.keys()) for label, rows in by_language(data.utt2lang)
+    }

@@ -43,6 +43,16 @@ def test_dry_run_writes_nothing(small_set: WrittenSet, caplog: pytest.LogCapture
     assert sorted(small_set.inference_dir.iterdir()) == before
 
 
+def test_merging_macrolanguages_scores_anew_and_says_so(tmp_path: Path):
+    made = write_set(tmp_path, {"a": "cmn", "b": "fra"}, {"a": "zho", "b": "fra"}, ["fra", "zho"], {})
+    for merge, accuracy in ((False, 0.5), (True, 1.0)):
+        score(made.data_dir, made.inference_dir, 16000, merge=merge)
+        results = json.loads((made.inference_dir / "results.json").read_text())
+        assert (results["accuracy"]["value"], results["merged_macrolanguages"]) == (accuracy, merge)
+        for name in ("results", "report.html"):
+            assert ("one language with their members" in (made.inference_dir / name).read_text()) == merge
+
+
 def test_a_second_run_at_once_is_told(small_set: WrittenSet):
     with locked(small_set.inference_dir, "scoring"), pytest.raises(LidError, match="in use: scoring"):
         score(small_set.data_dir, small_set.inference_dir, 16000)

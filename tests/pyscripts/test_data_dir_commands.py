@@ -71,6 +71,15 @@ def test_combine_split_subset_copy(tmp_path):
     assert list(read_data_dir(tmp_path / "some").utt2lang) == [("b", "fra"), ("x-c", "eng")]
 
 
+def test_report(tmp_path):
+    path = write_files(tmp_path / "set", {**PLAIN, "utt2num_samples": "a 8000\nb 16000\nc 24000\n"})
+    done = run("report_data_dir.py", path, "--fs", "8000")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("set: 3 utterances, 0.00 h, 2 languages\n")
+    assert (path / "report/report.txt").read_text() == done.stdout
+    assert (path / "report/hours.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
@@ -83,6 +92,7 @@ def test_combine_split_subset_copy(tmp_path):
         ("subset_data_dir.py", ["a", "b"], "one of --utt_list, --languages"),
         ("subset_data_dir.py", ["a", "b", "--utt_list", "none"], "none: No such file"),
         ("copy_data_dir.py", ["a", "a"], "is both source and target"),
+        ("report_data_dir.py", ["none"], "none: no such data directory"),
     ],
 )
 def test_bad_use_is_one_line_and_exit_code_2(tmp_path, monkeypatch, name, arguments, message):

@@ -29,7 +29,7 @@ def programs(calls: list[str]) -> list[str]:
 
 def test_all_stages_in_order(recipe: Recipe):
     calls = recipe.stages("run.sh", *MINI)
-    formatting = ["format_audio", "(format_audio)", "format_audio"]
+    formatting = ["format_audio", "(format_audio)", "format_audio", "report_data_dir"]
     collecting = [FEATURE_STATS[0], FEATURE_STATS[1], FEATURE_STATS[0]]
     identifying = ["infer", "(infer)", "infer"]
     assert programs(calls) == [
