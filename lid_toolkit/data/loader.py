@@ -36,6 +36,7 @@ class Minibatch(NamedTuple):
         labels_b: classes, int64.
         rows_b: rows in the set's tables, int64.
         failed: (utterance, reason) of those that could not be read and were replaced or left out.
+        samples: of audio that the batch holds or that its features stand for.
     """
 
     wave_bt: Tensor
@@ -43,6 +44,7 @@ class Minibatch(NamedTuple):
     labels_b: Tensor
     rows_b: Tensor
     failed: list[tuple[str, str]]
+    samples: int = 0
 
 
 class MinibatchReader(Dataset[Minibatch]):
@@ -73,6 +75,7 @@ class MinibatchReader(Dataset[Minibatch]):
         waves: list[Wave | Features] = []
         rows: list[int] = []
         failed: list[tuple[str, str]] = []
+        samples = 0
         for place, planned in enumerate(batch.rows_b.tolist()):
             rng = None if batch.seed is None else np.random.default_rng((AUGMENTATION, *batch.seed[place]))
             for row in self._candidates(planned, rng):
@@ -82,6 +85,7 @@ class MinibatchReader(Dataset[Minibatch]):
                     failed.append((self.utterances.refs.key(row), str(error)))
                 else:
                     rows.append(row)
+                    samples += self._samples(row, batch.crop, len(waves[-1]))
                     break
         return Minibatch(
             pad_sequence([torch.from_numpy(wave) for wave in waves], batch_first=True)
@@ -91,7 +95,15 @@ class MinibatchReader(Dataset[Minibatch]):
             torch.from_numpy(self.utterances.labels_u[rows].astype(np.int64)),
             torch.tensor(rows, dtype=torch.int64),
             failed,
+            samples,
         )
+
+    def _samples(self, row: int, crop: int | None, size: int) -> int:
+        """Return the audio of an utterance that takes ``size`` steps in a batch."""
+        if self.utterances.hop_length is None:
+            return size
+        length = int(self.utterances.lengths_u[row])
+        return length if crop is None else min(crop, length)
 
     def _candidates(self, row: int, rng: np.random.Generator | None) -> Iterator[int]:
         """Yield the row, then, in training, others of its language to replace it."""

@@ -150,8 +150,7 @@ def identify(
                 finite = np.isfinite(scores_uc[rows]).all(axis=1)
                 reasons |= {utterances.refs.key(int(r)): "scores are not finite" for r in rows[~finite]}
             failed |= {int(utterances.refs.rows([key])[0]): reason for key, reason in reasons.items()}
-            samples = int(utterances.lengths_u[batch.rows_b.numpy()].sum())
-            progress.advance(len(batch.rows_b) + len(batch.failed), samples / rate)
+            progress.advance(len(batch.rows_b) + len(batch.failed), batch.samples / rate)
     return scores_uc, embeddings_ud, failed
 
 

@@ -148,7 +148,7 @@ def add_gradient(training: Training, learner: Learner, minibatch: Minibatch, utt
     torch.autograd.backward(learner.scaler.scale(output.loss * share))
     if not size:
         return torch.tensor([0, 0, 0, 0, failed, 0], dtype=torch.float64, device=device)
-    audio_s = int(minibatch.lengths_b.sum()) * (training.train.hop_length or 1) / rate
+    audio_s = minibatch.samples / rate
     known = torch.tensor([size, audio_s, failed], dtype=torch.float64, device=device)
     return torch.cat(
         (
