@@ -247,4 +247,8 @@ def _check_keys(data: DataDir) -> None:
             extra = [other.key(row) for row in np.flatnonzero(lacking.rows(other.keys()) < 0).tolist()]
             if extra:
                 more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
-                raise LidError(f"lacks utterance '{extra[0]}'{more}, which {has} has", where=data.path / file)
+                raise LidError(
+                    f"lacks utterance '{extra[0]}'{more}, which {has} has",
+                    where=data.path / file,
+                    mend="pyscripts/validate_data_dir.py names all faults",
+                )
