@@ -6,12 +6,13 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from lid_toolkit.data.preprocess import PreprocessorConf
-from lid_toolkit.training.config import TrainConfig, TriStageConf
+from lid_toolkit.training.config import TrainConfig
+from lid_toolkit.training.schedules import SCHEDULES
 
 TABLES: dict[str, type[BaseModel]] = {
     "Keys": TrainConfig,
     "`preprocessor_conf`": PreprocessorConf,
-    "`scheduler_conf` of `tristagelr`": TriStageConf,
+    **{f"`scheduler_conf` of `{name}`": conf for name, (conf, _) in SCHEDULES.items()},
 }
 
 

@@ -62,6 +62,9 @@ def plain(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for component, known in COMPONENTS.items():
-        print(f"### {component.capitalize()}\n")
-        print("\n".join(section(component, name, make) for name, make in known.items()))
+    pages = [
+        "\n".join(section(component, name, make) for name, make in known.items())
+        for component, known in COMPONENTS.items()
+    ]
+    titled = zip(COMPONENTS, pages, strict=True)
+    print("\n".join(f"### {component.capitalize()}\n\n{page}" for component, page in titled).rstrip())
