@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lid_toolkit.cli import run
@@ -55,14 +55,14 @@ def main(arguments: Sequence[str]) -> None:
     backend, *rest = arguments
     if backend not in BACKENDS:
         raise LidError(f"unknown backend '{backend}'", where="jobs", mend=nearest(backend, BACKENDS))
-    array, runs, cancel = prepare(backend, parse_call(rest))
-    with new_spool(array, cancel) as spool:
+    array, runs = prepare(backend, parse_call(rest))
+    with new_spool(array) as spool:
         outcomes = run_array(array, runs, spool)
     sys.exit(report_failures(backend, array, outcomes, sys.stderr))
 
 
-def prepare(name: str, call: Call) -> tuple[JobArray, Backend, Callable[[str], None]]:
-    """Return the array that a call asks for, its backend, and what cancels an array in a queue.
+def prepare(name: str, call: Call) -> tuple[JobArray, Backend]:
+    """Return the array that a call asks for, and its backend.
 
     Raises:
         LidError: the backend does not know an option, or cannot do what it asks for.
@@ -70,7 +70,7 @@ def prepare(name: str, call: Call) -> tuple[JobArray, Backend, Callable[[str], N
     if name in SCHEDULERS:
         config = _config(name, call)
         array = make_array(call, config.defaults, (*OPTIONS, "config", *config.options))
-        return array, Batch(SCHEDULERS[name], array, config), SCHEDULERS[name].cancel
+        return array, Batch(SCHEDULERS[name], array, config)
     if call.passed:
         raise LidError(
             f"{call.passed[0]} is an option for a scheduler", where=f"jobs {name}", mend="leave it out"
@@ -78,9 +78,9 @@ def prepare(name: str, call: Call) -> tuple[JobArray, Backend, Callable[[str], N
     if name == "ssh":
         config = _config(name, call)
         array = make_array(call, config.defaults, (*OPTIONS, "config"))
-        return array, Pool(array, machines_of(config, array)), lambda _: None
+        return array, Pool(array, machines_of(config, array))
     array = make_array(call)
-    return array, Pool(array, this_machine(array)), lambda _: None
+    return array, Pool(array, this_machine(array))
 
 
 def _config(name: str, call: Call) -> Config:

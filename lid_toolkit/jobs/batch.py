@@ -50,6 +50,7 @@ class Batch:
             self._submitted = time.monotonic()
             self._next_look = self._submitted + FIRST_LOOK_S
         self._unfinished -= set(spool.outcomes)
+        spool.ask_anew()
         now = time.monotonic()
         if now < self._next_look or not self._unfinished:
             return {}
@@ -117,7 +118,7 @@ def submit(scheduler: Scheduler, array: JobArray, config: Config, spool: Spool) 
             f"does not take the jobs: {said[-1]}", where=command[0], mend=shlex.join(command[1:-1])
         )
     with write_whole(spool.path / "queue_id") as stream:
-        stream.write(array_id[0])
+        stream.write(f"{scheduler.name} {array_id[0]}")
     return array_id[0]
 
 

@@ -129,6 +129,8 @@ class Pool:
 
     def step(self, spool: Spool) -> dict[int, str]:
         """Start as many jobs as there is room for; return those whose process ended without a word."""
+        if any(place.shell for place in self._places):
+            spool.ask_anew()
         lost = self._reap(spool)
         while self._queue and self._places and len(self._running) < self._most and not spool.stopped:
             place = next((place for place in self._places if place.has_room(self._wanted)), None)

@@ -56,6 +56,7 @@ class Scheduler:
     """How to talk to a scheduler.
 
     Attributes:
+        name: of its backend.
         title: its name in messages.
         number: shell expression for a job's number on the machine where it runs.
         nodes: whether it runs a command on several machines at the same time.
@@ -67,6 +68,7 @@ class Scheduler:
         cancel_command: takes an array out of the queue.
     """
 
+    name: str
     title: str
     number: str
     nodes: bool
@@ -181,8 +183,9 @@ def _alphabetic(name: str) -> str:
     return name if name[0].isalpha() else f"j{name}"
 
 
-SCHEDULERS = {
-    "slurm": Scheduler(
+_ALL = (
+    Scheduler(
+        name="slurm",
         title="Slurm",
         number='"${SLURM_ARRAY_TASK_ID}"',
         nodes=True,
@@ -193,7 +196,8 @@ SCHEDULERS = {
         read_list=read_squeue,
         cancel_command=("scancel",),
     ),
-    "sge": Scheduler(
+    Scheduler(
+        name="sge",
         title="Grid Engine",
         number='"${SGE_TASK_ID}"',
         nodes=False,
@@ -204,7 +208,8 @@ SCHEDULERS = {
         read_list=read_sge_qstat,
         cancel_command=("qdel",),
     ),
-    "pbs": Scheduler(
+    Scheduler(
+        name="pbs",
         title="PBS",
         # OpenPBS, Torque, and Slurm's qsub for users of PBS
         number='"${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-${SLURM_ARRAY_TASK_ID}}}"',
@@ -216,4 +221,5 @@ SCHEDULERS = {
         read_list=read_pbs_qstat,
         cancel_command=("qdel",),
     ),
-}
+)
+SCHEDULERS = {scheduler.name: scheduler for scheduler in _ALL}

@@ -8,7 +8,7 @@ It lies beside the logs, ``LOGDIR/.jobs/NAME.XXXXXXXX/``, on a file system that 
 ``N.done``      job N has ended: its outcome
 ``N.out``       what the scheduler or ssh said about job N, outside its log
 ``stop``        no further job is to start
-``queue_id``    the array's name in the scheduler's queue, to cancel it by
+``queue_id``    the scheduler and the array's name in its queue, to cancel it by
 =============  ==========================================================================
 """
 
@@ -22,7 +22,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from lid_toolkit.files import locked, write_whole
 from lid_toolkit.jobs.array import Call, JobArray, Resources
 from lid_toolkit.jobs.log import Outcome, last_line
 from lid_toolkit.jobs.machine import runs
+from lid_toolkit.jobs.schedulers import SCHEDULERS
 
 PARENT = ".jobs"
 ABANDONED_S = 60.0
@@ -83,14 +84,14 @@ class Spool:
         """Return the file for what the scheduler or ssh says about a job."""
         return self.path / f"{number}.out"
 
-    def running(self) -> list[int]:
-        """Return the jobs that have started and not ended, after reading new outcomes.
-
-        Making and removing a file has an NFS client ask its server for the directory anew.
-        """
+    def ask_anew(self) -> None:
+        """Have an NFS client ask its server for the directory, by making and removing a file there."""
         with contextlib.suppress(OSError):
             (self.path / ".look").touch()
             (self.path / ".look").unlink()
+
+    def running(self) -> list[int]:
+        """Return the jobs that have started and not ended, after reading new outcomes."""
         started = []
         for path in self.path.iterdir():
             if not path.stem.isdigit():
@@ -111,14 +112,13 @@ class Spool:
 
 
 @contextlib.contextmanager
-def new_spool(array: JobArray, cancel: Callable[[str], None]) -> Iterator[Spool]:
+def new_spool(array: JobArray) -> Iterator[Spool]:
     """Make a spool for an array, hold it, and remove it at the end.
 
     What killed runners left in the same place is cleared first: their arrays are cancelled.
 
     Args:
         array: the jobs; the directories of their logs are made, and old logs removed.
-        cancel: takes the array of that name out of the scheduler's queue.
 
     Raises:
         LidError: the logs' directory cannot be written.
@@ -132,7 +132,7 @@ def new_spool(array: JobArray, cancel: Callable[[str], None]) -> Iterator[Spool]
         path.mkdir(parents=True)
     except OSError as error:
         raise LidError(f"cannot be written: {error.strerror}", where=array.log_of(array.first)) from error
-    clear_abandoned(parent, path, cancel)
+    clear_abandoned(parent, path)
     with locked(path, f"running {array.name}"):
         spool = Spool(path)
         spool.save_array(array)
@@ -144,7 +144,7 @@ def new_spool(array: JobArray, cancel: Callable[[str], None]) -> Iterator[Spool]
                 parent.rmdir()
 
 
-def clear_abandoned(parent: Path, own: Path, cancel: Callable[[str], None]) -> None:
+def clear_abandoned(parent: Path, own: Path) -> None:
     """End and remove the arrays in ``parent`` that no runner holds any more."""
     for path in parent.iterdir():
         if path == own or not path.is_dir():
@@ -152,7 +152,8 @@ def clear_abandoned(parent: Path, own: Path, cancel: Callable[[str], None]) -> N
         with contextlib.suppress(LidError, OSError), locked(path, "clearing"):
             queue_id = path / "queue_id"
             if queue_id.exists():
-                cancel(queue_id.read_text(encoding="utf-8"))
+                name, array_id = queue_id.read_text(encoding="utf-8").split()
+                SCHEDULERS[name].cancel(array_id)
             _wait_for_end(Spool(path))
             shutil.rmtree(path)
 

@@ -106,7 +106,7 @@ def test_no_machine_can_be_reached(place: Path):
 
 def test_failing_job_is_named(place: Path):
     write_machines(place, "a 2")
-    code, said = run(place, "JOB=1:2", "x.JOB.log", "sh", "-c", "exit 25JOB")
+    code, said = run(place, "JOB=1:1", "x.JOB.log", "sh", "-c", "exit 25JOB")
     assert code == 1
     assert "run it again: utils/jobs.sh ssh --config ssh.conf JOB=1:1 x.JOB.log sh -c 'exit 25JOB'" in said
 
