@@ -6,9 +6,8 @@ or the Hugging Face Hub. ``transformers`` and ``peft`` are imported only where s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -19,59 +18,17 @@ from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.models import upstream_states, upstream_whisper
 from lid_toolkit.models.arguments import NotNegative, Positive, SamplingRate, Share
 from lid_toolkit.models.upstream_adapt import Lora, add_lora, freeze_parts, mask_projection
-from lid_toolkit.models.upstream_inputs import RATE, KaldiFilterbank, NormalizedWave, WhisperLogMel
-from lid_toolkit.models.upstream_load import Attention, make_encoder, read_architecture
-from lid_toolkit.models.upstream_states import States, span_mask
-
-Layers = Literal["all", "last"] | list[NotNegative]
-
-
-@dataclass(frozen=True)
-class Family:
-    """What differs between kinds of encoders.
-
-    Attributes:
-        states: runs the encoder.
-        lora_targets: linear maps that LoRA adapts by default.
-        extractor: names of the encoder's convolutional parts.
-        stack: name of the part whose layers are counted.
-        count: name of their number in the configuration.
-        layer_drop: names of the configuration's entries.
-    """
-
-    states: Callable[[Any, Tensor, Tensor, Callable[[Tensor, int], Tensor | None]], States]
-    lora_targets: tuple[str, ...]
-    extractor: tuple[str, ...]
-    stack: str = "encoder"
-    count: str = "num_hidden_layers"
-    layer_drop: tuple[str, ...] = ("layerdrop",)
-
-
-WAVE = Family(upstream_states.wave_states, ("q_proj", "v_proj"), ("feature_extractor",))
-FAMILIES: Mapping[str, Family] = {
-    "wav2vec2": WAVE,
-    "hubert": WAVE,
-    # Its attention reads the weights past the modules, so adapters there would be without effect.
-    "wavlm": Family(
-        upstream_states.wave_states, ("intermediate_dense", "output_dense"), ("feature_extractor",)
-    ),
-    "wav2vec2-bert": Family(upstream_states.bert_states, ("linear_q", "linear_v"), ()),
-    "whisper": Family(
-        upstream_whisper.whisper_states,
-        ("q_proj", "v_proj"),
-        ("conv1", "conv2"),
-        stack="",
-        layer_drop=("encoder_layerdrop",),
-    ),
-}
-LANGUAGE_TOKEN = Family(
-    upstream_whisper.language_states,
-    ("q_proj", "v_proj"),
-    ("encoder.conv1", "encoder.conv2"),
-    stack="decoder",
-    count="decoder_layers",
-    layer_drop=("encoder_layerdrop", "decoder_layerdrop"),
+from lid_toolkit.models.upstream_families import (
+    FAMILIES,
+    LANGUAGE_TOKEN,
+    Layers,
+    choose_family,
+    chosen_layers,
+    make_inputs,
 )
+from lid_toolkit.models.upstream_inputs import RATE
+from lid_toolkit.models.upstream_load import Attention, make_encoder, read_architecture
+from lid_toolkit.models.upstream_states import span_mask
 
 
 class TransformersFrontend(nn.Module):
@@ -148,24 +105,15 @@ class TransformersFrontend(nn.Module):
         source = path_or_url if architecture is None else None
         self.architecture = architecture or read_architecture(path_or_url, download_dir)
         config = self.architecture["config"]
-        self.family = LANGUAGE_TOKEN if language_token else FAMILIES[config["model_type"]]
-        if language_token and config["model_type"] != "whisper":
-            raise LidError(
-                f"{path_or_url} is no Whisper",
-                where="frontend_conf.language_token",
-                mend="leave it out, or name a Whisper",
-            )
-        own_masks = config.get("apply_spec_augment", True)
-        if mask_time_prob is None:
-            mask_time_prob = config["mask_time_prob"] if own_masks else 0.0
-        if mask_feature_prob is None:
-            mask_feature_prob = config["mask_feature_prob"] if own_masks else 0.0
-        self.time_mask = (mask_time_prob, mask_time_length)
+        self.family = choose_family(config["model_type"], language_token)
+        time_share = masked_share(config, "mask_time_prob", mask_time_prob)
+        self.time_mask = (time_share, mask_time_length)
+        drops = {key: config[key] if layerdrop is None else layerdrop for key in self.family.layer_drop}
         changes = {
-            **{key: config[key] if layerdrop is None else layerdrop for key in self.family.layer_drop},
+            **drops,
             "apply_spec_augment": True,
-            "mask_time_prob": mask_time_prob,
-            "mask_feature_prob": 0.0,  # drawn below from torch's generator
+            "mask_time_prob": time_share,
+            "mask_feature_prob": 0.0,
         }
         model = make_encoder(self.architecture, changes, attention, source, download_dir)
         self.upstream = model.encoder if self.family is FAMILIES["whisper"] else model
@@ -175,14 +123,14 @@ class TransformersFrontend(nn.Module):
         self.weights = nn.Parameter(torch.zeros(len(self.layers))) if len(self.layers) > 1 else None
         if freeze_steps:
             self.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64))
-        self._prepare(freeze_extractor, lora, mask_feature_prob, mask_feature_length, gradient_checkpointing)
+        feature_mask = (masked_share(config, "mask_feature_prob", mask_feature_prob), mask_feature_length)
+        self._prepare(freeze_extractor, lora, feature_mask, gradient_checkpointing)
 
     def _prepare(
         self,
         freeze_extractor: bool,
         lora: Lora | None,
-        mask_feature_prob: float,
-        mask_feature_length: int,
+        feature_mask: tuple[float, int],
         gradient_checkpointing: bool,
     ) -> None:
         """Cut, mask, adapt and freeze the encoder as configured."""
@@ -192,8 +140,8 @@ class TransformersFrontend(nn.Module):
             upstream_states.make_exact(self.upstream)
         elif self.family is LANGUAGE_TOKEN:
             upstream_whisper.keep_start_token(self.upstream)
-        if mask_feature_prob:
-            mask_projection(self.upstream, mask_feature_prob, mask_feature_length)
+        if feature_mask[0]:
+            mask_projection(self.upstream, *feature_mask)
         if gradient_checkpointing:
             self.upstream.gradient_checkpointing_enable({"use_reentrant": False})
         if lora is not None:
@@ -345,31 +293,11 @@ def with_architecture(description: Mapping[str, Any], frontend: nn.Module) -> di
     return {**description, "frontend_conf": conf}
 
 
-def chosen_layers(layers: Layers, count: int) -> list[int]:
-    """Return layer numbers, ascending, of an encoder of ``count`` layers."""
-    if layers == "all":
-        return list(range(count + 1))
-    if layers == "last":
-        return [count]
-    if not layers or max(layers) > count or len(set(layers)) < len(layers):
-        raise LidError(
-            f"layers {layers} of an encoder of {count}",
-            where="frontend_conf.layers",
-            mend=f"list layers from 0 to {count}, each once",
-        )
-    return sorted(int(layer) for layer in layers)
-
-
-def make_inputs(config: Any, normalize_wave: bool) -> tuple[nn.Module, int]:
-    """Return what maps waveforms to an encoder's inputs, and the samples between its frames."""
-    if config.model_type == "whisper":
-        return WhisperLogMel(config.num_mel_bins), 320
-    if config.model_type == "wav2vec2-bert":
-        return KaldiFilterbank(), 320
-    shortest, hop = 1, 1
-    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
-        shortest, hop = (shortest - 1) * stride + kernel, hop * stride
-    return NormalizedWave(normalize_wave, shortest), hop
+def masked_share(config: Mapping[str, Any], name: str, share: float | None) -> float:
+    """Return a configured share, or the checkpoint's own for None."""
+    if share is not None:
+        return share
+    return float(config[name]) if config.get("apply_spec_augment", True) else 0.0
 
 
 def repeat_last(state_btd: Tensor, frames_b: Tensor, wanted_b: Tensor) -> Tensor:
