@@ -25,7 +25,11 @@ def identify(arguments: Sequence[str]) -> None:
     parser = OptionParser("Identify the language of recordings.")
     parser.add_argument("action", choices=("identify",))
     parser.add_argument("recordings", nargs="+", metavar="RECORDING", help="wav, flac, ogg, mp3, …")
-    parser.add_argument("--model", required=True, help="experiment directory or model file")
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="experiment directory, model file, zip of stage 9, or user/repo on the Hub",
+    )
     parser.add_argument("--top_k", type=positive, default=1, help="languages to show, most probable first")
     parser.add_argument("--languages", help="labels to choose among, such as eng,fra")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

@@ -16,11 +16,11 @@ from lid_toolkit.audio.reader import AudioError, audio_info, read_audio
 from lid_toolkit.audio.resample import resample
 from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.errors import LidError, nearest
-from lid_toolkit.training.checkpoint import SavedModel, load_model
+from lid_toolkit.inference.source import open_model
+from lid_toolkit.training.checkpoint import SavedModel
 from lid_toolkit.training.device import choose_device
 
 Floats = npt.NDArray[np.float32]
-BEST_MODEL = "valid.*.best.pth"
 LONGEST_BATCH_S = 600
 
 Speech: TypeAlias = "str | Path | npt.NDArray[np.generic] | tuple[str | Path, float, float]"
@@ -58,23 +58,24 @@ class LanguageIdentifier:
         self.device = device
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, device: str = "auto") -> LanguageIdentifier:
+    def from_pretrained(
+        cls, source: str | Path, device: str = "auto", revision: str | None = None
+    ) -> LanguageIdentifier:
         """Load a model.
 
         Args:
-            source: an experiment directory of stage 5 (its best model is taken), or a model file.
+            source: an experiment directory of stage 5 (its best model is taken), a model file, a zip of
+                stage 9 or its unpacked folder, or ``user/repo`` on the Hugging Face Hub.
             device: ``cpu``, ``cuda`` or ``auto``.
+            revision: branch, tag or commit of the repository.
 
         Raises:
-            LidError: nothing there, or not a model.
+            LidError: nothing there, not a model, or one that cannot be trusted.
         """
-        path = Path(source)
-        if path.is_dir():
-            path = min(path.glob(BEST_MODEL), default=path / BEST_MODEL)
         ngpu = {"auto": "auto", "cpu": "0", "cuda": "1"}.get(device)
         if ngpu is None:
             raise LidError(f"'{device}' is not cpu, cuda or auto", where="device")
-        return cls(load_model(path), choose_device(ngpu))
+        return cls(open_model(source, revision), choose_device(ngpu))
 
     @property
     def languages(self) -> tuple[str, ...]:

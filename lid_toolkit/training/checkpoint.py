@@ -27,11 +27,13 @@ class SavedModel:
         model: in evaluation mode, on the CPU.
         languages: labels in index order.
         rate: samples per second the model was trained at.
+        description: the components it is built from, as :func:`build_model` takes them.
     """
 
     model: LidModel
     languages: tuple[str, ...]
     rate: int
+    description: Mapping[str, Any]
 
     @property
     def embedding_size(self) -> int:
@@ -67,18 +69,50 @@ def load_model(path: Path) -> SavedModel:
     if content.get("format") != MODEL_FORMAT:
         raise LidError("not a model file of this toolkit", where=path, mend="name a .pth that stage 5 wrote")
     try:
-        languages = tuple(content["languages"])
-        model = build_model(content["description"], len(languages))
-        model.load_state_dict(content["model"])
-        return SavedModel(model.eval(), languages, content["rate"])
+        description, weights = content["description"], content["model"]
+        languages, rate = content["languages"], content["rate"]
+    except KeyError as error:
+        raise LidError(f"no {error} in the model file", where=path, mend="use another file") from error
+    return restore(description, weights, languages, rate, path)
+
+
+def restore(
+    description: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    languages: Sequence[str],
+    rate: int,
+    source: Path,
+) -> SavedModel:
+    """Build a described model around its weights.
+
+    Raises:
+        LidError: they do not fit; ``source`` says where both come from.
+    """
+    try:
+        model = build_model(description, len(languages))
+        model.load_state_dict(weights)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise LidError(f"weights do not fit their description: {error}", where=path) from error
+        raise LidError(f"weights do not fit their description: {error}", where=source) from error
+    return SavedModel(model.eval(), tuple(languages), rate, description)
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write tensors and plain values with ``torch.save``, whole or not at all."""
-    with write_whole(path, "wb") as stream:
-        torch.save(dict(content), stream)
+    """Write tensors and plain values with ``torch.save``, whole or not at all.
+
+    Raises:
+        LidError: the disk is full, or takes no file of that size.
+    """
+    try:
+        with write_whole(path, "wb") as stream:
+            torch.save(dict(content), stream)
+    except RuntimeError as error:
+        if not isinstance(error.__context__, OSError):
+            raise
+        raise LidError(
+            f"cannot be written: {error.__context__.strerror}",
+            where=path,
+            mend="make room; the same command goes on from the last checkpoint",
+        ) from error
 
 
 def load(path: Path) -> dict[str, Any]:

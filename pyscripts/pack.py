@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Stage 9: pack a model, its labels, scores and pictures into one zip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lid_toolkit.cli import OptionParser, boolean, run
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options and pack."""
+    parser = OptionParser(__doc__ or "")
+    parser.add_argument("--model", type=Path, required=True, help="model file in its experiment directory")
+    parser.add_argument("--output", type=Path, required=True, help="the zip")
+    parser.add_argument(
+        "--inference_dirs",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="sets whose results go along: .../MODEL/SET",
+    )
+    parser.add_argument("--hf_repo", help="repository that the card's example loads; by default the zip")
+    parser.add_argument(
+        "--hf_license", help="licence in the card; by default the pretrained encoder's, or apache-2.0"
+    )
+    parser.add_argument("--datasets", nargs="*", default=[], help="what the card says the model learnt from")
+    parser.add_argument("--command", required=True, help="what the card says trained the model")
+    parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether there is work")
+    options = parser.parse_args(arguments)
+
+    from lid_toolkit.hub.pack import Packing, pack
+
+    pack(
+        Packing(
+            model_file=options.model,
+            inference_dirs=tuple(options.inference_dirs),
+            output=options.output,
+            repository=options.hf_repo or None,
+            licence=options.hf_license or None,
+            datasets=tuple(options.datasets),
+            command=options.command,
+        ),
+        options.dry_run,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

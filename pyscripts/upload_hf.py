@@ -1,0 +1,29 @@
+#!/usr/bin/env python3
+"""Stage 10: upload a packed model to the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lid_toolkit.cli import OptionParser, boolean, run
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options and upload."""
+    parser = OptionParser(__doc__ or "")
+    parser.add_argument("--package", type=Path, required=True, help="zip of stage 9")
+    parser.add_argument("--hf_repo", required=True, help="USER/NAME on the Hub; made if it is not there")
+    parser.add_argument("--hf_private", type=boolean, default=True, help="make a new repository private")
+    parser.add_argument(
+        "--dry_run", type=boolean, default=False, help="only show the files, their sizes and the card"
+    )
+    options = parser.parse_args(arguments)
+
+    from lid_toolkit.hub.upload import upload
+
+    upload(options.package, options.hf_repo, options.hf_private, options.dry_run)
+
+
+if __name__ == "__main__":
+    run(main)
