@@ -3,6 +3,8 @@
 from setuptools import find_packages, setup
 
 CORE = [
+    "httpx2>=2.0",
+    "huggingface_hub>=2.4",
     "numpy>=2.0",
     "pydantic>=2.7",
     "pyyaml>=6.0",
@@ -17,8 +19,6 @@ CORE = [
 RECIPE = [
     "babel>=2.16",
     "espeakng-loader>=0.2.4",
-    "httpx2>=2.0",
-    "huggingface_hub>=0.25",
     "matplotlib>=3.9",
     "peft>=0.13",
     "plotly>=5.24",

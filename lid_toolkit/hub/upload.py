@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
@@ -85,7 +86,7 @@ def one_line_errors(repository: str) -> Iterator[None]:
             401: "run `hf auth login`, or set HF_TOKEN to a token that may write",
             403: "take a repository and a token that may write to it",
         }.get(status, "try again later")
-    except OSError as error:
+    except (OSError, httpx2.TransportError) as error:
         fault, mend = f"the Hub cannot be reached: {_first_line(error)}", "check the network and try again"
     else:
         return

@@ -46,7 +46,12 @@ def download(repository: str, revision: str | None) -> Path:
         LidError: no such repository, no right to read it, or no network and not in the cache.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(NEEDED)))
@@ -57,6 +62,6 @@ def download(repository: str, revision: str | None) -> Path:
         )
     except LocalEntryNotFoundError:
         fault, mend = "no such path here, and the Hub cannot be reached", "check the name and the network"
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
         fault, mend = str(error).partition("\n")[0], "check the name, the revision and the network"
     raise LidError(fault, where=repository, mend=mend)
