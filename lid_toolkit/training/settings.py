@@ -64,7 +64,8 @@ def override(raw: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
                 raise LidError(f"'{option}' has no value", where="--lid_args", mend="write --key value pairs")
             text = rest.pop(0)
         try:
-            value = yaml.load(text, Loader=_KeysOnce)
+            # As YAML, a word with a colon at its end would be a mapping.
+            value = text if text.endswith(":") else yaml.load(text, Loader=_KeysOnce)
         except yaml.YAMLError as error:
             raise LidError(f"'{text}' is not YAML", where=option, mend="quote it") from error
         changed = _set(changed, option[2:].split("."), value)

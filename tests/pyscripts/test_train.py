@@ -113,7 +113,9 @@ def test_a_training_asked_to_stop_leaves_a_checkpoint_of_that_moment(tmp_path, n
     [
         (["--max_epoc", "3"], "unknown key 'max_epoc' (did you mean 'max_epoch'?)"),
         (["--checkpoint_interval", "-1"], "'-1' is not a number of at least 0"),
-        (["--pretrained_model", "/none.pth"], "/none.pth: no such file"),
+        (["--init_param=/none.pth::"], "/none.pth: no such file"),
+        (["--ngpu", "99"], "--ngpu 99: "),
+        (["--num_nodes", "2"], "2 machines, but no word of the others"),
     ],
 )
 def test_faults_are_one_line(tmp_path, more, message):

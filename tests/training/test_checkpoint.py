@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
+from training.experiment import ROOT
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.build import build_model
@@ -97,6 +100,25 @@ def test_an_interrupted_save_leaves_the_last_one(path):
     before = path.read_bytes()
     with pytest.raises(Exception, match="pickle"):
         save(path, {"model": lambda: None})
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["model.pth"]
+
+
+FILL_DISK = """
+import resource, sys, torch
+from pathlib import Path
+from lid_toolkit.training.checkpoint import save
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+save(Path(sys.argv[1]), {"a": torch.zeros(1_000_000)})
+"""
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_last_file(path):
+    before = path.read_bytes()
+    command = [sys.executable, "-c", FILL_DISK, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stderr.splitlines()[-1].startswith("lid_toolkit.errors.LidError: ")
+    assert "model.pth: cannot be written: File too large (make room;" in done.stderr.splitlines()[-1]
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["model.pth"]
 

@@ -35,3 +35,62 @@ def test_optimizers_by_name(name, kind):
 def test_faults_name_the_nearest(name, conf, message):
     with pytest.raises(LidError, match=message):
         make_optimizer(nn.Linear(2, 2).parameters(), name, conf)
+
+
+def model():
+    return nn.ModuleDict({"front": nn.Linear(2, 3), "front2": nn.Linear(3, 3), "head": nn.Linear(3, 2)})
+
+
+def arguments_of(optimizer, parameter, name):
+    (group,) = (g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
+    return group[name]
+
+
+def test_parts_have_their_own_arguments_and_the_longest_name_wins():
+    groups = {"front": {"lr": 0.1}, "front.bias": {"lr": 0.01, "weight_decay": 0.5}}
+    config = parse_config({"optim": "adamw", "optim_conf": {"lr": 1.0}, "optim_groups": groups}, "x")
+    made = model()
+    optimizer = configured_optimizer(made, config)
+    assert arguments_of(optimizer, made["front"].weight, "lr") == 0.1
+    assert arguments_of(optimizer, made["front"].bias, "weight_decay") == 0.5
+    assert arguments_of(optimizer, made["front2"].weight, "lr") == 1.0
+    assert arguments_of(optimizer, made["front"].bias, "initial_lr") == 0.01
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 6
+
+
+def test_weight_decay_spares_vectors():
+    config = parse_config(
+        {"optim": "adamw", "optim_conf": {"lr": 1.0, "weight_decay": 0.2}, "exclude_weight_decay": True}, "x"
+    )
+    made = model()
+    optimizer = configured_optimizer(made, config)
+    assert arguments_of(optimizer, made["head"].weight, "weight_decay") == 0.2
+    assert arguments_of(optimizer, made["head"].bias, "weight_decay") == 0.0
+
+
+def test_frozen_parts_are_not_trained():
+    made = model()
+    optimizer = configured_optimizer(made, parse_config({"freeze_param": ["front", "head.bias"]}, "x"))
+    assert [name for name, p in made.named_parameters() if p.requires_grad] == [
+        "front2.weight",
+        "front2.bias",
+        "head.weight",
+    ]
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 3
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (
+            {"freeze_param": ["fron"]},
+            r"freeze_param: no parameter's name starts with 'fron' \(did you mean 'front",
+        ),
+        ({"freeze_param": ["front", "front2", "head"]}, "every parameter is frozen"),
+        ({"optim_groups": {"head.wait": {}}}, r"optim_groups: .* \(did you mean 'head\.weight'"),
+        ({"optim_groups": {"head": {"rl": 1}}}, "optim_groups: unknown 'rl'"),
+    ],
+)
+def test_faulty_parts_name_the_nearest(raw, message):
+    with pytest.raises(LidError, match=message):
+        configured_optimizer(model(), parse_config(raw, "x"))

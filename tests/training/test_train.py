@@ -12,9 +12,9 @@ from training.experiment import same, weights, write_config, write_experiment
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.training import loop, update
-from lid_toolkit.training.best import out_of_patience, rank
+from lid_toolkit.training.best import rank
 from lid_toolkit.training.checkpoint import average, load, load_model
-from lid_toolkit.training.config import load_config, parse_config
+from lid_toolkit.training.config import load_config
 from lid_toolkit.training.distributed import World
 from lid_toolkit.training.train import Sources, train
 
@@ -254,19 +254,81 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
     assert not list(run(directory).rglob(".tmp-*"))
 
 
-def measured(*accuracies, loss=1.0):
-    return [
-        {"epoch": epoch, "valid_accuracy": accuracy, "valid_macro_accuracy": 0.0, "valid_loss": loss}
-        for epoch, accuracy in enumerate(accuracies, start=1)
-    ]
+def test_a_held_out_share_picks_the_epochs_and_the_validation_set_is_not_read(tmp_path, caplog):
+    directory = write_experiment(tmp_path, max_epoch=1)
+    for path in (directory / "valid" / "wav").iterdir():
+        path.unlink()
+    with caplog.at_level("INFO"):
+        out = run(directory, "exp", 1e9, "--selection_set", "0.25")
+    picked = f"picked by 6 utterances held out of {directory / 'train'}"
+    assert f"the best epochs are {picked}" in caplog.text
+    assert (out / "config.yaml").read_text().startswith(f"# The best epochs are {picked}\n")
+    assert "train: 18 utterances" in caplog.text
 
 
-def test_ranks_and_patience():
-    config = parse_config({"patience": 2}, "x")
-    assert rank(ACCURACY, measured(0.5, 0.9, 0.7)) == [2, 3, 1]
-    assert rank(ACCURACY, measured(0.5, 0.5)) == [2, 1]
-    (by_loss,) = parse_config({"best_model_criterion": "loss"}, "x").best_model_criterion
-    history = [*measured(0.1, loss=0.5), {**measured(0.9, loss=np.nan)[0], "epoch": 2}]
-    assert rank(by_loss, history) == [1, 2]
-    assert not out_of_patience(config, measured(0.5, 0.9, 0.7))
-    assert out_of_patience(config, measured(0.5, 0.9, 0.7, 0.8))
+def test_first_and_last_words(tmp_path, caplog):
+    directory = write_experiment(tmp_path, max_epoch=1, freeze_param=["encoder.conv"])
+    with caplog.at_level("INFO"):
+        run(directory)
+    text = caplog.text
+    assert "parameters: encoder 18,784, pooling 12,696, projector 488, loss 72; 32,040 in all, 30" in text
+    assert "languages: 3; drawn (and there): " in text
+    assert "% padding" in text
+    last = [record.getMessage() for record in caplog.records][-5:]
+    for line, begin in zip(
+        last,
+        ("best: epoch 1 of 1", "hardest languages: ", "trained: 8 updates", "left out: 0", "models: "),
+        strict=True,
+    ):
+        assert line.startswith(begin)
+
+
+def test_a_checkpoint_of_other_languages_says_which(tmp_path):
+    directory = write_experiment(tmp_path, max_epoch=1)
+    run(directory)
+    for name in ("train/utt2lang", "valid/utt2lang", "stats/lang2idx"):
+        path = directory / name
+        path.write_text(path.read_text().replace("middle", "mid"))
+    lines = (directory / "stats" / "lang2idx").read_text().splitlines()
+    (directory / "stats" / "lang2idx").write_text("\n".join(sorted(lines)) + "\n")
+    with pytest.raises(LidError, match=r"languages \+mid -middle"):
+        run(directory)
+
+
+SETTINGS = {
+    "float16 and a moving average": {"use_amp": True, "amp_dtype": "float16", "ema_decay": 0.9},
+    "plateau, groups and gathered gradients": {
+        "scheduler": "reducelronplateau",
+        "scheduler_conf": {"patience": 0, "factor": 0.5},
+        "optim": "adamw",
+        "optim_groups": {"loss": {"lr": 0.01}, "encoder.layer1": {"weight_decay": 0.1}},
+        "accum_grad": 3,
+    },
+}
+
+
+@pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
+def test_going_on_equals_not_having_stopped_with_other_settings(tmp_path, monkeypatch, changes):
+    directory = write_experiment(tmp_path, max_epoch=2, **changes)
+    straight = run(directory, "straight")
+    original = loop.save_checkpoint
+    for stop_after in (1, 2, 2):
+        calls = []
+
+        def stopping(*arguments, calls=calls, stop_after=stop_after):
+            original(*arguments)
+            calls.append(1)
+            if len(calls) == stop_after:
+                raise StoppedError
+
+        monkeypatch.setattr(loop, "save_checkpoint", stopping)
+        with pytest.raises(StoppedError):
+            run(directory, "exp", interval_s=0.0)
+    monkeypatch.undo()
+    run(directory, "exp")
+    for one, other in zip(epochs(directory / "exp"), epochs(straight), strict=True):
+        timed = ("seconds", "waited_s")
+        assert {k: v for k, v in one.items() if k not in timed} == {
+            k: v for k, v in other.items() if k not in timed
+        }
+    assert same(directory / "exp" / "2epoch.pth", straight / "2epoch.pth")
