@@ -93,7 +93,16 @@ class Batches(Sequence[Batch]):
 
         The processes take turns, so that together they go through the batches in order. Each gets the
         same number; up to ``world_size - 1`` batches at the end are left out.
+
+        Raises:
+            LidError: there are more processes than batches.
         """
+        if len(self) < world_size:
+            raise LidError(
+                f"{len(self)} batches an epoch for {world_size} processes",
+                where="batch_bins",
+                mend="lower batch_bins or ngpu, or raise num_iters_per_epoch",
+            )
         steps = max(len(self) - done, 0) // world_size
         return self[done + rank : done + steps * world_size : world_size]
 
@@ -318,14 +327,7 @@ class Place:
         Raises:
             LidError: the epoch has fewer batches than there are processes.
         """
-        batches = self.sampler.epoch(self.epoch)
-        if len(batches) < self.world_size:
-            raise LidError(
-                f"{len(batches)} batches an epoch for {self.world_size} processes",
-                where="batch_bins",
-                mend="lower batch_bins or ngpu, or raise num_iters_per_epoch",
-            )
-        return batches.share(self.rank, self.world_size, self.done)
+        return self.sampler.epoch(self.epoch).share(self.rank, self.world_size, self.done)
 
     def step(self) -> None:
         """Note that every process has done one more batch."""
