@@ -52,6 +52,6 @@ setup(
     packages=find_packages(include=["lid_toolkit", "lid_toolkit.*"]),
     package_data={"lid_toolkit": ["py.typed", "languages/*.tsv"]},
     install_requires=CORE,
-    extras_require={"recipe": RECIPE, "dev": DEV},
+    extras_require={"recipe": RECIPE, "dev": DEV, "wandb": ["wandb>=0.17"]},
     entry_points={"console_scripts": ["lid = lid_toolkit.inference.command:main"]},
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from lid_toolkit.data.features import DESCRIPTION, check_made_by
@@ -19,7 +20,7 @@ from lid_toolkit.data.utterances import load_utterances, read_languages
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import remove_leftovers, write_whole
 from lid_toolkit.models.build import build_model
-from lid_toolkit.models.lid_model import LidModel
+from lid_toolkit.models.lid_model import LidModel, LidOutput
 from lid_toolkit.steps import digest
 from lid_toolkit.training.batches import make_sampler
 from lid_toolkit.training.best import average_best, keep_best, out_of_patience, rank
@@ -208,12 +209,33 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
     learner = Learner(
         model=model,
         wrapped=wrapped,
-        forward=torch.compile(wrapped, dynamic=True) if config.torch_compile else wrapped,
+        forward=compiled(wrapped) if config.torch_compile else wrapped,
         optimizer=configured_optimizer(model, config),
         scaler=training.precision.scaler(world.device),
         average=average,
     )
     return learner, restore(content, learner) if going_on else State()
+
+
+def compiled(module: nn.Module) -> Callable[..., LidOutput]:
+    """Return a module's forward pass, compiled when it first runs.
+
+    Raises:
+        LidError: when called, if the compiler fails or there is none.
+    """
+    from torch._dynamo.exc import TorchDynamoException  # takes a second to import
+
+    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
+    fast: Callable[..., LidOutput] = torch.compile(module, dynamic=True)
+
+    def forward(*arguments: Tensor) -> LidOutput:
+        try:
+            return fast(*arguments)
+        except TorchDynamoException as error:
+            reason = str(error).strip().partition("\n\n")[0]
+            raise LidError(reason, where="torch_compile", mend="leave torch_compile out") from error
+
+    return forward
 
 
 def check_rate(model: LidModel, rate: int) -> None:
