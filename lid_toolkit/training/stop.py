@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,15 +29,20 @@ class StopRequest:
 
     Attributes:
         signal: its number; None as long as there was none.
+        parent: process without which this one is not to go on; None if it is to.
     """
 
     signal: int | None = None
+    parent: int | None = None
 
     def votes(self) -> list[float]:
         """Return this process's vote for each of ``SIGNALS``: 1 for the one it got, else 0.
 
-        Several processes must stop after the same update, so they sum their votes and obey the sums.
+        Several processes must stop after the same update, so they sum their votes and obey the sums. One
+        whose parent was killed votes for SIGTERM: nobody watches over it any more.
         """
+        if self.parent is not None and os.getppid() != self.parent:
+            self.signal = signal.SIGTERM
         return [float(number == self.signal) for number in SIGNALS]
 
 
@@ -67,12 +73,15 @@ def leave(number: int) -> NoReturn:
 
 
 @contextmanager
-def stop_request() -> Iterator[StopRequest]:
-    """Catch the signals inside, the first time each comes; a second one acts at once, as without this.
+def stop_request(with_parent: bool = False) -> Iterator[StopRequest]:
+    """Catch the signals inside, the first time each comes; a later one acts at once, as without this.
 
     Only the main thread of a process may call it (:func:`signal.signal`).
+
+    Args:
+        with_parent: stop too when the process that started this one has ended.
     """
-    request = StopRequest()
+    request = StopRequest(parent=os.getppid() if with_parent else None)
     came: dict[int, float] = {}
 
     def on_signal(number: int, _frame: FrameType | None) -> None:

@@ -18,6 +18,7 @@ CONFIG: dict[str, Any] = {
     "frontend_conf": {"n_mels": 20, "hop_length": 256},
     "specaug": "specaug",
     "specaug_conf": {"apply_time_warp": False, "freq_mask_width_range": 3, "time_mask_width_range": 4},
+    "normalize": "utterance_mvn",
     "encoder": "ecapa_tdnn",
     "encoder_conf": {"ndim": 16, "model_scale": 2, "output_size": 24},
     "pooling": "chn_attn_stat",

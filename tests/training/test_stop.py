@@ -60,3 +60,10 @@ def test_the_second_signal_acts_at_once_and_handlers_come_back(monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_process_whose_parent_was_killed_stops(monkeypatch):
+    with stop_request(with_parent=True) as request:
+        assert elected(request.votes()) is None
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+        assert elected(request.votes()) == signal.SIGTERM
