@@ -47,7 +47,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    frontend: str | None = "default"
+    frontend: str | None = None
     """Waveform to features; null for a model that is given features."""
     frontend_conf: dict[str, Any] = {}
     """Arguments of the front end."""
@@ -57,11 +57,11 @@ class TrainConfig(BaseModel):
     """Masking of features in training; null for none."""
     specaug_conf: dict[str, Any] = {}
     """Arguments of SpecAugment."""
-    normalize: str | None = "utterance_mvn"
+    normalize: str | None = None
     """Feature normaliser; null for none."""
     normalize_conf: dict[str, Any] = {}
     """Arguments of the normaliser."""
-    encoder: str = "ecapa_tdnn"
+    encoder: str = "rawnet3"
     """Features to frame-level outputs."""
     encoder_conf: dict[str, Any] = {}
     """Arguments of the encoder."""
@@ -73,7 +73,7 @@ class TrainConfig(BaseModel):
     """Pooled vector to embedding."""
     projector_conf: dict[str, Any] = {}
     """Arguments of the projector."""
-    loss: str = "aamsoftmax_sc_topk"
+    loss: str = "aamsoftmax"
     """Training loss over languages."""
     loss_conf: dict[str, Any] = {}
     """Arguments of the loss."""

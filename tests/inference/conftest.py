@@ -14,9 +14,13 @@ from lid_toolkit.training.config import parse_config
 
 DESCRIPTION = parse_config(
     {
+        "frontend": "default",
         "frontend_conf": {"n_mels": 20, "hop_length": 256},
+        "normalize": "utterance_mvn",
+        "encoder": "ecapa_tdnn",
         "encoder_conf": {"ndim": 16, "model_scale": 2, "output_size": 24},
         "projector_conf": {"output_size": 8},
+        "loss": "aamsoftmax_sc_topk",
     },
     "test",
 ).model_description()
