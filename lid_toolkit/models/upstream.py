@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.models import upstream_states, upstream_whisper
 from lid_toolkit.models.arguments import NotNegative, Positive, SamplingRate, Share
+from lid_toolkit.models.masking import padding_mask, zero_padding
 from lid_toolkit.models.upstream_adapt import Lora, add_lora, freeze_parts, mask_projection
 from lid_toolkit.models.upstream_families import (
     FAMILIES,
@@ -49,6 +50,8 @@ class TransformersFrontend(nn.Module):
         layer_norm: normalise each state over its dimensions before the sum.
         language_token: of Whisper, take the decoder's layers at the start-of-transcript token, from whose
             last one Whisper reads the language: one frame for an utterance.
+        silence: seconds of silence to add to the end of each utterance, as there is in what Whisper was
+            trained on.
         frozen: train no part of the encoder; it stays in evaluation mode.
         freeze_extractor: do not train the convolutions before the transformer.
         freeze_steps: keep the encoder frozen for this many training batches.
@@ -76,6 +79,7 @@ class TransformersFrontend(nn.Module):
         layers: Layers = "all",
         layer_norm: bool = False,
         language_token: bool = False,
+        silence: Annotated[float, Field(ge=0)] = 0.0,
         frozen: bool = False,
         freeze_extractor: bool = False,
         freeze_steps: NotNegative = 0,
@@ -102,6 +106,7 @@ class TransformersFrontend(nn.Module):
         self.rate = RATE
         self.frozen, self.freeze_steps = frozen, freeze_steps
         self.layer_norm, self.repeat_last = layer_norm, repeat_last
+        self.silence = round(silence * RATE)
         source = path_or_url if architecture is None else None
         self.architecture = architecture or read_architecture(path_or_url, download_dir)
         config = self.architecture["config"]
@@ -186,10 +191,12 @@ class TransformersFrontend(nn.Module):
         return torch.cat(states, dim=2), frames_b
 
     def _states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[list[Tensor], Tensor]:
-        samples_b = lengths_b
+        samples_b = lengths_b + self.silence
         resting = self.frozen or self._waits()
         self.upstream.train(self.training and not resting)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not resting):
+            if self.silence:
+                wave_bt, lengths_b = add_silence(wave_bt, lengths_b, self.silence)
             inputs, lengths_b = self.inputs(wave_bt, lengths_b)
             states, frames_b = self.family.states(self.upstream, inputs, lengths_b, self._draw_spans)
         chosen = [states[layer] for layer in self.layers]
@@ -298,6 +305,12 @@ def masked_share(config: Mapping[str, Any], name: str, share: float | None) -> f
     if share is not None:
         return share
     return float(config[name]) if config.get("apply_spec_augment", True) else 0.0
+
+
+def add_silence(wave_bt: Tensor, lengths_b: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+    """Continue each utterance by zeros, whatever its padding holds."""
+    mask_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
+    return F.pad(zero_padding(wave_bt[:, None], mask_b1t)[:, 0], (0, samples)), lengths_b + samples
 
 
 def repeat_last(state_btd: Tensor, frames_b: Tensor, wanted_b: Tensor) -> Tensor:

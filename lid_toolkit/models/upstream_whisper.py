@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from lid_toolkit.models.masking import padding_mask, zero_padding
 from lid_toolkit.models.upstream_states import DrawSpans, States, first_of
 
+MULTILINGUAL_VOCABULARY, START_OF_TRANSCRIPT = 51865, 50258
+
 
 def whisper_states(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
     """Run Whisper's encoder on utterances' own lengths instead of on 30 s of padding.
@@ -67,6 +69,8 @@ def _whisper_window(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor) -> list[Te
 def keep_start_token(model: Any) -> None:
     """Leave of the decoder's vocabulary the start-of-transcript token, the only one that is read."""
     decoder, start = model.decoder, model.config.decoder_start_token_id
+    if len(decoder.embed_tokens.weight) >= MULTILINGUAL_VOCABULARY:  # whatever a folder's config.json says
+        start = START_OF_TRANSCRIPT
     kept_1d = decoder.embed_tokens.weight.detach()[start : start + 1].clone()
     decoder.embed_tokens = nn.Embedding(1, kept_1d.shape[1], _weight=kept_1d)
 

@@ -119,6 +119,19 @@ def test_features_are_the_same_alone_and_in_a_batch(kind, spare, folders):
     check_batch(frontend, LENGTHS, spare)
 
 
+def test_added_silence_is_zeros_at_the_end_of_the_recording(folders):
+    waves, padded, counts = batch(LENGTHS, 300)
+    for kind in ("whisper", "xlsr"):
+        silent, plain = make(folders[kind], silence=0.1), make(folders[kind])
+        check_batch(silent, LENGTHS, 300)
+        with torch.no_grad():
+            feats, frames = silent(padded, counts)
+            longer = torch.nn.functional.pad(waves[0], (0, 1600))
+            alone, own = plain(longer[None], torch.tensor([len(longer)]))
+        assert frames[0] == own[0]
+        assert torch.allclose(feats[0, : frames[0]], alone[0], atol=1e-4)
+
+
 def test_long_and_short_utterances_in_one_batch_of_whisper(tmp_path):
     check_batch(make(save_tiny(tmp_path, "whisper", max_source_positions=20)), [16000, 6400, 6401, 500], 0)
 
