@@ -61,7 +61,7 @@ class Progress:
             self._write_line()
 
     def advance(self, items: int = 1, audio_s: float = 0.0, note: str = "") -> None:
-        """Add finished ``items``, which held ``audio_s`` seconds of audio; a bar shows the note, else the speed."""
+        """Add finished ``items`` with ``audio_s`` seconds of audio; a bar shows the note, else the speed."""
         self.done += items
         self.audio_s += audio_s
         if self._bar is not None:

@@ -189,9 +189,7 @@ def draw(law: Law, draws: int, epoch: int, seed: int) -> tuple[Ints, Ints]:
     return rows_d, visits_d
 
 
-def _groups(
-    keys_u: npt.NDArray[np.integer], lengths_u: npt.NDArray[np.integer]
-) -> tuple[Ints, Floats]:
+def _groups(keys_u: npt.NDArray[np.integer], lengths_u: npt.NDArray[np.integer]) -> tuple[Ints, Floats]:
     """Number the keys that occur, in order; return each utterance's group and the groups' samples."""
     keys, groups_u = np.unique(keys_u, return_inverse=True)
     samples_g = np.bincount(groups_u, weights=lengths_u, minlength=len(keys))
