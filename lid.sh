@@ -57,7 +57,9 @@ max_utt_per_lang_for_tsne=1000          # int+: utterances drawn for each langua
 perplexity=5                            # float: perplexity of t-SNE
 max_iter=1000                           # int+: iterations of t-SNE
 ## Sharing
-hf_repo= # word: repository on the Hugging Face Hub for stage 10
+hf_repo=        # word: repository on the Hugging Face Hub, USER/NAME; stage 10 makes or updates it, the model card names it
+hf_license=     # word: licence in the model card; by default that of the pretrained encoder, or else apache-2.0
+hf_private=true # bool: a repository that stage 10 makes is private
 # end of options
 
 . utils/parse_options.sh
@@ -88,6 +90,7 @@ audio_type=${feats_type/extracted/raw}
 audio_feats="${dumpdir}/${audio_type}" data_feats="${dumpdir}/${feats_type}"
 [[ ${feats_type} != extracted ]] || stats_dir+=_extracted
 inference_dir="${lid_exp}/inference/${inference_model%.pth}"
+package="${lid_exp}/${lid_exp##*/}_${inference_model%.*}.zip"
 tsne_set=${tsne_set:-${train_set}}
 [[ ${nj} != auto ]] || nj=$(count_cores)
 gpus=${ngpu/auto/$(count_gpus)}
@@ -105,9 +108,9 @@ sets_to_format() {
 # End the script, before any work, over what the stages to run would miss.
 check_needs() {
   local set n
-  if ! "${skip_packing}" || ! "${skip_upload_hf}" || [[ -n ${hf_repo} ]] || ((stage > 8)); then
-    die "$0: stages 9 and 10 (packing, upload) are not there yet (leave out --skip_packing, --skip_upload_hf and --hf_repo)"
-  fi
+  ((stage < 9)) || due 9 || due 10 || die "$0: stages 9 and 10 are left out (add --skip_packing false or --skip_upload_hf false)"
+  ! due 10 || [[ -n ${hf_repo} ]] || die "$0: --hf_repo is missing (stage 10 needs it: USER/NAME)"
+  [[ -z ${hf_repo} || ${hf_repo} =~ ^[^/]+/[^/]+$ ]] || die "$0: --hf_repo ${hf_repo}: no name of a repository (give USER/NAME)"
   ((stage <= stop_stage)) || die "$0: --stage ${stage} is after --stop_stage ${stop_stage}"
   for n in 2 3 4 5; do
     ! due "${n}" || "${skip_train}" || [[ -n ${source_set} ]] || die "$0: --train_set is missing (stage ${n} needs it)"
@@ -124,7 +127,7 @@ check_needs() {
     [[ -n ${lid_config} ]] || die "$0: --lid_config is missing (stage 5 needs it)"
     [[ -f ${lid_config} ]] || die "$0: --lid_config ${lid_config}: no such file"
     [[ -z ${pretrained_model} || -f ${pretrained_model%%:*} ]] || die "$0: --pretrained_model ${pretrained_model}: no such file"
-  elif due 6 && [[ ! -f ${lid_exp}/${inference_model} ]]; then
+  elif { due 6 || due 9 || due 10; } && [[ ! -f ${lid_exp}/${inference_model} ]]; then
     die "$0: --inference_model: ${lid_exp}/${inference_model}: no such file (run stage 5, or name another)"
   fi
   if due 3 && ! due 1; then
@@ -293,8 +296,40 @@ stage_8() {
     --max_utt_per_lang_for_tsne "${max_utt_per_lang_for_tsne}" --dry_run "${dry_run}"
 }
 
-stage_9() { die "$0: stage 9 is not there yet"; }
-stage_10() { die "$0: stage 10 is not there yet"; }
+# Print the command that trains such a model, for its card: what differs from the defaults.
+training_command() {
+  local name value
+  printf ./lid.sh
+  for name in train_set valid_set speed_perturb_factors feats_type feats_copies fs min_wav_duration max_wav_duration \
+    channel lid_config lid_args selection_set pretrained_model ignore_init_mismatch; do
+    value=${!name}
+    [[ ${name} != train_set ]] || value=${source_set}
+    [[ ${value} == "${option_defaults[${name}]}" ]] || printf ' --%s %q' "${name}" "${value}"
+  done
+}
+
+# Pack the model, unless the zip is current.
+pack_model() {
+  local set inference_dirs=()
+  for set in ${test_sets}; do
+    inference_dirs+=("${inference_dir}/${set}")
+  done
+  needs "${lid_exp}/${inference_model}"
+  run "${python}" pyscripts/pack.py --model "${lid_exp}/${inference_model}" --output "${package}" \
+    --inference_dirs ${inference_dirs[@]+"${inference_dirs[@]}"} --hf_repo "${hf_repo}" --hf_license "${hf_license}" \
+    --datasets ${source_set:+"${source_set}"} --command "$(training_command)" --dry_run "${dry_run}"
+}
+
+stage_9() {
+  pack_model
+}
+
+stage_10() {
+  pack_model
+  needs "${package}"
+  run "${python}" pyscripts/upload_hf.py --package "${package}" --hf_repo "${hf_repo}" --hf_private "${hf_private}" \
+    --dry_run "${dry_run}"
+}
 
 # End the script, before any work, over a configuration that stage 5 would refuse.
 check_config() {
@@ -318,4 +353,5 @@ for set in ${test_sets}; do
   ! due 7 || pictures+=("${inference_dir}/${set}/"{results,confusion.png,report.html})
 done
 ! due 8 || pictures+=("${inference_dir}/${tsne_set}/tsne_plots/"tsne.{png,html})
+! due 9 || pictures+=("${package}")
 look_at ${pictures[@]+"${pictures[@]}"}

@@ -13,6 +13,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from lid_toolkit import languages
 from lid_toolkit.errors import LidError
+from lid_toolkit.hub.licences import Encoder
 
 Results = Mapping[str, Any]
 FEW = 5  # languages that are named one by one
@@ -29,7 +30,7 @@ class Facts:
         components: front end, encoder, pooling, projector and loss by name.
         parameters: number of weights.
         licence: an identifier of the Hub.
-        upstream: licence of each pretrained encoder by its name.
+        origin: pretrained encoders it began with.
         datasets: what it was trained on.
         command: what trained it.
     """
@@ -40,7 +41,7 @@ class Facts:
     components: Mapping[str, str]
     parameters: int
     licence: str
-    upstream: Mapping[str, str]
+    origin: Sequence[Encoder]
     datasets: Sequence[str]
     command: str
 
@@ -69,7 +70,7 @@ def model_card(facts: Facts, results: Mapping[str, Results]) -> str:
         "## Training",
         f"```sh\n{facts.command}\n```",
         "`config.yaml` is the complete training configuration.",
-        *_origin(facts.upstream),
+        *_origin(facts.origin),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -112,7 +113,7 @@ def metadata(facts: Facts, results: Mapping[str, Results]) -> str:
         library_name="lid_toolkit",
         pipeline_tag="audio-classification",
         tags=["spoken-language-identification", "language-identification", "audio", "speech"],
-        base_model=list(facts.upstream) or None,
+        base_model=[encoder.name for encoder in facts.origin if encoder.revision] or None,
         model_name=facts.name,
         eval_results=evaluations or None,
     )
@@ -173,8 +174,11 @@ def _least(result: Results) -> str:
     return ", ".join(f"{languages.name(label)} ({_percent(row['recall'])})" for label, row in ranked[:FEW])
 
 
-def _origin(upstream: Mapping[str, str]) -> list[str]:
-    lines = [f"- `{name}`, licence {licence}" for name, licence in upstream.items()]
+def _origin(origin: Iterable[Encoder]) -> list[str]:
+    lines = [
+        f"- `{encoder.name}`, revision {encoder.revision or 'unknown'}, licence {encoder.licence}"
+        for encoder in origin
+    ]
     return ["## Pretrained encoders", "\n".join(lines)] if lines else []
 
 

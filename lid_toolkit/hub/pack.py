@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
+import re
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -20,7 +21,7 @@ from lid_toolkit import languages
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
 from lid_toolkit.hub.card import Facts, model_card
-from lid_toolkit.hub.licences import model_licence, upstream_licence
+from lid_toolkit.hub.licences import encoders, model_licence
 from lid_toolkit.inference.package import BLOCK, LANGUAGES, META, MODEL, PACKAGE_FORMAT, WEIGHTS, sha256
 from lid_toolkit.steps import Step
 from lid_toolkit.training.checkpoint import SavedModel, load_model
@@ -29,6 +30,9 @@ CARD, CONFIG = "README.md", "config.yaml"
 SCORED = ("results", "results.json", "confusion.png")
 PICTURES = "tsne_plots/*.png"
 LABELS_FORMAT = 1
+WORK = ".packing"
+# The directories of an absolute path within a text, with blanks escaped as in a shell.
+DIRECTORIES = re.compile(r"""(?<![^\s=:,'"])~?/(?!/)(?:\\.|[^\s\\'"])*/(?=[^\s'"])""")
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold
 FILE_MODE = 0o644 << 16
 COMPONENTS = ("frontend", "normalize", "encoder", "pooling", "projector", "loss")
@@ -98,17 +102,22 @@ def pack(packing: Packing, dry_run: bool = False) -> None:
     with locked(packing.output.parent, "packing"):
         if not step.due():
             return
-        with tempfile.TemporaryDirectory(prefix=".tmp-", dir=packing.output.parent) as name:
-            files = gather(packing, load_model(packing.model_file), Path(name))
+        folder = packing.output.parent / WORK
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            files = gather(packing, load_model(packing.model_file), folder)
             with write_whole(packing.output, "wb") as stream:
                 write_zip(stream, files)
+        finally:
+            shutil.rmtree(folder)
         step.finish([packing.output])
     logging.info("%s: %.1f MB, %d files", packing.output, packing.output.stat().st_size / 1e6, len(files))
 
 
 def gather(packing: Packing, saved: SavedModel, folder: Path) -> dict[str, Path]:
     """Write what has to be made into ``folder``; return all files of the package by their names."""
-    upstream = {name: upstream_licence(name) for name in upstream_names(saved.description)}
+    origin = encoders(saved.description)
     facts = Facts(
         name=packing.output.stem,
         source=packing.repository or packing.output.name,
@@ -117,10 +126,10 @@ def gather(packing: Packing, saved: SavedModel, folder: Path) -> dict[str, Path]
             part: saved.description[part] for part in COMPONENTS if saved.description.get(part) is not None
         },
         parameters=sum(weight.numel() for weight in saved.model.parameters()),
-        licence=packing.licence or model_licence(upstream),
-        upstream=upstream,
+        licence=packing.licence or model_licence(origin),
+        origin=origin,
         datasets=packing.datasets,
-        command=packing.command,
+        command=portable(packing.command),
     )
     weights = {name: tensor.contiguous().clone() for name, tensor in saved.model.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
@@ -133,11 +142,11 @@ def gather(packing: Packing, saved: SavedModel, folder: Path) -> dict[str, Path]
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     files = {name: folder / name for name in (*texts, WEIGHTS)} | packing.extras()
-    (folder / META).write_text(to_yaml(meta(files, upstream, facts.licence)), encoding="utf-8")
+    (folder / META).write_text(to_yaml(meta(files, facts)), encoding="utf-8")
     return {**files, META: folder / META}
 
 
-def meta(files: Mapping[str, Path], upstream: Mapping[str, str], licence: str) -> dict[str, Any]:
+def meta(files: Mapping[str, Path], facts: Facts) -> dict[str, Any]:
     """Return ``meta.yaml``: the shape of ESPnet's, without its time stamp, and checksums."""
     return {
         "lid_toolkit": lid_toolkit.__version__,
@@ -145,8 +154,8 @@ def meta(files: Mapping[str, Path], upstream: Mapping[str, str], licence: str) -
         "files": {"lid_model_file": WEIGHTS},
         "yaml_files": {"lid_train_config": CONFIG, "lid_model": MODEL, "lid_languages": LANGUAGES},
         "torch": str(torch.__version__),
-        "licence": licence,
-        "upstream": [{"name": name, "licence": own} for name, own in upstream.items()],
+        "licence": facts.licence,
+        "upstream": [asdict(encoder) for encoder in facts.origin],
         "sha256": {name: sha256(path, path.parent) for name, path in sorted(files.items())},
     }
 
@@ -164,20 +173,15 @@ def label_table(labels: tuple[str, ...]) -> list[dict[str, Any]]:
     return rows
 
 
-def upstream_names(description: Mapping[str, Any]) -> list[str]:
-    """Return the pretrained encoders that a model's front ends began with."""
-    conf = description.get("frontend_conf") or {}
-    parts = [conf, conf.get("frontend_conf") or {}, *conf.get("frontends", [])]
-    return sorted({portable(part["path_or_url"]) for part in parts if part.get("path_or_url")})
-
-
 def portable(value: Any) -> Any:
     """Return plain values with every absolute path in them cut to its last part."""
     if isinstance(value, Mapping):
         return {key: portable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [portable(item) for item in value]
-    return PurePath(value).name if isinstance(value, str) and value.startswith(("/", "~/")) else value
+    if not isinstance(value, str):
+        return value
+    return PurePath(value).name if value.startswith(("/", "~/")) else DIRECTORIES.sub("", value)
 
 
 def read_config(path: Path) -> Any:

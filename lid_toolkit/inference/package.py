@@ -12,6 +12,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -27,9 +28,19 @@ from lid_toolkit.training.checkpoint import SavedModel, restore
 PACKAGE_FORMAT = 1
 META, MODEL, LANGUAGES, WEIGHTS = "meta.yaml", "model.yaml", "languages.yaml", "model.safetensors"
 NEEDED = (META, MODEL, LANGUAGES, WEIGHTS)
-LARGEST_TEXT = 16 * 2**20  # bytes; the labels and components of the largest models take some 100 kB
+LARGEST_TEXT = 2 * 2**20  # bytes; the labels of 4,000 languages take a tenth of it
 LARGEST_RATIO = 50  # of size unpacked to packed; weights do not shrink, text shrinks to a tenth
+DEEPEST = 20  # levels; the deepest, an encoder's configuration within fused front ends, takes eight
+YAML = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 BLOCK = 2**20
+# What Python raises for a damaged zip, and for one whose names cannot all be files.
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError),
+    *(FileExistsError, IsADirectoryError, NotADirectoryError),
+)
+# What PyYAML raises for values that do not fit their tags, beside its own errors.
+UNFIT = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
 def read_package(source: Path) -> SavedModel:
@@ -48,8 +59,12 @@ def read_package(source: Path) -> SavedModel:
 
 
 @contextmanager
-def unpacked(archive: Path, wanted: tuple[str, ...]) -> Iterator[Path]:
-    """Unpack the wanted files of a zip into a temporary folder, and remove it afterwards.
+def unpacked(archive: Path, wanted: tuple[str, ...] | None = None) -> Iterator[Path]:
+    """Unpack files of a zip into a temporary folder, and remove it afterwards.
+
+    Args:
+        archive: the zip.
+        wanted: names of the files; None for all.
 
     Raises:
         LidError: no zip, a file is missing, damaged, a link, or much larger than its packed size, or
@@ -59,15 +74,18 @@ def unpacked(archive: Path, wanted: tuple[str, ...]) -> Iterator[Path]:
         folder = Path(name)
         try:
             with zipfile.ZipFile(archive) as opened:
-                members = {info.filename: info for info in opened.infolist()}
+                members = {info.filename: info for info in opened.infolist() if not info.is_dir()}
                 for info in members.values():
                     _check_member(archive, info)
-                for file in wanted:
+                for file in members if wanted is None else wanted:
                     if file not in members:
                         raise LidError(f"holds no {file}", where=archive, mend="name a zip of stage 9")
+                    (folder / file).parent.mkdir(parents=True, exist_ok=True)
                     with opened.open(members[file]) as packed, (folder / file).open("wb") as plain:
                         shutil.copyfileobj(packed, plain, BLOCK)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        except FileNotFoundError:
+            raise LidError("no such file", where=archive, mend="run stage 9, or name another") from None
+        except DAMAGED as error:
             raise LidError(f"damaged, or no zip: {error}", where=archive, mend="fetch it again") from error
         yield folder
 
@@ -75,10 +93,12 @@ def unpacked(archive: Path, wanted: tuple[str, ...]) -> Iterator[Path]:
 def _check_member(archive: Path, info: zipfile.ZipInfo) -> None:
     path = PurePosixPath(info.filename)
     fault = None
-    if path.is_absolute() or ".." in path.parts or "\\" in info.filename or ":" in path.parts[:1]:
+    if path.is_absolute() or ".." in path.parts or "\\" in info.filename:
         fault = "leads out of the folder"
     elif stat.S_ISLNK(info.external_attr >> 16):
         fault = "is a link"
+    elif info.compress_type not in METHODS:
+        fault = f"is packed by method {info.compress_type}"
     elif info.file_size > LARGEST_RATIO * max(info.compress_size, 1) + BLOCK:
         fault = f"unpacks to {info.file_size:,} bytes from {info.compress_size:,}"
     if fault:
@@ -104,7 +124,7 @@ def _read_folder(folder: Path, source: Path) -> SavedModel:
         raise LidError(f"{WEIGHTS} holds no tensors: {error}", where=source, mend="fetch it again") from error
     try:
         labels = [str(language["label"]) for language in languages["languages"]]
-        description, rate = model["description"], int(model["rate"])
+        description, rate = dict(model["description"]), int(model["rate"])
     except (KeyError, TypeError, ValueError) as error:
         raise LidError(f"incomplete: {error}", where=source, mend="fetch it again") from error
     return restore(description, weights, labels, rate, source)
@@ -127,14 +147,30 @@ def sha256(path: Path, source: Path) -> str:
 
 
 def _read_mapping(path: Path, source: Path) -> Mapping[str, Any]:
+    """Return the content of a YAML file."""
     try:
         if path.stat().st_size > LARGEST_TEXT:
             raise LidError(f"{path.name} is larger than any", where=source, mend="do not use this file")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _check_yaml(text)
+        content = yaml.load(text, Loader=YAML)  # a safe one
     except FileNotFoundError:
         raise LidError(f"holds no {path.name}", where=source, mend="name a model of stage 9") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except UNFIT as error:
         raise LidError(f"{path.name} is no YAML", where=source, mend="fetch it again") from error
     if not isinstance(content, dict):
         raise LidError(f"{path.name} is no mapping", where=source, mend="fetch it again")
     return content
+
+
+def _check_yaml(text: str) -> None:
+    """Refuse aliases, a few of which stand for a value larger than any memory, and depth without end.
+
+    Raises:
+        yaml.YAMLError: there are some, or it is no YAML.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=YAML):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
+            raise yaml.YAMLError("aliases, or too deep")

@@ -33,7 +33,8 @@ def read_architecture(source: str, cache_dir: str | None) -> dict[str, Any]:
     Returns:
         ``config``, the checkpoint's configuration, and ``normalize_wave``, whether it was trained on
         waveforms of zero mean and unit variance: what its ``preprocessor_config.json`` says, and
-        without that file whether its convolutions have layer normalisation, as in XLS-R and MMS.
+        without that file whether its convolutions have layer normalisation, as in XLS-R and MMS;
+        ``revision``, the commit on the Hub, None for a folder.
 
     Raises:
         LidError: no such model, or one of another kind.
@@ -53,7 +54,18 @@ def read_architecture(source: str, cache_dir: str | None) -> dict[str, Any]:
     return {
         "config": json.loads(config.to_json_string(use_diff=False)),
         "normalize_wave": bool(inputs.get("do_normalize", False)),
+        "revision": _revision(source, cache_dir),
     }
+
+
+def _revision(source: str, cache_dir: str | None) -> str | None:
+    """Return the commit whose files the cache has for a name on the Hub; None for a folder."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(source).is_dir():
+        return None
+    config = try_to_load_from_cache(source, "config.json", cache_dir=cache_dir)
+    return Path(config).parent.name if isinstance(config, str) else None
 
 
 def make_encoder(

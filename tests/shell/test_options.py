@@ -57,9 +57,14 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--stage 6", "valid.accuracy.best.pth: no such file (run stage 5, or name another)"),
         ("--stage 3 --datadir nowhere", "nowhere/train_mini: no such directory"),
         ("--stage 4 --stop_stage 2", "--stage 4 is after --stop_stage 2"),
-        ("--skip_packing false", "stages 9 and 10 (packing, upload) are not there yet"),
-        ("--stage 9", "stages 9 and 10 (packing, upload) are not there yet"),
-        ("--hf_repo me/lid", "stages 9 and 10 (packing, upload) are not there yet"),
+        ("--stage 9", "stages 9 and 10 are left out (add --skip_packing false or --skip_upload_hf false)"),
+        (
+            "--stage 9 --skip_packing false",
+            "valid.accuracy.best.pth: no such file (run stage 5, or name another)",
+        ),
+        ("--skip_upload_hf false", "--hf_repo is missing (stage 10 needs it: USER/NAME)"),
+        ("--hf_repo lid", "--hf_repo lid: no name of a repository (give USER/NAME)"),
+        ("--hf_private yes", "--hf_private: 'yes' does not fit (give true or false)"),
     ],
 )
 def test_faults_end_in_one_line_before_any_work(recipe: Recipe, options: str, message: str):
