@@ -69,7 +69,10 @@ def test_speed_perturbation_renames_the_training_set_from_stage_2_on(recipe: Rec
         (("--stop_stage", "1"), {"local.mini.prepare"}),
         (("--stage", "1", "--skip_stages", "1 3 4 5 6 7 8"), set()),
         (("--skip_train", "true", "--skip_eval", "true"), {"local.mini.prepare"}),
-        (("--stop_stage", "4", "--skip_stages", "3"), {"local.mini.prepare", "collect_stats", *FEATURE_STATS}),
+        (
+            ("--stop_stage", "4", "--skip_stages", "3"),
+            {"local.mini.prepare", "collect_stats", *FEATURE_STATS},
+        ),
     ],
 )
 def test_ranges_and_skipped_stages(recipe: Recipe, options: tuple[str, ...], wanted: set[str]):
