@@ -84,6 +84,7 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"
     )
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # else a line for each request to the Hub
     try:
         main(sys.argv[1:] if arguments is None else arguments)
     except LidError as error:

@@ -44,6 +44,7 @@ def test_there_and_back_is_the_same_from_everywhere(hub, model, package, speech,
         names = archive.namelist()
     done = uploaded(alone, package, hub)
     assert done.returncode == 0, done.stderr
+    assert "HTTP Request" not in done.stderr
     assert hub.created == [{"name": "lid", "organization": "me", "visibility": "private"}]
     assert sorted(hub.repositories["me/lid"].files) == sorted(names)
     assert sorted(hub.sent) == large_files(package)
