@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
@@ -301,56 +301,3 @@ def sorted_batches(
     crops = np.broadcast_to(np.int64(batch_bins), len(rows_u))
     ends_b, _ = cut(lengths_u[rows_u], crops, batch_bins, most)
     return Batches(rows_u, np.concatenate(([0], ends_b))[:-1], ends_b)
-
-
-@dataclass
-class Place:
-    """How far a training has come through its batches; two numbers, the same in every process.
-
-    Attributes:
-        sampler: makes the epochs' batches.
-        rank: number of this process, from 0.
-        world_size: how many there are.
-        epoch: the epoch under way, from 1.
-        done: its batches that are done, by all processes together.
-    """
-
-    sampler: Sampler
-    rank: int = 0
-    world_size: int = 1
-    epoch: int = 1
-    done: int = 0
-
-    def batches(self) -> Batches:
-        """Return what this process has left to do of the epoch.
-
-        Raises:
-            LidError: the epoch has fewer batches than there are processes.
-        """
-        return self.sampler.epoch(self.epoch).share(self.rank, self.world_size, self.done)
-
-    def step(self) -> None:
-        """Note that every process has done one more batch."""
-        self.done += self.world_size
-
-    def next_epoch(self) -> None:
-        """Go to the start of the next epoch."""
-        self.epoch, self.done = self.epoch + 1, 0
-
-    def state_dict(self) -> dict[str, int]:
-        """Return what :meth:`load_state_dict` needs, in any number of processes."""
-        return {"seed": self.sampler.seed, "epoch": self.epoch, "done": self.done}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go to the place that a state tells.
-
-        Raises:
-            LidError: the state is of draws with another seed.
-        """
-        if state["seed"] != self.sampler.seed:
-            raise LidError(
-                f"the state is of seed {state['seed']}, this sampler has {self.sampler.seed}",
-                where="seed",
-                mend="set the seed with which the training began",
-            )
-        self.epoch, self.done = state["epoch"], state["done"]

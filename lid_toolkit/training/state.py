@@ -14,7 +14,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
 from lid_toolkit.data.loader import Minibatch, MinibatchReader, iterate
-from lid_toolkit.data.samplers import Batch, Place, Sampler
+from lid_toolkit.data.samplers import Batch, Sampler
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.lid_model import LidModel, LidOutput
@@ -138,7 +138,6 @@ def save_checkpoint(training: Training, learner: Learner, state: State) -> None:
         "optimizer": full_optimizer_state(learner.model, learner.optimizer),
         "scaler": learner.scaler.state_dict(),
         "average": None if learner.average is None else learner.average.state_dict(),
-        "sampler": Place(training.sampler, epoch=state.epoch, done=state.batches).state_dict(),
         "state": dict(vars(state)),
     }
     if training.world.main:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from lid_toolkit.data.laws import BY_BATCH_SIZE, LAWS, Corpus, catpow
-from lid_toolkit.data.samplers import Place, Sampler, cut, sorted_batches, whole_steps, zigzag
+from lid_toolkit.data.samplers import Sampler, cut, sorted_batches, whole_steps, zigzag
 from lid_toolkit.errors import LidError
 
 COUNTS = (400, 100, 30, 5)
@@ -175,35 +175,18 @@ def test_ranks_share_one_order_and_have_the_same_number(world_size):
     assert same(together, batches[: len(together)])
 
 
-def test_a_state_of_few_integers_goes_on_where_it_was_with_any_number_of_ranks():
-    law = sampler()
-    place = Place(law, rank=1, world_size=2)
-    place.batches()
-    place.next_epoch()
-    for _ in range(3):
-        place.step()
-    state = place.state_dict()
-    assert state == {"seed": 0, "epoch": 2, "done": 6}
-    for world_size in (1, 2, 3):
-        rests = []
-        for rank in range(world_size):
-            other = Place(law, rank, world_size)
-            other.load_state_dict(state)
-            rests.append(other.batches())
-        expected = law.epoch(2)[6:]
-        together = [share[step] for step in range(len(rests[0])) for share in rests]
-        assert same(together, expected[: len(together)])
-        assert len(expected) - len(together) < world_size
-
-
-def test_a_state_of_another_seed_is_refused():
-    with pytest.raises(LidError, match="seed 0"):
-        Place(sampler(seed=1)).load_state_dict({"seed": 0, "epoch": 1, "done": 0})
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_an_epoch_goes_on_where_it_was_with_any_number_of_ranks(world_size):
+    batches = sampler().epoch(2)
+    rests = [batches.share(rank, world_size, done=6) for rank in range(world_size)]
+    together = [share[step] for step in range(len(rests[0])) for share in rests]
+    assert same(together, batches[6:][: len(together)])
+    assert len(batches) - 6 - len(together) < world_size
 
 
 def test_fewer_batches_than_processes_are_refused():
     with pytest.raises(LidError, match="3 batches an epoch for 4 processes"):
-        Place(sampler(batches_an_epoch=3), rank=0, world_size=4).batches()
+        sampler(batches_an_epoch=3).epoch(1).share(rank=0, world_size=4)
 
 
 def test_every_draw_has_a_seed_of_its_own():
