@@ -228,6 +228,7 @@ def parse_config(raw: Mapping[str, Any], where: object) -> TrainConfig:
     except ValidationError as error:
         raise _one_line(error, TrainConfig, "", where) from error
     _check_batches(config, where)
+    _check_average(config, where)
     if config.scheduler is not None:
         if config.scheduler not in SCHEDULES:
             what = f"unknown scheduler '{config.scheduler}'"
@@ -250,6 +251,12 @@ def _check_batches(config: TrainConfig, where: object) -> None:
         if most is not None and most < config.min_batch_size:
             what = f"{key} {most} is less than min_batch_size {config.min_batch_size}"
             raise LidError(what, where=where, mend="correct one of them")
+
+
+def _check_average(config: TrainConfig, where: object) -> None:
+    """Raise LidError for a moving average of weights of which each process has a part only."""
+    if config.ema_decay is not None and config.sharded_ddp:
+        raise LidError("ema_decay with sharded_ddp", where=where, mend="take one of them only")
 
 
 def _one_line(error: ValidationError, model: type[BaseModel], prefix: str, where: object) -> LidError:

@@ -103,6 +103,7 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
         ({1: 2}, "1"),
         ({"use_amp": "maybe"}, "use_amp: "),
         ({"max_steps": 3}, "unknown key 'max_steps'"),
+        ({"ema_decay": 0.999, "sharded_ddp": True}, "ema_decay with sharded_ddp (take one of them only)"),
     ],
 )
 def test_faults_are_one_line(raw, message):
