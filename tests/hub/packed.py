@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import soundfile
 import torch
 import yaml
 from data.corpus import RATE, beeps
+from huggingface_hub import constants
 
 from lid_toolkit.hub.pack import Packing, pack
 from lid_toolkit.models.build import build_model
@@ -118,9 +120,27 @@ def settings(folder: Path, **environment: str) -> dict[str, str]:
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
         **{"PYTHONPATH": str(library), "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
-        **{"HF_HUB_DISABLE_XET": "1", "HF_HOME": str(folder / ".hf"), "HF_ENDPOINT": NOWHERE},
+        **hub_settings(folder / ".hf", NOWHERE, token=""),
         **environment,
     }
+
+
+def hub_settings(home: Path, url: str, token: str = "hf_writer") -> dict[str, str]:
+    """Return the environment in which the Hub's client talks to an address and keeps files in ``home``."""
+    return {"HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home), "HF_ENDPOINT": url, "HF_TOKEN": token}
+
+
+def talk_to(patch: pytest.MonkeyPatch, home: Path, url: str, token: str = "hf_writer") -> None:
+    """Give this process, whose client has read its environment already, that of :func:`hub_settings`."""
+    patch.setenv("HF_TOKEN", token)
+    for name, value in {
+        "ENDPOINT": url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+        "HF_HUB_CACHE": str(home / "hub"),
+        "HF_TOKEN_PATH": str(home / "token"),
+        "HF_HUB_DISABLE_XET": True,
+    }.items():
+        patch.setattr(constants, name, value)
 
 
 def run_alone(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

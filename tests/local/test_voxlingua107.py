@@ -383,15 +383,6 @@ def script(recipe, *options, **environment):
     return recipe.run("local/data.sh", "--corpus", "voxlingua107", *options, **environment)
 
 
-def set_db(recipe, **values):
-    path = recipe.path / "db.sh"
-    lines = path.read_text().splitlines()
-    names = [line.partition("=")[0] for line in lines]
-    for name, value in values.items():
-        lines[names.index(name)] = f"{name}={value}"
-    path.write_text("\n".join(lines) + "\n")
-
-
 def test_a_missing_path_names_the_line_to_fill(recipe):
     done = script(recipe)
     lines = (recipe.path / "db.sh").read_text().splitlines()
@@ -402,7 +393,7 @@ def test_a_missing_path_names_the_line_to_fill(recipe):
 
 
 def test_the_whole_script_with_db_sh_alone(server, recipe):
-    set_db(recipe, VOXLINGUA107="corpus", VOXLINGUA107_URL=server.url.rstrip("/"))
+    recipe.set_db(VOXLINGUA107="corpus", VOXLINGUA107_URL=server.url.rstrip("/"))
     server.drops["en.zip"] = [5000]
     bad, _ = spoiled(server.folder / "no.zip")
     server.instead["no.zip"] = [bad]
@@ -417,7 +408,7 @@ def test_the_whole_script_with_db_sh_alone(server, recipe):
 
 
 def test_a_fault_of_the_network_is_one_line_at_the_end(recipe):
-    set_db(recipe, VOXLINGUA107="corpus", VOXLINGUA107_URL="http://127.0.0.1:9/")
+    recipe.set_db(VOXLINGUA107="corpus", VOXLINGUA107_URL="http://127.0.0.1:9/")
     done = script(recipe)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(
@@ -427,20 +418,8 @@ def test_a_fault_of_the_network_is_one_line_at_the_end(recipe):
 
 
 @pytest.mark.slow
-def test_a_whole_run_from_zips_to_scores(server, recipe):
-    set_db(recipe, VOXLINGUA107="corpus", VOXLINGUA107_URL=server.url)
-    short = "--max_epoch 1 --num_iters_per_epoch 2 --num_workers 0"
-    options = ("--nj", "1", "--ngpu", "0", "--stop_stage", "7", "--lid_config", "conf/mini_ecapa.yaml")
-    done = recipe.run("run.sh", *options, "--lid_args", short, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert "the best epochs are picked by dump/voxlingua107/raw/selection_voxlingua107" in done.stderr
-    assert "dev_voxlingua107: 3 utterances identified, 0 failed" in done.stderr
-    assert len(list(recipe.path.glob("exp/voxlingua107/*/inference/*/dev_voxlingua107/results.json"))) == 1
-
-
-@pytest.mark.slow
 def test_killed_at_any_time_and_run_again_gives_the_same(server, recipe):
-    set_db(recipe, VOXLINGUA107="corpus", VOXLINGUA107_URL=server.url)
+    recipe.set_db(VOXLINGUA107="corpus", VOXLINGUA107_URL=server.url)
     command = ["bash", str(recipe.path / "local/data.sh"), "--nj", "1"]
     environment = os.environ | {"python": sys.executable}
     for wait in (1.0, 1.5, 2.0, 2.5):

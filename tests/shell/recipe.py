@@ -53,6 +53,15 @@ class Recipe:
             check=False,
         )
 
+    def set_db(self, **values: str) -> None:
+        """Fill in lines of its ``db.sh``."""
+        path = self.path / "db.sh"
+        lines = path.read_text(encoding="utf-8").splitlines()
+        names = [line.partition("=")[0] for line in lines]
+        for name, value in values.items():
+            lines[names.index(name)] = f"{name}={value}"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
     def stages(self, script: str, *options: str, **environment: str) -> list[str]:
         """Run a script with the stand-in for Python and return the calls it got."""
         (self.path / "calls").unlink(missing_ok=True)
