@@ -117,6 +117,7 @@ def test_end_of_the_runner_ends_jobs_on_the_machines(place: Path, number: signal
     runner = start(place, "JOB=1:1", "x.JOB.log", "sh", "-c", "echo $$ >on.new; mv on.new on; sleep 60; true")
     wait_for((place / "on").exists)
     job = int((place / "on").read_text())
+    assert alive(job)
     runner.send_signal(number)
     runner.communicate(timeout=20)
     wait_for(lambda: not alive(job))
