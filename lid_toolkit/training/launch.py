@@ -103,12 +103,19 @@ def hand_on(processes: PContext, number: signal.Signals) -> None:
 
 
 def fail(failures: Collection[ProcessFailure]) -> None:
-    """Leave with the exit code of the process that failed first.
+    """Leave as the process did whose end is the cause.
+
+    Failures found at the same look cannot be ordered by time. A process killed by a signal is a cause
+    and could not tell of itself; one that exits may do so for want of the killed one; SIGTERM is how
+    the rest are ended.
 
     Raises:
         LidError: a signal killed it, so it could not tell why.
     """
-    first = min(failures, key=lambda failure: (failure.exitcode == -signal.SIGTERM, failure.timestamp))
+    first = min(
+        failures,
+        key=lambda failure: (failure.exitcode == -signal.SIGTERM, failure.exitcode > 0, failure.timestamp),
+    )
     if first.exitcode < 0:
         raise LidError(
             f"process {first.local_rank} was killed by {signal.Signals(-first.exitcode).name}",

@@ -12,10 +12,11 @@ import time
 
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing import ProcessFailure
 from training.experiment import ROOT, arguments, finish, start, weights, write_config, write_experiment
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.training.launch import member_environments
+from lid_toolkit.training.launch import fail, member_environments
 
 PAIR = {"PET_NPROC_PER_NODE": "2"}
 SHORT = {"max_epoch": 1, "num_iters_per_epoch": 6}
@@ -112,6 +113,25 @@ def test_a_signal_ends_all_after_the_same_update_and_a_dead_process_ends_the_oth
     assert messages.splitlines()[-1].startswith("error: training: process ")
     assert "was killed by SIGKILL" in messages.splitlines()[-1]
     assert torch.load(checkpoint, weights_only=True)["state"]["batches"] >= last
+
+
+def failed(place, code, timestamp=0):
+    failure = ProcessFailure(local_rank=place, pid=0, exitcode=code, error_file="none")
+    failure.timestamp = timestamp
+    return failure
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_a_killed_process_is_the_cause_of_what_is_found_at_the_same_look(order):
+    failures = [failed(0, 2), failed(1, -signal.SIGKILL), failed(2, -signal.SIGTERM)]
+    with pytest.raises(LidError, match="process 1 was killed by SIGKILL"):
+        fail([failures[place] for place in order])
+
+
+def test_of_processes_that_exit_the_first_counts():
+    with pytest.raises(SystemExit) as left:
+        fail([failed(0, 3, timestamp=8), failed(1, 2, timestamp=7), failed(2, -signal.SIGTERM, timestamp=6)])
+    assert left.value.code == 2
 
 
 @pytest.mark.usefixtures("pair")
