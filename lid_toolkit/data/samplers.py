@@ -1,15 +1,14 @@
 """Draws to batches: utterances of similar length together, no batch above ``batch_bins``.
 
 An epoch's batches are a function of (seed, epoch) and the same on any number of processes, of which
-each takes every so manyth; a training's place is therefore two numbers, its epoch and how many of
-the epoch's batches are done.
+each takes every so manyth; a training's :class:`Place` is therefore two numbers.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
@@ -122,6 +121,38 @@ class Batches(Sequence[Batch]):
             lengths_d = np.minimum(lengths_d, np.repeat(self.crops_b, sizes_b))
         longest_b = np.maximum.reduceat(lengths_d, np.cumsum(sizes_b) - sizes_b)
         return 1 - float(lengths_d.sum()) / float(longest_b @ sizes_b)
+
+
+@dataclass
+class Place:
+    """How far a training has come through a sampler's batches: the same in every process.
+
+    Attributes:
+        epoch: the epoch under way, from 1.
+        batches: its batches that are done, by all processes together.
+    """
+
+    epoch: int = 1
+    batches: int = 0
+
+    def begin_next_epoch(self) -> None:
+        """Go to the first batch of the next epoch."""
+        self.epoch, self.batches = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return what :meth:`load_state_dict` takes."""
+        return {"epoch": self.epoch, "batches": self.batches}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go to where :meth:`state_dict` was taken, by any number of processes.
+
+        Raises:
+            LidError: the numbers are no place.
+        """
+        epoch, batches = state["epoch"], state["batches"]
+        if epoch < 1 or batches < 0:
+            raise LidError(f"epoch {epoch}, batch {batches} is no place in a training", where="sampler")
+        self.epoch, self.batches = epoch, batches
 
 
 def utterances_in(batches: Sequence[Batch]) -> int:

@@ -29,27 +29,27 @@ NAMED_UTTERANCES = 20
 
 def train_epoch(training: Training, learner: Learner, state: State, stop: StopRequest) -> None:
     """Do what is left of the epoch under way, checkpointing on the way and before it stops early."""
-    config, world = training.config, training.world
-    batches = training.sampler.epoch(state.epoch)
-    parts = parts_of_epoch(batches.sizes_b().tolist(), state.batches, config.accum_grad, world.size)
-    own = batches.share(world.rank, world.size, state.batches)
+    config, world, place = training.config, training.world, state.place
+    batches = training.sampler.epoch(place.epoch)
+    parts = parts_of_epoch(batches.sizes_b().tolist(), place.batches, config.accum_grad, world.size)
+    own = batches.share(world.rank, world.size, place.batches)
     minibatches = timed(training.minibatches(training.train, own), state)
     save_now = partial(save_checkpoint, training, learner, state)
     interval = (config.log_interval or max(len(batches) // world.size // 10, 1)) * world.size
     last_saved = time.monotonic()
-    with shown_progress(f"epoch {state.epoch}", len(batches), state.batches) as show:
+    with shown_progress(f"epoch {place.epoch}", len(batches), place.batches) as show:
         for part in parts:
             started = time.monotonic()
             due = started - last_saved > training.checkpoint_interval_s
             outcome = run_update(training, learner, state, part, minibatches, [float(due), *stop.votes()])
-            done_before, state.batches = state.batches, part.first + part.steps * world.size
+            done_before, place.batches = place.batches, part.first + part.steps * world.size
             state.add(seconds=time.monotonic() - started)
             if outcome.skipped:
                 note_skipped(training, state, part, batches, outcome.skipped, outcome.faulty)
             line = describe_progress(training, learner, state, len(batches))
             show(part.steps * world.size, line)
-            if state.batches // interval > done_before // interval and world.main:
-                logging.info("epoch %d, %s", state.epoch, line)
+            if place.batches // interval > done_before // interval and world.main:
+                logging.info("epoch %d, %s", place.epoch, line)
             saving, *signals = outcome.votes
             if saving:
                 save_now()
@@ -108,7 +108,7 @@ def finish_epoch(learner: Learner, state: State, scores: Scores) -> dict[str, An
     sums = state.sums
     count = max(sums.get("utterances", 0), 1)
     measures = {
-        "epoch": state.epoch,
+        "epoch": state.place.epoch,
         "updates": state.updates,
         "train_loss": sums.get("loss", math.nan) / count,
         "train_accuracy": sums.get("correct", 0) / count,
@@ -124,5 +124,6 @@ def finish_epoch(learner: Learner, state: State, scores: Scores) -> dict[str, An
         "failed": state.failed,
     }
     state.history.append(measures)
-    state.epoch, state.batches, state.sums = state.epoch + 1, 0, {}
+    state.place.begin_next_epoch()
+    state.sums = {}
     return measures

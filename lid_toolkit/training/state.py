@@ -14,7 +14,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
 from lid_toolkit.data.loader import Minibatch, MinibatchReader, iterate
-from lid_toolkit.data.samplers import Batch, Sampler
+from lid_toolkit.data.samplers import Batch, Place, Sampler
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.lid_model import LidModel, LidOutput
@@ -37,8 +37,7 @@ class State:
     """How far a training has come; with what learns, all that a checkpoint must hold.
 
     Attributes:
-        epoch: the epoch under way, from 1.
-        batches: its batches that are done, by all processes together.
+        place: the epoch under way and how many of its batches are done.
         updates: optimizer steps since the start.
         bad_updates: steps skipped because the loss or the gradient was not finite.
         failed: recordings that could not be read.
@@ -47,8 +46,7 @@ class State:
         history: measures of the finished epochs.
     """
 
-    epoch: int = 1
-    batches: int = 0
+    place: Place = field(default_factory=Place)
     updates: int = 0
     bad_updates: int = 0
     failed: int = 0
@@ -138,7 +136,8 @@ def save_checkpoint(training: Training, learner: Learner, state: State) -> None:
         "optimizer": full_optimizer_state(learner.model, learner.optimizer),
         "scaler": learner.scaler.state_dict(),
         "average": None if learner.average is None else learner.average.state_dict(),
-        "state": dict(vars(state)),
+        "sampler": state.place.state_dict(),
+        "state": {name: value for name, value in vars(state).items() if name != "place"},
     }
     if training.world.main:
         save(training.checkpoint, content)
@@ -152,7 +151,7 @@ def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
         LidError: damaged, of another toolkit, or of other settings or data: it says which differ.
     """
     content = load(path)
-    if not {"identity", "model", "optimizer", "scaler", "state"} <= content.keys():
+    if not {"identity", "model", "optimizer", "scaler", "sampler", "state"} <= content.keys():
         raise LidError("not a checkpoint of this toolkit", where=path, mend="choose another --lid_tag")
     differing = [
         _difference(name, content["identity"].get(name), identity.get(name))
@@ -194,5 +193,6 @@ def restore(content: dict[str, Any], learner: Learner) -> State:
     if learner.average is not None:
         learner.average.load_state_dict(content["average"])
     state = State(**content["state"])
-    logging.info("going on from epoch %d, batch %d", state.epoch, state.batches)
+    state.place.load_state_dict(content["sampler"])
+    logging.info("going on from epoch %d, batch %d", state.place.epoch, state.place.batches)
     return state

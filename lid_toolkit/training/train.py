@@ -116,7 +116,7 @@ def train(config: TrainConfig, sources: Sources, world: World, checkpoint_interv
         log_lines(describe_training(training, learner))
 
     with stop_request(with_parent=world.size > 1) as stop:
-        while state.epoch <= config.max_epoch and not out_of_patience(config, state.history):
+        while state.place.epoch <= config.max_epoch and not out_of_patience(config, state.history):
             train_epoch(training, learner, state, stop)
             scores = validate_epoch(training, learner, state, stop)
             measures = finish_epoch(learner, state, scores)

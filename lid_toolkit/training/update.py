@@ -103,7 +103,7 @@ def run_update(
         minibatch = next(minibatches)
         set_buffers(buffers, before)
         number = part.first + step * training.world.size + training.world.rank
-        seed_everything(training.config.seed, state.epoch, number)
+        seed_everything(training.config.seed, state.place.epoch, number)
         with gradients_summed(learner.wrapped, now=step + 1 == part.steps):
             sums += add_gradient(training, learner, minibatch, part.utterances)
         share = len(minibatch.rows_b) / part.utterances
@@ -193,7 +193,7 @@ def set_rates(training: Training, learner: Learner, state: State) -> None:
     """Give each group of parameters its rate for the coming update."""
     config = training.config
     measured = "_".join(config.val_scheduler_criterion)
-    standing = Standing(state.updates, state.epoch - 1, [epoch[measured] for epoch in state.history])
+    standing = Standing(state.updates, state.place.epoch - 1, [epoch[measured] for epoch in state.history])
     for group in learner.optimizer.param_groups:
         group["lr"] = learning_rate(config.scheduler, config.scheduler_conf, group["initial_lr"], standing)
 

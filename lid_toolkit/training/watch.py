@@ -34,9 +34,9 @@ def describe_progress(training: Training, learner: Learner, state: State, batche
     """Return where the epoch stands, in one line."""
     sums = state.sums
     seconds, count = max(sums["seconds"], 1e-9), max(sums.get("utterances", 0), 1)
-    left = seconds / max(state.batches, 1) * (batches - state.batches)
+    left = seconds / max(state.place.batches, 1) * (batches - state.place.batches)
     parts = [
-        f"batch {state.batches}/{batches}: loss {sums.get('loss', math.nan) / count:.3f}",
+        f"batch {state.place.batches}/{batches}: loss {sums.get('loss', math.nan) / count:.3f}",
         f"accuracy {sums.get('correct', 0) / count:.4f}",
         f"lr {learner.optimizer.param_groups[0]['lr']:.3g}",
         f"{sums.get('audio_s', 0.0) / 3600:.2f} h of audio",

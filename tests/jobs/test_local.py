@@ -91,10 +91,10 @@ def test_job_over_its_memory_is_ended(tmp_path: Path):
 
 def test_job_over_its_time_is_ended(tmp_path: Path):
     started = time.monotonic()
-    done = jobs("--time", "0:01", "JOB=1:1", tmp_path / "x.log", "sleep", 30)
+    done = jobs("--time", "0:01", "JOB=1:1", tmp_path / "x.log", "sleep", 300)
     assert done.returncode == 1
     assert "ran past --time (1 s)" in done.stderr
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 100
 
 
 def test_gpus_are_shared_out_and_more_than_there_are_refused(tmp_path: Path):

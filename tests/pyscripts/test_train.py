@@ -104,7 +104,7 @@ def test_a_training_asked_to_stop_leaves_a_checkpoint_of_that_moment(tmp_path, n
     assert messages.splitlines()[-1].endswith(last)
     assert "Traceback" not in messages
     done = re.findall(r"batch (\d+)/", messages)[-1]
-    assert torch.load(checkpoint, weights_only=True)["state"]["batches"] == int(done)
+    assert torch.load(checkpoint, weights_only=True)["sampler"]["batches"] == int(done)
     assert not list((directory / "exp").rglob(".tmp-*"))
 
 

@@ -103,7 +103,7 @@ def test_a_signal_ends_all_after_the_same_update_and_a_dead_process_ends_the_oth
     assert messages.splitlines()[-1].endswith("stopped by SIGUSR1; the same command goes on")
     last = int(re.findall(r"batch (\d+)/", messages)[-1])
     content = torch.load(checkpoint, weights_only=True)
-    assert content["state"]["batches"] == last
+    assert content["sampler"]["batches"] == last
 
     process = start("train.py", words)
     wait_for(process, log, f"batch {last + 4}/")
@@ -112,7 +112,30 @@ def test_a_signal_ends_all_after_the_same_update_and_a_dead_process_ends_the_oth
     assert code == 2
     assert messages.splitlines()[-1].startswith("error: training: process ")
     assert "was killed by SIGKILL" in messages.splitlines()[-1]
-    assert torch.load(checkpoint, weights_only=True)["state"]["batches"] >= last
+    assert torch.load(checkpoint, weights_only=True)["sampler"]["batches"] >= last
+
+
+@pytest.mark.slow
+def test_two_processes_stop_within_an_epoch_and_one_does_the_rest(tmp_path, monkeypatch):
+    directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=60)
+    words = arguments(directory, "exp", "--log_interval", "1")
+    monkeypatch.setenv("PET_NPROC_PER_NODE", "2")
+    process = start("train.py", words)
+    wait_for(process, directory / "exp" / "train.log", "batch 4/")
+    process.send_signal(signal.SIGUSR1)
+    assert finish(process)[0] == 75
+    place = torch.load(directory / "exp" / "checkpoint.pth", weights_only=True)["sampler"]
+    assert place["epoch"] == 1
+    assert 4 <= place["batches"] < 60
+
+    monkeypatch.delenv("PET_NPROC_PER_NODE")
+    code, _, messages = finish(start("train.py", words))
+    assert code == 0, messages
+    assert f"going on from epoch 1, batch {place['batches']}" in messages
+    assert finish(start("train.py", arguments(directory, "whole")))[0] == 0
+    (rest,), (whole,) = measures(directory / "exp"), measures(directory / "whole")
+    assert rest["audio_s"] == pytest.approx(whole["audio_s"])  # summed in another order
+    assert rest["updates"] == place["batches"] // 2 + 60 - place["batches"]
 
 
 def failed(place, code, timestamp=0):

@@ -112,7 +112,7 @@ def test_gradients_are_gathered_whole_between_checkpoints(tmp_path, monkeypatch)
     straight = run(directory, "straight")
     saved = []
     original = loop.save_checkpoint
-    monkeypatch.setattr(loop, "save_checkpoint", lambda *a: saved.append(a[2].batches) or original(*a))
+    monkeypatch.setattr(loop, "save_checkpoint", lambda *a: saved.append(a[2].place.batches) or original(*a))
     run(directory, "often", interval_s=0.0)
     assert saved == [3, 6, 8]
     assert epochs(straight)[0]["updates"] == 3
