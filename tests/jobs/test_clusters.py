@@ -81,7 +81,7 @@ def test_killed_job_of_stage_6_fails_the_stage_and_runs_again(unidentified: Stag
         run = unidentified.start(6, 6)
         job, child = unidentified.hanging()
         os.kill(parent_of(job), signal.SIGKILL)
-        _, said = run.communicate(timeout=60)
+        _, said = run.communicate(timeout=120)
     if alive(child):  # a cluster without control groups loses sight of it
         os.kill(child, signal.SIGKILL)
     assert run.returncode == 1
@@ -102,7 +102,7 @@ def test_signal_ends_all_and_empties_the_queue(
             os.killpg(run.pid, number)
         else:
             run.send_signal(number)
-        run.communicate(timeout=60)
+        run.communicate(timeout=120)
     assert run.returncode == 128 + number
     assert not any(map(alive, pids))
     wait_for(cluster.is_empty, 10)
@@ -165,7 +165,7 @@ def test_job_cancelled_by_somebody_is_told_with_slurms_words(cluster: Cluster, p
     wait_for((place / "on").exists, 30)
     running = cluster.call("squeue", "-h", "-o", "%i", "-n", "x").split()
     cluster.call("scancel", *[job for job in running if job.endswith("_2")])
-    _, said = runner.communicate(timeout=40)
+    _, said = runner.communicate(timeout=120)
     assert runner.returncode == 1
     assert "error: job 2 of 2 failed: stopped by SIGTERM; slurmstepd-n" in said
     assert "CANCELLED" in said

@@ -17,7 +17,7 @@ from jobs.cluster import alive, wait_for
 def jobs(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lid_toolkit.jobs", "local", *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | environment, timeout=60, check=False
+        command, capture_output=True, text=True, env=os.environ | environment, timeout=120, check=False
     )
 
 
@@ -157,7 +157,7 @@ def test_nothing_is_left_running(tmp_path: Path, number: signal.Signals):
     pids = [int(file.read_text()) for file in files]
     assert all(alive(pid) for pid in pids)
     runner.send_signal(number)
-    runner.communicate(timeout=20)
+    runner.communicate(timeout=120)
     assert runner.returncode == (-number if number == signal.SIGKILL else 128 + number)
     wait_for(lambda: not any(alive(pid) for pid in pids))
     assert not (tmp_path / "job.3").exists()
@@ -169,7 +169,7 @@ def test_job_may_take_its_time_to_end_and_a_killed_runners_jobs_are_waited_for(t
     runner = start(tmp_path, "JOB=1:1", "sh", "-c", f"cd {tmp_path}; {slow}")
     wait_for((tmp_path / "on").exists)
     runner.kill()
-    runner.communicate(timeout=20)
+    runner.communicate(timeout=120)
     done = jobs("JOB=1:1", tmp_path / "y.JOB.log", "test", "-f", tmp_path / "saved")
     assert done.returncode == 0, done.stderr
     assert "waiting for the jobs of a killed run to end" in done.stderr
@@ -182,7 +182,7 @@ def test_job_whose_watching_process_is_killed_is_lost(tmp_path: Path):
     wait_for((tmp_path / "on").exists)
     watcher, job = map(int, (tmp_path / "on").read_text().split())
     os.kill(watcher, signal.SIGKILL)
-    _, said = runner.communicate(timeout=20)
+    _, said = runner.communicate(timeout=120)
     assert "error: job 1 of 1 failed: lost on this machine, code -9" in said
     wait_for(lambda: not alive(job))
 

@@ -44,7 +44,7 @@ def start(place: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def run(place: Path, *arguments: str) -> tuple[int, str]:
     runner = start(place, *arguments)
-    _, said = runner.communicate(timeout=60)
+    _, said = runner.communicate(timeout=120)
     return runner.returncode, said
 
 
@@ -119,5 +119,5 @@ def test_end_of_the_runner_ends_jobs_on_the_machines(place: Path, number: signal
     job = int((place / "on").read_text())
     assert alive(job)
     runner.send_signal(number)
-    runner.communicate(timeout=20)
+    runner.communicate(timeout=120)
     wait_for(lambda: not alive(job))

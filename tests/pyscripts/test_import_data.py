@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "pyscripts" / "import_data.py"
 
 def run(*options):
     command = [sys.executable, SCRIPT, *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_a_folder_becomes_a_data_directory(tmp_path):

@@ -71,7 +71,7 @@ class Site:
     def source(self, **environment: str) -> tuple[int, str, str]:
         """Source ``path.sh``; return its exit code, the Python it chose and what it said."""
         shell = self.start(**environment)
-        chosen, said = shell.communicate(timeout=60)
+        chosen, said = shell.communicate(timeout=120)
         return shell.returncode, chosen.strip(), said
 
     def installations(self) -> int:
