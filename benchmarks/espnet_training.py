@@ -5,11 +5,11 @@
         --train_dir dump/prompts/raw/train_prompts --valid_dir dump/prompts/raw/dev_prompts \
         --stats_dir exp/prompts/lid_stats_16k
 
-``--espnet_python`` is a Python with ``espnet==202511`` and ``numpy<2.4`` (its crops fail on a later one). Both
-train log-mel and ECAPA-TDNN 512 on batches of at most ``batch_bins`` samples, drawn by catpow, with one reading
-process, everything pinned to one core, and take turns. A speed is speech without padding per second of wall
-time from the first update to the last: reading, waiting, computing and the optimizer, but neither start nor
-validation.
+``--espnet_python`` is a Python with ``espnet==202511`` and ``numpy<2.4`` (its crops fail on a later one).
+Both train log-mel and ECAPA-TDNN 512 on batches of at most ``batch_bins`` samples, drawn by catpow, with
+one reading process, everything pinned to one core, and take turns. A speed is speech without padding per
+second of wall time from the first update to the last: reading, waiting, computing and the optimizer, but
+neither start nor validation.
 """
 
 from __future__ import annotations
@@ -73,9 +73,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
     rows = []
-    print(
-        f"{'speech':18s}{'ESPnet':>9s}{'padding':>9s}{'float32':>9s}{'bfloat16':>9s}{'padding':>9s}   audio-s/s"
-    )
+    heads = ("ESPnet", "padding", "float32", "bfloat16", "padding")
+    print("speech".ljust(18) + "".join(f"{head:>9s}" for head in heads) + "   audio-s/s")
     for crops in (False, True):
         turns = [one_round(crops, options) for _ in range(options.rounds)]
         row = {name: max(turn[name] for turn in turns) for name in turns[0]}
