@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     from lid_toolkit.training.config import load_config
     from lid_toolkit.training.distributed import is_member, joined
     from lid_toolkit.training.launch import launch, processes_here
-    from lid_toolkit.training.train import Sources, initial_files, train
+    from lid_toolkit.training.train import Sources, named_files, train
 
     config = load_config(options.config, words)
     out = options.output_dir
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     step = Step(
         f"train {out}",
         out / ".done" / "train.json",
-        inputs=sources.tables() | initial_files(config),
+        inputs=sources.tables() | named_files(config),
         options=config.model_dump(mode="json"),
     )
     if not is_member():

@@ -120,6 +120,12 @@ class PreprocessorConf(BaseModel):
         single = (NoiseInfo(1.0, self.noise_scp, (1, 1), self.noise_db_range),) if self.noise_scp else ()
         return tuple(kind for kind in (*(self.noise_info or ()), *single) if kind.weight > 0)
 
+    def sound_lists(self) -> tuple[str, ...]:
+        """Return the lists of recordings that augmentation draws from."""
+        noises = [kind.scp for kind in self.noise_kinds()] if self.noise_prob() > 0 else []
+        rooms = [self.rir_scp] if self.rir_scp and self.rir_prob() > 0 else []
+        return (*noises, *rooms)
+
 
 @dataclass(frozen=True)
 class Sounds:

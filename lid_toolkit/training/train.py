@@ -178,15 +178,16 @@ def gather_training(
 
 
 def identity(config: TrainConfig, sources: Sources, languages: tuple[str, ...]) -> dict[str, Any]:
-    """Return what a checkpoint must agree on to be continued: configuration, data, initial weights."""
+    """Return what a checkpoint must agree on to be continued: configuration, data, files it names."""
     settings = {k: v for k, v in config.model_dump(mode="json").items() if k not in FREE_TO_CHANGE}
-    data = {name: digest(path) for name, path in (sources.tables() | initial_files(config)).items()}
+    data = {name: digest(path) for name, path in (sources.tables() | named_files(config)).items()}
     return {**settings, **data, "languages": list(languages)}
 
 
-def initial_files(config: TrainConfig) -> dict[str, Path]:
-    """Return the files that ``init_param`` names."""
-    return {f"init_param {text}": parse_source(text).path for text in config.init_param}
+def named_files(config: TrainConfig) -> dict[str, Path]:
+    """Return the files that a configuration names: initial weights, lists of noises and rooms."""
+    initial = {f"init_param {text}": parse_source(text).path for text in config.init_param}
+    return initial | {f"list {text}": Path(text) for text in config.preprocessor_conf.sound_lists()}
 
 
 def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:

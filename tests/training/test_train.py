@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from training.experiment import same, weights, write_config, write_experiment
+from training.experiment import CONFIG, same, weights, write_config, write_experiment
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.lid_model import LidModel
@@ -144,6 +144,19 @@ def test_a_checkpoint_of_other_data_is_refused_by_name(tmp_path):
     labels = directory / "train" / "utt2lang"
     labels.write_text(labels.read_text().replace("train-000 high", "train-000 low"))
     with pytest.raises(LidError, match="train utt2lang"):
+        run(directory)
+
+
+def test_a_checkpoint_made_with_other_noises_is_refused_by_name(tmp_path):
+    directory = write_experiment(tmp_path, max_epoch=1)
+    recordings = (directory / "train" / "wav.scp").read_text()
+    listed = directory / "noise.scp"
+    listed.write_text(recordings)
+    conf = {**CONFIG["preprocessor_conf"], "noise_scp": str(listed)}
+    write_config(directory, max_epoch=1, preprocessor_conf=conf)
+    run(directory)
+    listed.write_text(recordings.partition("\n")[2])
+    with pytest.raises(LidError, match=r"other settings or data: list .*noise\.scp"):
         run(directory)
 
 
