@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from lid_toolkit.data.laws import BY_CATEGORY, BatchType
 from lid_toolkit.data.preprocess import PreprocessorConf
@@ -127,8 +135,8 @@ class TrainConfig(BaseModel):
     """No ``weight_decay`` for biases and normalisations."""
     freeze_param: tuple[str, ...] = ()
     """Starts of the names of parameters that are not trained, such as ``frontend.upstream``."""
-    scheduler: str | None = None
-    """Learning-rate schedule; null keeps the rate."""
+    scheduler: Annotated[str, StringConstraints(to_lower=True)] | None = None
+    """Learning-rate schedule, in capitals or not; null keeps the rate."""
     scheduler_conf: dict[str, Any] = {}
     """Arguments of the schedule."""
     val_scheduler_criterion: tuple[MeasuredSet, Measure] = ("valid", "loss")
@@ -226,7 +234,7 @@ def parse_config(raw: Mapping[str, Any], where: object) -> TrainConfig:
     try:
         config = TrainConfig.model_validate(settings)
     except ValidationError as error:
-        raise _one_line(error, TrainConfig, "", where) from error
+        raise _one_line(error, TrainConfig, [], where) from error
     _check_batches(config, where)
     _check_average(config, where)
     if config.scheduler is not None:
@@ -237,7 +245,7 @@ def parse_config(raw: Mapping[str, Any], where: object) -> TrainConfig:
         try:
             conf.model_validate(config.scheduler_conf)
         except ValidationError as error:
-            raise _one_line(error, conf, "scheduler_conf.", where) from error
+            raise _one_line(error, conf, ["scheduler_conf"], where) from error
     return config
 
 
@@ -259,7 +267,9 @@ def _check_average(config: TrainConfig, where: object) -> None:
         raise LidError("ema_decay with sharded_ddp", where=where, mend="take one of them only")
 
 
-def _one_line(error: ValidationError, model: type[BaseModel], prefix: str, where: object) -> LidError:
+def _one_line(
+    error: ValidationError, model: type[BaseModel], prefix: Sequence[str], where: object
+) -> LidError:
     """Tell of the fault that explains most: an unknown key first, then a value that breaks a rule."""
     telling = {"extra_forbidden": 0, "value_error": 1}
     first = min(error.errors(), key=lambda fault: telling.get(fault["type"], len(telling)))
@@ -268,7 +278,9 @@ def _one_line(error: ValidationError, model: type[BaseModel], prefix: str, where
     unknown = first["type"] == "extra_forbidden"
     if not unknown:  # pydantic also names the alternatives of a type
         keys[1:] = [key for key in keys[1:] if key in known]
-    name = prefix + ".".join(keys)
+    name = ".".join((*prefix, *keys))
     if unknown:
         return LidError(f"unknown key '{name}'", where=where, mend=nearest(keys[-1], known))
-    return LidError(f"{name}: {first['msg']}", where=where, mend="correct the value")
+    return LidError(
+        f"{name}: {first['msg'].removeprefix('Value error, ')}", where=where, mend="correct the value"
+    )

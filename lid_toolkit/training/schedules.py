@@ -6,13 +6,15 @@ Names and arguments are ESPnet's where ESPnet has the schedule.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -66,6 +68,34 @@ class WarmupConf(ScheduleConf):
     """Updates of the rise."""
 
 
+class WarmupStepConf(WarmupConf):
+    """``warmupsteplr``: linear rise to ``lr``, then drops by epochs of a given number of updates."""
+
+    steps_per_epoch: Positive = 10000
+    """Updates that count as an epoch."""
+    step_size: Positive = 1
+    """Such epochs between two drops."""
+    gamma: PositiveFloat = 0.1
+    """Factor of a drop."""
+
+
+class PiecewiseConf(ScheduleConf):
+    """``piecewiselinearwarmuplr``: a rise through given points, then a fall with the root of the update."""
+
+    warmup_steps_list: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0, 25000)
+    """Updates of the points, rising."""
+    warmup_lr_list: tuple[Rate, ...] = (0.0, 0.001)
+    """Rates at the points, as many; after the last the rate is of ``lr``."""
+
+    @model_validator(mode="after")
+    def _check_points(self) -> PiecewiseConf:
+        if len(self.warmup_lr_list) != len(self.warmup_steps_list):
+            raise ValueError("warmup_lr_list and warmup_steps_list have different lengths")
+        if any(now >= then for now, then in itertools.pairwise(self.warmup_steps_list)):
+            raise ValueError("warmup_steps_list does not rise")
+        return self
+
+
 class NoamConf(WarmupConf):
     """``noamlr`` (Vaswani et al., 2017, equation 3), times ``lr``."""
 
@@ -85,7 +115,7 @@ class CosineConf(ScheduleConf):
 
 
 class ExponentialDecayConf(ScheduleConf):
-    """``exponentialdecaylr``: rise or hold, exponential fall (ESPnet's ``ExponentialDecayWarmup``)."""
+    """``exponentialdecaylr``, ``exponentialdecaywarmup``: rise or hold, exponential fall."""
 
     total_steps: Positive
     """Updates until the end of the fall; then the rate stays."""
@@ -117,6 +147,29 @@ class WarmRestartsConf(ScheduleConf):
     """Factor from one fall's length to the next."""
     eta_min: Rate = 0.0
     """Lowest rate."""
+
+
+class WarmupRestartsConf(ScheduleConf):
+    """``cosineannealingwarmuprestarts``: cycles of a linear rise and half a cosine down, by updates."""
+
+    first_cycle_steps: Positive
+    """Updates of the first cycle."""
+    cycle_mult: PositiveFloat = 1.0
+    """Factor from one fall's length to the next."""
+    max_lr: PositiveFloat = 0.1
+    """Rate at the top of the first cycle; ``lr`` is not used."""
+    min_lr: PositiveFloat = 0.001
+    """Rate at the bottom."""
+    warmup_steps: NotNegative = 0
+    """Updates of each rise, fewer than the first cycle's."""
+    gamma: PositiveFloat = 1.0
+    """Factor from one top to the next."""
+
+    @model_validator(mode="after")
+    def _check_rise(self) -> WarmupRestartsConf:
+        if self.warmup_steps >= self.first_cycle_steps:
+            raise ValueError("warmup_steps is not below first_cycle_steps")
+        return self
 
 
 class ExponentialConf(ScheduleConf):
@@ -189,6 +242,23 @@ def warmup(conf: WarmupConf, lr: float, standing: Standing) -> float:
     )
 
 
+def warmup_steps(conf: WarmupStepConf, lr: float, standing: Standing) -> float:
+    """Return the rate of ``warmupsteplr``; epochs of the rise do not count, ``lr`` is the highest."""
+    step = standing.update + 1
+    if step <= conf.warmup_steps:
+        return lr * step / conf.warmup_steps
+    epochs = step // conf.steps_per_epoch - conf.warmup_steps // conf.steps_per_epoch
+    return lr * math.pow(conf.gamma, epochs // conf.step_size)
+
+
+def piecewise(conf: PiecewiseConf, lr: float, standing: Standing) -> float:
+    """Return the rate of ``piecewiselinearwarmuplr``."""
+    step, last = standing.update + 1, conf.warmup_steps_list[-1]
+    if step > last:
+        return lr * math.sqrt(last / step)
+    return float(np.interp(step, conf.warmup_steps_list, conf.warmup_lr_list))
+
+
 def noam(conf: NoamConf, lr: float, standing: Standing) -> float:
     """Return the rate of ``noamlr``."""
     step = standing.update + 1
@@ -230,6 +300,18 @@ def warm_restarts(conf: WarmRestartsConf, lr: float, standing: Standing) -> floa
     return _half_cosine(lr, conf.eta_min, into / length)
 
 
+def warmup_restarts(conf: WarmupRestartsConf, lr: float, standing: Standing) -> float:
+    """Return the rate of ``cosineannealingwarmuprestarts``."""
+    del lr
+    into, length, top = standing.update, conf.first_cycle_steps, conf.max_lr
+    while into >= length:
+        into, top = into - length, top * conf.gamma
+        length = max(int((length - conf.warmup_steps) * conf.cycle_mult), 1) + conf.warmup_steps
+    if into < conf.warmup_steps:
+        return conf.min_lr + (top - conf.min_lr) * into / conf.warmup_steps
+    return _half_cosine(top, conf.min_lr, (into - conf.warmup_steps) / (length - conf.warmup_steps))
+
+
 def exponential(conf: ExponentialConf, lr: float, standing: Standing) -> float:
     """Return the rate of ``exponentiallr``."""
     return lr * math.pow(conf.gamma, standing.epoch)
@@ -261,11 +343,15 @@ def _half_cosine(high: float, low: float, share: float) -> float:
 SCHEDULES: Mapping[str, tuple[type[ScheduleConf], Callable[[Any, float, Standing], float]]] = {
     "tristagelr": (TriStageConf, tri_stage),
     "warmuplr": (WarmupConf, warmup),
+    "warmupsteplr": (WarmupStepConf, warmup_steps),
+    "piecewiselinearwarmuplr": (PiecewiseConf, piecewise),
     "noamlr": (NoamConf, noam),
     "cosine": (CosineConf, cosine),
     "exponentialdecaylr": (ExponentialDecayConf, exponential_decay),
+    "exponentialdecaywarmup": (ExponentialDecayConf, exponential_decay),
     "cosineannealinglr": (CosineAnnealingConf, cosine_annealing),
     "cosineannealingwarmrestarts": (WarmRestartsConf, warm_restarts),
+    "cosineannealingwarmuprestarts": (WarmupRestartsConf, warmup_restarts),
     "exponentiallr": (ExponentialConf, exponential),
     "steplr": (StepConf, steps),
     "multisteplr": (MultiStepConf, multi_steps),

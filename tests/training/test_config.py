@@ -90,6 +90,10 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
             "unknown key 'scheduler_conf.max_step' (did you mean 'max_steps'?)",
         ),
         ({"scheduler": "tristagelr"}, "scheduler_conf.max_steps: Field required"),
+        (
+            {"scheduler": "PiecewiseLinearWarmupLR", "scheduler_conf": {"warmup_steps_list": [3]}},
+            "scheduler_conf: warmup_lr_list and warmup_steps_list have different lengths",
+        ),
         ({"scheduler": "cosin"}, "unknown scheduler 'cosin' (did you mean 'cosine'?)"),
         ({"max_epoch": 0}, "max_epoch: Input should be greater than 0"),
         ({"batch_bins": "many"}, "batch_bins: Input should be a valid integer"),
@@ -97,7 +101,7 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
         ({"preprocessor_conf": {"noise_db_range": [20, 5]}}, "the lower end 20"),
         (
             {"preprocessor_conf": {"target_duration": [4.0, 2.0]}},
-            "preprocessor_conf.target_duration: Value error, the lower end 4",
+            "preprocessor_conf.target_duration: the lower end 4",
         ),
         ({"preprocessor_conf": {"sample_rate": 0}}, "sample_rate: "),
         ({1: 2}, "1"),

@@ -8,8 +8,17 @@ import math
 import pytest
 import torch
 from models.espnet import FIXTURES
+from pydantic import ValidationError
 
-from lid_toolkit.training.schedules import SCHEDULES, Standing, TriStageConf, learning_rate, tri_stage
+from lid_toolkit.training.schedules import (
+    SCHEDULES,
+    PiecewiseConf,
+    Standing,
+    TriStageConf,
+    WarmupRestartsConf,
+    learning_rate,
+    tri_stage,
+)
 
 
 def rates(name, conf, standings, lr=1.0):
@@ -66,6 +75,32 @@ def test_exponential_decay_by_hand():
     )
 
 
+def test_the_rise_and_drops_of_warmupsteplr_by_hand():
+    conf = {"warmup_steps": 20, "steps_per_epoch": 10, "step_size": 2, "gamma": 0.5}
+    curve = rates("warmupsteplr", conf, by_updates(0, 9, 19, 20, 38, 39, 58, 59), lr=2.0)
+    assert curve == pytest.approx([0.1, 1.0, 2.0, 2.0, 2.0, 1.0, 1.0, 0.5])
+
+
+def test_the_points_of_piecewiselinearwarmuplr_by_hand():
+    conf = {"warmup_steps_list": [0, 10, 100], "warmup_lr_list": [0.0, 1.0, 2.0]}
+    curve = rates("piecewiselinearwarmuplr", conf, by_updates(4, 9, 54, 99, 399), lr=2.0)
+    assert curve == pytest.approx([0.5, 1.0, 1.5, 2.0, 1.0])
+
+
+@pytest.mark.parametrize("conf", [{"warmup_steps_list": [0]}, {"warmup_steps_list": [5, 5]}])
+def test_points_that_do_not_fit_are_refused(conf):
+    with pytest.raises(ValidationError, match=r"different lengths|does not rise"):
+        PiecewiseConf(**conf)
+
+
+def test_cosine_cycles_with_a_rise_by_hand():
+    conf = {"first_cycle_steps": 12, "warmup_steps": 2, "cycle_mult": 2.0, "max_lr": 1.0, "min_lr": 0.2}
+    curve = rates("cosineannealingwarmuprestarts", {**conf, "gamma": 0.5}, by_updates(0, 1, 2, 7, 12, 14, 24))
+    assert curve == pytest.approx([0.2, 0.6, 1.0, 0.6, 0.2, 0.5, 0.35])
+    with pytest.raises(ValidationError, match="is not below first_cycle_steps"):
+        WarmupRestartsConf(first_cycle_steps=3, warmup_steps=3)
+
+
 TORCH = {
     "cosineannealinglr": ("CosineAnnealingLR", {"T_max": 7, "eta_min": 0.01}, by_epochs),
     "cosineannealingwarmrestarts": ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2}, by_updates),
@@ -100,6 +135,8 @@ def test_every_schedule_has_positive_rates_over_a_long_training():
         "tristagelr": {"max_steps": 50},
         "cosine": {"max_steps": 50, "final_lr_scale": 0.1},
         "exponentialdecaylr": {"total_steps": 50, "min_lr": 1e-3},
+        "exponentialdecaywarmup": {"total_steps": 50, "min_lr": 1e-3},
+        "cosineannealingwarmuprestarts": {"first_cycle_steps": 9},
         **{
             name: {**conf, "eta_min": 0.1} if "cosine" in name else conf
             for name, (_, conf, _) in TORCH.items()
