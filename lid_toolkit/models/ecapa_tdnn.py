@@ -6,13 +6,17 @@ than passes on, the outputs of earlier blocks (its equation: block i reads x + b
 
 from __future__ import annotations
 
+from functools import partial
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.arguments import Positive
-from lid_toolkit.models.masking import MaskedBatchNorm1d, padding_mask, zero_padding
-from lid_toolkit.models.res2net import SqueezeExcitation, res2net, stages
+from lid_toolkit.models.frame_rows import Exchange, FrameRows, convolve
+from lid_toolkit.models.masking import MaskedBatchNorm1d
+from lid_toolkit.models.res2net import SqueezeExcitation, res2net
 
 
 class EcapaTdnnEncoder(nn.Module):
@@ -58,14 +62,15 @@ class EcapaTdnnEncoder(nn.Module):
             feats_btd: features (B, T, D); padded frames may hold anything.
             lengths_b: valid frames of each, on the CPU.
         """
-        mask_b1t = padding_mask(lengths_b, feats_btd.shape[1], feats_btd.device)
-        x_bct = torch.relu(self.conv(zero_padding(feats_btd.transpose(1, 2), mask_b1t)))
-        x_bct = self.bn(x_bct, mask_b1t)
-        y1_bct = self.layer1(x_bct, mask_b1t)
-        y2_bct = self.layer2(x_bct + y1_bct, mask_b1t)
-        y3_bct = self.layer3(x_bct + y1_bct + y2_bct, mask_b1t)
-        joined_bct = torch.cat((y1_bct, y2_bct, y3_bct), dim=1)
-        return torch.relu(self.layer4(joined_bct)), lengths_b
+        rows = FrameRows.of(lengths_b, feats_btd.shape[1], feats_btd.device)
+        x_nc = stage(self.conv, self.bn, rows.pack(feats_btd), rows.taps(self.conv))
+        y1_nc = self.layer1(x_nc, rows)
+        x_nc = x_nc + y1_nc
+        y2_nc = self.layer2(x_nc, rows)
+        y3_nc = self.layer3(x_nc + y2_nc, rows)
+        joined_nc = torch.cat((y1_nc, y2_nc, y3_nc), dim=1)
+        h_nc = convolve(self.layer4, joined_nc).relu_()
+        return rows.unpack(h_nc).transpose(1, 2), lengths_b
 
 
 class SERes2NetBlock(nn.Module):
@@ -90,11 +95,19 @@ class SERes2NetBlock(nn.Module):
         self.bn3 = MaskedBatchNorm1d(channels)
         self.se = SqueezeExcitation(channels)
 
-    def forward(self, x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
-        """Map (B, C, T) to (B, C, T); valid frames depend on valid frames alone."""
-        y_bct = self.bn1(torch.relu(self.conv1(x_bct)), mask_b1t)
-        groups = torch.split(zero_padding(y_bct, mask_b1t), self.width, dim=1)
-        joined_bct = res2net(groups, stages(self.convs, self.bns, mask_b1t))
-        y_bct = self.bn3(torch.relu(self.conv3(joined_bct)), mask_b1t)
-        gated_bct: Tensor = self.se(y_bct, mask_b1t)
-        return gated_bct + x_bct
+    def forward(self, x_nc: Tensor, rows: FrameRows) -> Tensor:
+        """Map the batch's valid frames (N, C) to (N, C)."""
+        convs, norms = cast(list[nn.Conv1d], self.convs), cast(list[MaskedBatchNorm1d], self.bns)
+        taps = rows.taps(convs[0])
+        stages = [partial(stage, conv, norm, taps=taps) for conv, norm in zip(convs, norms, strict=True)]
+        groups = torch.split(stage(self.conv1, self.bn1, x_nc), self.width, dim=1)
+        y_nc = stage(self.conv3, self.bn3, res2net(groups, stages))
+        gate_bc = self.se.gates(rows.mean(y_nc).to(y_nc.dtype))
+        return torch.addcmul(x_nc, y_nc, rows.spread(gate_bc))
+
+
+def stage(conv: nn.Conv1d, norm: MaskedBatchNorm1d, x_nc: Tensor, taps: Exchange | None = None) -> Tensor:
+    """Return norm(relu(conv(x))) of rows."""
+    # In place, since neither the convolution nor its gradient needs what the rectifier reads.
+    normalised_nc: Tensor = norm(convolve(conv, x_nc, taps).relu_())
+    return normalised_nc

@@ -87,8 +87,8 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             )
         if mask_b1t is None or not self.training:
             return super().forward(x_bct)
-        x32_bct = x_bct.float()
-        count = mask_b1t.sum().float()
+        x32_bct = x_bct.to(torch.promote_types(x_bct.dtype, torch.float32))
+        count = mask_b1t.sum().to(x32_bct.dtype)
         mean_c = zero_padding(x32_bct, mask_b1t).sum(dim=(0, 2)) / count
         centred_bct = zero_padding(x32_bct - mean_c[:, None], mask_b1t)
         variance_c = centred_bct.square().sum(dim=(0, 2)) / count

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, zero_padding
+from lid_toolkit.models.frame_rows import convolve
+from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask
 
 VARIANCE_RANGE = (1e-4, 1e4)
 CONTEXT_VARIANCE_FLOOR = 1e-10
@@ -32,38 +36,102 @@ class ChannelAttentiveStatistics(nn.Module):
 
     def forward(self, x_bct: Tensor, lengths_b: Tensor) -> Tensor:
         """Return (B, 2 C) in float32 from (B, C, T) and the valid frames of each."""
-        mask_b1t = padding_mask(lengths_b, x_bct.shape[2], x_bct.device)
-        hidden_bht = torch.relu(score_frames(self.score_frame, x_bct, mask_b1t, CONTEXT_VARIANCE_FLOOR))
-        weights_bct = masked_softmax(self.score_channel(self.norm(hidden_bht, mask_b1t)), mask_b1t)
-        x32_bct = zero_padding(x_bct.float(), mask_b1t)
-        mean_bc1 = (x32_bct * weights_bct).sum(dim=2, keepdim=True)
-        variance_bc1 = ((x32_bct - mean_bc1).square() * weights_bct).sum(dim=2, keepdim=True)
-        return torch.cat((mean_bc1, variance_bc1.clamp(*VARIANCE_RANGE).sqrt()), dim=1)[..., 0]
+        x_btc = x_bct.transpose(1, 2).contiguous()
+        mask_b1t = padding_mask(lengths_b, x_btc.shape[1], x_btc.device)
+        hidden_bth = torch.relu(score_frames(self.score_frame, x_btc, lengths_b, CONTEXT_VARIANCE_FLOOR))
+        hidden_bth = self.norm(hidden_bth.transpose(1, 2), mask_b1t).transpose(1, 2)
+        scores_btc = convolve(self.score_channel, hidden_bth)
+        mean_bc, variance_bc = moments(x_btc, scores_btc, lengths_b)
+        return torch.cat((mean_bc, variance_bc.clamp(*VARIANCE_RANGE).sqrt()), dim=1)
 
 
-def score_frames(conv: nn.Conv1d, x_bct: Tensor, mask_b1t: Tensor | None, floor: float) -> Tensor:
+def score_frames(conv: nn.Conv1d, x_btc: Tensor, lengths_b: Tensor, floor: float) -> Tensor:
     """Apply a 1x1 convolution to (frame, mean, deviation) without repeating the last two T times.
 
     The convolution of a concatenation is the sum of the convolutions of its parts, and those of mean
     and deviation are the same at every frame: a third of the work and of the memory. ``floor`` is the
-    least variance.
+    least variance. Maps (B, T, C) to (B, T, H).
     """
-    mean_bc1 = masked_mean(x_bct, mask_b1t)
-    variance_bc1 = masked_mean((x_bct - mean_bc1).square(), mask_b1t)
-    deviation_bc1 = variance_bc1.clamp(min=floor).sqrt()
-    frame_w, mean_w, deviation_w = conv.weight.chunk(3, dim=1)
-    context_bh1 = F.conv1d(
-        torch.cat((mean_bc1, deviation_bc1), dim=1), torch.cat((mean_w, deviation_w), dim=1), conv.bias
+    mean_bc, variance_bc = moments(x_btc, None, lengths_b)
+    deviation_bc = variance_bc.clamp(min=floor).sqrt()
+    frame_w, mean_w, deviation_w = conv.weight[:, :, 0].chunk(3, dim=1)
+    context_bh = F.linear(
+        torch.cat((mean_bc, deviation_bc), dim=1), torch.cat((mean_w, deviation_w), dim=1), conv.bias
     )
-    return F.conv1d(x_bct, frame_w) + context_bh1
+    return F.linear(x_btc, frame_w) + context_bh[:, None]
 
 
-def masked_softmax(scores_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
-    """Return weights (B, C, T) in float32 that sum to 1 over the valid frames."""
-    scores_bct = scores_bct.float()
-    if mask_b1t is not None:
-        scores_bct = scores_bct.masked_fill(~mask_b1t, -torch.inf)
-    return torch.softmax(scores_bct, dim=2)
+def moments(x_btc: Tensor, scores_btc: Tensor | None, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance over valid frames, both (B, C) in float32 at least.
+
+    mu = sum_t a_t x_t and sum_t a_t (x_t - mu)^2, with a_t = softmax_t(scores) for each channel, or the
+    same at every frame without scores. ``lengths_b`` is on the CPU.
+    """
+    mean_bc, variance_bc = _Moments.apply(x_btc, scores_btc, lengths_b)  # type: ignore[no-untyped-call]
+    return mean_bc, variance_bc
+
+
+class _Moments(torch.autograd.Function):
+    """Utterance by utterance on a CPU: what is in between stays in its cache; and nothing of it is kept.
+
+    With d = x - mu, v the variance, and g the gradients for both: that for x is a (g_mu + 2 g_v d), that
+    for the scores a (g_mu d + g_v (d^2 - v)).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_btc: Tensor, scores_btc: Tensor | None, lengths_b: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        parts = []
+        for part, mask_bt1 in portions(x_btc, lengths_b):
+            x, weights = widen(x_btc[part], None if scores_btc is None else scores_btc[part], mask_bt1)
+            mean = (x * weights).sum(dim=1)
+            parts.append((mean, (x - mean[:, None]).square_().mul_(weights).sum(dim=1)))
+        mean_bc, variance_bc = (torch.cat(part) for part in zip(*parts, strict=True))
+        ctx.save_for_backward(x_btc, scores_btc, lengths_b, mean_bc, variance_bc)
+        return mean_bc, variance_bc
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *for_sums: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        x_btc, scores_btc, lengths_b, mean_bc, variance_bc = ctx.saved_tensors
+        sums_b1c = [sum_bc[:, None] for sum_bc in (mean_bc, variance_bc, *for_sums)]
+        for_x = torch.zeros_like(x_btc)
+        for_scores = None if scores_btc is None else torch.zeros_like(scores_btc)
+        for part, mask_bt1 in portions(x_btc, lengths_b):
+            mean, variance, for_mean, for_variance = (sum_b1c[part[0]] for sum_b1c in sums_b1c)
+            x, weights = widen(x_btc[part], None if scores_btc is None else scores_btc[part], mask_bt1)
+            centred = x - mean
+            slope = centred * for_variance
+            sloped = slope + for_mean
+            for_x[part] = slope.add_(sloped).mul_(weights)
+            if for_scores is not None:
+                for_scores[part] = sloped.mul_(centred).sub_(for_variance * variance).mul_(weights)
+        return for_x, for_scores, None
+
+
+def portions(x_btc: Tensor, lengths_b: Tensor) -> Iterator[tuple[tuple[slice, slice], Tensor | None]]:
+    """Yield parts of a batch by utterance and time, each with its mask: all at once but on a CPU."""
+    if x_btc.device.type != "cpu" or torch.compiler.is_compiling():
+        mask_b1t = padding_mask(lengths_b, x_btc.shape[1], x_btc.device)
+        yield (slice(None), slice(None)), None if mask_b1t is None else mask_b1t.transpose(1, 2)
+        return
+    for number, frames in enumerate(lengths_b.tolist()):
+        yield (slice(number, number + 1), slice(frames)), None
+
+
+def widen(x_btc: Tensor, scores_btc: Tensor | None, mask_bt1: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return inputs, zero at padding, and weights, which sum to 1, both in float32 at least."""
+    wide = torch.promote_types(x_btc.dtype, torch.float32)
+    x_btc = x_btc.to(wide)
+    if mask_bt1 is None:
+        mask_bt1 = x_btc.new_ones(1, x_btc.shape[1], 1, dtype=torch.bool)
+    else:
+        x_btc = x_btc.masked_fill(~mask_bt1, 0.0)
+        scores_btc = None if scores_btc is None else scores_btc.masked_fill(~mask_bt1, -torch.inf)
+    if scores_btc is None:
+        return x_btc, mask_bt1.to(wide) / mask_bt1.sum(dim=1, keepdim=True)
+    return x_btc, torch.softmax(scores_btc.to(wide), dim=1)
 
 
 class StatisticsPooling(nn.Module):
@@ -81,11 +149,9 @@ class StatisticsPooling(nn.Module):
 
     def forward(self, x_bct: Tensor, lengths_b: Tensor) -> Tensor:
         """Return (B, 2 C) in float32 from (B, C, T) and the valid frames of each."""
-        mask_b1t = padding_mask(lengths_b, x_bct.shape[2], x_bct.device)
-        mean_bc1 = masked_mean(x_bct, mask_b1t)
-        variance_bc1 = masked_mean((x_bct - mean_bc1).square(), mask_b1t)
-        deviation_bc1 = variance_bc1.clamp(torch.finfo(torch.float32).eps, VARIANCE_RANGE[1]).sqrt()
-        return torch.cat((mean_bc1, deviation_bc1), dim=1)[..., 0]
+        mean_bc, variance_bc = moments(x_bct.transpose(1, 2), None, lengths_b)
+        deviation_bc = variance_bc.clamp(torch.finfo(torch.float32).eps, VARIANCE_RANGE[1]).sqrt()
+        return torch.cat((mean_bc, deviation_bc), dim=1)
 
 
 class MeanPooling(nn.Module):

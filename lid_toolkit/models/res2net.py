@@ -8,14 +8,16 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from lid_toolkit.models.frame_rows import convolve
 from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, zero_padding
 
 
 def res2net(groups: Sequence[Tensor], functions: Iterable[Callable[[Tensor], Tensor]]) -> Tensor:
-    """Return the joined outputs of a Res2Net block (Gao et al., 2021, equation 1), (B, C, T).
+    """Return the joined outputs of a Res2Net block (Gao et al., 2021, equation 1), the
+    channels along axis 1.
 
     Args:
-        groups: equal shares of the channels, (B, C / scale, T) each.
+        groups: equal shares of the channels, (B, C / scale, T) or (N, C / scale) each.
         functions: one for each group but the last. Function i reads group i plus the output of
             function i - 1; the last group passes through.
     """
@@ -48,5 +50,9 @@ class SqueezeExcitation(nn.Module):
     def forward(self, x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
         """Scale each channel of (B, C, T) by its gate in (0, 1)."""
         mean_bc1 = masked_mean(x_bct, mask_b1t).to(x_bct.dtype)
-        gate_bc1 = torch.sigmoid(self.expand(self.norm(torch.relu(self.reduce(mean_bc1)))))
-        return x_bct * gate_bc1
+        return x_bct * self.gates(mean_bc1[..., 0])[..., None]
+
+    def gates(self, mean_bc: Tensor) -> Tensor:
+        """Return the gates (B, C) from the means over time (B, C)."""
+        hidden_bh = self.norm(torch.relu(convolve(self.reduce, mean_bc)))
+        return torch.sigmoid(convolve(self.expand, hidden_bh))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.arguments import Positive
+from lid_toolkit.models.frame_rows import convolve
 from lid_toolkit.models.masking import (
     MaskedBatchNorm1d,
     continue_by_zeros,
@@ -19,7 +20,7 @@ from lid_toolkit.models.masking import (
     padding_mask,
     zero_padding,
 )
-from lid_toolkit.models.pooling import masked_softmax, score_frames
+from lid_toolkit.models.pooling import moments, score_frames
 
 Five = tuple[Positive, Positive, Positive, Positive, Positive]
 VARIANCE_FLOOR = 1e-12
@@ -146,11 +147,9 @@ class SpeechBrainAttentiveStatistics(nn.Module):
 
     def forward(self, x_bct: Tensor, lengths_b: Tensor) -> Tensor:
         """Return (B, 2 C) in float32 from (B, C, T) and the valid frames of each."""
-        mask_b1t = padding_mask(lengths_b, x_bct.shape[2], x_bct.device)
-        hidden_bht = torch.relu(score_frames(self.score_frame, x_bct, mask_b1t, VARIANCE_FLOOR))
-        scores_bct = self.score_channel(torch.tanh(self.norm(hidden_bht, mask_b1t)))
-        weights_bct = masked_softmax(scores_bct, mask_b1t)
-        x32_bct = zero_padding(x_bct.float(), mask_b1t)
-        mean_bc1 = (x32_bct * weights_bct).sum(dim=2, keepdim=True)
-        variance_bc1 = ((x32_bct - mean_bc1).square() * weights_bct).sum(dim=2, keepdim=True)
-        return torch.cat((mean_bc1, variance_bc1.clamp(min=VARIANCE_FLOOR).sqrt()), dim=1)[..., 0]
+        x_btc = x_bct.transpose(1, 2).contiguous()
+        mask_b1t = padding_mask(lengths_b, x_btc.shape[1], x_btc.device)
+        hidden_bth = torch.relu(score_frames(self.score_frame, x_btc, lengths_b, VARIANCE_FLOOR))
+        hidden_bth = torch.tanh(self.norm(hidden_bth.transpose(1, 2), mask_b1t)).transpose(1, 2)
+        mean_bc, variance_bc = moments(x_btc, convolve(self.score_channel, hidden_bth), lengths_b)
+        return torch.cat((mean_bc, variance_bc.clamp(min=VARIANCE_FLOOR).sqrt()), dim=1)
