@@ -68,3 +68,17 @@ def lay_zips(folder: Path) -> None:
     write_zip(folder / "dev.zip", dev)
     lines = [f"http://bark.phon.ioc.ee/voxlingua107/{code}.zip\n" for code in codes]
     (folder / "zip_urls.txt").write_text("".join(lines))
+
+
+def spoiled(archive: Path) -> tuple[bytes, str]:
+    """Return a zip's bytes with one byte of its first recording's data changed."""
+    data = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as source:
+        info = next(info for info in source.infolist() if info.file_size)
+    data[info.header_offset + 30 + len(info.filename) + info.compress_size // 2] ^= 0xFF
+    return bytes(data), info.filename
+
+
+def content(data: Path) -> dict[Path, bytes]:
+    """Return all of the corpus's tables under a data directory."""
+    return {path: path.read_bytes() for path in data.glob("*_voxlingua107/*")}

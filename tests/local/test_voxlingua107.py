@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
-import subprocess
-import sys
-import time
-import zipfile
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from local_voxlingua107 import SEGMENTS, SHARED, lay_zips, recordings, stem, videos_of, write_zip
-from local_web import serving
-from shell.recipe import lay_recipe
+from local_voxlingua107 import (
+    SEGMENTS,
+    SHARED,
+    content,
+    recordings,
+    spoiled,
+    stem,
+    videos_of,
+    write_zip,
+)
 
 from lid_toolkit import languages
 from lid_toolkit.audio.reader import read_audio
@@ -29,13 +31,6 @@ from local.voxlingua107.prepare import main, zip_names
 SETS = ("train_voxlingua107", "selection_voxlingua107", "dev_voxlingua107")
 
 
-@pytest.fixture(scope="module")
-def zips(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("zips")
-    lay_zips(folder)
-    return folder
-
-
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch):
     """Spare the tests that call Python the start of processes; those that call the script have it."""
@@ -45,15 +40,6 @@ def one_process(monkeypatch):
 
     for module in (archives, listing):
         monkeypatch.setattr(module, "parallel", here)
-
-
-@pytest.fixture
-def server(zips, tmp_path, monkeypatch):
-    """The corpus's web server; what it serves is this test's own."""
-    monkeypatch.setattr(fetching, "WAITS_S", (0.01, 0.01))
-    shutil.copytree(zips, tmp_path / "served")
-    with serving(tmp_path / "served") as running:
-        yield running
 
 
 @pytest.fixture
@@ -70,10 +56,6 @@ def prepare(server, places, *options):
 
 def table(places, name, file="utt2lang"):
     return dict(read_table(places[1] / name / file))
-
-
-def content(places):
-    return {path: path.read_bytes() for path in places[1].glob("*_voxlingua107/*")}
 
 
 def videos(places, name):
@@ -150,9 +132,9 @@ def test_from_the_web_to_data_directories(server, places, capsys):
 def test_a_rerun_asks_nobody_and_changes_nothing(server, places, caplog):
     caplog.set_level("INFO")
     prepare(server, places)
-    before, asked = content(places), len(server.requests)
+    before, asked = content(places[1]), len(server.requests)
     prepare(server, places)
-    assert content(places) == before
+    assert content(places[1]) == before
     assert len(server.requests) == asked
     assert "current, sub-stages 1 to 5 skipped" in caplog.text
 
@@ -196,15 +178,6 @@ def test_a_zip_that_wget_left_cut_off_is_gone_on_with(server, places, caplog):
     assert ("GET", "en.zip", "2000") in server.requests
     assert (places[0] / "en.zip").read_bytes() == whole
     assert "en.zip is cut off: going on with it" in caplog.text
-
-
-def spoiled(archive):
-    """Return a zip's bytes with one byte of its first recording's data changed."""
-    data = bytearray(archive.read_bytes())
-    with zipfile.ZipFile(archive) as source:
-        info = next(info for info in source.infolist() if info.file_size)
-    data[info.header_offset + 30 + len(info.filename) + info.compress_size // 2] ^= 0xFF
-    return bytes(data), info.filename
 
 
 def test_a_corrupt_member_is_named_and_the_zip_fetched_again(server, places, caplog):
@@ -329,12 +302,12 @@ def test_a_zip_deleted_before_it_was_all_extracted_is_missed(server, places):
 
 def test_zips_may_be_deleted_once_extracted(server, places):
     prepare(server, places)
-    before = content(places)
+    before = content(places[1])
     for path in places[0].glob("*.zip"):
         path.unlink()
     asked = len(server.requests)
     prepare(server, places)
-    assert content(places) == before
+    assert content(places[1]) == before
     assert len(server.requests) == asked
 
 
@@ -369,67 +342,3 @@ def test_a_corpus_without_dev_says_so(zips, places):
     shutil.unpack_archive(zips / "en.zip", places[0])
     with pytest.raises(LidError, match="has no dev/LANG folder"):
         prepare(None, places)
-
-
-# The script
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    return lay_recipe(tmp_path / "recipe")
-
-
-def script(recipe, *options, **environment):
-    return recipe.run("local/data.sh", "--corpus", "voxlingua107", *options, **environment)
-
-
-def test_a_missing_path_names_the_line_to_fill(recipe):
-    done = script(recipe)
-    lines = (recipe.path / "db.sh").read_text().splitlines()
-    number = lines.index("VOXLINGUA107=") + 1
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: db.sh:{number}: VOXLINGUA107 is empty (write there")
-    assert done.stderr.count("\n") == 1
-
-
-def test_the_whole_script_with_db_sh_alone(server, recipe):
-    recipe.set_db(VOXLINGUA107="corpus", VOXLINGUA107_URL=server.url.rstrip("/"))
-    server.drops["en.zip"] = [5000]
-    bad, _ = spoiled(server.folder / "no.zip")
-    server.instead["no.zip"] = [bad]
-    done = recipe.run("local/data.sh")
-    assert done.returncode == 0, done.stderr
-    assert "Corpus: voxlingua107" in done.stderr
-    assert len(read_table(recipe.path / "data/train_voxlingua107/utt2lang")) > 20
-    assert (recipe.path / "corpus/en").is_dir()
-    assert "MUSAN: db.sh names no folder" in done.stderr
-    again = recipe.run("local/data.sh", "--dry_run", "true")
-    assert "current" in again.stderr
-
-
-def test_a_fault_of_the_network_is_one_line_at_the_end(recipe):
-    recipe.set_db(VOXLINGUA107="corpus", VOXLINGUA107_URL="http://127.0.0.1:9/")
-    done = script(recipe)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(
-        "error: http://127.0.0.1:9/zip_urls.txt: cannot be reached"
-    )
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.slow
-def test_killed_at_any_time_and_run_again_gives_the_same(server, recipe):
-    recipe.set_db(VOXLINGUA107="corpus", VOXLINGUA107_URL=server.url)
-    command = ["bash", str(recipe.path / "local/data.sh"), "--nj", "1"]
-    environment = os.environ | {"python": sys.executable}
-    for wait in (1.0, 1.5, 2.0, 2.5):
-        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as running:
-            time.sleep(wait)
-            running.kill()
-    assert script(recipe).returncode == 0
-    killed = content((None, recipe.path / "data"))
-    shutil.rmtree(recipe.path / "data")
-    shutil.rmtree(recipe.path / "corpus")
-    assert script(recipe).returncode == 0
-    assert content((None, recipe.path / "data")) == killed
-    assert not list(recipe.path.rglob(".tmp-*"))
