@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
@@ -329,6 +328,8 @@ def multi_steps(conf: MultiStepConf, lr: float, standing: Standing) -> float:
 
 def plateau(conf: PlateauConf, lr: float, standing: Standing) -> float:
     """Return the rate that torch's ReduceLROnPlateau has after the measures so far."""
+    import torch  # takes seconds; reading a configuration, which each stage does, needs none of it
+
     stand_in = torch.optim.SGD([torch.zeros(1)], lr=lr)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(stand_in, **conf.model_dump())
     for measure in standing.measures:
