@@ -6,7 +6,8 @@ DIR/features.json   the front end that made them
 DIR/wav.scp, utt2lang, utt2num_samples, …  as in the set of audio
 
 Copies with other voices, rooms and noise can be added: what augmentation does to audio in training it
-does here once. A copy's utterance id begins with ``augN-``.
+does here once. Of a front end that makes one vector of an utterance, which cannot be cropped any more,
+they are of crops. A copy's utterance id begins with ``augN-``.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ PART_S = 600.0
 BATCH_S = 60.0
 WORK = ".work"
 CROPS = {"fix_duration", "target_duration"}
-"""What of the preprocessor acts in training, not here."""
+"""What of the preprocessor acts in training, not here, where features can be cropped."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class Extraction:
 
     def _options(self, copy: int) -> dict[str, Any]:
         description = self.config.model_description()
-        augmentation = self.config.preprocessor_conf.model_dump(mode="json", exclude=CROPS)
+        acts_later = set() if makes_one_vector(self.config) else CROPS
+        augmentation = self.config.preprocessor_conf.model_dump(mode="json", exclude=acts_later)
         return {
             "frontend": description["frontend"],
             "frontend_conf": description["frontend_conf"],
@@ -145,7 +147,9 @@ def plan(task: Extraction, jobs: int, dry_run: bool) -> int:
         )
     work = list_work(task)
     frontend = frozen_frontend(task.config)
-    frames = (1 + task.copies) * int((work.lengths_u // frontend.hop_length + 1).sum())
+    one_vector = makes_one_vector(task.config)
+    frames_u = np.ones_like(work.lengths_u) if one_vector else work.lengths_u // frontend.hop_length + 1
+    frames = (1 + task.copies) * int(frames_u.sum())
     size = 2 * frames * frontend.states_size
     (task.output_dir / "data").mkdir(parents=True, exist_ok=True)
     made = {key: task.config.model_description()[key] for key in ("frontend", "frontend_conf")}
@@ -252,6 +256,21 @@ def frozen_frontend(config: TrainConfig) -> Any:
     return frontend.eval()
 
 
+def makes_one_vector(config: TrainConfig) -> bool:
+    """Return whether a front end's features cannot be cropped, being of the whole utterance."""
+    return config.frontend == "whisper_language" or bool(config.frontend_conf.get("language_token"))
+
+
+def crop(wave: Wave, conf: PreprocessorConf, rng: np.random.Generator) -> Wave:
+    """Return a random part of a waveform, of a drawn length; what is shorter stays whole."""
+    shortest_s, longest_s = conf.crop_range_s()
+    if np.isinf(longest_s):
+        return wave
+    size = round(rng.uniform(shortest_s, longest_s) * conf.sample_rate)
+    start = int(rng.integers(max(len(wave) - size, 0) + 1))
+    return wave[start : start + size]
+
+
 def _augments(conf: PreprocessorConf) -> bool:
     chances = (conf.voice_apply_prob, conf.equalizer_apply_prob, conf.telephone_apply_prob)
     return any((*chances, conf.volume_apply_prob, conf.noise_prob(), conf.rir_prob()))
@@ -265,6 +284,7 @@ class Extractor:
         self.frontend = frozen_frontend(task.config).to(device)
         self.precision = choose_precision(task.config, device)
         self.sounds = load_sounds(task.config.preprocessor_conf) if task.copies else Sounds()
+        self.crops = makes_one_vector(task.config)
         self.rate = task.config.preprocessor_conf.sample_rate
 
     def do(self, part: Part, progress: Progress) -> None:
@@ -308,6 +328,8 @@ class Extractor:
                 raise LidError(f"{rate} Hz, not {self.rate} Hz", where=ref, mend="format it with stage 3")
             if copy:
                 rng = np.random.default_rng((self.task.config.seed, copy, row))
+                if self.crops:
+                    wave = crop(wave, conf, rng)
                 wave = augment_wave(wave, conf, self.sounds, rng)
             waves.append((key, wave))
         return waves, unread

@@ -18,7 +18,7 @@ from torch import nn
 
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.models.arguments import Positive, SamplingRate
-from lid_toolkit.models.classifier import DnnSoftmax
+from lid_toolkit.models.classifier import DnnSoftmax, LinearSoftmax
 from lid_toolkit.models.ecapa_tdnn import EcapaTdnnEncoder
 from lid_toolkit.models.frontend import LogMelFrontend, PrecomputedFeatures
 from lid_toolkit.models.fused import FusedFrontend
@@ -29,7 +29,12 @@ from lid_toolkit.models.melspec import MelSpectrogramFrontend
 from lid_toolkit.models.mfa_conformer import MfaConformerEncoder
 from lid_toolkit.models.normalize import GlobalMVN, UtteranceMVN
 from lid_toolkit.models.pooling import ChannelAttentiveStatistics, MeanPooling, StatisticsPooling
-from lid_toolkit.models.projector import RawNet3Projector, SkaTdnnProjector, XvectorProjector
+from lid_toolkit.models.projector import (
+    IdentityProjector,
+    RawNet3Projector,
+    SkaTdnnProjector,
+    XvectorProjector,
+)
 from lid_toolkit.models.rawnet3 import RawNet3Encoder
 from lid_toolkit.models.ska_tdnn import SkaTdnnEncoder
 from lid_toolkit.models.sliding_window import SlidingWindowFrontend
@@ -37,6 +42,7 @@ from lid_toolkit.models.specaug import SpecAug
 from lid_toolkit.models.speechbrain_ecapa import SpeechBrainAttentiveStatistics, SpeechBrainEcapaEncoder
 from lid_toolkit.models.speechbrain_fbank import SpeechBrainFbank
 from lid_toolkit.models.upstream import TransformersFrontend, s3prl
+from lid_toolkit.models.whisper_language import WhisperLanguageFrontend
 from lid_toolkit.models.xvector import XvectorEncoder
 
 
@@ -68,6 +74,7 @@ COMPONENTS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
         "sliding_window": SlidingWindowFrontend,
         "transformers": TransformersFrontend,
         "s3prl": s3prl,
+        "whisper_language": WhisperLanguageFrontend,
         "fused": fused,
         "speechbrain_fbank": SpeechBrainFbank,
     },
@@ -88,12 +95,18 @@ COMPONENTS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
         "mean": MeanPooling,
         "speechbrain_asp": SpeechBrainAttentiveStatistics,
     },
-    "projector": {"rawnet3": RawNet3Projector, "ska_tdnn": SkaTdnnProjector, "xvector": XvectorProjector},
+    "projector": {
+        "rawnet3": RawNet3Projector,
+        "ska_tdnn": SkaTdnnProjector,
+        "xvector": XvectorProjector,
+        "identity": IdentityProjector,
+    },
     "loss": {
         "aamsoftmax_sc_topk": aamsoftmax_sc_topk,
         "aamsoftmax": aamsoftmax,
         "softmax": softmax,
         "dnn_softmax": DnnSoftmax,
+        "linear_softmax": LinearSoftmax,
     },
 }
 # Arguments of ESPnet's that have one possible value here: accepted with it, refused with any other.

@@ -1,4 +1,4 @@
-"""A classifier with hidden layers behind the embedding (``loss: dnn_softmax``)."""
+"""Classifiers on embeddings that are not normalised (``loss: linear_softmax``, ``loss: dnn_softmax``)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,34 @@ from torch.nn import functional as F
 
 from lid_toolkit.models.arguments import Positive
 from lid_toolkit.models.masking import MaskedBatchNorm1d
+
+
+class LinearSoftmax(nn.Module):
+    """Multinomial logistic regression: cross entropy on W e + b of the embedding e (``linear_softmax``).
+
+    W and b start at zero, every language alike. With ``optim: adam``, whose ``weight_decay`` d adds
+    d W to the gradient, training minimises the mean cross entropy plus d / 2 |W|^2, which has one
+    minimum. Computed in float32 whatever the autocast type.
+
+    Args:
+        embedding_size: dimension D of the embeddings.
+        classes: number of languages.
+    """
+
+    def __init__(self, embedding_size: int, classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(classes, embedding_size))
+        self.bias = nn.Parameter(torch.zeros(classes))
+
+    def logits(self, embedding_bd: Tensor) -> Tensor:
+        """Return (B, classes): logarithms of the posteriors but for a constant of each utterance."""
+        with torch.autocast(embedding_bd.device.type, enabled=False):
+            return F.linear(embedding_bd.float(), self.weight.float(), self.bias.float())
+
+    def forward(self, embedding_bd: Tensor, labels_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each utterance's loss (B,) and the scores (B, classes)."""
+        logits_bc = self.logits(embedding_bd)
+        return F.cross_entropy(logits_bc, labels_b, reduction="none"), logits_bc
 
 
 class DnnSoftmax(nn.Module):

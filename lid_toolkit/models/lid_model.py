@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lid_toolkit.models.classifier import DnnSoftmax
+from lid_toolkit.models.classifier import DnnSoftmax, LinearSoftmax
 from lid_toolkit.models.loss import CosineLoss
 
 
@@ -43,7 +43,7 @@ class LidModel(nn.Module):
         encoder: nn.Module,
         pooling: nn.Module,
         projector: Any,
-        loss: CosineLoss | DnnSoftmax,
+        loss: CosineLoss | DnnSoftmax | LinearSoftmax,
     ) -> None:
         super().__init__()
         self.frontend: Any = frontend

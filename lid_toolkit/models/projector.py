@@ -9,6 +9,22 @@ from lid_toolkit.models.arguments import Positive
 from lid_toolkit.models.masking import MaskedBatchNorm1d
 
 
+class IdentityProjector(nn.Module):
+    """The identity: the pooled vector is the embedding (``identity``).
+
+    Args:
+        input_size: dimension of the pooled vector.
+    """
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = input_size
+
+    def forward(self, pooled_bd: Tensor) -> Tensor:
+        """Return (B, input_size) as it is."""
+        return pooled_bd
+
+
 class RawNet3Projector(nn.Module):
     """Batch normalisation and a linear map, W norm(x) + b (``rawnet3``; Jung et al., Interspeech 2022).
 

@@ -288,11 +288,11 @@ def s3prl(
 def with_architecture(description: Mapping[str, Any], frontend: nn.Module) -> dict[str, Any]:
     """Return a model's description from which it is built without the pretrained weights it began with."""
     conf = dict(description.get("frontend_conf") or {})
-    if isinstance(frontend, TransformersFrontend):
+    if hasattr(frontend, "architecture"):
         conf["architecture"] = frontend.architecture
     elif "frontends" in conf:
         conf["frontends"] = [
-            {**own, "architecture": part.architecture} if isinstance(part, TransformersFrontend) else own
+            {**own, "architecture": part.architecture} if hasattr(part, "architecture") else own
             for own, part in zip(
                 conf["frontends"], frontend.get_submodule("frontends").children(), strict=True
             )

@@ -78,14 +78,22 @@ def keep_start_token(model: Any) -> None:
 def language_states(model: Any, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
     """Run Whisper's encoder, then its decoder on the start-of-transcript token alone.
 
-    Whisper reads the language from the decoder's output at this token (Radford et al., 2023, section
-    2.3), so its states are one vector for each utterance: (B, 1, D), of length 1. Layer 0 is the
+    The states are one vector for each utterance, (B, 1, D), of length 1. :func:`keep_start_token`
+    comes first.
+    """
+    encoded, frames_b = whisper_states(model.encoder, mel_bmt, lengths_b, draw_spans)
+    return start_token_states(model, encoded[-1], frames_b), torch.ones_like(lengths_b)
+
+
+def start_token_states(model: Any, heard_btd: Tensor, frames_b: Tensor) -> list[Tensor]:
+    """Return the decoder's states (B, 1, D) at the start-of-transcript token, from the encoder's output.
+
+    Whisper reads the language from the last one (Radford et al., 2023, section 2.3). State 0 is the
     embedded token. :func:`keep_start_token` comes first.
     """
     from transformers.masking_utils import create_bidirectional_mask
 
-    encoded, frames_b = whisper_states(model.encoder, mel_bmt, lengths_b, draw_spans)
-    decoder, heard_btd = model.decoder, encoded[-1]
+    decoder = model.decoder
     x_b1d = (decoder.embed_tokens.weight + decoder.embed_positions.weight[0]).expand(len(heard_btd), 1, -1)
     x_b1d = F.dropout(x_b1d, p=decoder.dropout, training=decoder.training)
     mask_b1t = padding_mask(frames_b, heard_btd.shape[1], heard_btd.device)
@@ -107,4 +115,4 @@ def language_states(model: Any, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: 
         states.append(first_of(made))
     if len(decoder.layers) == model.config.decoder_layers:
         states[-1] = decoder.layer_norm(states[-1])
-    return states, torch.ones_like(lengths_b)
+    return states

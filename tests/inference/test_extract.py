@@ -196,3 +196,62 @@ def test_training_on_features_gives_a_model_of_audio(task, tmp_path):
     conf = {**config.frontend_conf, "layers": [3]}
     with pytest.raises(LidError, match="another frontend_conf"):
         train(config.model_copy(update={"frontend_conf": conf}), sources, World(CPU), 1e9)
+
+
+@pytest.fixture(scope="module")
+def whole_config(tmp_path_factory):
+    """A front end of one vector for an utterance, and a classifier on it."""
+    vocabulary = {"vocab_size": 51865, "decoder_start_token_id": 50258}
+    folder = save_tiny(tmp_path_factory.mktemp("tiny"), "whisper", **vocabulary)
+    return parse_config(
+        {
+            "frontend": "whisper_language",
+            "frontend_conf": {"path_or_url": str(folder), "languages": ["eng", "deu", "fra"]},
+            "encoder": "identity",
+            "pooling": "mean",
+            "projector": "identity",
+            "loss": "linear_softmax",
+            "optim_conf": {"lr": 0.1},
+            "preprocessor_conf": {"target_duration": [0.2, 0.3], "volume_apply_prob": 1.0},
+            "max_epoch": 2,
+            "num_iters_per_epoch": 4,
+            "batch_bins": 64000,
+            "num_workers": 0,
+        },
+        "test",
+    )
+
+
+def test_copies_of_what_cannot_be_cropped_later_are_of_crops(whole_config, tmp_path):
+    speech = write_set(tmp_path / "speech", 6, seed=4, shortest=4000, longest=20000)
+    task = Extraction(whole_config, speech, tmp_path / "extracted", copies=1)
+    extract(task)
+    whole, samples = (read_table(folder / "utt2num_samples") for folder in (speech, task.output_dir))
+    for key, length in whole:
+        assert samples[key] == length
+        assert min(int(length), 0.2 * RATE) <= int(samples[f"aug1-{key}"]) <= 0.3 * RATE
+    assert {read_features(ref).shape for ref in read_table(task.output_dir / "feats.scp").values()} == {
+        (1, 3 + 32)
+    }
+    assert not task.step().reason()
+    longer = whole_config.preprocessor_conf.model_copy(update={"target_duration": (0.4, 0.5)})
+    changed = whole_config.model_copy(update={"preprocessor_conf": longer})
+    assert dataclasses.replace(task, config=changed).step().reason()
+
+
+def test_one_vector_for_an_utterance_trains_and_identifies(whole_config, tmp_path):
+    tasks = [
+        Extraction(whole_config, write_set(tmp_path / name, 9, seed), tmp_path / "extracted" / name)
+        for seed, name in enumerate(("train", "valid"))
+    ]
+    for task in tasks:
+        extract(task)
+    train_dir, valid_dir = (task.output_dir for task in tasks)
+    stats = write_stats(tmp_path / "stats", train_dir, valid_dir)
+    models = train(whole_config, Sources(train_dir, valid_dir, stats, tmp_path / "exp"), World(CPU), 1e9)
+    from_audio = scores(models[0], tasks[1].data_dir, tmp_path / "audio")
+    from_features = scores(models[0], valid_dir, tmp_path / "features")
+    assert (from_audio / "valid_lids").read_bytes() == (from_features / "valid_lids").read_bytes()
+    ours, theirs = (read_vectors(out / "scores.scp")[1] for out in (from_features, from_audio))
+    assert np.abs(ours - theirs).max() < 2**-7
+    assert np.abs(theirs - theirs.mean(axis=0)).max() > 0.01  # it has learnt something

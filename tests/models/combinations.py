@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lid_toolkit.models.build import build_model
+from lid_toolkit.models.classifier import LinearSoftmax
 from lid_toolkit.models.lid_model import LidModel
 
 BANDS = 16
@@ -52,15 +53,21 @@ POOLINGS: dict[str, dict[str, Any]] = {
     "mean": {},
     "speechbrain_asp": {"attention_channels": 4},
 }
-PROJECTORS = ("rawnet3", "ska_tdnn", "xvector")
+PROJECTORS: dict[str, dict[str, Any]] = {
+    "rawnet3": {"output_size": 5},
+    "ska_tdnn": {"output_size": 5},
+    "xvector": {"output_size": 5},
+    "identity": {},
+}
 LOSSES: dict[str, dict[str, Any]] = {
     "aamsoftmax_sc_topk": {"K": 2, "k_top": 1},
     "aamsoftmax": {},
     "softmax": {},
     "dnn_softmax": {"lin_neurons": 4},
+    "linear_softmax": {},
 }
 NORMALISERS = ("utterance_mvn", None, "global_mvn")
-PRETRAINED = {"transformers", "s3prl"}  # tested with checkpoints of their own
+PRETRAINED = {"transformers", "s3prl", "whisper_language"}  # tested with checkpoints of their own
 COMBINATIONS = tuple(itertools.product(FRONTENDS, ENCODERS, POOLINGS))
 
 
@@ -71,6 +78,7 @@ def description(frontend: str | None, encoder: str, pooling: str) -> dict[str, A
     normaliser = NORMALISERS[turn % len(NORMALISERS)]
     if encoder == "identity" and normaliser == "utterance_mvn":
         normaliser = None  # the pooled means would be rounding errors, which batch norm then magnifies
+    projector = list(PROJECTORS)[(turn // 2) % len(PROJECTORS)]
     return {
         "frontend": frontend,
         "frontend_conf": FRONTENDS[frontend],
@@ -80,8 +88,8 @@ def description(frontend: str | None, encoder: str, pooling: str) -> dict[str, A
         "encoder_conf": ENCODERS[encoder],
         "pooling": pooling,
         "pooling_conf": POOLINGS[pooling],
-        "projector": PROJECTORS[(turn // 2) % len(PROJECTORS)],
-        "projector_conf": {"output_size": 5},
+        "projector": projector,
+        "projector_conf": PROJECTORS[projector],
         "loss": loss,
         "loss_conf": LOSSES[loss],
     }
@@ -89,7 +97,7 @@ def description(frontend: str | None, encoder: str, pooling: str) -> dict[str, A
 
 @functools.cache
 def untrained(frontend: str | None, encoder: str, pooling: str) -> LidModel:
-    """Build a model whose batch-norm statistics are not those of untrained ones."""
+    """Build a model whose batch-norm statistics and classifier are not those of untrained ones."""
     torch.manual_seed(COMBINATIONS.index((frontend, encoder, pooling)))
     model = build_model(description(frontend, encoder, pooling), CLASSES).eval()
     for name, value in model.named_buffers():
@@ -97,4 +105,6 @@ def untrained(frontend: str | None, encoder: str, pooling: str) -> LidModel:
             value.copy_(0.3 * torch.randn_like(value))
         elif name.endswith(("running_var", "normalize.std")):
             value.copy_(0.5 + torch.rand_like(value))
+    if isinstance(model.loss, LinearSoftmax):  # it begins at zero
+        torch.nn.init.xavier_uniform_(model.loss.weight)
     return model
