@@ -251,7 +251,7 @@ def frozen_frontend(config: TrainConfig) -> Any:
         raise LidError(
             f"features are extracted from a frozen front end, not from '{config.frontend}' in training",
             where="frontend_conf",
-            mend="take frontend: transformers with frozen: true, or feats_type raw",
+            mend="take transformers with frozen: true, or whisper_language, or feats_type raw",
         )
     return frontend.eval()
 
