@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lid_toolkit.models.masking import widened
+
 
 @dataclass(frozen=True)
 class Lookup:
@@ -39,7 +41,7 @@ class Exchange:
     there: Lookup
     back: Lookup
 
-    def __call__(self, x_nc: Tensor) -> Tensor:
+    def carry(self, x_nc: Tensor) -> Tensor:
         """Map (N, C) to (M, C)."""
         there, back = self.there, self.back
         maps = there.index_mr, there.holes, back.index_mr, back.holes
@@ -65,7 +67,7 @@ class _Exchange(torch.autograd.Function):
 
 def sum_rows(x_nc: Tensor, index_mr: Tensor, holes: bool) -> Tensor:
     """Return (M, C), each row the sum of R rows of (N, C); see ``Lookup``."""
-    source_nc = F.pad(x_nc, (0, 0, 0, 1)) if holes else x_nc
+    source_nc = torch.cat((x_nc, x_nc.new_zeros(1, x_nc.shape[1]))) if holes else x_nc
     taken_mrc = source_nc.index_select(0, index_mr.flatten()).view(*index_mr.shape, -1)
     return taken_mrc.sum(dim=1) if index_mr.shape[1] > 1 else taken_mrc[:, 0]
 
@@ -107,24 +109,23 @@ class FrameRows:
         x_gc = x_btc.reshape(-1, x_btc.shape[2])
         if self.slot_n is None:
             return x_gc
-        return Exchange(Lookup(self.slot_n[:, None], False), Lookup(self.row_bt.view(-1, 1)))(x_gc)
+        return Exchange(Lookup(self.slot_n[:, None], False), Lookup(self.row_bt.view(-1, 1))).carry(x_gc)
 
     def unpack(self, x_nc: Tensor) -> Tensor:
         """Return the grid (B, T, C). Padding repeats valid frames, and passes on no gradient."""
         if self.slot_n is not None:
             row_g1 = self.row_bt.view(-1, 1).clamp(max=len(x_nc) - 1)
-            x_nc = Exchange(Lookup(row_g1, False), Lookup(self.slot_n[:, None], False))(x_nc)
+            x_nc = Exchange(Lookup(row_g1, False), Lookup(self.slot_n[:, None], False)).carry(x_nc)
         return x_nc.view(*self.shape, -1)
 
     def mean(self, x_nc: Tensor) -> Tensor:
         """Return each utterance's mean (B, C), summed in float32 at least."""
-        x_nc = x_nc if x_nc.dtype == torch.float64 else x_nc.float()
         collect = Exchange(Lookup(self.row_bt), Lookup(self.utterance_n[:, None], False))
-        return collect(x_nc) / self.lengths_b[:, None]
+        return collect.carry(widened(x_nc)) / self.lengths_b[:, None]
 
     def spread(self, x_bc: Tensor) -> Tensor:
         """Return each utterance's row at all of its frames, (N, C)."""
-        return Exchange(Lookup(self.utterance_n[:, None], False), Lookup(self.row_bt))(x_bc)
+        return Exchange(Lookup(self.utterance_n[:, None], False), Lookup(self.row_bt)).carry(x_bc)
 
     def taps(self, conv: nn.Conv1d) -> Exchange:
         """Return the map from rows to what a convolution reads for each of them, (N, C) to (N * K, C).
@@ -147,5 +148,5 @@ def convolve(conv: nn.Conv1d, x_nc: Tensor, taps: Exchange | None = None) -> Ten
     """Apply a convolution to rows, (N, C) to (N, O); with more than one tap, ``taps`` says what they read."""
     if taps is None:
         return F.linear(x_nc, conv.weight[:, :, 0], conv.bias)
-    read_nf = taps(x_nc).view(len(x_nc), -1)
+    read_nf = taps.carry(x_nc).view(len(x_nc), -1)
     return F.linear(read_nf, conv.weight.transpose(1, 2).flatten(1), conv.bias)

@@ -6,6 +6,8 @@ padded, and then every function here is its plain counterpart, at its plain spee
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,9 +16,10 @@ from torch.nn import functional as F
 def padding_mask(lengths_b: Tensor, frames: int, device: torch.device) -> Tensor | None:
     """Return a bool mask (B, 1, T), true at valid frames, or None if all ``frames`` are valid.
 
-    ``lengths_b`` should live on the CPU: then no device is made to wait for the test.
+    ``lengths_b`` should live on the CPU: then no device is made to wait for the test. Compiled code
+    takes the mask always: the test would cut its graph, and a mask costs it no pass of its own.
     """
-    if int(lengths_b.min()) >= frames:
+    if not torch.compiler.is_compiling() and int(lengths_b.min()) >= frames:
         return None
     steps_t = torch.arange(frames, device=device)
     return (steps_t < lengths_b.to(device)[:, None])[:, None]
@@ -62,7 +65,7 @@ def mirror_ends(x_bt: Tensor, lengths_b: Tensor, reach: int) -> Tensor:
 
 def masked_mean(x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
     """Return the mean over valid frames, (B, C, 1), summed in float32 at least."""
-    x_bct = x_bct if x_bct.dtype == torch.float64 else x_bct.float()
+    x_bct = widened(x_bct)
     if mask_b1t is None:
         return x_bct.mean(dim=2, keepdim=True)
     count_b11 = mask_b1t.sum(dim=2, keepdim=True).to(x_bct.dtype)
@@ -85,16 +88,15 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             return F.batch_norm(
                 x_bct, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
-        if mask_b1t is None or not self.training:
+        # PyTorch adds the rows of (N, C) on a CPU one after the other: float32 loses three digits by it.
+        rows_in_float32 = x_bct.dim() == 2 and x_bct.device.type == "cpu" and x_bct.dtype == torch.float32
+        if not self.training or (mask_b1t is None and not rows_in_float32):
             return super().forward(x_bct)
-        x32_bct = x_bct.to(torch.promote_types(x_bct.dtype, torch.float32))
-        count = mask_b1t.sum().to(x32_bct.dtype)
-        mean_c = zero_padding(x32_bct, mask_b1t).sum(dim=(0, 2)) / count
-        centred_bct = zero_padding(x32_bct - mean_c[:, None], mask_b1t)
-        variance_c = centred_bct.square().sum(dim=(0, 2)) / count
-        self._update_running(mean_c.detach(), variance_c.detach() * count / (count - 1).clamp(min=1))
-        scale_c = self.weight * torch.rsqrt(variance_c + self.eps)
-        return torch.addcmul(self.bias[:, None], centred_bct, scale_c[:, None]).to(x_bct.dtype)
+        count = torch.tensor(len(x_bct)) if mask_b1t is None else mask_b1t.sum()
+        apply = normalise if torch.compiler.is_compiling() else _Normalise.apply
+        normalised_bct, mean_c, variance_c = apply(x_bct, mask_b1t, count, self.weight, self.bias, self.eps)
+        self._update_running(mean_c, variance_c * count / (count - 1).clamp(min=1))
+        return normalised_bct
 
     @torch.no_grad()
     def _update_running(self, mean_c: Tensor, variance_c: Tensor) -> None:
@@ -104,3 +106,69 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         momentum = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
         self.running_mean.lerp_(mean_c, momentum)
         self.running_var.lerp_(variance_c, momentum)
+
+
+def normalise(
+    x: Tensor, mask: Tensor | None, count: Tensor, weight_c: Tensor, bias_c: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise channels (axis 1) over the ``count`` frames where the mask is true, all without one.
+
+    Returns the result, zero before the bias at padding, mean and biased variance.
+    """
+    mean_c = frame_sum(zero_padding(widened(x), mask)) / count
+    centred = centre(x, mean_c, mask)
+    variance_c = frame_sum(centred.square()) / count
+    scale_c = weight_c * torch.rsqrt(variance_c + eps)
+    return torch.addcmul(beside(bias_c, x), centred, beside(scale_c, x)).to(x.dtype), mean_c, variance_c
+
+
+class _Normalise(torch.autograd.Function):
+    """``normalise`` with a gradient of fewer passes, for which x is kept and nothing else of its size.
+
+    With d = x - mean, v the variance, g the output's gradient and s = weight / sqrt(v + eps), the gradient
+    for x is s (g - mean(g) - d mean(g d) / (v + eps)). Compiled code fuses the passes itself, and PyTorch
+    2.11 compiles this class to gradients of zero.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, mask: Tensor | None, count: Tensor, weight_c: Tensor, bias_c: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        normalised, mean_c, variance_c = normalise(x, mask, count, weight_c, bias_c, eps)
+        ctx.save_for_backward(x, mask, count, weight_c, mean_c, torch.rsqrt(variance_c + eps))
+        ctx.mark_non_differentiable(mean_c, variance_c)
+        return normalised, mean_c, variance_c
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        x, mask, count, weight_c, mean_c, rstd_c = ctx.saved_tensors
+        gradient = zero_padding(widened(gradient), mask)
+        centred = centre(x, mean_c, mask)
+        for_bias_c = frame_sum(gradient)
+        along_c = frame_sum(gradient * centred)
+        scale_c = weight_c * rstd_c
+        for_x = centred.mul_(beside(scale_c * rstd_c.square() * along_c / -count, x))
+        for_x.addcmul_(gradient, beside(scale_c, x)).sub_(beside(scale_c * for_bias_c / count, x))
+        return zero_padding(for_x, mask).to(x.dtype), None, None, along_c * rstd_c, for_bias_c, None
+
+
+def widened(x: Tensor) -> Tensor:
+    """Return float32, or float64 as it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def beside(values_c: Tensor, x: Tensor) -> Tensor:
+    """Return a view of (C,) that broadcasts along axis 1 of (N, C) or (B, C, T)."""
+    return values_c.view(1, -1, *[1] * (x.dim() - 2))
+
+
+def centre(x: Tensor, mean_c: Tensor, mask_b1t: Tensor | None) -> Tensor:
+    """Return x - mean, zero at padding, in the mean's number format."""
+    centred = x - beside(mean_c, x)
+    return centred if mask_b1t is None else centred.masked_fill_(~mask_b1t, 0.0)
+
+
+def frame_sum(x: Tensor) -> Tensor:
+    """Return each channel's sum (C,) over (N, C) or (B, C, T)."""
+    return x.sum(dim=(0, *range(2, x.dim())))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lid_toolkit.models.frame_rows import convolve
-from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask
+from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, widened
 
 VARIANCE_RANGE = (1e-4, 1e4)
 CONTEXT_VARIANCE_FLOOR = 1e-10
@@ -58,7 +57,8 @@ def score_frames(conv: nn.Conv1d, x_btc: Tensor, lengths_b: Tensor, floor: float
     context_bh = F.linear(
         torch.cat((mean_bc, deviation_bc), dim=1), torch.cat((mean_w, deviation_w), dim=1), conv.bias
     )
-    return F.linear(x_btc, frame_w) + context_bh[:, None]
+    hidden_bth = F.linear(x_btc.flatten(0, 1), frame_w).view(*x_btc.shape[:2], -1)
+    return hidden_bth + context_bh[:, None]
 
 
 def moments(x_btc: Tensor, scores_btc: Tensor | None, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,12 +67,22 @@ def moments(x_btc: Tensor, scores_btc: Tensor | None, lengths_b: Tensor) -> tupl
     mu = sum_t a_t x_t and sum_t a_t (x_t - mu)^2, with a_t = softmax_t(scores) for each channel, or the
     same at every frame without scores. ``lengths_b`` is on the CPU.
     """
-    mean_bc, variance_bc = _Moments.apply(x_btc, scores_btc, lengths_b)  # type: ignore[no-untyped-call]
-    return mean_bc, variance_bc
+    if x_btc.device.type != "cpu" or torch.compiler.is_compiling():
+        mask_b1t = padding_mask(lengths_b, x_btc.shape[1], x_btc.device)
+        mask_bt1 = None if mask_b1t is None else mask_b1t.transpose(1, 2)
+        mean_bc, variance_bc = _Moments.apply(x_btc, scores_btc, mask_bt1)  # type: ignore[no-untyped-call]
+        return mean_bc, variance_bc
+    # One utterance fits in a CPU's cache, where the passes over it are several times faster.
+    scores = [None] * len(x_btc) if scores_btc is None else torch.split(scores_btc, 1)
+    pairs = [
+        _Moments.apply(x_1tc[:, :frames], None if s_1tc is None else s_1tc[:, :frames], None)  # type: ignore[no-untyped-call]
+        for x_1tc, s_1tc, frames in zip(torch.split(x_btc, 1), scores, lengths_b.tolist(), strict=True)
+    ]
+    return torch.cat([mean_1c for mean_1c, _ in pairs]), torch.cat([variance_1c for _, variance_1c in pairs])
 
 
 class _Moments(torch.autograd.Function):
-    """Utterance by utterance on a CPU: what is in between stays in its cache; and nothing of it is kept.
+    """Keeps nothing but its inputs and results for the gradient.
 
     With d = x - mu, v the variance, and g the gradients for both: that for x is a (g_mu + 2 g_v d), that
     for the scores a (g_mu d + g_v (d^2 - v)).
@@ -80,58 +90,42 @@ class _Moments(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_btc: Tensor, scores_btc: Tensor | None, lengths_b: Tensor
+        ctx: Any, x_btc: Tensor, scores_btc: Tensor | None, mask_bt1: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        parts = []
-        for part, mask_bt1 in portions(x_btc, lengths_b):
-            x, weights = widen(x_btc[part], None if scores_btc is None else scores_btc[part], mask_bt1)
-            mean = (x * weights).sum(dim=1)
-            parts.append((mean, (x - mean[:, None]).square_().mul_(weights).sum(dim=1)))
-        mean_bc, variance_bc = (torch.cat(part) for part in zip(*parts, strict=True))
-        ctx.save_for_backward(x_btc, scores_btc, lengths_b, mean_bc, variance_bc)
+        wide_btc, weights_btc = with_weights(x_btc, scores_btc, mask_bt1)
+        mean_bc = (wide_btc * weights_btc).sum(dim=1)
+        variance_bc = (wide_btc - mean_bc[:, None]).square_().mul_(weights_btc).sum(dim=1)
+        ctx.save_for_backward(x_btc, scores_btc, mask_bt1, mean_bc, variance_bc)
         return mean_bc, variance_bc
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *for_sums: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        x_btc, scores_btc, lengths_b, mean_bc, variance_bc = ctx.saved_tensors
-        sums_b1c = [sum_bc[:, None] for sum_bc in (mean_bc, variance_bc, *for_sums)]
-        for_x = torch.zeros_like(x_btc)
-        for_scores = None if scores_btc is None else torch.zeros_like(scores_btc)
-        for part, mask_bt1 in portions(x_btc, lengths_b):
-            mean, variance, for_mean, for_variance = (sum_b1c[part[0]] for sum_b1c in sums_b1c)
-            x, weights = widen(x_btc[part], None if scores_btc is None else scores_btc[part], mask_bt1)
-            centred = x - mean
-            slope = centred * for_variance
-            sloped = slope + for_mean
-            for_x[part] = slope.add_(sloped).mul_(weights)
-            if for_scores is not None:
-                for_scores[part] = sloped.mul_(centred).sub_(for_variance * variance).mul_(weights)
-        return for_x, for_scores, None
+    def backward(
+        ctx: Any, for_mean_bc: Tensor, for_variance_bc: Tensor
+    ) -> tuple[Tensor, Tensor | None, None]:
+        x_btc, scores_btc, mask_bt1, mean_bc, variance_bc = ctx.saved_tensors
+        wide_btc, weights_btc = with_weights(x_btc, scores_btc, mask_bt1)
+        centred_btc = wide_btc - mean_bc[:, None]
+        half_btc = centred_btc * for_variance_bc[:, None]
+        sum_btc = half_btc + for_mean_bc[:, None]
+        for_x_btc = half_btc.add_(sum_btc).mul_(weights_btc).to(x_btc.dtype)
+        if scores_btc is None:
+            return for_x_btc, None, None
+        for_scores_btc = sum_btc.mul_(centred_btc).sub_((for_variance_bc * variance_bc)[:, None])
+        return for_x_btc, for_scores_btc.mul_(weights_btc).to(scores_btc.dtype), None
 
 
-def portions(x_btc: Tensor, lengths_b: Tensor) -> Iterator[tuple[tuple[slice, slice], Tensor | None]]:
-    """Yield parts of a batch by utterance and time, each with its mask: all at once but on a CPU."""
-    if x_btc.device.type != "cpu" or torch.compiler.is_compiling():
-        mask_b1t = padding_mask(lengths_b, x_btc.shape[1], x_btc.device)
-        yield (slice(None), slice(None)), None if mask_b1t is None else mask_b1t.transpose(1, 2)
-        return
-    for number, frames in enumerate(lengths_b.tolist()):
-        yield (slice(number, number + 1), slice(frames)), None
-
-
-def widen(x_btc: Tensor, scores_btc: Tensor | None, mask_bt1: Tensor | None) -> tuple[Tensor, Tensor]:
+def with_weights(x_btc: Tensor, scores_btc: Tensor | None, mask_bt1: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return inputs, zero at padding, and weights, which sum to 1, both in float32 at least."""
-    wide = torch.promote_types(x_btc.dtype, torch.float32)
-    x_btc = x_btc.to(wide)
+    x_btc = widened(x_btc)
     if mask_bt1 is None:
         mask_bt1 = x_btc.new_ones(1, x_btc.shape[1], 1, dtype=torch.bool)
     else:
         x_btc = x_btc.masked_fill(~mask_bt1, 0.0)
         scores_btc = None if scores_btc is None else scores_btc.masked_fill(~mask_bt1, -torch.inf)
     if scores_btc is None:
-        return x_btc, mask_bt1.to(wide) / mask_bt1.sum(dim=1, keepdim=True)
-    return x_btc, torch.softmax(scores_btc.to(wide), dim=1)
+        return x_btc, mask_bt1.to(x_btc.dtype) / mask_bt1.sum(dim=1, keepdim=True)
+    return x_btc, torch.softmax(widened(scores_btc), dim=1)
 
 
 class StatisticsPooling(nn.Module):
