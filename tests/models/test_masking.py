@@ -117,6 +117,53 @@ def test_masked_batch_norm_is_batch_norm_of_the_valid_frames(frames):
     assert torch.allclose(masked.bias.grad, plain.bias.grad, atol=1e-5)
 
 
+def test_gradient_of_masked_batch_norm_by_differences():
+    torch.manual_seed(0)
+    norm = MaskedBatchNorm1d(3).double().train()
+    mask = padding_mask(torch.tensor([7, 3, 1]), 7, torch.device("cpu"))
+    x = torch.randn(len(mask), 3, mask.shape[2], dtype=torch.float64, requires_grad=True)
+    parameters = norm.weight, norm.bias
+
+    def valid(x, *_):
+        return norm(x, mask).masked_fill(~mask, 0.0)
+
+    assert torch.autograd.gradcheck(valid, (x, *parameters))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_batch_norm_of_many_rows_keeps_its_digits(dtype):
+    torch.manual_seed(0)
+    norm, exact = MaskedBatchNorm1d(4), nn.BatchNorm1d(4).double()
+    x = (torch.randn(20000, 4) + 1).to(dtype).requires_grad_()
+    wide = x.detach().double().requires_grad_()
+    weights = torch.randn(20000, 4)
+    ours, theirs = norm(x), exact(wide)
+    assert ours.dtype == dtype
+    (ours * weights).sum().backward()
+    (theirs * weights).sum().backward()
+    near = 1e-6 if dtype == torch.float32 else 1e-2
+    for one, other in (
+        (ours, theirs),
+        (x.grad, wide.grad),
+        (norm.weight.grad, exact.weight.grad),
+        (norm.running_var, exact.running_var),
+    ):
+        assert (one - other).norm() < near * other.norm()
+
+
+def test_compiled_batch_norm_has_the_same_gradient():
+    torch.manual_seed(0)
+    mask = padding_mask(torch.tensor([5, 2]), 5, torch.device("cpu"))
+    x, weights = torch.randn(2, 3, 5), torch.randn(2, 3, 5)
+    gradients = []
+    for forward in (MaskedBatchNorm1d(3), torch.compile(MaskedBatchNorm1d(3), backend="aot_eager")):
+        own = x.clone().requires_grad_()
+        (forward(own, mask) * weights * mask).sum().backward()
+        gradients.append(own.grad)
+    assert torch.allclose(*gradients, atol=1e-6)
+    assert gradients[0].any()
+
+
 def test_one_utterance_trains_with_the_running_statistics():
     norm = MaskedBatchNorm1d(3)
     norm.running_mean.fill_(2.0)
