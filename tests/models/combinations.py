@@ -56,7 +56,7 @@ POOLINGS: dict[str, dict[str, Any]] = {
 PROJECTORS: dict[str, dict[str, Any]] = {
     "rawnet3": {"output_size": 5},
     "ska_tdnn": {"output_size": 5},
-    "xvector": {"output_size": 5},
+    "xvector": {"output_size": 16},  # of fewer, its rectifier may leave none
     "identity": {},
 }
 LOSSES: dict[str, dict[str, Any]] = {

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.training import report as reporting
@@ -45,7 +48,10 @@ def test_metrics_pictures_and_events(tmp_path):
     assert events.Scalars("valid/accuracy")[-1].value == pytest.approx(0.75)
 
 
-def test_an_epoch_written_again_after_a_kill_is_there_once(tmp_path):
+def test_an_epoch_written_again_after_a_kill_is_there_once(tmp_path, monkeypatch):
+    # Files are read in the order of the second in their names; here all would have the same.
+    seconds = itertools.count(1_000_000_000)
+    monkeypatch.setattr(event_file_writer, "time", SimpleNamespace(time=lambda: next(seconds)))
     config = TrainConfig(use_matplotlib=False)
     for history in (HISTORY[:1], HISTORY[:2], HISTORY[:2], HISTORY):
         report(config, history, tmp_path)
