@@ -74,7 +74,7 @@ def measure(config: TrainConfig, utterances: Utterances, count: int) -> dict[str
         "read a crop": rate(conf, crops, lambda i: reading[i]),
         "read and augment a crop": rate(conf, crops, lambda i: augmenting[i]),
     }
-    for name, precision in (("float32", Precision(False)), ("bfloat16", Precision(True))):
+    for name, precision in (("float32", Precision()), ("bfloat16", Precision(torch.bfloat16))):
         rows[f"training step, {name}"] = rate(
             conf, crops, lambda i, p=precision: forward_backward(model.train(), crops[i], p)
         )
