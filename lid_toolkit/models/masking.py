@@ -134,6 +134,7 @@ class _Normalise(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, mask: Tensor | None, count: Tensor, weight_c: Tensor, bias_c: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what ``normalise`` does; no gradient flows through mean and variance."""
         normalised, mean_c, variance_c = normalise(x, mask, count, weight_c, bias_c, eps)
         ctx.save_for_backward(x, mask, count, weight_c, mean_c, torch.rsqrt(variance_c + eps))
         ctx.mark_non_differentiable(mean_c, variance_c)
@@ -142,6 +143,7 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients for x, weight and bias, of the shapes of these."""
         x, mask, count, weight_c, mean_c, rstd_c = ctx.saved_tensors
         gradient = zero_padding(widened(gradient), mask)
         centred = centre(x, mean_c, mask)

@@ -92,6 +92,7 @@ class _Moments(torch.autograd.Function):
     def forward(
         ctx: Any, x_btc: Tensor, scores_btc: Tensor | None, mask_bt1: Tensor | None
     ) -> tuple[Tensor, Tensor]:
+        """Return mean and variance, both (B, C)."""
         wide_btc, weights_btc = with_weights(x_btc, scores_btc, mask_bt1)
         mean_bc = (wide_btc * weights_btc).sum(dim=1)
         variance_bc = (wide_btc - mean_bc[:, None]).square_().mul_(weights_btc).sum(dim=1)
@@ -103,6 +104,7 @@ class _Moments(torch.autograd.Function):
     def backward(
         ctx: Any, for_mean_bc: Tensor, for_variance_bc: Tensor
     ) -> tuple[Tensor, Tensor | None, None]:
+        """Return the gradients (B, T, C) for x and, if there are any, the scores."""
         x_btc, scores_btc, mask_bt1, mean_bc, variance_bc = ctx.saved_tensors
         wide_btc, weights_btc = with_weights(x_btc, scores_btc, mask_bt1)
         centred_btc = wide_btc - mean_bc[:, None]
