@@ -17,20 +17,36 @@ class LinearSoftmax(nn.Module):
     d W to the gradient, training minimises the mean cross entropy plus d / 2 |W|^2, which has one
     minimum. Computed in float32 whatever the autocast type.
 
+    With ``offset`` an embedding is (o, e), o one number for each language, and the logits are
+    o + W e + b: an offset as of generalised linear models (McCullagh & Nelder, 1989, section 6.3.2).
+    Untrained, it answers as o does, and weight decay pulls it back there.
+
     Args:
         embedding_size: dimension D of the embeddings.
         classes: number of languages.
+        bias: learn b, which also learns how sure of each language the training set's few speakers are.
+        offset: take what comes first in an embedding as log posteriors of the languages, as
+            ``frontend: whisper_language`` gives them.
     """
 
-    def __init__(self, embedding_size: int, classes: int) -> None:
+    def __init__(self, embedding_size: int, classes: int, bias: bool = True, offset: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(classes, embedding_size))
-        self.bias = nn.Parameter(torch.zeros(classes))
+        if offset and embedding_size <= classes:
+            raise ValueError(
+                f"offset: {classes} languages and more in embeddings of {embedding_size} numbers"
+            )
+        self.offset = offset
+        self.weight = nn.Parameter(torch.zeros(classes, embedding_size - classes * offset))
+        self.bias = nn.Parameter(torch.zeros(classes)) if bias else None
 
     def logits(self, embedding_bd: Tensor) -> Tensor:
         """Return (B, classes): logarithms of the posteriors but for a constant of each utterance."""
         with torch.autocast(embedding_bd.device.type, enabled=False):
-            return F.linear(embedding_bd.float(), self.weight.float(), self.bias.float())
+            bias = None if self.bias is None else self.bias.float()
+            if not self.offset:
+                return F.linear(embedding_bd.float(), self.weight.float(), bias)
+            offset_bc, rest_bd = embedding_bd.float().tensor_split([len(self.weight)], dim=1)
+            return offset_bc + F.linear(rest_bd, self.weight.float(), bias)
 
     def forward(self, embedding_bd: Tensor, labels_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return each utterance's loss (B,) and the scores (B, classes)."""

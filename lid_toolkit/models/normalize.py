@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lid_toolkit.models.arguments import NotNegative
 from lid_toolkit.models.masking import masked_mean, padding_mask, zero_padding
 
 
@@ -47,6 +48,7 @@ class GlobalMVN(nn.Module):
             begins; null for ``train/feats_stats.npz`` in stage 4's directory.
         norm_means: subtract the mean of each dimension.
         norm_vars: divide by the standard deviation of each dimension.
+        skip: leave so many first dimensions as they are, as log posteriors.
         eps: the least variance whose root is divided by.
     """
 
@@ -56,10 +58,14 @@ class GlobalMVN(nn.Module):
         stats_file: str | None = None,
         norm_means: bool = True,
         norm_vars: bool = True,
+        skip: NotNegative = 0,
         eps: float = 1e-20,
     ) -> None:
         super().__init__()
-        self.stats_file, self.norm_means, self.norm_vars, self.eps = stats_file, norm_means, norm_vars, eps
+        if skip > input_size:
+            raise ValueError(f"skip: {skip} of {input_size} dimensions")
+        self.stats_file, self.norm_means, self.norm_vars = stats_file, norm_means, norm_vars
+        self.skip, self.eps = skip, eps
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.zeros(input_size))
@@ -84,6 +90,8 @@ class GlobalMVN(nn.Module):
             raise ValueError("statistics of no frames, or not finite")
         self.mean.copy_(mean_d)
         self.std.copy_(variance_d.clamp(min=self.eps).sqrt())
+        self.mean[: self.skip] = 0.0
+        self.std[: self.skip] = 1.0
 
     def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> Tensor:
         """Return normalised features (B, T, D); padded frames are zero."""

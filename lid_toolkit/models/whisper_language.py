@@ -72,6 +72,7 @@ class WhisperLanguageFrontend(nn.Module):
         if len(words_vd) < MULTILINGUAL_VOCABULARY:
             raise LidError("a Whisper of English alone", where=WHERE, mend="name a multilingual one")
         rows = language_rows(languages, LANGUAGES + len(words_vd) - MULTILINGUAL_VOCABULARY)
+        self.languages = languages
         self.register_buffer("tokens_kd", words_vd[[FIRST_LANGUAGE + row for row in rows]].clone())
         keep_start_token(self.upstream)
         self.upstream.requires_grad_(False)

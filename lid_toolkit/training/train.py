@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from lid_toolkit.data.preprocess import load_sounds
 from lid_toolkit.data.utterances import load_utterances, read_languages
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import remove_leftovers, write_whole
+from lid_toolkit.languages import code
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.lid_model import LidModel, LidOutput
 from lid_toolkit.steps import digest
@@ -196,6 +197,7 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
     seed_everything(config.seed)
     model = build_model(config.model_description(), len(training.languages))
     check_rate(model, config.preprocessor_conf.sample_rate)
+    check_offset(model, training.languages)
     going_on = training.checkpoint.exists()
     content = read_checkpoint(training.checkpoint, training.identity) if going_on else {}
     if going_on:
@@ -250,6 +252,21 @@ def check_rate(model: LidModel, rate: int) -> None:
             f"the front end expects {model.frontend.rate} Hz, preprocessor_conf.sample_rate is {rate}",
             where="frontend_conf",
             mend=f"set fs: {rate}",
+        )
+
+
+def check_offset(model: LidModel, languages: Sequence[str]) -> None:
+    """Refuse log posteriors as an offset of the logits that are not of the data's languages, in order.
+
+    Raises:
+        LidError: they are not.
+    """
+    named = getattr(model.frontend, "languages", None) or ()
+    if getattr(model.loss, "offset", False) and [*map(code, named)] != [*map(code, languages)]:
+        raise LidError(
+            f"an offset of {', '.join(named) or 'no languages'}; the data's are {', '.join(languages)}",
+            where="loss_conf.offset",
+            mend="name the data's in frontend_conf.languages of whisper_language, or leave offset out",
         )
 
 

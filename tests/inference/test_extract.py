@@ -255,3 +255,23 @@ def test_one_vector_for_an_utterance_trains_and_identifies(whole_config, tmp_pat
     ours, theirs = (read_vectors(out / "scores.scp")[1] for out in (from_features, from_audio))
     assert np.abs(ours - theirs).max() < 2**-7
     assert np.abs(theirs - theirs.mean(axis=0)).max() > 0.01  # it has learnt something
+
+
+def test_an_offset_of_other_languages_than_the_datas_in_their_order_is_refused(whole_config, tmp_path):
+    sets = [write_set(tmp_path / name, 9, seed) for seed, name in enumerate(("train", "valid"))]
+    stats = write_stats(tmp_path / "stats", *sets)
+    for table in [folder / "utt2lang" for folder in sets] + [stats / "lang2idx"]:
+        text = table.read_text()
+        for label, language in zip(LANGUAGES, ("deu", "eng", "fra"), strict=True):
+            text = text.replace(f" {label}", f" {language}").replace(f"{label} ", f"{language} ")
+        table.write_text(text)
+
+    def learn(out, languages):
+        conf = {**whole_config.frontend_conf, "languages": languages}
+        changes = {"frontend_conf": conf, "loss_conf": {"offset": True, "bias": False}, "max_epoch": 1}
+        train(whole_config.model_copy(update=changes), Sources(*sets, stats, out), World(CPU), 1e9)
+
+    for wrong in (["eng", "deu", "fra"], ["deu", "eng"], None):
+        with pytest.raises(LidError, match=r"an offset of .*; the data's are deu, eng, fra"):
+            learn(tmp_path / "wrong", wrong)
+    learn(tmp_path / "right", ["German", "en", "fra"])

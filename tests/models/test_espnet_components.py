@@ -9,6 +9,7 @@ import pytest
 import torch
 from models.espnet import arrays
 
+from lid_toolkit.errors import LidError
 from lid_toolkit.hub.importers.espnet import rename
 from lid_toolkit.models.build import build_component
 from lid_toolkit.models.frontend import LogMelFrontend
@@ -77,6 +78,18 @@ def test_global_normalisation():
         *(torch.as_tensor(THEIRS[f"global_mvn/{name}"]) for name in ("count", "sum", "sum_square"))
     )
     assert np.allclose(normalise(FEATS + 0.5, FRAMES)[0], THEIRS["global_mvn/out"], **CLOSE)
+
+
+def test_skipped_dimensions_are_left_as_they_are():
+    skipping = build_component("normalize", "global_mvn", {"skip": 2}, {"input_size": FEATS.shape[2]})
+    for normalise in (skipping, plain := GlobalMVN(FEATS.shape[2])):
+        normalise.set_statistics(
+            *(torch.as_tensor(THEIRS[f"global_mvn/{name}"]) for name in ("count", "sum", "sum_square"))
+        )
+    assert torch.equal(skipping(FEATS, FRAMES)[..., :2], FEATS[..., :2])
+    assert torch.equal(skipping(FEATS, FRAMES)[..., 2:], plain(FEATS, FRAMES)[..., 2:])
+    with pytest.raises(LidError, match="skip: 9 of 8 dimensions"):
+        build_component("normalize", "global_mvn", {"skip": 9}, {"input_size": 8})
 
 
 def test_fused_front_ends_are_projected_to_the_rate_of_the_finest_and_cut_to_the_shortest():
