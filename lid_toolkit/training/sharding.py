@@ -33,11 +33,24 @@ WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 def shard(model: nn.Module, device_type: str, processes: int) -> None:
     """Leave each process a part of the model's weights; large layers are gathered one at a time."""
     mesh = init_device_mesh(device_type, (processes,))
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    for layer in (layer for layers in lists for layer in layers):
-        if sum(parameter.numel() for parameter in layer.parameters()) >= SHARDED_ALONE:
-            fully_shard(layer, mesh=mesh)
+    for layer in gathered_alone(model):
+        fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
+
+
+def gathered_alone(model: nn.Module) -> list[nn.Module]:
+    """Return the large layers of a model's lists, but for convolutions.
+
+    Convolutions over rows of valid frames (``convolve``) read a layer's weights outside of its forward
+    pass, which is where they are gathered.
+    """
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    layers = [layer for layers in lists for layer in layers if not isinstance(layer, nn.Conv1d)]
+    return [
+        layer
+        for layer in layers
+        if sum(parameter.numel() for parameter in layer.parameters()) >= SHARDED_ALONE
+    ]
 
 
 def whole_weights(model: nn.Module) -> dict[str, Tensor]:
