@@ -306,10 +306,14 @@ def test_s3prl_is_served_with_its_frames(folders):
     assert torch.equal(feats[2, 1], feats[2, 0])
 
 
-def test_a_model_file_needs_no_pretrained_folder(tmp_path):
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_model_file_needs_no_pretrained_folder(fused, tmp_path):
     folder = save_tiny(tmp_path, "whisper")
     conf = {"path_or_url": str(folder), "layers": [1, 3]}
     description = {"frontend": "transformers", "frontend_conf": conf}
+    if fused:
+        parts = [{"frontend_type": "transformers", **conf}, {"frontend_type": "default", "hop_length": 160}]
+        description = {"frontend": "fused", "frontend_conf": {"frontends": parts, "proj_dim": 4}}
     frontend = build_frontend(description)
     folder.rename(tmp_path / "gone")
     with pytest.raises(LidError):
