@@ -18,7 +18,7 @@ class LinearSoftmax(nn.Module):
     minimum. Computed in float32 whatever the autocast type.
 
     With ``offset`` an embedding is (o, e), o one number for each language, and the logits are
-    o + W e + b: an offset as of generalised linear models (McCullagh & Nelder, 1989, section 6.3.2).
+    o + W e + b: an offset as of generalised linear models (McCullagh & Nelder, 1989).
     Untrained, it answers as o does, and weight decay pulls it back there.
 
     Args:

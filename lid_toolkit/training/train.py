@@ -259,14 +259,22 @@ def check_offset(model: LidModel, languages: Sequence[str]) -> None:
     """Refuse log posteriors as an offset of the logits that are not of the data's languages, in order.
 
     Raises:
-        LidError: they are not.
+        LidError: they are not, or the normaliser changes them.
     """
+    if not getattr(model.loss, "offset", False):
+        return
     named = getattr(model.frontend, "languages", None) or ()
-    if getattr(model.loss, "offset", False) and [*map(code, named)] != [*map(code, languages)]:
+    if [*map(code, named)] != [*map(code, languages)]:
         raise LidError(
             f"an offset of {', '.join(named) or 'no languages'}; the data's are {', '.join(languages)}",
             where="loss_conf.offset",
             mend="name the data's in frontend_conf.languages of whisper_language, or leave offset out",
+        )
+    if model.normalize is not None and getattr(model.normalize, "skip", 0) != len(languages):
+        raise LidError(
+            "normalize changes the log posteriors that loss_conf.offset adds",
+            where="normalize_conf",
+            mend=f"take global_mvn with skip: {len(languages)}, or no normalize",
         )
 
 

@@ -266,12 +266,20 @@ def test_an_offset_of_other_languages_than_the_datas_in_their_order_is_refused(w
             text = text.replace(f" {label}", f" {language}").replace(f"{label} ", f"{language} ")
         table.write_text(text)
 
-    def learn(out, languages):
+    def learn(out, languages, **more):
         conf = {**whole_config.frontend_conf, "languages": languages}
-        changes = {"frontend_conf": conf, "loss_conf": {"offset": True, "bias": False}, "max_epoch": 1}
+        changes = {
+            "frontend_conf": conf,
+            "loss_conf": {"offset": True, "bias": False},
+            "max_epoch": 1,
+            **more,
+        }
         train(whole_config.model_copy(update=changes), Sources(*sets, stats, out), World(CPU), 1e9)
 
     for wrong in (["eng", "deu", "fra"], ["deu", "eng"], None):
         with pytest.raises(LidError, match=r"an offset of .*; the data's are deu, eng, fra"):
             learn(tmp_path / "wrong", wrong)
+    for normalize, conf in (("utterance_mvn", {}), ("global_mvn", {"skip": 2})):
+        with pytest.raises(LidError, match=r"normalize changes the log posteriors .*skip: 3"):
+            learn(tmp_path / "changed", ["deu", "eng", "fra"], normalize=normalize, normalize_conf=conf)
     learn(tmp_path / "right", ["German", "en", "fra"])
