@@ -19,10 +19,15 @@ from training.experiment import CONFIG
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "clusters"
 NO_CLUSTER = 77  # as the scripts say it
-# A Python that fails or hangs in the second job of a stage's script while a file asks for it.
+# A Python that fails or hangs in the second job of a stage's script while a file asks for it. It fails once the
+# first job has ended: a scheduler may start that one later, and after a failure it would not be started at all.
 FAULTY = """#!/bin/sh
 case "$*" in
-  *"pyscripts/$(cat '{dir}/fails' 2>/dev/null) job"*"--job 2"*) echo "this job is made to fail"; exit 3 ;;
+  *"pyscripts/$(cat '{dir}/fails' 2>/dev/null) job"*"--job 2"*)
+    timeout 60 sh -c 'until grep -qs "(code 0)" "$0"; do sleep 0.1; done' "$(cat '{dir}/first_log')"
+    echo "this job is made to fail"
+    exit 3
+    ;;
   *"pyscripts/$(cat '{dir}/hangs' 2>/dev/null) job"*"--job 2"*)
     sleep 600 &
     echo $$ $! >'{dir}/hanging.new' && mv '{dir}/hanging.new' '{dir}/hanging'
@@ -128,8 +133,9 @@ class Stages:
         )
 
     @contextmanager
-    def fault(self, kind: str, script: str) -> Iterator[None]:
-        """Have the second job of a script fail or hang."""
+    def fault(self, kind: str, script: str, first_log: str = "") -> Iterator[None]:
+        """Have the second job of a script fail, once the first has ended by its log, or hang."""
+        (self.path / "first_log").write_text(first_log)
         (self.path / kind).write_text(script)
         try:
             yield

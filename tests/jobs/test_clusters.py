@@ -53,11 +53,11 @@ def unidentified(trained: Stages) -> Stages:
 
 
 def test_failing_job_of_stage_3_is_named_and_only_it_runs_again(stages: Stages):
-    with stages.fault("fails", "format_audio.py"):
+    logs = "failing/raw/train/logs"
+    with stages.fault("fails", "format_audio.py", first_log=f"{logs}/format.1.log"):
         done = stages.run(3, 3, "--dumpdir", "failing")
     assert done.returncode == 1
     assert "  | this job is made to fail" in done.stderr
-    logs = "failing/raw/train/logs"
     assert f"error: job 2 of 2 failed: exit code 3 (log: {logs}/format.2.log" in done.stderr
     assert "job 1: 1 of 1 parts to do" in (stages.path / logs / "format.1.log").read_text()
     again = stages.run(3, 3, "--dumpdir", "failing")
@@ -105,14 +105,14 @@ def test_signal_ends_all_and_empties_the_queue(
         run.communicate(timeout=120)
     assert run.returncode == 128 + number
     assert not any(map(alive, pids))
-    wait_for(cluster.is_empty, 10)
+    wait_for(cluster.is_empty, 60)
 
 
 def test_array_ends_soon_after_its_last_job(cluster: Cluster, place: Path):
     done = cluster.jobs("--max-jobs-run", 2, "JOB=1:3", "logs/x.JOB.log", "sleep", 1, cwd=place)
     ended = time.time()
     assert (done.returncode, done.stderr) == (0, "")
-    assert ended - max((place / f"logs/x.{n}.log").stat().st_mtime for n in (1, 2, 3)) < 2
+    assert ended - max((place / f"logs/x.{n}.log").stat().st_mtime for n in (1, 2, 3)) < 10
 
 
 def test_array_of_a_killed_runner_is_cancelled_by_the_next(cluster: Cluster, place: Path):
