@@ -93,7 +93,7 @@ ONLY: Mapping[str, tuple[Collection[Any], str]] = {
     "multi_task_dataset": ((False,), "leave it out"),
     "allow_multi_rates": ((False,), "stage 3 brings all audio to one rate"),
     "use_preprocessor": ((True,), "switch its parts off in preprocessor_conf"),
-    "model": (("espnet",), "leave it out"),
+    "model": (("espnet",), "the one model is espnet; that of the recipe geolid is not there"),
     "wandb_model_log_interval": ((-1,), "models stay in the experiment directory"),
 }
 """Keys of which some values say what is done here anyway, and advice for the others."""
