@@ -292,7 +292,8 @@ class Extractor:
         blocks: list[Features] = [np.zeros((0, self.frontend.states_size), np.float16)]
         noted: dict[str, list[tuple[str, str]]] = {"rows": [], "samples": [], "failed": []}
         end = 0
-        for batch in sorted_batches(self.work.lengths_u[part.rows_p], int(BATCH_S * self.rate)):
+        computed_p = self.work.lengths_u[part.rows_p] + self.frontend.added_samples
+        for batch in sorted_batches(computed_p, int(BATCH_S * self.rate)):
             rows = part.rows_p[batch.rows_b].tolist()
             waves, unread = self._waves(rows, part.copy)
             noted["failed"] += unread

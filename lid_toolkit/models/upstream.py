@@ -43,6 +43,9 @@ class TransformersFrontend(nn.Module):
 
     Instead of waveforms it also takes what :meth:`frozen_states` returned.
 
+    Attributes:
+        added_samples: samples of silence that it adds to each utterance.
+
     Args:
         path_or_url: folder, or name on the Hugging Face Hub.
         layers: ``all``, ``last``, or a list of layers from 0; a single one has no weight, and layers
@@ -106,7 +109,7 @@ class TransformersFrontend(nn.Module):
         self.rate = RATE
         self.frozen, self.freeze_steps = frozen, freeze_steps
         self.layer_norm, self.repeat_last = layer_norm, repeat_last
-        self.silence = round(silence * RATE)
+        self.added_samples = round(silence * RATE)
         source = path_or_url if architecture is None else None
         self.architecture = architecture or read_architecture(path_or_url, download_dir)
         config = self.architecture["config"]
@@ -191,12 +194,12 @@ class TransformersFrontend(nn.Module):
         return torch.cat(states, dim=2), frames_b
 
     def _states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[list[Tensor], Tensor]:
-        samples_b = lengths_b + self.silence
+        samples_b = lengths_b + self.added_samples
         resting = self.frozen or self._waits()
         self.upstream.train(self.training and not resting)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not resting):
-            if self.silence:
-                wave_bt, lengths_b = add_silence(wave_bt, lengths_b, self.silence)
+            if self.added_samples:
+                wave_bt, lengths_b = add_silence(wave_bt, lengths_b, self.added_samples)
             inputs, lengths_b = self.inputs(wave_bt, lengths_b)
             states, frames_b = self.family.states(self.upstream, inputs, lengths_b, self._draw_spans)
         chosen = [states[layer] for layer in self.layers]

@@ -39,6 +39,9 @@ class WhisperLanguageFrontend(nn.Module):
 
     Instead of waveforms it also takes what :meth:`frozen_states` returned.
 
+    Attributes:
+        added_samples: samples of silence that it adds to each utterance.
+
     Args:
         path_or_url: folder, or name on the Hugging Face Hub.
         languages: labels of the languages that Whisper chooses among, as corpora write them; null for
@@ -78,6 +81,7 @@ class WhisperLanguageFrontend(nn.Module):
         self.upstream.requires_grad_(False)
         self.inputs, self.hop_length = make_inputs(self.upstream.config, normalize_wave=False)
         self.before, self.after = (round(seconds * RATE / self.hop_length) for seconds in silence)
+        self.added_samples = (self.before + self.after) * self.hop_length
         self.rate = RATE
         self.output_size = len(rows) + int(self.upstream.config.hidden_size)
 

@@ -24,6 +24,7 @@ from lid_toolkit.inference.extract import Extraction, merge, plan, run_job
 from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.upstream import with_architecture
+from lid_toolkit.models.whisper_language import WhisperLanguageFrontend
 from lid_toolkit.training.checkpoint import save_model
 from lid_toolkit.training.config import parse_config
 from lid_toolkit.training.distributed import World
@@ -237,6 +238,24 @@ def test_copies_of_what_cannot_be_cropped_later_are_of_crops(whole_config, tmp_p
     longer = whole_config.preprocessor_conf.model_copy(update={"target_duration": (0.4, 0.5)})
     changed = whole_config.model_copy(update={"preprocessor_conf": longer})
     assert dataclasses.replace(task, config=changed).step().reason()
+
+
+def test_batches_leave_room_for_the_silence_that_is_added(whole_config, tmp_path, monkeypatch):
+    """Whisper-base took 5 GB for batches of 60 s of short utterances with 14.5 s of silence each."""
+    monkeypatch.setattr(extraction, "BATCH_S", 9.0)
+    shapes = []
+
+    def noting(self, wave_bt, lengths_b):
+        shapes.append(wave_bt.shape)
+        return states_of(self, wave_bt, lengths_b)
+
+    states_of = WhisperLanguageFrontend.frozen_states
+    monkeypatch.setattr(WhisperLanguageFrontend, "frozen_states", noting)
+    extract(Extraction(whole_config, write_set(tmp_path / "speech", 9, seed=4), tmp_path / "extracted"))
+    added = (0.5 + 3.0) * RATE
+    assert sum(utterances for utterances, _ in shapes) == 9
+    assert max(utterances for utterances, _ in shapes) == 2
+    assert all(utterances * (samples + added) <= 9 * RATE for utterances, samples in shapes)
 
 
 def test_one_vector_for_an_utterance_trains_and_identifies(whole_config, tmp_path):
