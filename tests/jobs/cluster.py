@@ -19,8 +19,8 @@ from training.experiment import CONFIG
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "clusters"
 NO_CLUSTER = 77  # as the scripts say it
-# A Python that fails or hangs in the second job of a stage's script while a file asks for it. It fails once the
-# first job has ended: a scheduler may start that one later, and after a failure it would not be started at all.
+# A Python that fails or hangs in the second job of a stage's script while a file asks for it. It fails once
+# the first job has ended: a scheduler may start that one later, and after a failure would not at all.
 FAULTY = """#!/bin/sh
 case "$*" in
   *"pyscripts/$(cat '{dir}/fails' 2>/dev/null) job"*"--job 2"*)
