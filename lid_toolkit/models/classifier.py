@@ -29,6 +29,8 @@ class LinearSoftmax(nn.Module):
             ``frontend: whisper_language`` gives them.
     """
 
+    by_class = ("weight", "bias")
+
     def __init__(self, embedding_size: int, classes: int, bias: bool = True, offset: bool = False) -> None:
         super().__init__()
         if offset and embedding_size <= classes:
@@ -65,6 +67,8 @@ class DnnSoftmax(nn.Module):
         lin_blocks: hidden layers n.
         lin_neurons: units of each.
     """
+
+    by_class = ("out.weight", "out.bias")
 
     def __init__(
         self, embedding_size: int, classes: int, lin_blocks: Positive = 1, lin_neurons: Positive = 512

@@ -21,6 +21,8 @@ Positive = Annotated[float, Field(gt=0)]
 class CosineLoss(nn.Module):
     """Cross entropy over scaled cosines to class centres, with an angular margin and a penalty.
 
+    Parameters named in ``by_class`` have as many rows for each class, in the classes' order.
+
     Made by :func:`softmax`, :func:`aamsoftmax` and :func:`aamsoftmax_sc_topk`. Row ``c * centres + k``
     of ``weight`` is sub-centre k of class c, as in ESPnet.
 
@@ -35,6 +37,8 @@ class CosineLoss(nn.Module):
         penalty: angle taken off the hardest wrong classes, in radians.
         k_top: how many wrong classes are penalised; at most ``classes - 1`` are.
     """
+
+    by_class = ("weight",)
 
     def __init__(
         self,

@@ -85,6 +85,8 @@ def initialise(model: LidModel, source: Source, languages: Sequence[str], ignore
     """
     theirs, their_languages = read_weights(source.path)
     ours = model.state_dict()
+    by_language = {f"{CLASSIFIER}.{name}" for name in model.loss.by_class}
+    same_languages = their_languages is None or tuple(their_languages) == tuple(languages)
     taken: dict[str, Tensor] = {}
     unfit: list[str] = []
     for their_name, value in theirs.items():
@@ -93,9 +95,8 @@ def initialise(model: LidModel, source: Source, languages: Sequence[str], ignore
             continue
         fitted = None
         if name in ours:
-            by_language = name.startswith(f"{CLASSIFIER}.") and their_languages is not None
             fitted = value if ours[name].shape == value.shape else None
-            if by_language and tuple(their_languages or ()) != tuple(languages):
+            if name in by_language and not same_languages:
                 fitted = rows_by_language(ours[name], value, languages, their_languages or ())
         if fitted is None:
             unfit.append(name)
@@ -119,7 +120,7 @@ def initialise(model: LidModel, source: Source, languages: Sequence[str], ignore
         )
     model.load_state_dict({**ours, **taken})
     logging.info("%d of %d tensors taken from %s", len(taken), len(ours), source.path)
-    if their_languages is not None and any(name.startswith(f"{CLASSIFIER}.") for name in taken):
+    if their_languages is not None and by_language & taken.keys():
         describe_languages(languages, their_languages)
 
 

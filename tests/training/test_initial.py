@@ -51,6 +51,23 @@ def test_shared_languages_keep_their_rows_whatever_their_place(trained, caplog):
     assert "1 languages left out: b" in caplog.text
 
 
+def test_hidden_layers_of_a_classifier_are_taken_whole(tmp_path):
+    """Only its last layer has rows of languages, though 6 units are a multiple of 3 languages too."""
+    description = {**DESCRIPTION, "loss": "dnn_softmax", "loss_conf": {"lin_neurons": 6}}
+    old = build_model(description, 3)
+    for parameter in old.loss.parameters():
+        torch.nn.init.normal_(parameter)
+    save_model(tmp_path / "old.pth", old.state_dict(), description, tuple("abc"), 16000)
+    new = build_model(description, 4)
+    fresh = new.loss.out.weight.detach().clone()
+    initialise(new, parse_source(str(tmp_path / "old.pth")), "cadb", False)
+    for name in ("norm.weight", "linears.0.weight", "linears.0.bias", "norms.0.weight", "norms.0.bias"):
+        assert torch.equal(new.loss.get_parameter(name), old.loss.get_parameter(name))
+    assert torch.equal(new.loss.out.weight[[0, 1, 3]], old.loss.out.weight[[2, 0, 1]])
+    assert torch.equal(new.loss.out.bias[[0, 1, 3]], old.loss.out.bias[[2, 0, 1]])
+    assert torch.equal(new.loss.out.weight[2], fresh[2])
+
+
 def test_the_same_number_of_other_languages_is_no_copy(trained):
     path, weights = trained
     ours = model(2, "bca")
