@@ -34,11 +34,11 @@ def rank(criterion: Criterion, history: Sequence[Epoch]) -> list[int]:
 
 
 def out_of_patience(config: TrainConfig, history: Sequence[Epoch]) -> bool:
-    """Return whether ``patience`` epochs have passed since the best."""
+    """Return whether more than ``patience`` epochs have passed since the best, as ESPnet counts."""
     if config.patience is None or not history:
         return False
     criterion = config.early_stopping_criterion or config.best_model_criterion[0]
-    return len(history) - rank(criterion, history)[0] >= config.patience
+    return len(history) - rank(criterion, history)[0] > config.patience
 
 
 def kept_epochs(config: TrainConfig, history: Sequence[Epoch]) -> set[int]:
@@ -48,7 +48,7 @@ def kept_epochs(config: TrainConfig, history: Sequence[Epoch]) -> set[int]:
 
 
 def keep_best(training: Training, learner: Learner, history: Sequence[Epoch], output_dir: Path) -> None:
-    """Write the epoch's weights if it is among the best, drop others; every process calls it."""
+    """Write the epoch's weights if it is among the best; every process calls it."""
     config, newest = training.config, history[-1]["epoch"]
     kept = kept_epochs(config, history)
     weights = full_model_state(learner.judged) if newest in kept else {}
@@ -61,9 +61,16 @@ def keep_best(training: Training, learner: Learner, history: Sequence[Epoch], ou
         save_model(path, weights, description, training.languages, rate)
     for criterion in config.best_model_criterion:
         point_to(output_dir / f"{name_of(criterion)}.best.pth", f"{rank(criterion, history)[0]}epoch.pth")
-    for epoch in history:
-        if epoch["epoch"] not in kept:
-            (output_dir / f"{epoch['epoch']}epoch.pth").unlink(missing_ok=True)
+
+
+def drop_others(config: TrainConfig, history: Sequence[Epoch], output_dir: Path) -> None:
+    """Remove the weights of epochs that are not among the best.
+
+    The checkpoint must already hold ``history``: a training that goes on from an older one may find other
+    epochs the best.
+    """
+    for epoch in {epoch["epoch"] for epoch in history} - kept_epochs(config, history):
+        (output_dir / f"{epoch}epoch.pth").unlink(missing_ok=True)
 
 
 def average_best(config: TrainConfig, history: Sequence[Epoch], output_dir: Path) -> list[Path]:

@@ -24,7 +24,7 @@ from lid_toolkit.models.build import build_model
 from lid_toolkit.models.lid_model import LidModel, LidOutput
 from lid_toolkit.steps import digest
 from lid_toolkit.training.batches import make_sampler
-from lid_toolkit.training.best import average_best, keep_best, out_of_patience, rank
+from lid_toolkit.training.best import average_best, drop_others, keep_best, out_of_patience, rank
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.distributed import World, spread
 from lid_toolkit.training.feature_stats import STATS_FILE, use_statistics
@@ -113,6 +113,7 @@ def train(config: TrainConfig, sources: Sources, world: World, checkpoint_interv
     if world.main:
         for directory in (out, out / "images"):
             remove_leftovers(directory)
+        drop_others(config, state.history, out)
         write_config(config, training.picked_by, out / "config.yaml")
         log_lines(describe_training(training, learner))
 
@@ -126,6 +127,8 @@ def train(config: TrainConfig, sources: Sources, world: World, checkpoint_interv
                 logging.info("%s", describe(measures))
                 report(config, state.history, out)
             save_checkpoint(training, learner, state)
+            if world.main:
+                drop_others(config, state.history, out)
     if not world.main:
         return []
     models = average_best(config, state.history, out)
