@@ -139,7 +139,10 @@ class TrainConfig(BaseModel):
     """Learning-rate schedule, in capitals or not; null keeps the rate."""
     scheduler_conf: dict[str, Any] = {}
     """Arguments of the schedule."""
-    val_scheduler_criterion: tuple[MeasuredSet, Measure] = ("valid", "loss")
+    val_scheduler_criterion: Annotated[tuple[MeasuredSet, Measure], AfterValidator(_measured)] = (
+        "valid",
+        "loss",
+    )
     """Measure that ``reducelronplateau`` looks at."""
     use_amp: bool | Literal["auto"] = False
     """Compute the forward pass in 16 bits; ``auto`` where the machine does bfloat16 natively."""
@@ -167,10 +170,10 @@ class TrainConfig(BaseModel):
     """What picks the best epochs: the validation set, or this share of the training set, held out."""
     best_model_criterion: Criteria = (("valid", "accuracy", "max"),)
     """What picks the best epochs: a measure, or a list of ``[train or valid, measure, min or max]``."""
-    keep_nbest_models: Positive | tuple[Positive, ...] = 3
+    keep_nbest_models: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)] = 3
     """Best epochs whose weights are kept and averaged; with several numbers, an average for each."""
     patience: Positive | None = None
-    """Epochs without a better one after which training ends; null for never."""
+    """Training ends after more than this many epochs without a better one; null for never."""
     early_stopping_criterion: Criterion | None = None
     """What ``patience`` looks at; null for the first of ``best_model_criterion``."""
     init_param: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()

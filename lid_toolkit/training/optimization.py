@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,11 +63,31 @@ def make_optimizer(
         for argument in given:
             if argument not in arguments:
                 raise LidError(f"unknown '{argument}'", where=where, mend=nearest(argument, arguments))
-    try:
+    device = (groups[0]["params"] if groups else parts)[0].device
+    with _told("optim_conf", conf):
+        _step_once(known[name], conf, device)
+        for group in groups:
+            own = {key: value for key, value in group.items() if key != "params"}
+            with _told("optim_groups", own):
+                _step_once(known[name], {**conf, **own}, device)
         optimizer: torch.optim.Optimizer = known[name](parts, **conf)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise LidError(str(error), where="optim_conf", mend="correct the value") from error
     return optimizer
+
+
+def _step_once(kind: Any, arguments: Mapping[str, Any], device: torch.device) -> None:
+    """Move a single weight: constructors do not check all values, and of groups none."""
+    weight = nn.Parameter(torch.zeros(1, 1, device=device))
+    weight.grad = torch.zeros_like(weight)
+    kind([weight], **arguments).step()
+
+
+@contextlib.contextmanager
+def _told(where: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Turn what an optimizer raises over its arguments into one line."""
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError, LookupError, AssertionError) as error:
+        raise LidError(f"{dict(arguments)}: {error}", where=where, mend="correct the value") from error
 
 
 def freeze(model: nn.Module, prefixes: Iterable[str]) -> None:

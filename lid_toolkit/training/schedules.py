@@ -362,8 +362,8 @@ SCHEDULES: Mapping[str, tuple[type[ScheduleConf], Callable[[Any, float, Standing
 
 
 def learning_rate(name: str | None, conf: Mapping[str, Any], lr: float, standing: Standing) -> float:
-    """Return the rate for the coming update of parameters whose configured rate is ``lr``."""
-    if name is None:
+    """Return the rate for the coming update of parameters whose configured rate is ``lr``; 0 stays 0."""
+    if name is None or lr == 0:
         return lr
     model, schedule = SCHEDULES[name]
     return schedule(model.model_validate(conf), lr, standing)

@@ -106,6 +106,11 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
         ({"preprocessor_conf": {"sample_rate": 0}}, "sample_rate: "),
         ({1: 2}, "1"),
         ({"use_amp": "maybe"}, "use_amp: "),
+        ({"keep_nbest_models": []}, "keep_nbest_models: "),
+        (
+            {"val_scheduler_criterion": ["train", "macro_accuracy"]},
+            "val_scheduler_criterion: macro_accuracy is measured on the validation set alone",
+        ),
         ({"max_steps": 3}, "unknown key 'max_steps'"),
         ({"ema_decay": 0.999, "sharded_ddp": True}, "ema_decay with sharded_ddp (take one of them only)"),
     ],

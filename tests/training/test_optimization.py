@@ -30,6 +30,9 @@ def test_optimizers_by_name(name, kind):
         ("adam", {"lr": -1}, "Invalid learning rate"),
         ("adam", {"lr": "fast"}, "optim_conf: "),
         ("adam", {"params": []}, "unknown 'params'"),
+        ("adam", {"betas": [0.9]}, r"optim_conf: \{'betas': \[0.9\]\}: "),
+        ("adam", {"betas": [0.9, 0.9, 0.9]}, "optim_conf: "),
+        ("sparseadam", {}, "optim_conf: .* does not support dense gradients"),
     ],
 )
 def test_faults_name_the_nearest(name, conf, message):
@@ -89,6 +92,9 @@ def test_frozen_parts_are_not_trained():
         ({"freeze_param": ["front", "front2", "head"]}, "every parameter is frozen"),
         ({"optim_groups": {"head.wait": {}}}, r"optim_groups: .* \(did you mean 'head\.weight'"),
         ({"optim_groups": {"head": {"rl": 1}}}, "optim_groups: unknown 'rl'"),
+        ({"optim_groups": {"head": {"lr": "fast"}}}, r"optim_groups: \{'lr': 'fast'\}: "),
+        ({"optim_groups": {"head": {"lr": -1}}}, "optim_groups: .* Invalid learning rate: -1"),
+        ({"optim_groups": {"head": {"weight_decay": -0.1}}}, "optim_groups: .* Invalid weight_decay"),
     ],
 )
 def test_faulty_parts_name_the_nearest(raw, message):

@@ -65,6 +65,15 @@ def test_cosine_by_hand():
     assert curve == pytest.approx([0.1, 1.0, 1.0, 0.6 + 0.4 * math.cos(math.pi / 4), 0.6, 0.2, 0.2])
 
 
+@pytest.mark.parametrize("name", ["exponentialdecaylr", "cosineannealinglr"])
+def test_a_part_at_rate_0_stays_there(name):
+    conf = {
+        "exponentialdecaylr": {"total_steps": 9, "min_lr": 0.1},
+        "cosineannealinglr": {"T_max": 9, "eta_min": 0.1},
+    }
+    assert rates(name, conf[name], by_updates(0, 5), lr=0.0) == [0.0, 0.0]
+
+
 def test_exponential_decay_by_hand():
     conf = {"total_steps": 120, "warmup_steps": 20, "min_lr": 0.01, "max_lr": 1.0}
     assert rates("exponentialdecaylr", conf, by_updates(0, 20, 70, 120, 500), lr=7.0) == pytest.approx(
