@@ -222,8 +222,8 @@ class TransformersFrontend(nn.Module):
         share, width = self.time_mask
         if not share or not self.upstream.training:
             return None
-        hidden_bt = span_mask(lengths_b, size, share, width)
-        return None if hidden_bt is None else hidden_bt.to(self.upstream.device)
+        # Given a mask, even one that hides nothing, transformers draws none of its own.
+        return span_mask(lengths_b, size, share, width).to(self.upstream.device)
 
     def _sum(self, states: list[Tensor]) -> Tensor:
         if self.layer_norm:

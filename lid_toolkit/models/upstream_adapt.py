@@ -73,8 +73,6 @@ def mask_projection(upstream: Any, share: float, width: int) -> None:
     def hide(x: Tensor, dim: int) -> Tensor:
         size = x.shape[dim]
         hidden_bd = span_mask(torch.full((len(x),), size), size, share, width)
-        if hidden_bd is None:
-            return x
         return x.masked_fill(hidden_bd.to(x.device).unsqueeze(3 - dim), 0.0)
 
     def hide_output(module: nn.Module, _given: Any, made: Any) -> Any:

@@ -134,17 +134,14 @@ def recorded(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
             hook.remove()
 
 
-def span_mask(lengths_b: Tensor, size: int, share: float, width: int) -> Tensor | None:
-    """Draw spans of ``width`` over about ``share`` of each length: a bool mask (B, size), or None for none.
+def span_mask(lengths_b: Tensor, size: int, share: float, width: int) -> Tensor:
+    """Draw spans of ``width`` over about ``share`` of each length: a bool mask (B, size).
 
     The number of spans is ``share * length / width``, rounded up or down by chance (wav2vec 2.0,
     section 4.2); spans may overlap.
     """
     count_b = (share * lengths_b / width + torch.rand(len(lengths_b))).long()
-    most = int(count_b.max())
-    if most == 0:
-        return None
-    widths_bm = torch.where(torch.arange(most) < count_b[:, None], width, 0)
+    widths_bm = torch.where(torch.arange(int(count_b.max())) < count_b[:, None], width, 0)
     return random_spans(lengths_b, widths_bm, size)
 
 

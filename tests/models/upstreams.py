@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from lid_toolkit.models.upstream import TransformersFrontend
+
 SIZES: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 3,
@@ -78,3 +80,18 @@ def save_tiny(folder: Path, kind: str, do_normalize: bool | None = None, **chang
         content = {"do_normalize": do_normalize, "feature_extractor_type": "Wav2Vec2FeatureExtractor"}
         (path / "preprocessor_config.json").write_text(json.dumps(content))
     return path
+
+
+def make(folder: Path, **conf: Any) -> TransformersFrontend:
+    """Return the front end of a saved encoder, in evaluation mode."""
+    torch.manual_seed(2)
+    return TransformersFrontend(str(folder), **conf).eval()
+
+
+def switch_dropout_off(frontend: torch.nn.Module) -> None:
+    """Leave no randomness in training but masks and layer drop."""
+    for module in frontend.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "dropout", None), float):
+            module.dropout = 0.0  # of attention
