@@ -110,15 +110,15 @@ def warp_time(feats_btd: Tensor, lengths_b: Tensor, window: int, mode: WarpMode)
     """Move a random frame of each utterance by up to ``window`` frames; the rest follows linearly.
 
     Utterances of at most ``2 * window`` frames are left as they are. Values between frames are
-    interpolated as ``mode`` says.
+    interpolated as ``mode`` says. Places are float32 whatever the features are: bfloat16 counts to 256 only.
     """
     frames = feats_btd.shape[1]
     room_b = lengths_b - 2 * window
     draw_b, shift_b = torch.rand(2, len(lengths_b), device=feats_btd.device)
     centre_b1 = (window + (draw_b * room_b.clamp(min=1)).floor())[:, None]
     moved_b1 = centre_b1 + ((2 * window + 1) * shift_b).floor()[:, None] - window
-    last_b1 = (lengths_b - 1)[:, None].to(feats_btd.dtype)
-    time_t = torch.arange(frames, device=feats_btd.device, dtype=feats_btd.dtype)
+    last_b1 = (lengths_b - 1)[:, None].float()
+    time_t = torch.arange(frames, device=feats_btd.device, dtype=torch.float32)
     before_bt = time_t * centre_b1 / moved_b1.clamp(min=1)
     after_bt = centre_b1 + (time_t - moved_b1) * (last_b1 - centre_b1) / (last_b1 - moved_b1).clamp(min=1)
     source_bt = torch.where(time_t < moved_b1, before_bt, after_bt)
@@ -128,7 +128,7 @@ def warp_time(feats_btd: Tensor, lengths_b: Tensor, window: int, mode: WarpMode)
     low_bt = source_bt.floor()
     warped_btd = torch.zeros_like(feats_btd)
     for tap in (-1, 0, 1, 2) if mode == "bicubic" else (0, 1):
-        weight_bt1 = _kernel((source_bt - low_bt - tap).abs(), mode)[..., None]
+        weight_bt1 = _kernel((source_bt - low_bt - tap).abs(), mode)[..., None].to(feats_btd.dtype)
         index_bt1 = (low_bt + tap).clamp(min=0).minimum(limit_bt).long()[..., None]
         warped_btd = warped_btd + weight_bt1 * feats_btd.gather(
             1, index_bt1.expand(-1, -1, feats_btd.shape[2])

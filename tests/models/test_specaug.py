@@ -96,6 +96,18 @@ def test_cubic_warping_is_torchs_bicubic():
     assert torch.allclose(warped[0], theirs[0, :, :, 0].T, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("frames", [280, 1000, 1201, 2600])
+def test_half_precision_warps_the_same_frames(frames, dtype):
+    """bfloat16 holds whole numbers up to 256, float16 up to 2048: places must not be in it."""
+    feats, warped = torch.randn(2, frames, 3).to(dtype), []
+    for form in (dtype, torch.float32):
+        torch.manual_seed(3)
+        warped.append(warp_time(feats.to(form), torch.tensor([frames, frames - 9]), 5, "bicubic"))
+    assert warped[0].dtype == dtype
+    assert (warped[0].float() - warped[1]).norm() < 0.01 * warped[1].norm()
+
+
 def test_hidden_places_may_hold_the_utterances_own_mean():
     masks = SpecAug(apply_time_warp=False, replace_with_zero=False, time_mask_width_range=(1, 20))
     feats = 3 * ones()
