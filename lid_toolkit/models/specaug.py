@@ -94,12 +94,13 @@ class SpecAug(nn.Module):
 def random_spans(lengths_b: Tensor, widths_bm: Tensor, size: int | None = None) -> Tensor:
     """Return a bool mask (B, size): spans of the given widths at uniform places within each length.
 
-    Spans that together are as long as the utterance could erase it: of M spans each is at most
-    ``(length - 1) // M`` wide.
+    Spans that together are as long as the utterance could erase it: of an utterance's M spans that are
+    not of width 0 each is at most ``(length - 1) // M`` wide.
     """
     size = int(lengths_b.max()) if size is None else size
     room_b1 = lengths_b[:, None]
-    widths_bm = torch.minimum(widths_bm, (room_b1 - 1) // max(widths_bm.shape[1], 1))
+    count_b1 = (widths_bm > 0).sum(dim=1, keepdim=True).clamp(min=1)
+    widths_bm = torch.minimum(widths_bm, (room_b1 - 1) // count_b1)
     start_bm = (torch.rand(widths_bm.shape, device=lengths_b.device) * (room_b1 - widths_bm + 1)).long()
     place_s = torch.arange(size, device=lengths_b.device)
     inside_bms = (place_s >= start_bm[..., None]) & (place_s < (start_bm + widths_bm)[..., None])

@@ -62,10 +62,10 @@ class TransformersFrontend(nn.Module):
         layerdrop: chance of leaving out each layer in training; null for the checkpoint's own.
         mask_time_prob: share of the frames, for Whisper of the log-mel frames, masked in training; null
             for the checkpoint's own.
-        mask_time_length: length of a masked span.
+        mask_time_length: length of a masked span; null for the checkpoint's own.
         mask_feature_prob: share of the dimensions that are zeroed in training, in spans; null for the
             checkpoint's own.
-        mask_feature_length: length of such a span.
+        mask_feature_length: length of such a span; null for the checkpoint's own.
         gradient_checkpointing: compute layers twice in training to save memory.
         attention: implementation of self-attention.
         repeat_last: end with copies of the last frame, so that N samples give ceil(N / 320) frames, as s3prl.
@@ -89,9 +89,9 @@ class TransformersFrontend(nn.Module):
         lora: Lora | None = None,
         layerdrop: Share | None = 0.0,
         mask_time_prob: Share | None = 0.0,
-        mask_time_length: Positive = 10,
+        mask_time_length: Positive | None = 10,
         mask_feature_prob: Share | None = 0.0,
-        mask_feature_length: Positive = 10,
+        mask_feature_length: Positive | None = 10,
         gradient_checkpointing: bool = False,
         attention: Attention = "auto",
         repeat_last: bool = False,
@@ -114,13 +114,12 @@ class TransformersFrontend(nn.Module):
         self.architecture = architecture or read_architecture(path_or_url, download_dir)
         config = self.architecture["config"]
         self.family = choose_family(config["model_type"], language_token)
-        time_share = masked_share(config, "mask_time_prob", mask_time_prob)
-        self.time_mask = (time_share, mask_time_length)
+        self.time_mask = share_and_width(config, "time", mask_time_prob, mask_time_length)
         drops = {key: config[key] if layerdrop is None else layerdrop for key in self.family.layer_drop}
         changes = {
             **drops,
             "apply_spec_augment": True,
-            "mask_time_prob": time_share,
+            "mask_time_prob": self.time_mask[0],
             "mask_feature_prob": 0.0,
         }
         model = make_encoder(self.architecture, changes, attention, source, download_dir)
@@ -131,7 +130,7 @@ class TransformersFrontend(nn.Module):
         self.weights = nn.Parameter(torch.zeros(len(self.layers))) if len(self.layers) > 1 else None
         if freeze_steps:
             self.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64))
-        feature_mask = (masked_share(config, "mask_feature_prob", mask_feature_prob), mask_feature_length)
+        feature_mask = share_and_width(config, "feature", mask_feature_prob, mask_feature_length)
         self._prepare(freeze_extractor, lora, feature_mask, gradient_checkpointing)
 
     def _prepare(
@@ -281,7 +280,9 @@ def s3prl(
         layer_norm=bool(frontend_conf.get("normalize", False)),
         layerdrop=None,
         mask_time_prob=None,
+        mask_time_length=None,
         mask_feature_prob=None,
+        mask_feature_length=None,
         repeat_last=True,
         download_dir=download_dir,
         architecture=architecture,
@@ -303,11 +304,13 @@ def with_architecture(description: Mapping[str, Any], frontend: nn.Module) -> di
     return {**description, "frontend_conf": conf}
 
 
-def masked_share(config: Mapping[str, Any], name: str, share: float | None) -> float:
-    """Return a configured share, or the checkpoint's own for None."""
-    if share is not None:
-        return share
-    return float(config[name]) if config.get("apply_spec_augment", True) else 0.0
+def share_and_width(
+    config: Mapping[str, Any], axis: str, share: float | None, width: int | None
+) -> tuple[float, int]:
+    """Return the share of an axis to mask and the spans' width; for None the checkpoint's own."""
+    if share is None:
+        share = float(config[f"mask_{axis}_prob"]) if config.get("apply_spec_augment", True) else 0.0
+    return share, int(config[f"mask_{axis}_length"]) if width is None else width
 
 
 def add_silence(wave_bt: Tensor, lengths_b: Tensor, samples: int) -> tuple[Tensor, Tensor]:

@@ -35,6 +35,15 @@ def test_spans_lie_within_the_length_at_every_place(length):
     assert ((starts - expected) ** 2 / expected).sum() < 3 * len(starts)
 
 
+def test_spans_are_as_wide_as_in_a_batch_of_ones_own():
+    """Width 0 stands for no span: other utterances' spans take nothing from an utterance's own."""
+    widths = torch.tensor([[9, 0, 0, 0], [9, 9, 9, 9], [0, 9, 9, 0]])
+    hidden = random_spans(torch.tensor([12, 12, 12]), widths)
+    assert hidden[0].sum() == 9  # of at most 11
+    assert 2 <= hidden[1].sum() <= 4 * 2  # each at most 11 // 4
+    assert 5 <= hidden[2].sum() <= 2 * 5
+
+
 def test_widths_are_half_open_as_in_espnet():
     masks = SpecAug(
         apply_time_warp=False, apply_freq_mask=False, num_time_mask=1, time_mask_width_range=(2, 6)
