@@ -18,7 +18,7 @@ from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.models import upstream_states, upstream_whisper
 from lid_toolkit.models.arguments import NotNegative, Positive, SamplingRate, Share
 from lid_toolkit.models.masking import padding_mask, zero_padding
-from lid_toolkit.models.upstream_adapt import Lora, add_lora, freeze_parts, mask_projection
+from lid_toolkit.models.upstream_adapt import Lora, add_lora, cut_layers, freeze_parts, mask_projection
 from lid_toolkit.models.upstream_families import (
     FAMILIES,
     LANGUAGE_TOKEN,
@@ -141,8 +141,7 @@ class TransformersFrontend(nn.Module):
         gradient_checkpointing: bool,
     ) -> None:
         """Cut, mask, adapt and freeze the encoder as configured."""
-        stack = self.upstream.get_submodule(self.family.stack)
-        stack.layers = stack.layers[: max(self.layers)]
+        cut_layers(self.upstream.get_submodule(self.family.stack), self.upstream.config, max(self.layers))
         if self.family.states is upstream_states.wave_states:
             upstream_states.make_exact(self.upstream)
         elif self.family is LANGUAGE_TOKEN:

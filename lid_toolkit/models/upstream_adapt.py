@@ -1,4 +1,4 @@
-"""What is changed on a pretrained encoder before it is trained: frozen parts, LoRA, masked dimensions."""
+"""What is changed on a pretrained encoder before it is trained: layers, frozen parts, LoRA, masks."""
 
 from __future__ import annotations
 
@@ -30,6 +30,23 @@ class Lora(BaseModel):
     """Dropout on their input."""
     target_modules: list[str] | None = None
     """Names of the linear maps; null takes queries and values, of WavLM the feed-forward maps."""
+
+
+def cut_layers(stack: Any, config: Any, highest: int) -> None:
+    """Leave out the layers above the highest chosen one, and what normalises the last layer's output.
+
+    That part keeps its weights, since other model files have them, and hands on what it is given: with
+    no layers left this is state 0.
+    """
+    whole = len(stack.layers)
+    stack.layers = stack.layers[:highest]
+    normalises_last = config.model_type == "whisper" or getattr(config, "do_stable_layer_norm", False)
+    if highest < whole and normalises_last and hasattr(stack, "layer_norm"):
+        stack.layer_norm.register_forward_hook(_hand_on)
+
+
+def _hand_on(_module: nn.Module, given: tuple[Tensor, ...], _made: Tensor) -> Tensor:
+    return given[0]
 
 
 def add_lora(upstream: Any, lora: Lora, default_targets: Sequence[str]) -> None:

@@ -178,6 +178,21 @@ def test_layers_are_weighted_chosen_and_left_out(folders):
         assert torch.allclose(normed, torch.nn.functional.layer_norm(states[2], (32,)), atol=1e-6)
 
 
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_single_layer_is_the_one_among_all(kind, large, tmp_path):
+    """The large ones normalise after their last layer: that is no part of the layers below."""
+    sizes = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"} if large else {}
+    folder = save_tiny(tmp_path, kind, **(sizes if kind in WAVE_KINDS else {}))
+    wave, counts = batch([5000])[1], torch.tensor([5000])
+    every = make(folder, frozen=True)
+    states = every.frozen_states(wave, counts)[0].chunk(4, dim=2)
+    for layer in range(4):
+        single = make(folder, layers=[layer], frozen=True)
+        assert torch.allclose(single(wave, counts)[0], states[layer], atol=1e-6), layer
+        assert single.state_dict().keys() < every.state_dict().keys() | {"weights"}
+
+
 def test_whether_waveforms_are_normalised_is_the_checkpoints_word(tmp_path):
     said = save_tiny(tmp_path, "wav2vec2", do_normalize=True)
     assert make(said).inputs.normalize
