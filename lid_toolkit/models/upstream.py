@@ -57,7 +57,7 @@ class TransformersFrontend(nn.Module):
             trained on.
         frozen: train no part of the encoder; it stays in evaluation mode.
         freeze_extractor: do not train the convolutions before the transformer.
-        freeze_steps: keep the encoder frozen for this many training batches.
+        freeze_steps: keep the encoder frozen for this many updates.
         lora: train adapters instead of the encoder: ``rank``, ``alpha``, ``dropout``, ``target_modules``.
         layerdrop: chance of leaving out each layer in training; null for the checkpoint's own.
         mask_time_prob: share of the frames, for Whisper of the log-mel frames, masked in training; null
@@ -114,10 +114,10 @@ class TransformersFrontend(nn.Module):
         self.architecture = architecture or read_architecture(path_or_url, download_dir)
         config = self.architecture["config"]
         self.family = choose_family(config["model_type"], language_token)
+        self.drops = {key: config[key] if layerdrop is None else layerdrop for key in self.family.layer_drop}
         self.time_mask = share_and_width(config, "time", mask_time_prob, mask_time_length)
-        drops = {key: config[key] if layerdrop is None else layerdrop for key in self.family.layer_drop}
         changes = {
-            **drops,
+            **self.drops,
             "apply_spec_augment": True,
             "mask_time_prob": self.time_mask[0],
             "mask_feature_prob": 0.0,
@@ -161,6 +161,12 @@ class TransformersFrontend(nn.Module):
     def states_size(self) -> int:
         """Numbers in a frame of :meth:`frozen_states`."""
         return len(self.layers) * self.output_size
+
+    @property
+    def skips_parameters(self) -> bool:
+        """Whether some batches, now or later in training, leave trained parameters without a gradient."""
+        waiting = self.freeze_steps and int(self.batches_seen) < self.freeze_steps
+        return not self.frozen and bool(waiting or any(self.drops.values()))
 
     def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (B, frames, output_size) and each utterance's frame count (B,).
@@ -208,7 +214,10 @@ class TransformersFrontend(nn.Module):
         return chosen, frames_b
 
     def _waits(self) -> bool:
-        """Count a training batch; return whether it is one of the first ``freeze_steps``."""
+        """Count a training batch; return whether it is of the first ``freeze_steps`` updates.
+
+        An update sets buffers back between its batches, so that it is counted once.
+        """
         if not self.freeze_steps:
             return False
         waits = int(self.batches_seen) < self.freeze_steps

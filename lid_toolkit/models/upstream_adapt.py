@@ -35,13 +35,14 @@ class Lora(BaseModel):
 def cut_layers(stack: Any, config: Any, highest: int) -> None:
     """Leave out the layers above the highest chosen one, and what normalises the last layer's output.
 
-    That part keeps its weights, since other model files have them, and hands on what it is given: with
-    no layers left this is state 0.
+    That part keeps its weights, since other model files have them, but is not trained, and hands on what
+    it is given: with no layers left this is state 0.
     """
     whole = len(stack.layers)
     stack.layers = stack.layers[:highest]
     normalises_last = config.model_type == "whisper" or getattr(config, "do_stable_layer_norm", False)
     if highest < whole and normalises_last and hasattr(stack, "layer_norm"):
+        stack.layer_norm.requires_grad_(False)
         stack.layer_norm.register_forward_hook(_hand_on)
 
 

@@ -23,6 +23,7 @@ from lid_toolkit.training.device import choose_device, count_gpus
 
 CPU = torch.device("cpu")
 MEMBER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+UNUSED = "Expected to have finished reduction in the prior iteration"  # so DDP says it
 
 Value = TypeVar("Value")
 
@@ -71,7 +72,7 @@ def joined(ngpu: str) -> Iterator[World]:
     """Join the processes that the environment tells of; without such, be the only one.
 
     Raises:
-        LidError: another process has ended, or none answers.
+        LidError: another process has ended, or none answers; or a parameter got no gradient.
     """
     if not is_member():
         yield World(choose_device(ngpu))
@@ -88,6 +89,12 @@ def joined(ngpu: str) -> Iterator[World]:
         )
         yield World(device, rank, size)
     except (dist.DistError, RuntimeError) as error:
+        if UNUSED in str(error):
+            raise LidError(
+                "a batch left some of the model's parameters without a gradient",
+                where="several processes",
+                mend="set unused_parameters: true",
+            ) from error
         if not _is_lost_connection(error):
             raise
         raise LidError(
@@ -121,11 +128,14 @@ def _is_lost_connection(error: Exception) -> bool:
 def spread(model: nn.Module, world: World, sharded: bool, unused_parameters: bool) -> nn.Module:
     """Return what computes the model's loss such that gradients are those of all processes' batches.
 
+    DDP waits for every parameter's gradient. It looks for those that a batch does not use, which takes
+    time, where told to, and where a part of the model has a true attribute ``skips_parameters``.
+
     Args:
         model: on its device; sharding changes it in place.
         world: the processes.
         sharded: give each process a part of the weights (FSDP2) instead of all (DDP).
-        unused_parameters: let DDP look for parameters without a gradient.
+        unused_parameters: let DDP look for parameters without a gradient in any case.
     """
     if world.size == 1:
         return model
@@ -139,8 +149,13 @@ def spread(model: nn.Module, world: World, sharded: bool, unused_parameters: boo
         model,
         device_ids=None if world.device.index is None else [world.device.index],
         broadcast_buffers=False,
-        find_unused_parameters=unused_parameters,
+        find_unused_parameters=unused_parameters or skips_parameters(model),
     )
+
+
+def skips_parameters(model: nn.Module) -> bool:
+    """Say whether some batches leave trained parameters of a part of the model without a gradient."""
+    return any(getattr(part, "skips_parameters", False) for part in model.modules())
 
 
 @contextlib.contextmanager

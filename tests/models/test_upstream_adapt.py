@@ -59,6 +59,39 @@ def test_the_encoder_rests_for_the_first_batches(folders):
     assert int(frontend.state_dict()["batches_seen"]) == 4
 
 
+@pytest.mark.parametrize("layers", [[0], [1], "last", "all"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_batch_trains_all_that_is_trained(kind, layers, folders):
+    """Where it does not, DDP fails: it waits for every gradient."""
+    for extra in ({}, {"mask_time_prob": 0.01}, {"freeze_extractor": True} if kind != "w2v-bert" else {}):
+        frontend = make(folders[kind], layers=layers, **extra).train()
+        assert not frontend.skips_parameters
+        frontend(*batch([5000, 3000])[1:])[0].sum().backward()
+        assert not _without_gradient(frontend)
+
+
+def test_the_language_token_trains_all_that_is_trained(tmp_path):
+    for layers in ([1], "last", "all"):
+        frontend = make(save_tiny(tmp_path, "whisper", decoder_layers=2), layers=layers, language_token=True)
+        frontend.train()(*batch([5000, 3000])[1:])[0].sum().backward()
+        assert not _without_gradient(frontend)
+
+
+def _without_gradient(frontend):
+    return [name for name, p in frontend.named_parameters() if p.requires_grad and p.grad is None]
+
+
+def test_batches_that_train_less_are_announced(folders):
+    frontend = make(folders["xlsr"], freeze_steps=2).train()
+    for waiting in (True, True, False):
+        assert frontend.skips_parameters == waiting
+        frontend(*batch([5000])[1:])[0].sum().backward()
+        assert bool(_without_gradient(frontend)) == waiting
+    assert make(folders["whisper"], layerdrop=0.1).skips_parameters
+    assert not make(folders["whisper"], layerdrop=None).skips_parameters  # 0 by its configuration
+    assert not make(folders["xlsr"], layerdrop=None, frozen=True).skips_parameters
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_lora_trains_adapters_alone_and_starts_without_effect(kind, folders):
     _, padded, counts = batch([5000, 3000])

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from torch.distributed.elastic.multiprocessing import ProcessFailure
 from training.experiment import ROOT, arguments, finish, start, weights, write_config, write_experiment
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.training.distributed import MEMBER_VARIABLES, World, joined, spread
 from lid_toolkit.training.launch import fail, member_environments
 
 PAIR = {"PET_NPROC_PER_NODE": "2"}
@@ -167,6 +169,51 @@ def test_a_fault_is_told_once(tmp_path):
     assert "Traceback" not in messages
     assert "error: " in messages
     assert "lang2idx: indices are not 0, 1, 2" in messages
+
+
+@pytest.fixture
+def alone_in_a_group(monkeypatch):
+    """Make the process a group of its own, in which DDP does all that it does among several."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name, value in zip(MEMBER_VARIABLES, ("0", "0", "1", "127.0.0.1", str(port)), strict=True):
+        monkeypatch.setenv(name, value)
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+class Halves(torch.nn.Module):
+    """Uses one of its halves at a time."""
+
+    def __init__(self, announced):
+        super().__init__()
+        self.halves = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(2))
+        self.skips_parameters = announced
+
+    def forward(self, turn):
+        return self.halves[turn](torch.ones(1, 2)).sum()
+
+
+def run_twice(model, unused_parameters=False):
+    with joined("0"):
+        wrapped = spread(model, World(size=2), False, unused_parameters)
+        for turn in (0, 1):
+            wrapped(turn).backward()
+        return [half.weight.grad is not None for half in model.halves]
+
+
+@pytest.mark.usefixtures("alone_in_a_group")
+@pytest.mark.parametrize(("announced", "told"), [(True, False), (False, True)])
+def test_parameters_that_a_batch_leaves_alone_are_looked_for(announced, told):
+    assert run_twice(Halves(announced), told) == [True, True]
+
+
+@pytest.mark.usefixtures("alone_in_a_group")
+def test_a_parameter_without_a_gradient_is_told_in_one_line():
+    with pytest.raises(LidError, match=r"without a gradient.*unused_parameters: true"):
+        run_twice(Halves(announced=False))
 
 
 def test_who_is_who_on_several_machines(monkeypatch):
