@@ -59,11 +59,18 @@ def _whisper_window(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor) -> list[Te
     )
     states = [x_btd]
     for layer in encoder.layers:
-        dropped = encoder.training and encoder.layerdrop > float(torch.rand(()))
-        states.append(states[-1] if dropped else first_of(layer(states[-1], attended)))
+        states.append(states[-1] if _drops(encoder) else first_of(layer(states[-1], attended)))
     if len(encoder.layers) == encoder.config.encoder_layers:
         states[-1] = encoder.layer_norm(states[-1])
     return states
+
+
+def _drops(stack: Any) -> bool:
+    """Draw whether to leave a layer out; not where all processes must gather each one, as in transformers."""
+    from transformers.integrations.fsdp import is_fsdp_managed_module
+
+    drawn = stack.training and stack.layerdrop > float(torch.rand(()))
+    return drawn and not is_fsdp_managed_module(stack)
 
 
 def keep_start_token(model: Any) -> None:
@@ -105,8 +112,7 @@ def start_token_states(model: Any, heard_btd: Tensor, frames_b: Tensor) -> list[
     )
     states = [x_b1d]
     for layer in decoder.layers:
-        dropped = decoder.training and decoder.layerdrop > float(torch.rand(()))
-        if dropped:
+        if _drops(decoder):
             states.append(states[-1])
             continue
         made = layer(

@@ -13,12 +13,14 @@ import time
 
 import pytest
 import torch
+from models.upstreams import make, save_tiny
 from torch.distributed.elastic.multiprocessing import ProcessFailure
 from training.experiment import ROOT, arguments, finish, start, weights, write_config, write_experiment
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.training.distributed import MEMBER_VARIABLES, World, joined, spread
 from lid_toolkit.training.launch import fail, member_environments
+from lid_toolkit.training.sharding import shard
 
 PAIR = {"PET_NPROC_PER_NODE": "2"}
 SHORT = {"max_epoch": 1, "num_iters_per_epoch": 6}
@@ -214,6 +216,21 @@ def test_parameters_that_a_batch_leaves_alone_are_looked_for(announced, told):
 def test_a_parameter_without_a_gradient_is_told_in_one_line():
     with pytest.raises(LidError, match=r"without a gradient.*unused_parameters: true"):
         run_twice(Halves(announced=False))
+
+
+@pytest.mark.usefixtures("alone_in_a_group")
+def test_no_layer_is_dropped_where_all_processes_gather_it(tmp_path):
+    """They draw different ones: each would wait for a layer that the others left out."""
+    folder = save_tiny(tmp_path, "whisper")
+    with joined("0"):
+        for token, stack in ((False, "upstream"), (True, "upstream.decoder")):
+            frontend = make(folder, layerdrop=0.99, language_token=token).train()
+            shard(frontend, "cpu", 1)
+            run = []
+            for layer in frontend.get_submodule(stack).layers:
+                layer.register_forward_hook(lambda *_, run=run: run.append(1))
+            frontend(torch.randn(1, 4000), torch.tensor([4000]))
+            assert len(run) == len(frontend.get_submodule(stack).layers)
 
 
 def test_who_is_who_on_several_machines(monkeypatch):
