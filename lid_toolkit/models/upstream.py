@@ -259,7 +259,7 @@ def s3prl(
 
     Args:
         frontend_conf: ``upstream``, ``path_or_url`` and, optionally, ``normalize`` (``layer_norm`` of
-            ``transformers``).
+            ``transformers``), ``tile_factor: 1`` and ``extra_conf: null``.
         fs: sampling rate, which must be 16000.
         download_dir: where downloads are kept.
         multilayer_feature: sum all layers with learnt weights; else take the last.
@@ -268,16 +268,7 @@ def s3prl(
     """
     if fs != RATE:
         raise LidError(f"fs {fs}", where="frontend_conf", mend=f"these encoders take {RATE} Hz")
-    known = ("upstream", "path_or_url", "normalize")
-    for key in frontend_conf:
-        if key not in known:
-            raise LidError(f"unknown '{key}'", where="frontend_conf.frontend_conf", mend=nearest(key, known))
-    if frontend_conf.get("upstream") != "hf_wav2vec2_custom" or "path_or_url" not in frontend_conf:
-        raise LidError(
-            f"upstream '{frontend_conf.get('upstream')}' of s3prl",
-            where="frontend_conf.frontend_conf",
-            mend="give upstream: hf_wav2vec2_custom and path_or_url, or take frontend: transformers",
-        )
+    check_s3prl(frontend_conf)
     if layer >= 0 and multilayer_feature:
         raise LidError(
             "both layer and multilayer_feature", where="frontend_conf", mend="leave out one of them"
@@ -295,6 +286,23 @@ def s3prl(
         download_dir=download_dir,
         architecture=architecture,
     )
+
+
+def check_s3prl(conf: Mapping[str, Any]) -> None:
+    """Refuse what ESPnet passes to s3prl and ``s3prl`` does not serve."""
+    where, fixed = "frontend_conf.frontend_conf", {"tile_factor": 1, "extra_conf": None}
+    known = ("upstream", "path_or_url", "normalize", *fixed)
+    for key, value in conf.items():
+        if key not in known:
+            raise LidError(f"unknown '{key}'", where=where, mend=nearest(key, known))
+        if key in fixed and value != fixed[key]:
+            raise LidError(f"{key} {value}", where=where, mend="leave it out: there is no such option here")
+    if conf.get("upstream") != "hf_wav2vec2_custom" or "path_or_url" not in conf:
+        raise LidError(
+            f"upstream '{conf.get('upstream')}' of s3prl",
+            where=where,
+            mend="give upstream: hf_wav2vec2_custom and path_or_url, or take frontend: transformers",
+        )
 
 
 def with_architecture(description: Mapping[str, Any], frontend: nn.Module) -> dict[str, Any]:

@@ -213,6 +213,7 @@ def test_attention_implementations_agree(kind, folders):
 
 def test_s3prl_is_served_with_its_frames(folders):
     conf = {"upstream": "hf_wav2vec2_custom", "path_or_url": str(folders["xlsr"])}
+    conf |= {"tile_factor": 1, "extra_conf": None}  # ESPnet's defaults, as its configurations may say
     frontend = build_component("frontend", "s3prl", {"frontend_conf": conf, "multilayer_feature": True}, {})
     waves, padded, counts = batch([16000, 5000, 321])
     with torch.no_grad():
@@ -275,6 +276,8 @@ def test_what_is_wrong_is_said_in_one_line(conf, words, folders):
         ({"upstream": "wavlm_large", "path_or_url": "x"}, "hf_wav2vec2_custom"),
         ({"upstream": "hf_wav2vec2_custom"}, "path_or_url"),
         ({"upstream": "hf_wav2vec2_custom", "path_or_url": "x", "normalise": True}, "'normalize'"),
+        ({"upstream": "hf_wav2vec2_custom", "path_or_url": "x", "tile_factor": 2}, "tile_factor 2 (leave"),
+        ({"upstream": "hf_wav2vec2_custom", "path_or_url": "x", "extra_conf": {"a": 1}}, "extra_conf {'a'"),
     ],
 )
 def test_other_upstreams_of_s3prl_are_refused(conf, words):
