@@ -21,11 +21,12 @@ class SpeechBrainFbank(nn.Module):
 
     Args:
         sample_rate: sampling rate in Hz, also as ``16k``.
-        n_fft: length of the Fourier transform, and of the Hamming window, in samples.
+        n_fft: length of the Fourier transform in samples.
+        win_length: length of the Hamming window, centred in ``n_fft``; null for ``n_fft``.
         hop_length: samples between frames.
         n_mels: number of mel filters.
         f_min: lower edge of the filters in Hz.
-        f_max: upper edge of the filters in Hz.
+        f_max: upper edge of the filters in Hz; null for ``sample_rate / 2``.
         top_db: range of the features in dB.
     """
 
@@ -33,18 +34,21 @@ class SpeechBrainFbank(nn.Module):
         self,
         sample_rate: SamplingRate = 16000,
         n_fft: Positive = 400,
+        win_length: Positive | None = None,
         hop_length: Positive = 160,
         n_mels: Positive = 40,
         f_min: float = 0.0,
-        f_max: float = 8000.0,
+        f_max: float | None = None,
         top_db: float = 80.0,
     ) -> None:
         super().__init__()
         self.rate, self.hop_length, self.output_size, self.top_db = sample_rate, hop_length, n_mels, top_db
         self.window_n: Tensor
         self.filters_fm: Tensor
-        filters_fm = symmetric_filters(n_mels, n_fft, sample_rate, f_min, f_max)
-        self.register_buffer("window_n", centred_window("hamming", n_fft, n_fft), persistent=False)
+        highest = sample_rate / 2 if f_max is None else f_max
+        filters_fm = symmetric_filters(n_mels, n_fft, sample_rate, f_min, highest)
+        window_n = centred_window("hamming", win_length or n_fft, n_fft)
+        self.register_buffer("window_n", window_n, persistent=False)
         self.register_buffer("filters_fm", filters_fm, persistent=False)
 
     def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:

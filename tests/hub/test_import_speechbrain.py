@@ -57,18 +57,59 @@ def test_labels_are_iso_codes_where_all_are_known(copy):
         read_speechbrain(Source(copy))
 
 
+def change(directory: Path, before: str, after: str) -> None:
+    settings = directory / "hyperparams.yaml"
+    assert before in settings.read_text()
+    settings.write_text(settings.read_text().replace(before, after))
+
+
+def test_lengths_in_milliseconds_and_the_highest_frequency_follow_from_the_rate(copy):
+    change(
+        copy,
+        "  deltas: !ref <deltas>",
+        "  sample_rate: !ref <rate>\n    hop_length: 12.5\n    win_length: 20",
+    )
+    change(copy, "# Number of languages", "rate: 8000")
+    imported = read_speechbrain(Source(copy))
+    assert imported.rate == 8000
+    frontend = build_model(imported.description, 5).frontend
+    wave = 0.1 * np.random.default_rng(0).standard_normal(2000)
+    feats, frames = frontend(torch.from_numpy(wave)[None].float(), torch.tensor([2000]))
+    assert frames.tolist() == [feats.shape[1]] == [21]
+
+    # Frame 7: 160 samples around sample 700, whose spectrum triangles from 0 to 4000 Hz weigh.
+    windowed = wave[620:780] * np.hamming(161)[:160]
+    power = np.abs(np.fft.rfft(windowed, 400)) ** 2
+    corners = 700 * ((1 + 4000 / 700) ** (np.arange(22) / 21) - 1)
+    distance = np.abs(np.arange(201)[:, None] * 20 - corners[1:-1]) / np.diff(corners)[:-1]
+    expected = 10 * np.log10(power @ (1 - distance).clip(min=0))
+    assert np.allclose(feats[0, 7], expected, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
         ("norm_type: sentence", "norm_type: global", "mean_var_norm.norm_type: global is not supported"),
+        ("    std_norm: False\n", "", "mean_var_norm.std_norm: True is not supported, only False"),
         ("deltas: False", "deltas: True", "deltas: True is not supported, only False"),
+        (
+            "deltas: !ref",
+            "filter_shape: gaussian #",
+            "filter_shape: gaussian is not supported, only triangular",
+        ),
+        ("deltas: !ref", "n_fft: !ref <points> #", "compute_features.n_fft: <points> is not there"),
+        ("deltas: !ref", "hop_length: !ref 2 * <n_mels> #", r"hop_length: 2 \* <n_mels> is not a number"),
+        ("deltas: !ref", "win_length: .inf #", "win_length: inf is not a number"),
+        ("features.Fbank", "features.MFCC", "compute_features: new:speechbrain.lobes.features.MFCC is not"),
+        ("nn.LeakyReLU", "nn.Tanh", "classifier.activation: name:torch.nn.Tanh is not supported"),
+        ("    dilations", "    activation: !name:torch.nn.Tanh\n    dilations", "embedding_model.activation"),
+        ("[1, 2, 3, 4, 1]", "3", "dilations: Input should be a valid tuple"),
+        ("[1, 2, 3, 4, 1]", "!ref <widths>", "embedding_model.dilations: <widths> is not there"),
         ("n_mels: 20", "n_mels: [", "hyperparams.yaml is not YAML"),
     ],
 )
-def test_other_features_are_refused(copy, before, after, message):
-    settings = copy / "hyperparams.yaml"
-    assert before in settings.read_text()
-    settings.write_text(settings.read_text().replace(before, after))
+def test_other_features_and_layers_are_refused(copy, before, after, message):
+    change(copy, before, after)
     with pytest.raises(LidError, match=message):
         read_speechbrain(Source(copy))
 

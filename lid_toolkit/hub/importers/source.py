@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lid_toolkit.errors import LidError
 
+TAG = "!"
 LARGEST_TEXT = 16 << 20
 LARGEST_WEIGHTS = 64 << 30
 
@@ -131,22 +132,24 @@ class Source:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML whose unknown tags are left out: what they would construct is not constructed."""
+    """YAML whose unknown tags are kept as text: what they would construct is not constructed."""
 
 
-def _construct_plain(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
+def _construct_plain(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
     if isinstance(node, yaml.MappingNode):
-        return loader.construct_mapping(node, deep=True)
+        return {TAG: suffix, **loader.construct_mapping(node, deep=True)}
     if isinstance(node, yaml.SequenceNode):
         return loader.construct_sequence(node, deep=True)
-    return node.value
+    return node.value or suffix
 
 
 _PlainLoader.add_multi_constructor("!", _construct_plain)
 
 
 def read_settings(source: Source, name: str) -> dict[str, Any]:
-    """Return the mapping of a YAML file, its own tags left out.
+    """Return the mapping of a YAML file; its own tags construct nothing.
+
+    A mapping with such a tag holds it, without its ``!``, under ``TAG``; a tag on nothing is the value.
 
     Raises:
         LidError: not YAML, or not a mapping.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +11,33 @@ from torch import Tensor
 
 from lid_toolkit import languages
 from lid_toolkit.errors import LidError
-from lid_toolkit.hub.importers.source import Imported, Source, read_settings
+from lid_toolkit.hub.importers.source import TAG, Imported, Source, read_settings
 from lid_toolkit.models.build import build_model
 
+FBANK = "new:speechbrain.lobes.features.Fbank"
+NORMALISER = "new:speechbrain.processing.features.InputNormalization"
+# SpeechBrain's defaults: lengths in ms, the others in Hz and samples.
+NUMBERS = {"sample_rate": 16000, "n_fft": 400, "win_length": 25, "hop_length": 10, "f_min": 0, "f_max": None}
 LABEL = re.compile(r"'(?P<label>.*)' => (?P<index>\d+)")
 REFERENCE = re.compile(r"<(?P<key>\w+)>")
+# By part what a setting is where hyperparams.yaml is silent, and the one value that is supported.
+FIXED: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
+    "compute_features": {
+        TAG: (FBANK, FBANK),
+        "deltas": (False, False),
+        "context": (False, False),
+        "requires_grad": (False, False),
+        "filter_shape": ("triangular", "triangular"),
+    },
+    "mean_var_norm": {
+        TAG: (NORMALISER, NORMALISER),
+        "mean_norm": (True, True),
+        "norm_type": ("global", "sentence"),
+        "std_norm": (True, False),
+    },
+    "embedding_model": {"activation": ("name:torch.nn.ReLU", "name:torch.nn.ReLU")},
+    "classifier": {"activation": ("name:torch.nn.LeakyReLU", "name:torch.nn.LeakyReLU")},
+}
 # Each rule is applied in turn to what the one before left.
 RENAMED = (
     (r"\.norm\.norm\.", ".norm."),
@@ -45,7 +68,7 @@ def read_speechbrain(source: Source) -> Imported:
     """Read ``hyperparams.yaml``, ``embedding_model.ckpt``, ``classifier.ckpt`` and ``label_encoder.txt``.
 
     Sizes come from the weights; hyperparams.yaml, whose tags construct nothing here, gives dilations
-    and features. Labels become ISO 639-3 codes where all are known.
+    and features; what has no counterpart here is refused. Labels become ISO 639-3 codes where all are known.
 
     Raises:
         LidError: a file is missing or damaged, or the model is of another form.
@@ -88,17 +111,17 @@ def describe(weights: Mapping[str, Tensor], settings: Mapping[str, Any], source:
     stages = [k for k in weights if re.fullmatch(r"encoder\.blocks\.0\.stages\.\d+\.conv\.weight", k)]
     kernels = [weights[f"encoder.blocks.{i}.stages.0.conv.weight"].shape[2] for i in range(3)]
     blocks = [k for k in weights if re.fullmatch(r"loss\.linears\.\d+\.weight", k)]
-    dilations = _part(settings, "embedding_model").get("dilations", (1, 2, 3, 4, 1))
+    parts = {name: _part(settings, name, source) for name in FIXED}
     return {
         "frontend": "speechbrain_fbank",
-        "frontend_conf": _features(settings, first.shape[1], source),
+        "frontend_conf": _features(parts["compute_features"], first.shape[1], source),
         "specaug": None,
         "normalize": "utterance_mvn",
         "encoder": "speechbrain_ecapa",
         "encoder_conf": {
             "channels": [*[first.shape[0]] * 4, mfa.shape[0]],
             "kernel_sizes": [first.shape[2], *kernels, mfa.shape[2]],
-            "dilations": list(dilations),
+            "dilations": parts["embedding_model"].get("dilations", [1, 2, 3, 4, 1]),
             "res2net_scale": len(stages) + 1,
             "se_channels": weights["encoder.blocks.0.reduce.weight"].shape[0],
         },
@@ -111,35 +134,44 @@ def describe(weights: Mapping[str, Tensor], settings: Mapping[str, Any], source:
     }
 
 
-def _features(settings: Mapping[str, Any], n_mels: int, source: Source) -> dict[str, Any]:
-    """Return the front end's arguments; raise LidError for features that are not supported."""
-    conf = _part(settings, "compute_features")
-    normaliser = _part(settings, "mean_var_norm")
-    used = {**conf, **{f"mean_var_norm.{key}": value for key, value in normaliser.items()}}
-    expected = {
-        "left_frames": 0,
-        "right_frames": 0,
-        "deltas": False,
-        "context": False,
-        "mean_var_norm.norm_type": "sentence",
-        "mean_var_norm.std_norm": False,
-    }
-    for key, value in expected.items():
-        if used.get(key, value) != value:
-            what = f"{key}: {used[key]} is not supported, only {value}"
+def _features(conf: Mapping[str, Any], n_mels: int, source: Source) -> dict[str, Any]:
+    """Return the front end's arguments from those of SpeechBrain's ``Fbank``."""
+    numbers = {key: conf.get(key, default) for key, default in NUMBERS.items()}
+    for key, value in numbers.items():
+        is_number = isinstance(value, int | float) and math.isfinite(value)
+        if not is_number and (key, value) != ("f_max", None):
+            what = f"compute_features.{key}: {value} is not a number"
             raise LidError(what, where=source.path, mend="name another source")
-    names = ("sample_rate", "f_min", "f_max", "n_fft")
-    return {"n_mels": n_mels, **{name: conf[name] for name in names if name in conf}}
+    for key in ("win_length", "hop_length"):
+        numbers[key] = round(numbers["sample_rate"] / 1000 * numbers[key])
+    return {"n_mels": n_mels, **numbers}
 
 
-def _part(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a part's arguments, references to top-level values resolved."""
-    part = settings.get(name)
-    resolved = {}
-    for key, value in (part if isinstance(part, dict) else {}).items():
-        reference = REFERENCE.fullmatch(value) if isinstance(value, str) else None
-        resolved[key] = settings.get(reference["key"]) if reference else value
-    return resolved
+def _part(settings: Mapping[str, Any], name: str, source: Source) -> dict[str, Any]:
+    """Return a part's arguments, references to top-level values resolved.
+
+    Raises:
+        LidError: no such part, a reference to nothing, or a value that is not supported.
+    """
+    part = _resolved(settings, name, settings.get(name), source)
+    if not isinstance(part, dict):
+        part = {TAG: part}
+    part = {key: _resolved(settings, f"{name}.{key}", value, source) for key, value in part.items()}
+    for key, (default, supported) in FIXED[name].items():
+        if part.get(key, default) != supported:
+            setting = name if key == TAG else f"{name}.{key}"
+            what = f"{setting}: {part.get(key, default)} is not supported, only {supported}"
+            raise LidError(what, where=source.path, mend="name another source")
+    return part
+
+
+def _resolved(settings: Mapping[str, Any], name: str, value: Any, source: Source) -> Any:
+    reference = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    if reference is None:
+        return value
+    if reference["key"] not in settings:
+        raise LidError(f"{name}: {value} is not there", where=source.path, mend="name another source")
+    return settings[reference["key"]]
 
 
 def read_labels(source: Source) -> tuple[str, ...]:
