@@ -43,7 +43,7 @@ class ConformerLayout:
         feed_forward_kernel: kernel of their convolutions.
         macaron: a second feed-forward layer before the attention, both with half weight.
         rel_pos_type: layout of the relative positions.
-        zero_triu: no position score for frames after the query.
+        zero_triu: no position score for frames after the query; without effect with ``legacy``.
         activation: activation function.
         kernel: kernel of the convolution module; None leaves it out.
     """

@@ -56,7 +56,7 @@ class MfaConformerEncoder(nn.Module):
         rel_pos_type: layout of the relative positions.
         activation_type: activation function.
         use_cnn_module: have a convolution module in the blocks.
-        zero_triu: no position score for frames after the query.
+        zero_triu: no position score for frames after the query; without effect with ``legacy``.
         cnn_module_kernel: kernel of the convolution module, odd.
         stochastic_depth_rate: chance of each block to be skipped in training, the others scaled up.
         layer_drop_rate: chance of each block to be skipped in training, without scaling.

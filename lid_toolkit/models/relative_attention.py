@@ -26,7 +26,7 @@ class RelativeSelfAttention(nn.Module):
         heads: number of heads.
         dropout: share of attention weights dropped in training.
         rel_pos_type: the layout.
-        zero_triu: no position score for keys after the query.
+        zero_triu: no position score for keys after the query; ``legacy`` takes no notice, as in ESPnet.
     """
 
     def __init__(
@@ -34,7 +34,8 @@ class RelativeSelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.legacy, self.zero_triu = rel_pos_type == "legacy", zero_triu
+        self.legacy = rel_pos_type == "legacy"
+        self.zero_triu = zero_triu and not self.legacy
         self.linear_q = nn.Linear(size, size)
         self.linear_k = nn.Linear(size, size)
         self.linear_v = nn.Linear(size, size)

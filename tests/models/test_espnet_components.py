@@ -51,6 +51,14 @@ def test_encoders(key):
     assert np.allclose(encoded[0], THEIRS[f"{key}/out"], **CLOSE)
 
 
+@torch.no_grad()
+def test_espnets_legacy_positions_take_no_notice_of_zero_triu():
+    conf = {**CONFS["mfa_legacy"]["conf"], "zero_triu": True}
+    encoder = build_component("encoder", "mfaconformer", conf, {"input_size": FEATS.shape[2]}).eval()
+    encoder.load_state_dict(build("mfa_legacy", input_size=FEATS.shape[2]).state_dict())
+    assert np.allclose(encoder(FEATS, FRAMES)[0][0], THEIRS["mfa_legacy/out"], **CLOSE)
+
+
 @pytest.mark.parametrize("key", of_kind("pooling"))
 def test_poolings(key):
     pooled = build(key, input_size=FEATS.shape[2])(FEATS.transpose(1, 2), FRAMES)
