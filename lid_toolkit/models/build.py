@@ -121,6 +121,7 @@ FIXED: Mapping[tuple[str, str], Mapping[str, Any]] = {
         "pos_enc_layer_type": "rel_pos",
         "selfattention_layer_type": "rel_selfattn",
     },
+    ("loss", "aamsoftmax_sc_topk"): {"do_lm": False},
 }
 OPTIONAL = ("specaug", "normalize")
 FROM_NEIGHBOURS = ("input_size", "embedding_size", "classes")

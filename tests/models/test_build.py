@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.build import COMPONENTS, arguments_model, build_model
+from lid_toolkit.models.build import COMPONENTS, FIXED, arguments_model, build_component, build_model
 
 TINY = {
     "frontend": "default",
@@ -44,6 +44,7 @@ def test_sizes_follow_from_the_neighbours():
         ({"frontend_conf": {"n_mels": "many"}}, "frontend_conf: "),
         ({"loss_conf": {"K": 0}}, "loss_conf: K: Input should be greater than 0"),
         ({"loss_conf": {"margin": -1}}, "loss_conf: margin: "),
+        ({"loss_conf": {"do_lm": True}}, "loss_conf: do_lm: True is not there (only False is)"),
         ({"encoder": "xvector", "encoder_conf": {"paddings": [1, 2]}}, "encoder_conf: paddings: "),
         (
             {"encoder": "rawnet3", "encoder_conf": {"block": "Basic"}},
@@ -87,6 +88,14 @@ def test_faults_are_one_line(change, message):
     assert "\n" not in text
     for part in message.split(" .*"):
         assert part in text
+
+
+def test_every_argument_of_espnets_may_have_the_one_value_it_has_here():
+    for (component, name), values in FIXED.items():
+        conf = {**values, "frontends": [{"frontend_type": "default"}] * 2} if name == "fused" else values
+        sizes = {"input_size": 16, "embedding_size": 8, "classes": 3}
+        assert build_component(component, name, conf, sizes).training
+    assert build_model({**TINY, "loss_conf": {"do_lm": False}}, 3).loss.state_dict().keys() == {"weight"}
 
 
 def test_features_can_be_given():
