@@ -8,11 +8,15 @@ from torch import Tensor, nn
 from lid_toolkit.models.arguments import NotNegative
 from lid_toolkit.models.masking import masked_mean, padding_mask, zero_padding
 
+# A deviation below this share of the mean is that of float32's rounding, in sums of many frames too.
+ROUNDING = 1e-5
+
 
 class UtteranceMVN(nn.Module):
     """Mean and variance normalisation over each utterance's own frames: (x - mean_u) / std_u.
 
-    ESPnet's ``utterance_mvn``; (B, T, D) to (B, T, D).
+    ESPnet's ``utterance_mvn``; (B, T, D) to (B, T, D). With ``norm_vars`` a dimension that is constant
+    over the utterance, as in digital silence, becomes 0: its deviation is nothing but rounding.
 
     Args:
         norm_means: subtract the mean of each dimension.
@@ -28,10 +32,13 @@ class UtteranceMVN(nn.Module):
         """Return normalised features (B, T, D); padded frames are zero."""
         feats_bdt = feats_btd.transpose(1, 2)
         mask_b1t = padding_mask(lengths_b, feats_btd.shape[1], feats_btd.device)
-        centred_bdt = feats_bdt - masked_mean(feats_bdt, mask_b1t)
+        mean_bd1 = masked_mean(feats_bdt, mask_b1t)
+        centred_bdt = feats_bdt - mean_bd1
         out_bdt = centred_bdt if self.norm_means else feats_bdt
         if self.norm_vars:
             variance_bd1 = masked_mean(centred_bdt.square(), mask_b1t)
+            constant_bd1 = variance_bd1 <= (ROUNDING * mean_bd1).square()
+            variance_bd1 = variance_bd1.masked_fill(constant_bd1, torch.inf)
             out_bdt = out_bdt / torch.clamp(variance_bd1.sqrt(), min=self.eps)
         return zero_padding(out_bdt, mask_b1t).transpose(1, 2)
 
