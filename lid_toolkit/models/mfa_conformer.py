@@ -112,6 +112,7 @@ class MfaConformerEncoder(nn.Module):
             raise ValueError(f"{len(depth_rates)} rates of stochastic depth for {num_blocks} blocks")
         self.output_size = output_size * num_blocks
         self.layer_drop_rate = layer_drop_rate
+        self.skips_parameters = bool(layer_drop_rate) or any(depth_rates)
         self.rel_pos_type, self.longest = layout.rel_pos_type, max_pos_emb_len
         self.embed = ConvSubsampling(input_size, output_size, input_layer)
         self.positional_dropout = nn.Dropout(positional_dropout_rate)

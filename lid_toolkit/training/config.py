@@ -27,6 +27,7 @@ Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 MeasuredSet = Literal["train", "valid"]
 Measure = Literal["loss", "accuracy", "macro_accuracy"]
+SKIP_RATES = ("layer_drop_rate", "stochastic_depth_rate")
 
 
 def _measured(criterion: tuple[str, ...]) -> tuple[str, ...]:
@@ -155,7 +156,7 @@ class TrainConfig(BaseModel):
     sharded_ddp: bool = False
     """Share weights, gradients and optimizer out over the processes (FSDP), not a copy for each (DDP)."""
     unused_parameters: bool = False
-    """Let DDP look for parameters that a batch does not use, as with layer drop."""
+    """Let DDP look for parameters that a batch does not use; parts that skip some see to it themselves."""
     cudnn_enabled: bool = True
     """Use cuDNN."""
     cudnn_benchmark: bool = False
@@ -239,7 +240,7 @@ def parse_config(raw: Mapping[str, Any], where: object) -> TrainConfig:
     except ValidationError as error:
         raise _one_line(error, TrainConfig, [], where) from error
     _check_batches(config, where)
-    _check_average(config, where)
+    _check_sharded(config, where)
     if config.scheduler is not None:
         if config.scheduler not in SCHEDULES:
             what = f"unknown scheduler '{config.scheduler}'"
@@ -264,10 +265,15 @@ def _check_batches(config: TrainConfig, where: object) -> None:
             raise LidError(what, where=where, mend="correct one of them")
 
 
-def _check_average(config: TrainConfig, where: object) -> None:
-    """Raise LidError for a moving average of weights of which each process has a part only."""
-    if config.ema_decay is not None and config.sharded_ddp:
-        raise LidError("ema_decay with sharded_ddp", where=where, mend="take one of them only")
+def _check_sharded(config: TrainConfig, where: object) -> None:
+    """Raise LidError for what cannot be where each process has a part of the weights only.
+
+    That is a moving average of them, and blocks that one process skips while others wait for its part.
+    """
+    skips = {f"encoder_conf.{key}": config.encoder_conf.get(key) for key in SKIP_RATES}
+    for key, value in {"ema_decay": config.ema_decay, **skips}.items():
+        if config.sharded_ddp and (any(value) if isinstance(value, list) else value):
+            raise LidError(f"{key} with sharded_ddp", where=where, mend="take one of them only")
 
 
 def _one_line(

@@ -18,14 +18,11 @@ Group = dict[str, Any]
 
 
 def configured_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Freeze what is not to be trained and return the optimizer of the rest.
-
-    Each group keeps its configured rate as ``initial_lr``.
+    """Return the optimizer of what is trained; each group keeps its configured rate as ``initial_lr``.
 
     Raises:
         LidError: unknown optimizer, argument or parameter, naming the nearest known one.
     """
-    freeze(model, config.freeze_param)
     groups = parameter_groups(model, config.optim_groups, config.exclude_weight_decay)
     optimizer = make_optimizer(groups, config.optim, config.optim_conf)
     for group in optimizer.param_groups:

@@ -30,7 +30,7 @@ from lid_toolkit.training.distributed import World, spread
 from lid_toolkit.training.feature_stats import STATS_FILE, use_statistics
 from lid_toolkit.training.initial import initialise, parse_source
 from lid_toolkit.training.loop import finish_epoch, train_epoch, validate_epoch
-from lid_toolkit.training.optimization import configured_optimizer
+from lid_toolkit.training.optimization import configured_optimizer, freeze
 from lid_toolkit.training.precision import choose_precision
 from lid_toolkit.training.report import check_wandb, describe, report
 from lid_toolkit.training.selection import hold_out
@@ -209,6 +209,7 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
         use_statistics(model, config, stats_dir)
         for text in config.init_param:
             initialise(model, parse_source(text), training.languages, config.ignore_init_mismatch)
+    freeze(model, config.freeze_param)
     model.to(world.device).train()
     average = None if config.ema_decay is None else moving_average(model, config.ema_decay)
     wrapped = spread(model, world, config.sharded_ddp, config.unused_parameters)

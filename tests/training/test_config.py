@@ -113,6 +113,14 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
         ),
         ({"max_steps": 3}, "unknown key 'max_steps'"),
         ({"ema_decay": 0.999, "sharded_ddp": True}, "ema_decay with sharded_ddp (take one of them only)"),
+        (
+            {"encoder_conf": {"layer_drop_rate": 0.1}, "sharded_ddp": True},
+            "encoder_conf.layer_drop_rate with sharded_ddp",
+        ),
+        (
+            {"encoder_conf": {"stochastic_depth_rate": [0.0, 0.1]}, "sharded_ddp": True},
+            "encoder_conf.stochastic_depth_rate with sharded_ddp",
+        ),
     ],
 )
 def test_faults_are_one_line(raw, message):

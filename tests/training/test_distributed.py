@@ -73,8 +73,8 @@ def test_sharing_the_weights_out_changes_nothing_and_goes_on(tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_torchrun_by_hand(tmp_path):
-    directory = write_experiment(tmp_path, **SHORT)
+def test_torchrun_by_hand_with_a_frozen_part(tmp_path):
+    directory = write_experiment(tmp_path, **SHORT, freeze_param=["encoder.conv"])
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     words = [str(ROOT / "pyscripts" / "train.py"), *arguments(directory, "exp")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -8,7 +8,7 @@ from torch import nn
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.training.config import parse_config
-from lid_toolkit.training.optimization import configured_optimizer, make_optimizer
+from lid_toolkit.training.optimization import configured_optimizer, freeze, make_optimizer
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,11 @@ def arguments_of(optimizer, parameter, name):
     return group[name]
 
 
+def freeze_and_configure(made, config):
+    freeze(made, config.freeze_param)
+    return configured_optimizer(made, config)
+
+
 def test_parts_have_their_own_arguments_and_the_longest_name_wins():
     groups = {"front": {"lr": 0.1}, "front.bias": {"lr": 0.01, "weight_decay": 0.5}}
     config = parse_config({"optim": "adamw", "optim_conf": {"lr": 1.0}, "optim_groups": groups}, "x")
@@ -73,7 +78,7 @@ def test_weight_decay_spares_vectors():
 
 def test_frozen_parts_are_not_trained():
     made = model()
-    optimizer = configured_optimizer(made, parse_config({"freeze_param": ["front", "head.bias"]}, "x"))
+    optimizer = freeze_and_configure(made, parse_config({"freeze_param": ["front", "head.bias"]}, "x"))
     assert [name for name, p in made.named_parameters() if p.requires_grad] == [
         "front2.weight",
         "front2.bias",
@@ -99,4 +104,4 @@ def test_frozen_parts_are_not_trained():
 )
 def test_faulty_parts_name_the_nearest(raw, message):
     with pytest.raises(LidError, match=message):
-        configured_optimizer(model(), parse_config(raw, "x"))
+        freeze_and_configure(model(), parse_config(raw, "x"))
