@@ -98,7 +98,7 @@ class SERes2NetBlock(nn.Module):
     def forward(self, x_nc: Tensor, rows: FrameRows) -> Tensor:
         """Map the batch's valid frames (N, C) to (N, C)."""
         convs, norms = cast(list[nn.Conv1d], self.convs), cast(list[MaskedBatchNorm1d], self.bns)
-        taps = rows.taps(convs[0])
+        taps = rows.taps(convs[0]) if convs else None  # a single group passes through
         stages = [partial(stage, conv, norm, taps=taps) for conv, norm in zip(convs, norms, strict=True)]
         groups = torch.split(stage(self.conv1, self.bn1, x_nc), self.width, dim=1)
         y_nc = stage(self.conv3, self.bn3, res2net(groups, stages))

@@ -29,7 +29,7 @@ class RawNet3Encoder(nn.Module):
     Args:
         input_size: feature dimension D.
         model_scale: number of Res2Net groups in a block.
-        ndim: channels of the blocks.
+        ndim: channels of the blocks, at least ``model_scale``.
         output_size: channels of the output.
     """
 
@@ -41,6 +41,8 @@ class RawNet3Encoder(nn.Module):
         output_size: Positive = 1536,
     ) -> None:
         super().__init__()
+        if ndim < model_scale:
+            raise ValueError(f"ndim {ndim} is less than model_scale {model_scale}")
         self.output_size = output_size
         self.layer1 = RawNetBlock(input_size, ndim, dilation=2, scale=model_scale, pool=FIRST_POOL)
         self.layer2 = RawNetBlock(ndim, ndim, dilation=3, scale=model_scale, pool=SECOND_POOL)

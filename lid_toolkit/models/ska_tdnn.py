@@ -32,7 +32,7 @@ class SkaTdnnEncoder(nn.Module):
 
     Args:
         input_size: feature dimension D, a multiple of 4.
-        ndim: channels of the 1-D blocks.
+        ndim: channels of the 1-D blocks, at least ``model_scale``.
         model_scale: number of Res2Net groups in a block.
         ska_dim: channels of the 2-D blocks.
         output_size: channels of the output.
@@ -50,6 +50,8 @@ class SkaTdnnEncoder(nn.Module):
         if input_size % 4:
             what = f"ska_tdnn halves the {input_size} features twice"
             raise LidError(what, where="encoder", mend="let the front end make a multiple of 4")
+        if ndim < model_scale:
+            raise ValueError(f"ndim {ndim} is less than model_scale {model_scale}")
         self.output_size = output_size
         self.frt_conv1 = nn.Conv2d(1, ska_dim, kernel_size=3, stride=(2, 1), padding=1)
         self.frt_bn1 = MaskedBatchNorm1d(ska_dim)

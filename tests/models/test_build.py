@@ -41,6 +41,8 @@ def test_sizes_follow_from_the_neighbours():
         ({"encoder_conf": {"ndim": 30}}, "ndim 30 is not a multiple of model_scale 8 (choose ndim 24)"),
         ({"encoder_conf": {"ndim": -8}}, "encoder_conf: "),
         ({"encoder_conf": {"model_scale": 0}}, "encoder_conf: "),
+        ({"encoder": "rawnet3", "encoder_conf": {"ndim": 4}}, "ndim 4 is less than model_scale 8"),
+        ({"encoder": "ska_tdnn", "encoder_conf": {"ndim": 7}}, "ndim 7 is less than model_scale 8"),
         ({"frontend_conf": {"n_mels": "many"}}, "frontend_conf: "),
         ({"loss_conf": {"K": 0}}, "loss_conf: K: Input should be greater than 0"),
         ({"loss_conf": {"margin": -1}}, "loss_conf: margin: "),
