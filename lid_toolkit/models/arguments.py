@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -15,7 +16,8 @@ Window = Literal["hann", "hamming", "blackman", "bartlett"]
 def _read_rate(value: Any) -> Any:
     """Read ``16k`` as 16000, as ESPnet does."""
     if isinstance(value, str) and value[-1:] in ("k", "K"):
-        return round(1000 * float(value[:-1]))
+        rate = 1000 * float(value[:-1])
+        return round(rate) if math.isfinite(rate) else rate
     return value
 
 

@@ -22,8 +22,9 @@ def mel_filters(
         unit_area: filters of unit area instead of unit height.
 
     Raises:
-        LidError: torchaudio does not import beside the installed torch.
+        LidError: the edges enclose no frequency, or torchaudio does not import beside the installed torch.
     """
+    check_edges(fmin, fmax, fs)
     try:
         from torchaudio.functional import melscale_fbanks
     except (ImportError, OSError) as error:
@@ -41,3 +42,13 @@ def mel_filters(
         mel_scale="htk" if htk else "slaney",
     )
     return filters
+
+
+def check_edges(fmin: float, fmax: float, fs: int) -> None:
+    """Raise LidError if filters from ``fmin`` to ``fmax`` Hz would hear nothing at the rate ``fs``."""
+    if not 0 <= fmin < min(fmax, fs / 2):
+        raise LidError(
+            f"mel filters from {fmin:g} to {fmax:g} Hz of a spectrum up to {fs / 2:g} Hz",
+            where="frontend_conf",
+            mend="let the lower edge be 0 or more, and below the upper edge and half the sampling rate",
+        )

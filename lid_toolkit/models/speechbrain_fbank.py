@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from lid_toolkit.models.arguments import Positive, SamplingRate
 from lid_toolkit.models.masking import padding_mask
+from lid_toolkit.models.mel import check_edges
 from lid_toolkit.models.spectrum import centred_window, power_spectrum
 
 ENERGY_FLOOR = 1e-10
@@ -39,7 +43,7 @@ class SpeechBrainFbank(nn.Module):
         n_mels: Positive = 40,
         f_min: float = 0.0,
         f_max: float | None = None,
-        top_db: float = 80.0,
+        top_db: Annotated[float, Field(gt=0)] = 80.0,
     ) -> None:
         super().__init__()
         self.rate, self.hop_length, self.output_size, self.top_db = sample_rate, hop_length, n_mels, top_db
@@ -72,6 +76,7 @@ class SpeechBrainFbank(nn.Module):
 
 def symmetric_filters(n_mels: int, n_fft: int, fs: int, f_min: float, f_max: float) -> Tensor:
     """Return triangles (n_fft // 2 + 1, n_mels) of unit height, as wide to the right as to the left."""
+    check_edges(f_min, f_max, fs)
     ends = 2595 * torch.log10(1 + torch.tensor([f_min, f_max]) / 700)
     hertz = 700 * (10 ** (torch.linspace(float(ends[0]), float(ends[1]), n_mels + 2) / 2595) - 1)
     centre_m, width_m = hertz[1:-1], hertz[1:-1] - hertz[:-2]

@@ -90,6 +90,31 @@ def test_a_rate_in_kilohertz_and_the_other_arguments():
     assert torch.equal(frontend.window_n, torch.full((256,), 1 / 16))
 
 
+@pytest.mark.parametrize(
+    ("name", "conf"),
+    [
+        ("default", {"fmin": 7000, "fmax": 100}),
+        ("default", {"fmin": 9000, "fmax": 10000}),
+        ("default", {"fs": "8k", "fmin": 4000}),
+        ("default", {"fmin": -60, "htk": True}),
+        ("default", {"fmax": float("nan")}),
+        ("melspec_torch", {"f_min": 7600}),
+        ("speechbrain_fbank", {"f_min": 100, "f_max": 100}),
+    ],
+)
+def test_filters_that_hear_nothing_are_refused(name, conf):
+    with pytest.raises(LidError, match="frontend_conf: mel filters from"):
+        build_component("frontend", name, conf, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "conf"), [("default", {"fs": "infk"}), ("speechbrain_fbank", {"top_db": -10})]
+)
+def test_numbers_without_sense_are_refused(name, conf):
+    with pytest.raises(LidError, match=f"frontend_conf: {next(iter(conf))}: Input should be"):
+        build_component("frontend", name, conf, {})
+
+
 def test_windows_of_samples_and_none_of_what_follows_the_last():
     frontend = SlidingWindowFrontend(win_length=100, hop_length=60)
     feats, frames = frontend(WAVE[:, :279], torch.tensor([279]))
