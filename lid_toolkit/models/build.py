@@ -54,12 +54,18 @@ def fused(
     """Return several front ends beside each other (:class:`~lid_toolkit.models.fused.FusedFrontend`).
 
     Args:
-        frontends: two or more front ends: ``frontend_type``, its name, and its arguments.
+        frontends: two or more front ends: ``frontend_type``, its name, and its arguments; not
+            those that give one frame for an utterance.
         proj_dim: features that each contributes.
         fs: sampling rate in Hz of those that name none.
     """
     parts = []
     for conf in frontends:
+        if conf.get("frontend_type") == "whisper_language" or conf.get("language_token"):
+            what = (
+                f"{conf.get('frontend_type')} has one frame for an utterance, and would cut the others to it"
+            )
+            raise LidError(what, where="frontend_conf.frontends", mend="leave it or language_token out")
         make = COMPONENTS["frontend"].get(conf.get("frontend_type", ""))
         rate = {"fs": fs} if make is not None and "fs" in arguments_model(make).model_fields else {}
         own = {key: value for key, value in conf.items() if key != "frontend_type"}

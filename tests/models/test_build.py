@@ -81,6 +81,30 @@ def test_sizes_follow_from_the_neighbours():
             },
             "front ends at [8000, 16000] Hz",
         ),
+        (
+            {
+                "frontend": "fused",
+                "frontend_conf": {
+                    "frontends": [
+                        {"frontend_type": "default"},
+                        {"frontend_type": "transformers", "path_or_url": "x", "language_token": True},
+                    ]
+                },
+            },
+            "frontend_conf.frontends: transformers has one frame for an utterance",
+        ),
+        (
+            {
+                "frontend": "fused",
+                "frontend_conf": {
+                    "frontends": [
+                        {"frontend_type": "whisper_language", "path_or_url": "x"},
+                        {"frontend_type": "default"},
+                    ]
+                },
+            },
+            "frontend_conf.frontends: whisper_language has one frame for an utterance",
+        ),
     ],
 )
 def test_faults_are_one_line(change, message):
