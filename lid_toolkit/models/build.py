@@ -189,7 +189,7 @@ def build_component(
         LidError: an unknown name or argument, naming the nearest known one, or a wrong value.
     """
     known = COMPONENTS[component]
-    if name is None or name not in known:
+    if not isinstance(name, str) or name not in known:
         raise LidError(f"unknown {component} '{name}'", where=component, mend=nearest(str(name), known))
     make = known[name]
     fixed = FIXED.get((component, name), {})
@@ -202,8 +202,9 @@ def build_component(
     wanted = inspect.signature(make).parameters
     try:
         return make(**{key: size for key, size in sizes.items() if key in wanted}, **arguments)
-    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        raise LidError(str(error), where=f"{component}_conf", mend="correct the value") from error
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError, AttributeError) as error:
+        what = f"{error} is not known" if isinstance(error, KeyError) else str(error)
+        raise LidError(what, where=f"{component}_conf", mend="correct the value") from error
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 
 from lid_toolkit.errors import LidError
 
@@ -21,6 +22,16 @@ Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 Result = TypeVar("Result")
 KNOWN = ("wav2vec2", "hubert", "wavlm", "wav2vec2-bert", "whisper")
 WHERE = "frontend_conf.path_or_url"
+# What transformers raises for files that are not there, damaged, or hold something unexpected.
+BROKEN = (
+    OSError,
+    json.JSONDecodeError,
+    RuntimeError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    StrictDataclassError,
+)
 
 
 def read_architecture(source: str, cache_dir: str | None) -> dict[str, Any]:
@@ -41,7 +52,13 @@ def read_architecture(source: str, cache_dir: str | None) -> dict[str, Any]:
     """
     from transformers import AutoConfig, SequenceFeatureExtractor
 
-    config = _found(source, lambda **where: AutoConfig.from_pretrained(source, **where), cache_dir)
+    def read_config(**where: Any) -> Any:
+        try:
+            return AutoConfig.from_pretrained(source, **where)
+        except ValueError as error:  # of a kind that transformers does not know
+            raise OSError(str(error)) from error
+
+    config = _found(source, read_config, cache_dir)
     if config.model_type not in KNOWN:
         raise LidError(
             f"{source} is of type '{config.model_type}'", where=WHERE, mend=f"known: {', '.join(KNOWN)}"
@@ -51,6 +68,9 @@ def read_architecture(source: str, cache_dir: str | None) -> dict[str, Any]:
         inputs = _found(source, lambda **where: read(source, **where)[0], cache_dir)
     except LidError:
         inputs = {"do_normalize": getattr(config, "feat_extract_norm", None) == "layer"}
+    if not isinstance(inputs, dict):
+        what = f"preprocessor_config.json of {source} holds no keys"
+        raise LidError(what, where=WHERE, mend="fetch it again, or leave it out")
     return {
         "config": json.loads(config.to_json_string(use_diff=False)),
         "normalize_wave": bool(inputs.get("do_normalize", False)),
@@ -151,10 +171,17 @@ def _loaded(source: str, load: Callable[..., Result], **where: Any) -> Result:
 
     try:
         return load(**where)
-    except (OSError, SafetensorError, json.JSONDecodeError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except (*BROKEN, SafetensorError) as error:
         raise LidError(
-            f"no usable model '{source}' in a folder, the cache or on the Hub: {reason}",
+            f"no usable model '{source}' in a folder, the cache or on the Hub: {_reason(error)}",
             where=WHERE,
             mend="check the name, or give a folder with config.json and model.safetensors",
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of what an error says, or all where the first only names a key."""
+    if isinstance(error, KeyError):
+        return f"{error} is not known"
+    text = str(error).strip()
+    return text if isinstance(error, StrictDataclassError) else text.partition("\n")[0]

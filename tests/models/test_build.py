@@ -105,6 +105,7 @@ def test_sizes_follow_from_the_neighbours():
             },
             "frontend_conf.frontends: whisper_language has one frame for an utterance",
         ),
+        ({"encoder": ["ecapa_tdnn"]}, "encoder: unknown encoder"),
     ],
 )
 def test_faults_are_one_line(change, message):
