@@ -107,6 +107,27 @@ def test_weights_of_another_model_are_told(experiment):
         read_espnet(Source(experiment))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frontend_conf": "abc"}, "config.yaml: frontend_conf: abc is not a list of"),
+        ({"encoder_conf": [1, 2]}, "config.yaml: encoder_conf: [1, 2] is not a list of"),
+        ({"preprocessor_conf": "x"}, "config.yaml: preprocessor_conf: x is not a list of"),
+        ({"frontend": ["a"]}, "unknown frontend '['a']'"),
+        ({"encoder": {"a": 1}}, "unknown encoder"),
+        ({"frontend": "fused", "frontend_conf": {"frontends": ["a", "b"]}}, "frontends: "),
+        ({"frontend": "fused", "frontend_conf": {"frontends": "ab"}}, "frontends: "),
+        ({"frontend": "s3prl", "frontend_conf": {"frontend_conf": "x"}}, "frontend_conf: x is not a list"),
+        ({"frontend": "s3prl", "frontend_conf": {"frontend_conf": {"upstream": "hubert"}}}, "hubert"),
+    ],
+)
+def test_a_configuration_of_another_shape_is_told_in_one_line(experiment, changes, message):
+    change_config(experiment, **changes)
+    with pytest.raises(LidError) as caught:
+        read_espnet(Source(experiment))
+    assert message in str(caught.value)
+
+
 class Harmful:
     def __reduce__(self):
         return (Path.touch, (Path("/tmp/should-not-exist"),))

@@ -56,30 +56,49 @@ def read_espnet(source: Source, lang2utt: Path | None = None, model_file: str | 
     model = build_model(description, len(languages))
     theirs = source.weights(choose_weights(source, PurePosixPath(name).parent, model_file))
     weights = fit(rename(theirs), model.state_dict(), source)
-    rate = (config.get("preprocessor_conf") or {}).get("sample_rate", DEFAULT_RATE)
+    rate = arguments(config, "preprocessor_conf").get("sample_rate", DEFAULT_RATE)
     return Imported(description, weights, languages, model.frontend.rate or rate)
 
 
 def describe(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the components that config.yaml names, without what only training needs."""
+    """Return the components that config.yaml names, without what only training needs.
+
+    Raises:
+        LidError: arguments that are none, or a checkpoint whose architecture is not there.
+    """
     description: dict[str, Any] = {"input_size": config.get("input_size")}
     for component in COMPONENTS:
         description[component] = config.get(component)
-        description[f"{component}_conf"] = dict(config.get(f"{component}_conf") or {})
+        description[f"{component}_conf"] = dict(arguments(config, f"{component}_conf"))
     description["normalize_conf"].pop("stats_file", None)  # the statistics are among the weights
     conf = description["frontend_conf"]
     if description["frontend"] == "s3prl":
         description["frontend_conf"] = with_architecture(conf)
-    elif description["frontend"] == "fused":
-        parts = conf.get("frontends") or []
-        conf["frontends"] = [with_architecture(p) if p.get("frontend_type") == "s3prl" else p for p in parts]
+    elif description["frontend"] == "fused" and isinstance(conf.get("frontends"), list):
+        conf["frontends"] = [
+            with_architecture(part)
+            if isinstance(part, Mapping) and part.get("frontend_type") == "s3prl"
+            else part
+            for part in conf["frontends"]
+        ]
     return description
+
+
+def arguments(conf: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return a component's arguments; raise LidError if they are none."""
+    found = conf.get(key) or {}
+    if not isinstance(found, Mapping):
+        what = f"{key}: {found} is not a list of 'key: value' lines"
+        raise LidError(what, where="config.yaml", mend="correct the value")
+    return found
 
 
 def with_architecture(conf: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of an ``s3prl`` front end that is built without its pretrained weights."""
-    checkpoint = str((conf.get("frontend_conf") or {}).get("path_or_url"))
-    return {**conf, "architecture": read_architecture(checkpoint, conf.get("download_dir"))}
+    checkpoint = arguments(conf, "frontend_conf").get("path_or_url")
+    if checkpoint is None:  # which is told where the front end is built
+        return dict(conf)
+    return {**conf, "architecture": read_architecture(str(checkpoint), conf.get("download_dir"))}
 
 
 def rename(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
