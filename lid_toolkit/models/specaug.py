@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -57,10 +58,13 @@ class SpecAug(nn.Module):
         self.warp_mode, self.replace_with_zero = time_warp_mode, replace_with_zero
         self.warp_window = time_warp_window if apply_time_warp else 0
         self.freq_masks = num_freq_mask if apply_freq_mask else 0
-        self.freq_range = _range(freq_mask_width_range)
+        self.freq_range = _range("freq_mask_width_range", freq_mask_width_range)
         self.time_masks = num_time_mask if apply_time_mask else 0
-        self.time_ratio = None if time_mask_width_ratio_range is None else _range(time_mask_width_ratio_range)
-        self.time_range = _range((0, 100) if time_mask_width_range is None else time_mask_width_range)
+        self.time_ratio = None
+        if time_mask_width_ratio_range is not None:
+            self.time_ratio = _range("time_mask_width_ratio_range", time_mask_width_ratio_range)
+        widths = (0, 100) if time_mask_width_range is None else time_mask_width_range
+        self.time_range = _range("time_mask_width_range", widths)
 
     def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> Tensor:
         """Return augmented features (B, T, D) in training, the same tensor otherwise."""
@@ -145,5 +149,8 @@ def _kernel(distance: Tensor, mode: WarpMode) -> Tensor:
     return torch.where(d <= 1, ((a + 2) * d - (a + 3)) * d.square() + 1, a * (((d - 5) * d + 8) * d - 4))
 
 
-def _range(value: float | Sequence[float]) -> tuple[float, float]:
-    return (0.0, float(value)) if isinstance(value, (int, float)) else (float(value[0]), float(value[1]))
+def _range(name: str, value: float | Sequence[float]) -> tuple[float, float]:
+    low, high = (0.0, value) if isinstance(value, (int, float)) else value
+    if not 0 <= low <= high < math.inf:
+        raise ValueError(f"{name}: widths from {low:g} to {high:g}")
+    return float(low), float(high)

@@ -105,6 +105,15 @@ def test_sizes_follow_from_the_neighbours():
             },
             "frontend_conf.frontends: whisper_language has one frame for an utterance",
         ),
+        *(
+            ({"specaug": "specaug", "specaug_conf": {key: value}}, f"specaug_conf: {key}: widths from ")
+            for key, value in (
+                ("freq_mask_width_range", -5),
+                ("freq_mask_width_range", [20, 5]),
+                ("time_mask_width_range", [-9, -3]),
+                ("time_mask_width_ratio_range", [0.5, 0.1]),
+            )
+        ),
         ({"encoder": ["ecapa_tdnn"]}, "encoder: unknown encoder"),
     ],
 )
