@@ -24,7 +24,10 @@ LENGTHS = "utt2num_samples"
 INVERTED = ("lang2utt", "category2utt")
 """Tables that follow from ``utt2lang``; the second is ESPnet's name, in formatted directories."""
 
-WORDS = ("audio_format", "feats_type")
+DIGEST = "audio_digest"
+"""In a formatted directory: the digest of its audio, which may change where no table does."""
+
+WORDS = ("audio_format", "feats_type", DIGEST)
 """In a formatted directory: files of one word about all its utterances."""
 
 

@@ -7,6 +7,7 @@ behind, and a warning names them.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lid_toolkit.datadir.datadir import (
+    DIGEST,
     INVERTED,
     LENGTHS,
     WORDS,
@@ -243,15 +245,17 @@ def _changed(table: Table, change: Callable[[bytes, bytes], tuple[bytes, bytes]]
 
 
 def _common_words(parts: Sequence[Set], target: Path) -> dict[str, str]:
-    """Return the words that all parts have alike."""
+    """Return the words that all parts have alike, and the digest of their digests."""
     words = {}
     for name in WORDS:
-        found = {part.words.get(name, "") for part in parts}
-        if len(found) == 1 and "" not in found:
-            words[name] = found.pop()
-        elif len(found) > 1:
+        found = [part.words.get(name, "") for part in parts]
+        if len(set(found)) == 1:
+            words[name] = found[0]
+        elif name == DIGEST and all(found):
+            words[name] = f"{hashlib.blake2b(''.join(found).encode(), digest_size=16).hexdigest()}\n"
+        else:
             logging.warning("%s: %s left out, as the sources differ in it", target, name)
-    return words
+    return {name: word for name, word in words.items() if word}
 
 
 def _chosen(data: Set, choice: Choice, source: Path) -> NDArray[np.int64]:

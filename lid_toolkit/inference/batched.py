@@ -6,6 +6,7 @@ files of stage 6. An utterance's answer is the same in any batch and any job.
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.data.utterances import Utterances, references
 from lid_toolkit.datadir.ark import write_vectors
+from lid_toolkit.datadir.datadir import DIGEST
 from lid_toolkit.datadir.tables import read_table, write_table
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.files import write_whole
@@ -56,7 +58,7 @@ class Identification:
 
     def step(self) -> Step:
         """Return the step that knows whether the merged results are current."""
-        names = ("wav.scp", TABLE, "utt2num_samples", "utt2lang")
+        names = ("wav.scp", TABLE, DIGEST, "utt2num_samples", "utt2lang")
         return Step(
             f"identify {self.output_dir}",
             self.output_dir / ".done" / "identify.json",
@@ -66,13 +68,17 @@ class Identification:
 
     def shard_step(self, job: int) -> Step:
         """Return the step that knows whether the shard of ``job``, from 1, is current."""
-        whole = self.step()
         return Step(
             f"identify {self.output_dir}, job {job} of {self.jobs}",
             self.output_dir / SHARDS / f"{job}.json",
-            whole.inputs,
-            {"extract_embd": self.extract_embd, "jobs": self.jobs},
+            {},
+            {"extract_embd": self.extract_embd, "jobs": self.jobs, "inputs": self._inputs_digest},
         )
+
+    @functools.cached_property
+    def _inputs_digest(self) -> str:
+        """Of the inputs before the work."""
+        return self.step().inputs_digest
 
 
 def run_job(task: Identification, job: int, batch_size: int, device: torch.device, workers: int) -> None:

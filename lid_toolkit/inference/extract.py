@@ -12,6 +12,7 @@ they are of crops. A copy's utterance id begins with ``augN-``.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import shutil
@@ -31,7 +32,7 @@ from lid_toolkit.audio.reader import read_audio
 from lid_toolkit.data.features import DESCRIPTION, TABLE, Features, reference
 from lid_toolkit.data.preprocess import PreprocessorConf, Sounds, augment_wave, load_sounds
 from lid_toolkit.data.samplers import sorted_batches
-from lid_toolkit.datadir.datadir import read_data_dir
+from lid_toolkit.datadir.datadir import DIGEST, read_data_dir
 from lid_toolkit.datadir.tables import Table, read_table, write_table
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.files import write_whole
@@ -91,7 +92,9 @@ class Extraction:
     def part_step(self, part: Part) -> Step:
         """Return the step that knows whether a part is current; further copies do not make it stale."""
         record = self.output_dir / WORK / f"{part.number:04d}.json"
-        return Step(f"part {part.number}", record, self._inputs(), self._options(part.copy))
+        return Step(
+            f"part {part.number}", record, {}, {**self._options(part.copy), "inputs": self._inputs_digest}
+        )
 
     def matrix(self, part: Part) -> Path:
         """Return the file of a part's features."""
@@ -103,7 +106,13 @@ class Extraction:
         return {name: work / f"{part.number:04d}.{name}" for name in ("rows", "samples", "failed")}
 
     def _inputs(self) -> dict[str, Path]:
-        return {name: self.data_dir / name for name in ("wav.scp", "utt2num_samples", "utt2lang")}
+        names = ("wav.scp", DIGEST, "utt2num_samples", "utt2lang")
+        return {name: self.data_dir / name for name in names}
+
+    @functools.cached_property
+    def _inputs_digest(self) -> str:
+        """Of the inputs before the work."""
+        return self.step().inputs_digest
 
     def _options(self, copy: int) -> dict[str, Any]:
         description = self.config.model_description()
@@ -368,4 +377,7 @@ def _write_set(
     for name, pairs in tables.items():
         write_table(out / name, pairs)
     shutil.copyfile(out / WORK / DESCRIPTION, out / DESCRIPTION)
+    (out / DIGEST).unlink(missing_ok=True)
+    if (data.path / DIGEST).exists():
+        shutil.copyfile(data.path / DIGEST, out / DIGEST)
     return [*(out / name for name in tables), out / DESCRIPTION]

@@ -11,7 +11,7 @@ that neither does the result.
 
 from __future__ import annotations
 
-import json
+import functools
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -27,6 +27,7 @@ from torch.nn.utils.rnn import pad_sequence
 from lid_toolkit.audio.reader import AudioError, read_audio
 from lid_toolkit.data.features import check_made_by, read_features
 from lid_toolkit.data.utterances import Utterances, load_utterances, read_languages, references
+from lid_toolkit.datadir.datadir import DIGEST
 from lid_toolkit.datadir.tables import read_table, write_table
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.files import write_whole
@@ -81,6 +82,7 @@ class FeatureStats:
             self.stats_dir / ".done" / "feature_stats.json",
             {
                 "wav.scp": self.train_dir / "wav.scp",
+                DIGEST: self.train_dir / DIGEST,
                 "speech_shape": self.stats_dir / "train" / "speech_shape",
             },
             {"frontend": self.config.frontend, "frontend_conf": self.config.frontend_conf},
@@ -88,9 +90,13 @@ class FeatureStats:
 
     def part_step(self, part: int) -> Step:
         """The sums of one part, finished by a job."""
-        whole = self.step
-        digests = json.dumps(whole.digests, sort_keys=True)
-        return Step(f"part {part + 1}", self.file(part, "json"), {}, {**whole.options, "data": digests})
+        options = {**self.step.options, "data": self._inputs_digest}
+        return Step(f"part {part + 1}", self.file(part, "json"), {}, options)
+
+    @functools.cached_property
+    def _inputs_digest(self) -> str:
+        """Of the inputs before the work."""
+        return self.step.inputs_digest
 
     def file(self, part: int, kind: str) -> Path:
         """Return a part's file."""

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from lid_toolkit.data.features import DESCRIPTION, check_made_by
 from lid_toolkit.data.preprocess import load_sounds
 from lid_toolkit.data.utterances import load_utterances, read_languages
+from lid_toolkit.datadir.datadir import DIGEST
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import remove_leftovers, write_whole
 from lid_toolkit.languages import code
@@ -83,12 +84,14 @@ class Sources:
         """Return the tables that decide the training, by name."""
         return {
             "train wav.scp": self.train_dir / "wav.scp",
+            "train audio": self.train_dir / DIGEST,
             "train features": self.train_dir / DESCRIPTION,
             "train utt2lang": self.train_dir / "utt2lang",
             "train utt2dataset": self.train_dir / "utt2dataset",
             "train speech_shape": self.stats_dir / "train" / "speech_shape",
             "train feats_stats": self.stats_dir / STATS_FILE,
             "valid wav.scp": self.valid_dir / "wav.scp",
+            "valid audio": self.valid_dir / DIGEST,
             "valid features": self.valid_dir / DESCRIPTION,
             "valid utt2lang": self.valid_dir / "utt2lang",
             "valid speech_shape": self.stats_dir / "valid" / "speech_shape",

@@ -133,6 +133,8 @@ def test_results_are_stale_when_model_or_audio_tables_change(model_file, speech,
     work = task(model, speech)
     identify(work)
     assert not work.step().reason()
+    (speech / "audio_digest").write_text("of other audio\n")
+    assert "audio_digest changed" in work.step().reason()
     rows = list(read_table(speech / "wav.scp"))
     write_table(speech / "wav.scp", rows[1:])
     assert "changed" in work.step().reason()

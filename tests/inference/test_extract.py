@@ -20,11 +20,12 @@ from lid_toolkit.inference import extract as extraction
 from lid_toolkit.inference.batched import Identification
 from lid_toolkit.inference.batched import merge as merge_answers
 from lid_toolkit.inference.batched import run_job as identify_job
-from lid_toolkit.inference.extract import Extraction, merge, plan, run_job
+from lid_toolkit.inference.extract import Extraction, list_work, merge, plan, run_job
 from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.upstream import with_architecture
 from lid_toolkit.models.whisper_language import WhisperLanguageFrontend
+from lid_toolkit.steps import digest
 from lid_toolkit.training.checkpoint import save_model
 from lid_toolkit.training.config import parse_config
 from lid_toolkit.training.distributed import World
@@ -133,6 +134,21 @@ def test_a_killed_job_goes_on_with_what_is_missing(task, monkeypatch):
     merge(task)
     assert len(read_table(task.output_dir / "feats.scp")) == 21
     assert not list(task.output_dir.rglob(".tmp-*"))
+
+
+def test_tables_are_read_once_for_all_parts_as_they_were_before_the_work(task, monkeypatch):
+    monkeypatch.setattr("lid_toolkit.inference.extract.PART_S", 1.0)
+    read = []
+    monkeypatch.setattr("lid_toolkit.steps.digest", lambda path: read.append(path) or digest(path))
+    assert plan(task, 1, dry_run=False) == 1
+    first, later = (dataclasses.replace(task) for _ in range(2))
+    read.clear()
+    run_job(first, 1, 1, CPU)
+    assert len(list_work(task).parts) > 8
+    assert len(read) == 4
+    (task.data_dir / "audio_digest").write_text("of other audio\n")
+    with pytest.raises(LidError, match=r"part 1: inputs changed .*run the jobs again"):
+        merge(later)
 
 
 def test_augmented_copies_are_further_utterances(task):

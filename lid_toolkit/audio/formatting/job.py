@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import json
 import logging
@@ -35,11 +36,13 @@ class Result:
         written: ``(utterance, reference, samples, samples clipped)``.
         dropped: ``(utterance, reason)`` of those outside the limits of duration.
         failed: ``(utterance, reason)`` of the broken.
+        audio: digest of what was written, and of the sizes and times of the recordings referred to.
     """
 
     written: list[tuple[str, str, int, int]] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    audio: str = ""
 
     def add(self, other: Result) -> None:
         """Take in what became of further utterances."""
@@ -73,12 +76,23 @@ def read_result(path: Path) -> Result:
 
 def _do_part(plan: Plan, part: int, progress: Progress) -> None:
     audio, result = plan.audio(part), Result()
-    with audio_writer(audio, plan.options.audio_format) as write:
+    state, files_written = hashlib.blake2b(digest_size=16), 0
+    with audio_writer(audio, plan.options.audio_format) as write_file:
+
+        def write(key: str, data: bytes) -> str:
+            nonlocal files_written
+            files_written += 1
+            state.update(data)
+            return write_file(key, data)
+
         for ref, group in itertools.groupby(plan.utterances(part), key=lambda utterance: utterance.ref):
             members = list(group)
             made = _format_recording(ref, members, plan.options, write)
             result.add(made)
             progress.advance(len(members), sum(row[2] for row in made.written) / plan.options.fs)
+    if files_written < len(result.written):
+        state.update(plan.recordings[part].encode())
+    result.audio = state.hexdigest()
     with write_whole(plan.result(part)) as stream:
         json.dump(asdict(result), stream, ensure_ascii=False)
     files = [audio, *sorted(audio.iterdir())] if audio.is_dir() else [audio] if audio.exists() else []

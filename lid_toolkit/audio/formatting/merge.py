@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 import shutil
@@ -11,7 +12,14 @@ from pathlib import Path
 
 from lid_toolkit.audio.formatting.job import read_result
 from lid_toolkit.audio.formatting.plan import Plan, load_plan
-from lid_toolkit.datadir.datadir import CARRIED, by_language, lang2utt_blocks, table_paths, write_tables
+from lid_toolkit.datadir.datadir import (
+    CARRIED,
+    WORDS,
+    by_language,
+    lang2utt_blocks,
+    table_paths,
+    write_tables,
+)
 from lid_toolkit.datadir.tables import (
     Table,
     merge_tables,
@@ -36,6 +44,7 @@ class Outcome:
         clipped: samples beyond full scale, where there are any.
         dropped: reason, of those outside the limits of duration.
         failed: reason, of the broken.
+        digest: of the audio of all.
     """
 
     wav_scp: Sequence[Table]
@@ -43,14 +52,15 @@ class Outcome:
     clipped: Table
     dropped: Table
     failed: Table
+    digest: str
 
 
 def merge(output_dir: Path) -> None:
     """Write the tables of ``output_dir`` from its finished parts.
 
     ``wav.scp``, ``utt2lang``, ``lang2utt``, ``category2utt``, ``utt2num_samples``, ``audio_format``,
-    ``feats_type``; and ``failed``, ``dropped`` (utterance and reason) and ``clipped`` (utterance and
-    number of samples), which are empty files when there is nothing to tell.
+    ``feats_type``, ``audio_digest``; and ``failed``, ``dropped`` (utterance and reason) and ``clipped``
+    (utterance and number of samples), which are empty files when there is nothing to tell.
 
     Raises:
         LidError: a part is not done; the source changed since the plan; more utterances failed than
@@ -77,6 +87,7 @@ def _gather(plan: Plan) -> Outcome:
     """Read the parts' results, each at once a table: millions of rows as objects would not fit."""
     references: list[Table] = []
     others: list[list[Table]] = [[], [], [], []]
+    digest = hashlib.blake2b(digest_size=16)
     for part in range(plan.num_parts):
         step = plan.part_step(part)
         if reason := step.reason():
@@ -84,6 +95,7 @@ def _gather(plan: Plan) -> Outcome:
                 f"{step.name} is not done: {reason}", where=plan.output_dir, mend="run the jobs again"
             )
         result = read_result(plan.result(part))
+        digest.update(result.audio.encode())
         references.append(table_from_pairs((row[0], row[1]) for row in result.written))
         rows = (
             ((row[0], str(row[2])) for row in result.written),
@@ -93,7 +105,8 @@ def _gather(plan: Plan) -> Outcome:
         )
         for tables, pairs in zip(others, rows, strict=True):
             tables.append(table_from_pairs(pairs))
-    return Outcome(references, *map(merge_tables, others))
+    num_samples, clipped, dropped, failed = map(merge_tables, others)
+    return Outcome(references, num_samples, clipped, dropped, failed, digest.hexdigest())
 
 
 def _judge(plan: Plan, outcome: Outcome) -> None:
@@ -134,9 +147,11 @@ def _write_tables(plan: Plan, outcome: Outcome) -> list[Path]:
         for name, path in table_paths(plan.data_dir).items()
         if name in ("utt2lang", *CARRIED) and path.exists()
     }
-    for name in ("audio_format", "feats_type"):
+    options = plan.options
+    words = dict(zip(WORDS, (options.audio_format, options.feats_type, outcome.digest), strict=True))
+    for name, word in words.items():
         with write_whole(output / name) as stream:
-            stream.write(f"{getattr(plan.options, name)}\n")
+            stream.write(f"{word}\n")
     blocks = {
         **{name: table.blocks() for name, table in carried.items()},
         "utt2num_samples": outcome.num_samples.blocks(),
@@ -146,7 +161,7 @@ def _write_tables(plan: Plan, outcome: Outcome) -> list[Path]:
     written = write_tables(output, blocks)
     return [
         *written,
-        *(output / name for name in ("audio_format", "feats_type", "failed", "dropped", "clipped")),
+        *(output / name for name in (*words, "failed", "dropped", "clipped")),
     ]
 
 

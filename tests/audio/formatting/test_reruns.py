@@ -51,6 +51,21 @@ def test_a_changed_recording_redoes_its_part_alone(source, tmp_path, decoded):
     assert len(waves(target)["utt05"]) == 32000
 
 
+@pytest.mark.parametrize("audio_format", ["wav", "wav.ark", "flac.ark"])
+def test_other_audio_of_the_same_length_has_another_digest(source, tmp_path, audio_format):
+    """Its tables can be the same to the byte, and answers to the old audio would be taken for current."""
+    first, other = tmp_path / "out", tmp_path / "other"
+    format_set(source, first, audio_format=audio_format)
+    format_set(source, other, num_jobs=1, audio_format=audio_format)
+    before = (first / "audio_digest").read_text()
+    assert before == (other / "audio_digest").read_text()
+    soundfile.write(read_data_dir(source).wav_scp["utt05"], tone(1.0, 16000, 300.0), 16000)
+    lengths = (first / "utt2num_samples").read_bytes()
+    format_set(source, first, audio_format=audio_format)
+    assert (first / "utt2num_samples").read_bytes() == lengths
+    assert (first / "audio_digest").read_text() != before
+
+
 @pytest.mark.parametrize(
     ("changed", "redone"),
     [
