@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lid_toolkit.audio.decoder import decoded
 from lid_toolkit.audio.entry import AudioError, Entry, is_pipe, opened
-from lid_toolkit.audio.matrix import read_matrix_header
+from lid_toolkit.audio.matrix import LARGEST, read_matrix_header
 from lid_toolkit.audio.wav import WavHeader, read_wav_header
 
 __all__ = ["AudioError", "AudioInfo", "Reading", "Recording", "audio_info", "open_audio", "read_audio"]
@@ -84,7 +84,8 @@ def read_audio(
 
     Raises:
         AudioError: the recording is missing, empty, truncated or not audio, holds NaN or infinite
-            samples or fewer than ``stop``, lacks the channel, or is a command that may not be run.
+            samples, unscaled ones or fewer than ``stop``, lacks the channel, or is a command that may
+            not be run.
     """
     with open_audio(ref, reading) as recording:
         stop = recording.info.num_samples if stop is None else stop
@@ -138,7 +139,7 @@ def _open_file(ref: str, reading: Reading) -> Iterator[Recording]:
             yield Recording(_plausible(ref, info), lambda a, b: _read_pcm16(entry, header, a, b), kind, copy)
         elif matrix := read_matrix_header(entry):
             info = AudioInfo(matrix.frames, reading.matrix_rate, matrix.channels)
-            yield Recording(_plausible(ref, info), lambda a, b: _finite(ref, matrix.read(a, b)), "", copy)
+            yield Recording(_plausible(ref, info), lambda a, b: _scaled(ref, matrix.read(a, b)), "", copy)
         else:
             with decoded(entry, header) as sound:
                 info = AudioInfo(sound.frames, sound.rate, sound.channels)
@@ -146,7 +147,7 @@ def _open_file(ref: str, reading: Reading) -> Iterator[Recording]:
 
                 def read(start: int, stop: int) -> NDArray[np.float32]:
                     wave = sound.read(start, stop)
-                    return _finite(ref, wave) if sound.is_float else wave
+                    return _scaled(ref, wave) if sound.is_float else wave
 
                 yield Recording(_plausible(ref, info), read, kind, copy)
 
@@ -191,9 +192,17 @@ def _together(ref: str, files: list[Recording], channel: int | None) -> AudioInf
     return AudioInfo(first.num_samples, first.rate, channels)
 
 
-def _finite(ref: str, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    if not np.isfinite(wave).all():
+def _scaled(ref: str, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return floating-point samples, or raise AudioError if they are none or far beyond full scale."""
+    largest = np.maximum(wave.max(initial=0.0), -wave.min(initial=0.0))  # NaN if any is
+    if not np.isfinite(largest):
         raise AudioError("holds NaN or infinite samples", where=ref)
+    if largest > LARGEST:
+        raise AudioError(
+            f"holds samples of up to {largest:g}, far beyond [-1, 1]",
+            where=ref,
+            mend="scale them; values of 16-bit integers: divide by 32768",
+        )
     return wave
 
 
