@@ -180,7 +180,8 @@ class Pool:
             job.place.slots += 1
             if job.place.shell and job.process.returncode == SSH_FAILED and job.number not in started:
                 self._leave(spool, job)
-            elif job.number not in spool.outcomes and not spool.stopped:
+            # After a failure a job that has not started returns without a word: it is not lost.
+            elif job.number not in spool.outcomes and (job.number in started or not spool.stopped):
                 said = last_line(spool.output_of(job.number))
                 lost[job.number] = (
                     f"lost on {job.place.name}, code {job.process.returncode}{said and ': '}{said}"

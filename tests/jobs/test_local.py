@@ -187,6 +187,20 @@ def test_job_whose_watching_process_is_killed_is_lost(tmp_path: Path):
     wait_for(lambda: not alive(job))
 
 
+def test_job_lost_after_another_failed_does_not_hold_up_the_end(tmp_path: Path):
+    fails, lost = "until [ -e on ]; do sleep 0.1; done; exit 3", "echo $PPID > on.new; mv on.new on; sleep 60"
+    script = f"cd {tmp_path}; [ JOB = 1 ] && {{ {fails}; }}; {lost}; true"
+    runner = start(tmp_path, "--max-jobs-run", "2", "JOB=1:2", "sh", "-c", script)
+    wait_for(lambda: any(tmp_path.glob(".jobs/*/stop")))
+    os.kill(int((tmp_path / "on").read_text()), signal.SIGKILL)
+    try:
+        _, said = runner.communicate(timeout=10)
+    finally:
+        runner.kill()
+    assert runner.returncode == 1
+    assert "error: job 1 2 of 2 failed: exit code 3" in said
+
+
 def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start an array with its logs in a directory; the options come first, the command after JOB=..."""
     at = next(i for i, word in enumerate(arguments) if word.startswith("JOB=")) + 1
