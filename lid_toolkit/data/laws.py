@@ -3,7 +3,8 @@
 A law sorts utterances into groups and says how often each group is drawn. Within a group, utterances
 come in random order, each once before any comes again, from one epoch to the next: a group's draws
 are one endless sequence of permutations, of which an epoch takes the next piece. All of it follows
-from (seed, epoch), so no state is kept, and no global random generator is touched.
+from (seed, epoch), so no state is kept, and no global random generator is touched. A sampler of a
+given number of batches draws a few more than these hold, and leaves some batches out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 # First numbers of the seeds, so that no two purposes share a stream.
-COUNTS, ORDER, PASSES, BATCHING, AUGMENTATION = 1, 2, 3, 4, 5
+COUNTS, ORDER, PASSES, BATCHING, AUGMENTATION, CHOICE = 1, 2, 3, 4, 5, 6
 BLOCK_ROWS = 4096
 
 

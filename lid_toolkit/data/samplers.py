@@ -15,7 +15,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from lid_toolkit.data.laws import BATCHING, Ints, Law, draw
+from lid_toolkit.data.laws import BATCHING, CHOICE, Ints, Law, draw
 from lid_toolkit.errors import LidError
 
 BATCHES_A_WINDOW = 64
@@ -68,11 +68,11 @@ class Batches(Sequence[Batch]):
     def __getitem__(self, index: int) -> Batch: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Batches: ...
+    def __getitem__(self, index: slice | Ints) -> Batches: ...
 
-    def __getitem__(self, index: int | slice) -> Batch | Batches:
-        """Return a batch, or the batches of a slice."""
-        if isinstance(index, slice):
+    def __getitem__(self, index: int | slice | Ints) -> Batch | Batches:
+        """Return a batch, or the batches of a slice or an array of numbers."""
+        if isinstance(index, slice | np.ndarray):
             crops_b = None if self.crops_b is None else self.crops_b[index]
             return replace(self, begins_b=self.begins_b[index], ends_b=self.ends_b[index], crops_b=crops_b)
         span = slice(self.begins_b[index], self.ends_b[index])
@@ -169,7 +169,7 @@ class Sampler:
     Batching does not bend the law: draws are only reordered, within windows of about 64 batches (or as
     ``law.sorting`` says), by length, one window falling and the next rising, and cut into batches; each
     64 batches are shuffled. Similar lengths lie together, and every draw is in one batch, but for what
-    ``fewest`` and ``drop_last`` leave out.
+    ``fewest`` and ``drop_last`` leave out, and ``batches_an_epoch``, by chance, of batches that are too many.
 
     Attributes:
         law: what is drawn.
@@ -205,7 +205,9 @@ class Sampler:
         draws = math.ceil(SPARE_DRAWS * wanted * self.fill())
         while len(batches := self._batches(draws, epoch)) < wanted:
             draws = math.ceil(1.1 * draws * wanted / len(batches))
-        return batches[:wanted]
+        # By chance: where the draws end, batches are of short utterances.
+        chosen = np.random.default_rng((CHOICE, self.seed, epoch)).permutation(len(batches))[:wanted]
+        return batches[np.sort(chosen)]
 
     def longest(self) -> int:
         """Return the samples that an utterance has at most in a batch."""

@@ -48,6 +48,21 @@ def same(one, other):
     )
 
 
+def test_a_number_of_batches_leaves_a_language_of_short_utterances_its_share():
+    """Where the draws end batches are of short utterances, and only these were left out."""
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.arange(4), 400)
+    lengths = (rng.uniform(4, 10, 1600) * 16000).astype(np.int64)
+    lengths[:400] = (rng.uniform(1, 2, 400) * 16000).astype(np.int64)
+    law = catpow(Corpus(labels, lengths, language_power=0.0))
+    made = Sampler(law, lengths, batch_bins=960000, batches_an_epoch=75)
+    epochs = [made.epoch(epoch) for epoch in range(1, 31)]
+    drawn = labels[np.concatenate([rows_of(batches) for batches in epochs])]
+    assert [len(batches) for batches in epochs] == [75] * 30
+    # 30 epochs of some 900 utterances: a share of 0.25 has a standard error below 0.003
+    assert np.bincount(drawn) / len(drawn) == pytest.approx(0.25, abs=0.012)
+
+
 @pytest.mark.parametrize("changes", [{}, {"batches_an_epoch": 7}, {"crop_range": (16000, 48000)}])
 def test_batching_does_not_bend_the_law(changes):
     law = sampler(**changes)
