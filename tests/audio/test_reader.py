@@ -49,6 +49,8 @@ FILES = {
     "v.wav": {"subtype": "IMA_ADPCM"},
     "w.au": {"subtype": "ULAW"},
     "x.caf": {"subtype": "ALAC_16"},
+    "y.w64": {"subtype": "PCM_16"},
+    "z.voc": {"subtype": "PCM_16"},
 }
 
 
@@ -146,6 +148,15 @@ def test_wav_whose_writer_did_not_know_the_length(tmp_path, size):
     assert len(read_audio(str(path))[0]) == 1000
 
 
+@pytest.mark.parametrize(("kind", "place"), [("RF64", 20), ("W64", 16)])
+def test_long_forms_of_wav_whose_writer_did_not_know_the_length(tmp_path, kind, place):
+    path = tmp_path / "x"
+    soundfile.write(path, speechlike(1000), RATE, format=kind)
+    data = path.read_bytes()
+    path.write_bytes(data[:place] + b"\xff" * 8 + data[place + 8 :])
+    assert len(read_audio(str(path))[0]) == 1000
+
+
 def test_pipes_run_only_when_allowed(tmp_path):
     path = tmp_path / "x y.wav"
     soundfile.write(path, speechlike(1000), RATE)
@@ -176,10 +187,19 @@ def broken_files(directory):
         ("o.au", {"subtype": "ULAW"}),
         ("p.sph", {"format": "NIST"}),
         ("q.wav", {"subtype": "PCM_24"}),
+        ("r.wav", {"format": "RF64", "subtype": "PCM_16"}),
+        ("s.wav", {"format": "RF64", "subtype": "FLOAT"}),
+        ("t.w64", {"subtype": "PCM_16"}),
+        ("u.w64", {"subtype": "ULAW"}),
     ):
         path = directory / name
         soundfile.write(path, wave, RATE, **how)
         path.write_bytes(path.read_bytes()[:-100])
+        yield path, "truncated: the last 100 bytes are missing"
+    for subtype, end in (("PCM_16", 1), ("PCM_U8", 1)):  # voc files end with a block of one byte
+        path = directory / f"{subtype}.voc"
+        soundfile.write(path, wave[:200000], RATE, subtype=subtype)
+        path.write_bytes(path.read_bytes()[: -100 - end])
         yield path, "truncated: the last 100 bytes are missing"
     yield from huge_headers(directory)
     for name, size in (("f.wav", 20), ("g.flac", 100)):
