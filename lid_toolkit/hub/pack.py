@@ -19,11 +19,12 @@ from safetensors.torch import save_file
 import lid_toolkit
 from lid_toolkit import languages
 from lid_toolkit.errors import LidError
+from lid_toolkit.evaluation.answers import input_files
 from lid_toolkit.files import locked, write_whole
 from lid_toolkit.hub.card import Facts, model_card
 from lid_toolkit.hub.licences import encoders, model_licence
 from lid_toolkit.inference.package import BLOCK, LANGUAGES, META, MODEL, PACKAGE_FORMAT, WEIGHTS, sha256
-from lid_toolkit.steps import Step
+from lid_toolkit.steps import Step, digest
 from lid_toolkit.training.checkpoint import SavedModel, load_model
 
 CARD, CONFIG = "README.md", "config.yaml"
@@ -35,6 +36,7 @@ WORK = ".packing"
 DIRECTORIES = re.compile(r"""(?<![^\s=:,'"])~?/(?!/)(?:\\.|[^\s\\'"])*/(?=[^\s'"])""")
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold
 FILE_MODE = 0o644 << 16
+ANSWERS = ("answers", "languages", "failures")
 COMPONENTS = ("frontend", "normalize", "encoder", "pooling", "projector", "loss")
 
 
@@ -82,7 +84,7 @@ def pack(packing: Packing, dry_run: bool = False) -> None:
     """Write the zip unless it is current.
 
     Raises:
-        LidError: no such model, or results that are no results.
+        LidError: no such model, results that are no results, or those of another model.
     """
     step = Step(
         name=f"pack {packing.output}",
@@ -106,7 +108,10 @@ def pack(packing: Packing, dry_run: bool = False) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         try:
-            files = gather(packing, load_model(packing.model_file), folder)
+            saved = load_model(packing.model_file)
+            for directory in packing.inference_dirs:
+                check_results(directory, step.digests["model"])
+            files = gather(packing, saved, folder)
             with write_whole(packing.output, "wb") as stream:
                 write_zip(stream, files)
         finally:
@@ -205,6 +210,49 @@ def read_results(packing: Packing) -> dict[str, Any]:
         except ValueError as error:
             raise LidError("no JSON", where=path, mend="run stage 7 again") from error
     return found
+
+
+def check_results(directory: Path, model: str | None) -> None:
+    """Refuse scores and pictures that are not the model's.
+
+    What stages 6 to 8 recorded is compared by content, so an experiment may be moved or copied.
+
+    Args:
+        directory: of stage 6, for one set.
+        model: digest of the model's file.
+
+    Raises:
+        LidError: another model gave the answers, nobody knows which, or they have changed since.
+    """
+    scored = any((directory / name).exists() for name in SCORED)
+    drawn = any(directory.glob(PICTURES))
+    if not scored and not drawn:
+        return
+    made_by = recorded(directory, "identify").get("model")
+    if made_by != model:
+        what = "made by another model" if made_by else "no record of the model that made this"
+        raise LidError(what, where=directory, mend="run stages 6 and 7 again")
+    files = input_files(directory, directory)
+    answers = {name: files[name] for name in ANSWERS}
+    embeddings = {name: directory / name for name in ("embeddings.scp", "embeddings.ark")}
+    if scored and not reads(recorded(directory, "score"), answers):
+        raise LidError("scores of other answers", where=directory, mend="run stage 7 again")
+    if drawn and not reads(recorded(directory, "tsne"), answers | embeddings):
+        raise LidError("a map of other embeddings", where=directory, mend="run stage 8 again")
+
+
+def reads(inputs: Mapping[str, str | None], files: Mapping[str, Path]) -> bool:
+    """Say whether a step read these files as they are now."""
+    return all(name in inputs and inputs[name] == digest(path) for name, path in files.items())
+
+
+def recorded(directory: Path, step: str) -> Mapping[str, str | None]:
+    """Return the digests of what a step of this directory read, by name; none without a record."""
+    try:
+        record = json.loads((directory / ".done" / f"{step}.json").read_text(encoding="utf-8"))
+        return dict(record["inputs"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
 
 
 def to_yaml(value: Any) -> str:

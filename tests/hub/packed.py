@@ -19,9 +19,11 @@ import yaml
 from data.corpus import RATE, beeps
 from huggingface_hub import constants
 
+from lid_toolkit.evaluation.answers import input_files
 from lid_toolkit.hub.pack import Packing, pack
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.upstream import with_architecture
+from lid_toolkit.steps import Step
 from lid_toolkit.training.checkpoint import save_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,7 +83,17 @@ def write_experiment(directory: Path, config: Mapping[str, Any] = CONFIG) -> Pat
     (scored / "results").write_text("test_x: 16 utterances\n")
     for picture in (directory / "images/loss.png", scored / "confusion.png", scored / "tsne_plots/tsne.png"):
         picture.write_bytes(b"\x89PNG" + bytes(range(256)) * 4 + picture.name.encode())
+    record_results(path)
     return path
+
+
+def record_results(model: Path) -> None:
+    """Record, as stages 6 to 8 do, that the results beside a model are its own."""
+    scored = model.parent / "inference" / "valid.accuracy.best" / "test_x"
+    read = input_files(scored, scored)
+    drawn = {name: scored / name for name in ("embeddings.scp", "embeddings.ark")}
+    for name, inputs in (("identify", {"model": model}), ("score", read), ("tsne", read | drawn)):
+        Step(name, scored / ".done" / f"{name}.json", inputs, {}).finish([])
 
 
 def packing(model: Path, **changes: Any) -> Packing:

@@ -9,21 +9,35 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from hub.packed import CONFIG, LABELS, answers, packed, packing, run_alone, write_experiment
+from evaluation.written_set import write_set
+from hub.packed import (
+    CONFIG,
+    LABELS,
+    answers,
+    packed,
+    packing,
+    record_results,
+    run_alone,
+    write_experiment,
+)
 from models.upstreams import save_tiny
 from safetensors.torch import load_file
 
+from lid_toolkit.datadir.tables import write_table
 from lid_toolkit.errors import LidError
+from lid_toolkit.evaluation.score import score
+from lid_toolkit.evaluation.tsne import plot_tsne
 from lid_toolkit.files import locked
 from lid_toolkit.hub.licences import Encoder, encoders, licence_of, model_licence
 from lid_toolkit.hub.pack import pack, portable
+from lid_toolkit.inference.batched import Identification
 from lid_toolkit.inference.package import sha256
 from lid_toolkit.inference.source import open_model
 
 
 def test_the_same_input_gives_the_same_bytes_wherever_it_lies(model, package, tmp_path):
     there = tmp_path / "récipe 語 dir" / model.parent.name
-    shutil.copytree(model.parent, there, ignore=shutil.ignore_patterns("*.zip", ".done"))
+    shutil.copytree(model.parent, there, ignore=shutil.ignore_patterns("*.zip", "pack.*"))
     escaped = str(there).replace(" ", r"\ ")  # as lid.sh does
     again = packed(there / model.name, command=packing(model).command.replace(str(model.parent), escaped))
     assert again.read_bytes() == package.read_bytes()
@@ -119,12 +133,62 @@ def test_a_set_that_was_not_scored_is_left_out(tmp_path, caplog):
     assert "not scored, so the card says nothing of it (stage 7)" in caplog.text
 
 
+def test_scores_of_another_model_or_of_older_answers_are_refused(tmp_path):
+    model = write_experiment(tmp_path / "lid_own")
+    truth = {"a": "fin", "b": "fra"}
+    made = write_set(tmp_path, truth, truth, LABELS, {})
+    how = packing(model, inference_dirs=(made.inference_dir,))
+    score(made.data_dir, made.inference_dir, 16000)
+    with pytest.raises(LidError, match=r"test_x: no record of the model that made this \(run stages 6 and 7"):
+        pack(how)
+    assert not how.output.exists()
+    Identification(model, made.data_dir, made.inference_dir, jobs=1).step().finish([made.answers])
+    pack(how)
+    assert "| accuracy | 100.00 %" in card_of(how.output)
+
+    content, before = torch.load(model, weights_only=True), how.output.read_bytes()
+    next(iter(content["model"].values())).add_(1)
+    torch.save(content, model)
+    pack(how, dry_run=True)  # stages 6 and 7 may be about to run
+    with pytest.raises(LidError, match=r"test_x: made by another model \(run stages 6 and 7 again\)"):
+        pack(how)
+    write_table(made.answers, {"a": "fin", "b": "fin"}.items())
+    Identification(model, made.data_dir, made.inference_dir, jobs=1).step().finish([made.answers])
+    with pytest.raises(LidError, match=r"test_x: scores of other answers \(run stage 7 again\)"):
+        pack(how)
+    assert how.output.read_bytes() == before
+    score(made.data_dir, made.inference_dir, 16000)
+    pack(how)
+    assert "| accuracy | 50.00 %" in card_of(how.output)
+
+
+def test_a_map_of_another_models_embeddings_is_refused(tmp_path):
+    model = write_experiment(tmp_path / "lid_own")
+    truth = {f"{label}{number}": label for label in LABELS for number in range(3)}
+    made = write_set(tmp_path, truth, truth, LABELS, {})
+    how = packing(model, inference_dirs=(made.inference_dir,))
+    Identification(model, made.data_dir, made.inference_dir, jobs=1).step().finish([made.answers])
+    score(made.data_dir, made.inference_dir, 16000)
+    plot_tsne(made.data_dir, made.inference_dir, 16000, 2.0, 250, 9)
+    pack(how)
+    (made.inference_dir / "embeddings.ark").write_bytes(b"of the same answers")
+    model.with_name("config.yaml").write_text("{}")
+    with pytest.raises(LidError, match=r"test_x: a map of other embeddings \(run stage 8 again\)"):
+        pack(how)
+
+
+def card_of(package: Path) -> str:
+    with zipfile.ZipFile(package) as archive:
+        return archive.read("README.md").decode()
+
+
 def test_feature_statistics_travel_without_their_file(tmp_path, speech):
     config = {**CONFIG, "normalize": "global_mvn", "normalize_conf": {"stats_file": "/gone/feats_stats.npz"}}
     model = write_experiment(tmp_path / "lid_mvn", config)
     content = torch.load(model, weights_only=True)
     content["model"]["normalize.mean"] += 1.5
     torch.save(content, model)
+    record_results(model)
     package = packed(model)
     assert b"/gone" not in zipfile.ZipFile(package).read("model.yaml")
     alone = tmp_path / "alone"
