@@ -29,7 +29,8 @@ fi
 
 # End the script over a fault of the user's: one line, exit code 2.
 die() {
-  printf 'error: %s\n' "$*" >&2
+  local said="$*"
+  printf 'error: %s\n' "${said//$'\n'/ }" >&2
   exit 2
 }
 
@@ -120,7 +121,7 @@ fits() {
     rate) [[ ${value} =~ ^[1-9][0-9]*k?$ ]] ;;
     text | list | path) [[ ${value} != --* ]] ;;
     word) [[ ${value} != --* && ! ${value} =~ [[:space:]] ]] ;;
-    args) true ;;
+    args) split_words "${value}" ;;
     *) [[ ${value} == "${type}" ]] ;;
   esac
 }
@@ -139,6 +140,7 @@ describe() {
   text=${text// word/ a word without blanks}
   text=${text// list/ words parted by blanks}
   text=${text// path/ a path}
+  text=${text// args/ options with their quotes closed}
   printf '%s' "${text# }"
 }
 
@@ -185,8 +187,13 @@ print_help() {
 }
 
 # Split a text into words at blanks, with quotes as in a shell but nothing expanded; fills the array "words".
+# Fail over a quote that is not closed.
 split_words() {
+  local lines
   words=()
+  [[ $1 =~ [^[:space:]] ]] || return 0
+  # The last line keeps empty words at the end, which $(...) would strip.
+  lines=$(xargs printf '%s\n' <<<"$1" 2>/dev/null && echo end) || return
   # shellcheck disable=SC2034  # the caller's
-  [[ ! $1 =~ [^[:space:]] ]] || mapfile -t words < <(xargs printf '%s\n' <<<"$1")
+  mapfile -t words <<<"${lines%$'\n'end}"
 }

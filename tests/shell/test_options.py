@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,31 @@ def test_faults_end_in_one_line_before_any_work(recipe: Recipe, options: str, me
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
     assert {entry.name for entry in recipe.path.iterdir()}.isdisjoint({"data", "dump", "exp", ".venv"})
+
+
+@pytest.mark.parametrize("option", ["--lid_args", "--local_data_opts"])
+@pytest.mark.parametrize("text", ["--max_epoch 3 '--optim_conf.lr 1e-4", '--name "a b', "--name 'a\nb'"])
+@pytest.mark.parametrize("script", ["run.sh", "lid.sh"])
+def test_quote_that_is_not_closed_is_refused(recipe: Recipe, script: str, option: str, text: str):
+    done = recipe.run(script, "--stop_stage", "1", "--dry_run", "true", option, text)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    line = text.replace("\n", " ")
+    told = f"{option}: '{line}' does not fit (give options with their quotes closed)"
+    assert done.stderr == f"error: {recipe.path}/{script}: {told}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "''", "a ''", "a '' \"\"", "'' a", "--x 'b  c' \"it's\" d\\ e", "-n --help", "'$HOME' * \n b"],
+)
+def test_words_are_split_as_in_a_shell_without_expansion(recipe: Recipe, text: str):
+    script = '. utils/parse_options.sh; split_words "$1"; '
+    script += 'for word in "${words[@]}"; do printf "%s\\0" "${word}"; done'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", text], cwd=recipe.path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "".join(f"{word}\0" for word in shlex.split(text))
 
 
 def test_lid_needs_its_sets(recipe: Recipe):
