@@ -129,6 +129,12 @@ def open_audio(ref: str, reading: Reading = DEFAULT) -> Iterator[Recording]:
 def _open_file(ref: str, reading: Reading) -> Iterator[Recording]:
     with opened(ref, reading.allow_pipes) as entry:
         header = read_wav_header(entry)
+        if header is not None and header.data_bytes is None and not entry.bounded:
+            raise AudioError(  # what follows in the archive would be taken for samples
+                "a wav in an archive that does not tell its length",
+                where=ref,
+                mend="make the archive of wavs written to files, not to pipes",
+            )
 
         def copy() -> bytes:
             return entry.bytes_at(entry.begin, entry.end - entry.begin)

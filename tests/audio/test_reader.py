@@ -148,6 +148,23 @@ def test_wav_whose_writer_did_not_know_the_length(tmp_path, size):
     assert len(read_audio(str(path))[0]) == 1000
 
 
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_wav_without_a_length_in_an_archive(tmp_path, subtype):
+    """Unless the entry tells where it ends, what follows would be read as samples."""
+    stream = io.BytesIO()
+    soundfile.write(stream, speechlike(1000), RATE, subtype=subtype, format="WAV")
+    data = stream.getvalue()
+    size = data.index(b"data") + 4
+    unknown = data[:size] + struct.pack("<I", 0xFFFFFFFF) + data[size + 4 :]
+    path = tmp_path / "x.ark"
+    path.write_bytes(b"k1 " + unknown + b"k2 " + data)
+    with pytest.raises(AudioError, match="does not tell its length"):
+        audio_info(f"{path}:3")
+    assert audio_info(f"{path}:{3 + len(unknown) + 3}").num_samples == 1000
+    path.write_bytes(b"k1 AUDIO\2" + struct.pack("<H", len(unknown)) + unknown + b"k2 " + data)
+    assert audio_info(f"{path}:3").num_samples == 1000
+
+
 @pytest.mark.parametrize(("kind", "place"), [("RF64", 20), ("W64", 16)])
 def test_long_forms_of_wav_whose_writer_did_not_know_the_length(tmp_path, kind, place):
     path = tmp_path / "x"
