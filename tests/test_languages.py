@@ -61,6 +61,10 @@ def test_aliases_are_what_they_say(alias):
         assert alias not in {language.short for language in TABLE.values()}
     elif kind == "bibliographic":
         assert iso639.Lang(pt2b=alias).pt3 == code
+    elif kind == "extended":
+        macro, _, member = alias.partition("-")
+        assert iso639.Lang(member).macro() in (iso639.Lang(macro), iso639.Lang(code).macro())
+        assert member == code
 
 
 def test_all_bibliographic_codes_are_understood():
@@ -115,11 +119,14 @@ def test_labels_of_other_corpora_are_understood(corpus):
         ("zh-Hant-TW", "cmn"),
         ("zh_HK", "yue"),
         ("zh-yue", "yue"),
+        ("zh-yue-Hant-HK", "yue"),
+        ("ar_arz", "arz"),
         ("zh-min-nan", "nan"),
         ("es_419", "spa"),
         ("rm-sursilv", "roh"),
         ("ca-valencia", "cat"),
         ("sr-Latn-RS", "srp"),
+        ("de-1996", "deu"),
         ("ger", "deu"),
         ("mol", "ron"),
         ("Haitian Creole", "hat"),
@@ -134,7 +141,8 @@ def test_labels(label, code):
 
 @given(st.sampled_from([*TABLE, *languages.aliases()]), st.sampled_from(["", "_US", "-Latn", "-419"]))
 def test_what_is_emitted_is_current_and_stable(label, region):
-    code = languages.code(label + region)
+    named = languages.aliases().get(label, ("", ""))[1] == "name"
+    code = languages.code(label if named else label + region)
     assert iso639.Lang(code).pt3 == code
     assert languages.code(code) == code
 
@@ -144,6 +152,39 @@ def test_any_text_is_a_language_or_a_message(text):
     with contextlib.suppress(LidError):
         assert languages.code(text) in TABLE
     assert languages.name(text) == text or text in TABLE or text in languages.aliases() or len(text) == 2
+
+
+def test_names_of_other_languages_are_not_taken_for_locales(monkeypatch):
+    """ISO 639-3's names are the oracle; a word that is a code itself (``Ron``) means that code."""
+    monkeypatch.setattr(languages, "nearest", lambda *_, **__: "")  # slow for thousands of names
+    known = {
+        label.casefold() for code in TABLE for label in (code, TABLE[code].short)
+    } | languages.aliases().keys()
+    wrong = {}
+    for entry in pycountry.languages:
+        with contextlib.suppress(LidError):
+            code = languages.code(entry.name)
+            if code != entry.alpha_3 and entry.name.casefold() not in known:
+                wrong[entry.name] = code
+    assert wrong == {"Odia": "ori"}  # the name that CLDR gives the macrolanguage of ory
+
+
+@pytest.mark.parametrize(
+    ("label", "advice"),
+    [
+        ("Scots Gaelic", "'scottish-gaelic'"),
+        ("Chinese Wu", "'chinese'"),
+        ("English-French", "'english'"),
+        ("Persian_Dari", "'persian'"),
+        ("zh TW", "'zh-"),
+        ("en-fra", "'fra'"),
+        ("Ho-Chunk", "did you mean"),
+        ("French Sign Language", "give its"),
+    ],
+)
+def test_words_behind_a_name_make_another_language(label, advice):
+    with pytest.raises(LidError, match=rf"unknown language '{label}' \(.*{advice}"):
+        languages.code(label)
 
 
 def test_unknown_labels():

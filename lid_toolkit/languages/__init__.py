@@ -1,7 +1,8 @@
 """Language labels: what corpora write, ISO 639-3 codes, English names, and labels that count as one.
 
 ``iso639.tsv`` lists the languages known here, all of ISO 639-1 among them; ``aliases.tsv`` every
-other label that is understood: deprecated codes, bibliographic ones, corpus usage and further names.
+other label that is understood: deprecated codes, bibliographic and extended ones, corpus usage and
+further names.
 A deprecated code is understood and never returned.
 
 Source: ISO 639-3 registration authority, https://iso639-3.sil.org; subtags after RFC 5646.
@@ -17,8 +18,11 @@ from typing import NamedTuple
 
 from lid_toolkit.errors import LidError, nearest
 
-_SUBTAG = re.compile(r"[a-z]{2}|\d{3}|[a-z]{4}|[a-z0-9]{5,8}")
-"""What may follow a language in a locale without changing it: a region, a script, a variant."""
+_LOCALE = re.compile(r"([a-z]{2,3}|[A-Z]{2,3})([_-][A-Za-z0-9]+)+")
+"""A code with subtags. What follows a name, a blank or ``Ho`` (as in Ho-Chunk) is part of another name."""
+
+_SUBTAGS = re.compile(r"(-[a-z]{4})?(-[a-z]{2}|-\d{3})?(-[a-z0-9]{5,8}|-\d[a-z0-9]{3})*")
+"""What may follow a language in a locale without changing it: a script, a region, variants."""
 
 
 class Language(NamedTuple):
@@ -37,21 +41,21 @@ def code(label: str) -> str:
     """Return the ISO 639-3 code of a corpus's label.
 
     A label may be a code of ISO 639-1, 639-2 or 639-3, deprecated ones included, an English name, or
-    a locale (``en_US``, ``zh-Hant-TW``); case, and ``_``, ``-`` or a blank, make no difference.
+    a locale: a code in one case, then subtags after ``_`` or ``-`` (``en_US``, ``zh-Hant-TW``). Else
+    case makes no difference, nor do ``_``, ``-`` or a blank within a name.
     Where a corpus says only Chinese (``zh``) it is taken to mean Mandarin (``cmn``).
 
     Raises:
         LidError: no such label is known.
     """
-    known = _codes()
-    parts = _normal(label).split("-")
-    for stop in range(len(parts), 0, -1):
-        found = known.get("-".join(parts[:stop]))
-        if found and _keeps_language(parts[stop:]):
-            return found
-        if found and stop == 1 and _keeps_language(parts[2:]) and parts[1] in languages():
-            return parts[1]  # an extended language, as in zh-yue
-    advice = nearest(_normal(label), known, otherwise="give its ISO 639-3 code")
+    known, normal = _codes(), _normal(label)
+    if normal in known:
+        return known[normal]
+    if _LOCALE.fullmatch(label.strip()):
+        for end in sorted((dash.start() for dash in re.finditer("-", normal)), reverse=True):
+            if normal[:end] in known and _SUBTAGS.fullmatch(normal[end:]):
+                return known[normal[:end]]
+    advice = nearest(normal, known, otherwise="give its ISO 639-3 code")
     raise LidError(f"unknown language '{label}'", where="language", mend=advice)
 
 
@@ -95,10 +99,6 @@ def _codes() -> dict[str, str]:
         **{language.short: language.code for language in table if language.short},
         **{alias: code for alias, (code, _) in aliases().items()},
     }
-
-
-def _keeps_language(subtags: list[str]) -> bool:
-    return all(map(_SUBTAG.fullmatch, subtags))
 
 
 def _normal(label: str) -> str:
