@@ -29,7 +29,7 @@ PACKAGE_FORMAT = 1
 META, MODEL, LANGUAGES, WEIGHTS = "meta.yaml", "model.yaml", "languages.yaml", "model.safetensors"
 NEEDED = (META, MODEL, LANGUAGES, WEIGHTS)
 LARGEST_TEXT = 2 * 2**20  # bytes; the labels of 4,000 languages take a tenth of it
-LARGEST_RATIO = 50  # of size unpacked to packed; weights do not shrink, text shrinks to a tenth
+LARGEST_RATIO = 50  # of all that is unpacked to the zip; weights do not shrink, a table of zeros does a lot
 DEEPEST = 20  # levels; the deepest, an encoder's configuration within fused front ends, takes eight
 YAML = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -67,8 +67,8 @@ def unpacked(archive: Path, wanted: tuple[str, ...] | None = None) -> Iterator[P
         wanted: names of the files; None for all.
 
     Raises:
-        LidError: no zip, a file is missing, damaged, a link, or much larger than its packed size, or
-            any name in the zip leads out of the folder.
+        LidError: no zip, a file is missing, damaged or a link, they are together much larger than the
+            zip, or any name in it leads out of the folder.
     """
     with tempfile.TemporaryDirectory(prefix="lid-") as name:
         folder = Path(name)
@@ -77,9 +77,12 @@ def unpacked(archive: Path, wanted: tuple[str, ...] | None = None) -> Iterator[P
                 members = {info.filename: info for info in opened.infolist() if not info.is_dir()}
                 for info in members.values():
                     _check_member(archive, info)
-                for file in members if wanted is None else wanted:
+                files = tuple(members) if wanted is None else wanted
+                for file in files:
                     if file not in members:
                         raise LidError(f"holds no {file}", where=archive, mend="name a zip of stage 9")
+                _check_size(archive, sum(members[file].file_size for file in files))
+                for file in files:
                     (folder / file).parent.mkdir(parents=True, exist_ok=True)
                     with opened.open(members[file]) as packed, (folder / file).open("wb") as plain:
                         shutil.copyfileobj(packed, plain, BLOCK)
@@ -99,10 +102,16 @@ def _check_member(archive: Path, info: zipfile.ZipInfo) -> None:
         fault = "is a link"
     elif info.compress_type not in METHODS:
         fault = f"is packed by method {info.compress_type}"
-    elif info.file_size > LARGEST_RATIO * max(info.compress_size, 1) + BLOCK:
-        fault = f"unpacks to {info.file_size:,} bytes from {info.compress_size:,}"
     if fault:
         raise LidError(f"{info.filename!r} {fault}", where=archive, mend="do not use this file")
+
+
+def _check_size(archive: Path, unpacked_size: int) -> None:
+    """Refuse a zip bomb, by the zip's size on disk, about which its own entries cannot lie."""
+    size = archive.stat().st_size
+    if unpacked_size > LARGEST_RATIO * size + BLOCK:
+        what = f"unpacks to {unpacked_size:,} bytes from {size:,}"
+        raise LidError(what, where=archive, mend="do not use this file")
 
 
 def _read_folder(folder: Path, source: Path) -> SavedModel:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import random
 import resource
 import stat
+import struct
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -90,7 +93,39 @@ def test_a_bomb(package, tmp_path):
     bomb = bytes(300 * 2**20)
     path = rewritten(package, tmp_path / "x.zip", lambda content: content.update({"model.safetensors": bomb}))
     assert path.stat().st_size < 2 * 2**20
-    check_refused(path, r"'model\.safetensors' unpacks to 314,572,800 bytes from")
+    check_refused(path, r"x\.zip: unpacks to 314,57\d,\d{3} bytes from")
+
+
+def test_a_bomb_whose_entry_lies_of_its_packed_size(package, tmp_path):
+    """The directory of a zip may claim any packed size."""
+    bomb = bytes(300 * 2**20)
+    path = rewritten(package, tmp_path / "x.zip", lambda content: content.update({"model.safetensors": bomb}))
+    with zipfile.ZipFile(path) as archive:
+        packed_size = archive.getinfo("model.safetensors").compress_size
+    data = path.read_bytes()
+    entry = data.rindex(b"model.safetensors") - 46 + 20  # the field in the central directory
+    assert struct.unpack("<I", data[entry : entry + 4]) == (packed_size,)
+    path.write_bytes(data[:entry] + struct.pack("<I", 2**31) + data[entry + 4 :])
+    check_refused(path, "unpacks to")
+
+
+def test_a_bomb_of_many_small_files(package, tmp_path):
+    many = {f"images/{number}.png": bytes(2**20) for number in range(100)}
+    path = rewritten(package, tmp_path / "x.zip", lambda content: content.update(many))
+    read_package(path)  # unpacks none of them
+    with pytest.raises(LidError, match="unpacks to"), unpacked(path):
+        pass
+
+
+def test_scores_of_many_languages_are_no_bomb(package, tmp_path):
+    """A confusion matrix is mostly zeros, which a zip makes 500 times smaller."""
+    counts = [[10 * (row == column) for column in range(601)] for row in range(600)]
+    scores = json.dumps({"confusion": {"counts": counts}}, indent=1).encode()
+    assert len(scores) > 50 * len(zlib.compress(scores)) + 2**20
+    path = rewritten(package, tmp_path / "x.zip", lambda content: content.update({"results.json": scores}))
+    read_package(path)
+    with unpacked(path) as folder:
+        assert (folder / "results.json").read_bytes() == scores
 
 
 @pytest.mark.parametrize("name", ["meta.yaml", "model.yaml", "languages.yaml", "model.safetensors"])
