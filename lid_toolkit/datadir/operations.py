@@ -182,7 +182,7 @@ def copy(
     Args:
         source: a data directory.
         target: where to.
-        utt_prefix: put before each utterance, and before each speaker in ``utt2spk``.
+        utt_prefix: put before each utterance, each recording, and each speaker in ``utt2spk``.
         label: returns the new label of a language.
 
     Raises:
@@ -191,21 +191,14 @@ def copy(
     _check_apart([source], target)
     if re.search(r"\s", utt_prefix):
         raise LidError(f"'{utt_prefix}' holds a blank", where="--utt_prefix")
-    data, prefix = read_set(source), utt_prefix.encode()
-    tables = dict(data.tables)
+    data = read_set(source)
+    tables = {**data.tables, "wav.scp": data.wav_scp}
     if label is not None:
         new = {old.encode(): label(old).encode() for old in data.utt2lang.codes()[0]}
         tables["utt2lang"] = _changed(data.utt2lang, lambda key, value: (key, new[value]))
     if utt_prefix:
-        speakers = tables.pop("utt2spk", None)
-        tables = {
-            name: _changed(table, lambda key, value: (prefix + key, value)) for name, table in tables.items()
-        }
-        if speakers is not None:
-            tables["utt2spk"] = _changed(speakers, lambda key, value: (prefix + key, prefix + value))
-    wav_scp = data.wav_scp
-    if utt_prefix and "segments" not in tables:
-        wav_scp = _changed(wav_scp, lambda key, value: (prefix + key, value))
+        tables = {name: _prefixed(name, table, utt_prefix.encode()) for name, table in tables.items()}
+    wav_scp = tables.pop("wav.scp")
     write_set(target, Set(wav_scp, tables, data.words))
     return len(data)
 
@@ -233,6 +226,12 @@ def _check_apart(sources: Sequence[Path], target: Path) -> None:
 def _filled(part: Set, value: str) -> Table:
     """Return a table that has one value for each utterance, ``{}`` in it being the utterance."""
     return _changed(part.utt2lang, lambda key, _: (key, value.encode().replace(b"{}", key)))
+
+
+def _prefixed(name: str, table: Table, prefix: bytes) -> Table:
+    """Return the table with a prefix before its keys, and before the ids that its values begin with."""
+    before = prefix if name in ("segments", "utt2spk") else b""
+    return _changed(table, lambda key, value: (prefix + key, before + value))
 
 
 def _changed(table: Table, change: Callable[[bytes, bytes], tuple[bytes, bytes]]) -> Table:

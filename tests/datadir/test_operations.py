@@ -123,6 +123,27 @@ def test_common_utterances_and_contradicting_recordings_are_refused(tmp_path):
         combine([one], one)
 
 
+def test_other_recordings_of_one_name_combine_with_the_prefix_that_is_advised(tmp_path):
+    one, other = (
+        write_files(
+            tmp_path / name,
+            {
+                "wav.scp": f"tape1 {name}.wav\n",
+                "segments": f"{name} tape1 0 1\n",
+                "utt2lang": f"{name} eng\n",
+            },
+        )
+        for name in ("a", "b")
+    )
+    with pytest.raises(LidError, match=r"duplicate key 'tape1' \(.*--utt_prefix"):
+        combine([one, other], tmp_path / "both")
+    copy(other, tmp_path / "renamed", utt_prefix="x-")
+    assert combine([one, tmp_path / "renamed"], tmp_path / "both") == 2
+    files = files_of(tmp_path / "both")
+    assert files["wav.scp"] == "tape1 a.wav\nx-tape1 b.wav\n"
+    assert files["segments"] == "a tape1 0 1\nx-b x-tape1 0 1\n"
+
+
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
@@ -181,8 +202,8 @@ def test_copies_with_prefix_and_iso_labels(tmp_path):
     }
     copy(write_files(tmp_path / "segmented", SEGMENTED), tmp_path / "copy", utt_prefix="x-")
     data = read_data_dir(tmp_path / "copy")
-    assert dict(data.segments) == {"x-a": "r1 0 1.5", "x-b": "r1 1.5 -1", "x-c": "r2 0 1"}
-    assert dict(data.wav_scp) == {"r1": "1.wav", "r2": "2.wav"}
+    assert dict(data.segments) == {"x-a": "x-r1 0 1.5", "x-b": "x-r1 1.5 -1", "x-c": "x-r2 0 1"}
+    assert dict(data.wav_scp) == {"x-r1": "1.wav", "x-r2": "2.wav"}
     with pytest.raises(LidError, match="unknown language"):
         copy(large_label(tmp_path), tmp_path / "copy2", label=languages.code)
     with pytest.raises(LidError, match="--utt_prefix: 'a b' holds a blank"):
