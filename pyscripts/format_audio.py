@@ -8,7 +8,8 @@ from pathlib import Path
 from lid_toolkit.audio.formatting.job import run_job
 from lid_toolkit.audio.formatting.merge import merge
 from lid_toolkit.audio.formatting.plan import FEATS_TYPES, FormatOptions, make_plan
-from lid_toolkit.audio.writer import AUDIO_FORMATS
+from lid_toolkit.audio.reader import LOWEST_RATE
+from lid_toolkit.audio.writer import AUDIO_FORMATS, HIGHEST_ODD_RATE, HIGHEST_RATE, is_rate
 from lid_toolkit.cli import OptionParser, amount, boolean, positive, run, share
 
 
@@ -73,7 +74,11 @@ def channel(text: str) -> int | None:
 
 def rate(text: str) -> int:
     """Parse a sample rate: ``16000`` or ``16k``."""
-    return positive(text[:-1]) * 1000 if text.endswith("k") else positive(text)
+    number = positive(text[:-1]) * 1000 if text.endswith("k") else positive(text)
+    if not is_rate(number):
+        limits = f"{LOWEST_RATE} to {HIGHEST_RATE} Hz, in tens above {HIGHEST_ODD_RATE}"
+        raise argparse.ArgumentTypeError(f"'{text}' is not a rate from {limits}")
+    return number
 
 
 if __name__ == "__main__":

@@ -18,15 +18,23 @@ import soundfile
 from numpy.typing import NDArray
 
 from lid_toolkit.audio.entry import ENTRY_MARK
+from lid_toolkit.audio.reader import LOWEST_RATE
 from lid_toolkit.audio.wav import pcm16_wav_header
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import fsync_directory, temporary_beside, write_whole
 
 AUDIO_FORMATS = ("wav", "flac", "wav.ark", "flac.ark")
+HIGHEST_RATE = 655_350
+HIGHEST_ODD_RATE = 65_535
 LONGEST_FILE_NAME = 255
 
 Writer = Callable[[str, bytes], str]
 """Writes a recording, given its key and the bytes of a file; returns its reference."""
+
+
+def is_rate(rate: int) -> bool:
+    """Say whether recordings can be written at a rate in Hz and read; a flac tells high ones in tens."""
+    return LOWEST_RATE <= rate <= HIGHEST_RATE and (rate <= HIGHEST_ODD_RATE or rate % 10 == 0)
 
 
 def quantise(wave: NDArray[np.float32]) -> tuple[NDArray[np.int16], int]:

@@ -1,12 +1,17 @@
 """Written recordings, read by kaldiio and soundfile."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import kaldiio
 import numpy as np
 import pytest
 import soundfile
 
 from lid_toolkit.audio.reader import read_audio
-from lid_toolkit.audio.writer import AUDIO_FORMATS, audio_writer, encode, file_name, quantise
+from lid_toolkit.audio.writer import AUDIO_FORMATS, audio_writer, encode, file_name, is_rate, quantise
 from lid_toolkit.errors import LidError
 
 
@@ -101,3 +106,26 @@ def test_file_names_stay_inside_and_apart():
     assert not any("/" in name or name.startswith(".") for name in names)
     with pytest.raises(LidError, match=r"too long for a file name \(use --audio_format wav.ark\)"):
         file_name("x" * 252, "wav")
+
+
+@pytest.mark.parametrize("rate", [999, 1000, 11025, 65535, 65536, 100_001, 655_350, 655_360, 1_000_000])
+def test_rates_are_those_that_can_be_written_and_read(tmp_path, rate):
+    path = tmp_path / "a.flac"
+    try:
+        path.write_bytes(encode(np.ones(100, np.int16), rate, "flac"))
+        works = read_audio(str(path))[1] == rate
+    except (soundfile.SoundFileError, LidError):
+        works = False
+    assert is_rate(rate) == works
+
+
+@pytest.mark.parametrize("rate", ["700", "1000k", "5000000000", "100001"])
+def test_another_rate_is_refused_at_once(tmp_path, rate):
+    root = Path(__file__).parents[2]
+    command = [sys.executable, root / "pyscripts/format_audio.py", "plan", "--output_dir", "o", "--fs", rate]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert f"--fs: '{rate}' is not a rate from 1000 to 655350 Hz" in done.stderr.splitlines()[-1]
