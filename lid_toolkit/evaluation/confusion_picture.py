@@ -83,6 +83,7 @@ def confusion_png(evaluation: Evaluation) -> bytes:
         color=INK,
         va="top",
         linespacing=1.4,
+        parse_math=False,
     )
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150 if len(confusion.columns) <= 40 else 110)
@@ -144,8 +145,8 @@ def _write_counts(axes: Axes, confusion: Confusion, letters: float) -> None:
 
 
 def _label_axes(axes: Axes, confusion: Confusion, evaluation: Evaluation, letters: float) -> None:
-    axes.set_xticks(range(len(confusion.columns)), confusion.columns, rotation=90)
-    axes.set_yticks(range(len(confusion.rows)), confusion.rows)
+    axes.set_xticks(range(len(confusion.columns)), confusion.columns, rotation=90, parse_math=False)
+    axes.set_yticks(range(len(confusion.rows)), confusion.rows, parse_math=False)
     both = _names_on_both_sides(confusion)
     axes.tick_params(length=0, labelsize=letters, labelcolor=INK, top=both, labeltop=both)
     axes.set_xlabel("answered", fontsize=letters + 1, color=MUTED)

@@ -69,6 +69,7 @@ def map_png(answers: Answers, chart: EmbeddingMap) -> bytes:
         fontsize=13,
         color=INK,
         loc="left",
+        parse_math=False,
     )
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
@@ -100,6 +101,7 @@ def _write_names(axes: Axes, answers: Answers, chart: EmbeddingMap, letters: flo
             color=darker(colour),
             ha="center",
             va="center",
+            parse_math=False,
             path_effects=outline,
             zorder=4,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from evaluation.written_set import WrittenSet, write_set
+from matplotlib.mathtext import MathTextParser
 
 
 @pytest.fixture
@@ -15,3 +16,13 @@ def small_set(tmp_path: Path) -> WrittenSet:
     answers = dict(truth) | {"d00": "nld", "d01": "fra", "n00": "deu"}
     del answers["n01"]
     return write_set(tmp_path, truth, answers, ["deu", "fra", "nld"], {"n01": "truncated <audio>"})
+
+
+@pytest.fixture
+def no_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where a picture's text is read as a formula."""
+
+    def parse(_: object, text: str, *__: object, **___: object) -> None:
+        pytest.fail(f"{text} is read as a formula")
+
+    monkeypatch.setattr(MathTextParser, "parse", parse)

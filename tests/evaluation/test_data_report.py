@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from evaluation.written_set import DOLLARS
 from PIL import Image
 
 from lid_toolkit.datadir.tables import table_from_pairs
@@ -55,6 +56,12 @@ def test_picture_grows_with_the_languages(report):
     tall = Image.open(io.BytesIO(hours_png(many)))
     assert few.width == tall.width
     assert tall.height > 10 * few.height / 2
+
+
+@pytest.mark.usefixtures("no_formulas")
+def test_labels_with_dollars_are_no_formulas():
+    picture = hours_png(describe("$test$", table_from_pairs(zip("abc", DOLLARS, strict=True)), np.ones(3)))
+    assert Image.open(io.BytesIO(picture)).width
 
 
 def test_nothing_readable_is_reported_too(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation.written_set import WrittenSet, write_set
+from evaluation.written_set import DOLLARS, WrittenSet, write_set
 from matplotlib import image
 
 from lid_toolkit.datadir.tables import write_table
@@ -86,6 +86,16 @@ def test_confusion_shows_true_rows_and_used_columns(small_set: WrittenSet):
     assert confusion.columns == ("German (deu)", "Dutch (nld)", "French (fra)", "(failed)")
     assert confusion.counts.tolist() == [[8, 1, 1, 0], [1, 4, 0, 1]]
     assert confusion.shares.sum(axis=1) == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("count", [3, 45])  # 45 names stand on both sides
+@pytest.mark.usefixtures("no_formulas")
+def test_labels_with_dollars_are_no_formulas(tmp_path: Path, count: int):
+    labels = [*DOLLARS, *(f"l{number:03d}" for number in range(count - 3))]
+    truth = {str(number): label for number, label in enumerate(labels)}
+    made = write_set(tmp_path, truth, truth, labels, {}, name="$test$")
+    score(made.data_dir, made.inference_dir, 16000)
+    assert image.imread(made.inference_dir / "confusion.png").ndim == 3
 
 
 def test_a_picture_of_107_languages_has_room_for_each(tmp_path: Path):

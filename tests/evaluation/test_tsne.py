@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation.written_set import WrittenSet, write_set
+from evaluation.written_set import DOLLARS, WrittenSet, write_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +84,13 @@ def test_writes_all_files_and_skips_when_current(small_set: WrittenSet, caplog: 
     assert "t-SNE test_x: current, skipped" in caplog.text
     (plots / "tsne.png").unlink()
     assert {path.name: path.read_bytes() for path in draw(small_set).iterdir()} == before
+
+
+@pytest.mark.usefixtures("no_formulas")
+def test_labels_with_dollars_are_no_formulas(tmp_path: Path):
+    truth = {f"{label}{number}": label for label in DOLLARS for number in range(3)}
+    plots = draw(write_set(tmp_path, truth, truth, DOLLARS, {}, name="$test$"))
+    assert (plots / "tsne.png").stat().st_size
 
 
 def test_draws_at_most_as_many_as_asked(small_set: WrittenSet):

@@ -11,6 +11,9 @@ import numpy as np
 from lid_toolkit.datadir.ark import write_vectors
 from lid_toolkit.datadir.tables import write_table
 
+DOLLARS = (r"$\foo$", "$x_{$", "$a$")
+"""Labels that would break a picture, or change, if they were read as formulas."""
+
 
 @dataclass(frozen=True)
 class WrittenSet:
@@ -33,8 +36,9 @@ def write_set(
     languages: Sequence[str],
     failed: Mapping[str, str],
     seconds: float = 3.0,
+    name: str = "test_x",
 ) -> WrittenSet:
-    made = WrittenSet(root / "dump" / "raw" / "test_x", root / "inference" / "model" / "test_x")
+    made = WrittenSet(root / "dump" / "raw" / name, root / "inference" / "model" / name)
     write_table(made.data_dir / "utt2lang", truth.items())
     write_table(made.data_dir / "utt2num_samples", [(key, str(int(16000 * seconds))) for key in truth])
     write_table(made.answers, answers.items())
