@@ -67,10 +67,15 @@ def locked(directory: str | Path, doing: str) -> Iterator[None]:
         doing: what the holder does, told to whoever finds the door shut.
 
     Raises:
-        LidError: another process holds the directory.
+        LidError: another process holds the directory, or a file is in its place or above it.
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        places = (directory, *directory.parents)
+        file = next((path for path in places if path.exists() and not path.is_dir()), directory)
+        raise LidError("is a file, not a directory", where=file) from None
     with open(directory / ".lock", "a+", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

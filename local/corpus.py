@@ -60,10 +60,7 @@ def alone(corpus: str, *directories: Path, dry_run: bool) -> Iterator[None]:
     """Keep other runs out of the directories; a dry run touches nothing and needs no lock."""
     with contextlib.ExitStack() as stack:
         for directory in () if dry_run else directories:
-            try:
-                stack.enter_context(locked(directory, f"preparing {corpus}"))
-            except (FileExistsError, NotADirectoryError):
-                raise LidError("is a file, not a directory", where=directory) from None
+            stack.enter_context(locked(directory, f"preparing {corpus}"))
         yield
 
 

@@ -72,6 +72,16 @@ def test_the_second_is_told_and_a_killed_holder_frees(tmp_path):
         assert "second" in (tmp_path / ".lock").read_text()
 
 
+@pytest.mark.parametrize("below", ["", "new", "new/deep"])
+def test_a_file_in_the_place_of_a_directory_is_named(tmp_path, below):
+    file = tmp_path / "file"
+    file.write_text("kept")
+    with pytest.raises(LidError) as error, locked(file / below, "planning"):
+        pass
+    assert str(error.value) == f"{file}: is a file, not a directory"
+    assert file.read_text() == "kept"
+
+
 def hold_with_a_child(directory, ready):
     with locked(directory, "training"):
         multiprocessing.get_context("fork").Process(target=time.sleep, args=(20,)).start()
