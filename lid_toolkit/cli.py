@@ -15,6 +15,7 @@ from typing import NoReturn
 from lid_toolkit.errors import LidError, nearest
 
 USER_ERROR = 2
+USERS_FAULTS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENAMETOOLONG)
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -78,8 +79,9 @@ def share(text: str) -> float:
 def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> NoReturn:
     """Run ``main`` as a command and leave with its exit code.
 
-    0 when it returns; 2 with one line on standard error for a :class:`LidError`, a full disk or a
-    forbidden file; 130 on Ctrl-C. Any other exception is a bug and keeps its traceback.
+    0 when it returns; 2 with one line on standard error for a :class:`LidError`, a full disk, a
+    forbidden file or a name too long for one; 130 on Ctrl-C. Any other exception is a bug and keeps
+    its traceback.
     """
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"
@@ -92,7 +94,7 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
     except OSError as error:
         if error.errno == errno.EPIPE:
             os._exit(0)
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+        if error.errno not in USERS_FAULTS:
             raise
         _fail(f"{error.filename or 'disk'}: {error.strerror}")
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from data.corpus import LANGUAGES, RATE, beeps
 
+from lid_toolkit.cli import run
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.command import identify
 
@@ -55,3 +56,15 @@ def test_restricted_languages_and_an_unknown_one(model_file, recordings, capsys)
         identify([*common, "--languages", "lo"])
     with pytest.raises(LidError, match="unknown option --jason"):
         identify([*common, "--jason"])
+
+
+def test_names_too_long_for_a_file(model_file, recordings, capsys):
+    name = 300 * "x"
+    for model, recording in ((name, recordings[0]), (str(model_file), name)):
+        with pytest.raises(SystemExit) as left:
+            run(identify, ["identify", "--model", model, "--device", "cpu", recording])
+        assert left.value.code == 2
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert output.err.startswith(f"error: {name}: ")
+        assert output.err.count("\n") == 1
