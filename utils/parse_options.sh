@@ -18,6 +18,7 @@
 #   list   words parted by blanks         floats numbers parted by blanks
 #   path   file or directory               args   further options, may start with "--"
 #   ints   whole numbers parted by blanks   rate   samples per second: 16000 or 16k
+# Whole numbers have no leading zeros.
 #
 # Sets each given option's variable, and puts those of the files after the first as "--name" "value"
 # into options_given, to hand on.
@@ -112,11 +113,12 @@ check_value() {
 fits() {
   local type=$1 value=$2
   case ${type} in
-    int) [[ ${value} =~ ^[0-9]{1,9}$ ]] ;;
-    int+) [[ ${value} =~ ^0*[1-9][0-9]{0,8}$ ]] ;;
-    ints) [[ ${value} =~ ^[[:blank:]]*([0-9]{1,9}[[:blank:]]*)*$ ]] ;;
+    # No leading zeros: bash takes 010 for 8.
+    int) [[ ${value} =~ ^(0|[1-9][0-9]{0,8})$ ]] ;;
+    int+) [[ ${value} =~ ^[1-9][0-9]{0,8}$ ]] ;;
+    ints) [[ ${value} =~ ^[[:blank:]]*((0|[1-9][0-9]{0,8})([[:blank:]]+|$))*$ ]] ;;
     float) [[ ${value} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)([eE]-?[0-9]+)?$ ]] ;;
-    floats) [[ ${value} =~ ^[[:blank:]]*(([0-9]+\.?[0-9]*|\.[0-9]+)[[:blank:]]*)*$ ]] ;;
+    floats) [[ ${value} =~ ^[[:blank:]]*(([0-9]+\.?[0-9]*|\.[0-9]+)([[:blank:]]+|$))*$ ]] ;;
     bool) [[ ${value} == true || ${value} == false ]] ;;
     rate) [[ ${value} =~ ^[1-9][0-9]*k?$ ]] ;;
     text | list | path) [[ ${value} != --* ]] ;;

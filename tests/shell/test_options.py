@@ -51,6 +51,11 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
             "--audio_format: 'mp3' does not fit (give wav or flac or wav.ark or flac.ark)",
         ),
         ("--skip_stages 2,8", "--skip_stages: '2,8' does not fit"),
+        # Bash would take the first for 8, and compares the last as text.
+        ("--stage 010", "--stage: '010' does not fit (give a whole number of at least 1)"),
+        ("--stage 08", "--stage: '08' does not fit (give a whole number of at least 1)"),
+        ("--feats_copies 00", "--feats_copies: '00' does not fit (give a whole number)"),
+        ("--skip_stages 02", "--skip_stages: '02' does not fit (give whole numbers parted by blanks)"),
         ("--train_set --valid_set x", "--train_set: '--valid_set' does not fit"),
         ("--speed_perturb_factors abc", "--speed_perturb_factors: 'abc' does not fit"),
         ("--num_nodes 0", "--num_nodes: '0' does not fit (give a whole number of at least 1)"),
@@ -108,6 +113,22 @@ def test_lid_needs_its_sets(recipe: Recipe):
     done = recipe.run("lid.sh", "--lid_config", "conf/mini_ecapa.yaml")
     assert done.returncode == 2
     assert done.stderr == f"error: {recipe.path}/lid.sh: --train_set is missing (stage 3 needs it)\n"
+
+
+@pytest.mark.parametrize(
+    ("type_", "fit", "unfit"),
+    [
+        ("int", ["0", "7", "999999999"], ["", "00", "07", "1000000000", "-1", "1.0"]),
+        ("int+", ["1", "10"], ["0", "01", "0x1"]),
+        ("ints", ["", " ", "0", "2 8", " 10\t2 "], ["02", "2 08", "12345678901", "2,8"]),
+        ("floats", ["", "0.9 1 1.1", " .5 2. "], ["1.1.1", "1,1", "-1"]),
+    ],
+)
+def test_numbers_that_fit(recipe: Recipe, type_: str, fit: list[str], unfit: list[str]):
+    script = '. utils/parse_options.sh; for v in "${@:2}"; do fits "$1" "$v" && echo fits || echo no; done'
+    command = ["bash", "-c", script, "bash", type_, *fit, *unfit]
+    done = subprocess.run(command, cwd=recipe.path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["fits"] * len(fit) + ["no"] * len(unfit)
 
 
 @pytest.mark.parametrize("form", [("--nj=3",), ("--nj", "3")])
