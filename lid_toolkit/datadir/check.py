@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ from lid_toolkit.errors import LidError
 
 FIX = "pyscripts/fix_data_dir.py mends it"
 LEAVE_OUT = "add its row, or let pyscripts/fix_data_dir.py leave it out"
+
+_NO_LENGTH = re.compile(rb"^[^ \n]+ (?!0*[1-9][0-9]{0,17}$)", re.MULTILINE)
+"""Where a row of ``utt2num_samples`` begins whose value is no positive int64."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def scan_dir(path: Path) -> Scanned:
         if not len(scan.table) and not scan.faults:
             faults.append(whole_file("empty file", path / name, "has no rows", "remove it, or fill it"))
     scanned = Scanned(path, scans, ())
-    checks: list[Callable[[Scanned], Iterator[Faults]]] = [_segments, _labels, _lang2utt]
+    checks: list[Callable[[Scanned], Iterator[Faults]]] = [_segments, _labels, _values, _lang2utt]
     if {"wav.scp", "utt2lang"} <= scans.keys():
         checks.insert(0, _keys)
     return Scanned(path, scans, (*faults, *(group for check in checks for group in check(scanned))))
@@ -144,6 +149,38 @@ def _labels(scanned: Scanned) -> Iterator[Faults]:
         )
 
 
+def _values(scanned: Scanned) -> Iterator[Faults]:
+    """Yield the rows that give an utterance no possible speed or length."""
+    if "utt2speed" in scanned.scans:
+        yield from _rows_with_labels(
+            scanned,
+            lambda speed: not _is_speed(speed),
+            "impossible speed",
+            lambda key, speed: f"'{key}': '{speed}' is not a speed",
+            "make the directory again",
+            table="utt2speed",
+        )
+    if LENGTHS in scanned.scans:
+        scan = scanned.scans[LENGTHS]
+        begins = [match.start() for match in _NO_LENGTH.finditer(scan.table.text)]
+        if begins:
+            yield _faults_of_rows(
+                "impossible length",
+                scanned.path / LENGTHS,
+                scan,
+                np.searchsorted(scan.table.starts, begins),
+                lambda key, length: f"'{key}': '{length}' is not a number of samples above 0",
+                "run stage 3 again",
+            )
+
+
+def _is_speed(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
 def _lang2utt(scanned: Scanned) -> Iterator[Faults]:
     """Yield the lines of ``lang2utt`` that contradict ``utt2lang``."""
     if not {"utt2lang", "lang2utt"} <= scanned.scans.keys():
@@ -192,15 +229,16 @@ def _rows_with_labels(
     kind: str,
     what: Callable[[str, str], str],
     mend: str,
+    table: str = "utt2lang",
 ) -> list[Faults]:
-    """Return the rows of ``utt2lang`` whose label is wrong."""
-    scan = scanned.scans["utt2lang"]
+    """Return the rows of a table of few different values, such as labels, whose value is wrong."""
+    scan = scanned.scans[table]
     labels, codes = scan.table.codes()
     wrong = [number for number, label in enumerate(labels) if is_wrong(label)]
     if not wrong:
         return []
     rows = np.flatnonzero(np.isin(codes, wrong))
-    return [_faults_of_rows(kind, scanned.path / "utt2lang", scan, rows, what, mend)]
+    return [_faults_of_rows(kind, scanned.path / table, scan, rows, what, mend)]
 
 
 def _faults_of_rows(

@@ -96,6 +96,36 @@ def test_untidy_directories_have_none_either(tmp_path, caplog):
             {"utt2lang": b"a eng\nb \xff\nc eng\n"},
             ["utt2lang:2: not UTF-8", "wav.scp:2: ", "lang2utt:2: "],
         ),
+        (
+            PLAIN,
+            {"utt2speed": "c 1e0\nb nan\na 0\n"},
+            [
+                "utt2speed:3: 'a': '0' is not a speed (make the directory again)",
+                "utt2speed:2: 'b': 'nan' is not a speed (",
+            ],
+        ),
+        (
+            PLAIN,
+            {"utt2speed": "a -1\nb inf\nc fast\n"},
+            [
+                f"utt2speed:{line}: '{key}': '{value}' is not a speed ("
+                for line, key, value in ((1, "a", "-1"), (2, "b", "inf"), (3, "c", "fast"))
+            ],
+        ),
+        (
+            PLAIN,
+            {"utt2num_samples": "c 1.1\nb 0\na -1\n"},
+            [
+                "utt2num_samples:3: 'a': '-1' is not a number of samples above 0 (run stage 3 again)",
+                "utt2num_samples:2: 'b': '0' is not",
+                "utt2num_samples:1: 'c': '1.1' is not",
+            ],
+        ),
+        (
+            PLAIN,
+            {"utt2num_samples": f"a {10**18}\nb {10**18 - 1}\nc 1 2\n"},
+            ["utt2num_samples:1: 'a': '1000000000000000000' is not", "utt2num_samples:3: 'c': '1 2' is not"],
+        ),
         (PLAIN, {"utt2num_samples": "a 1\nb 1\n"}, ["wav.scp:3: utterance 'c' is not in utt2num_samples"]),
     ],
 )
