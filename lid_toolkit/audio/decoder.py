@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 
 from lid_toolkit.audio.entry import AudioError, Entry
 from lid_toolkit.audio.headers import NIST_MARK, declared_end
+from lid_toolkit.audio.mp3 import length_by_frames
 from lid_toolkit.audio.ogg import ends_inside_page, is_ogg
 from lid_toolkit.audio.wav import WavHeader
 
 READ_BLOCK = 1 << 20
 UNKNOWN_FRAMES = 1 << 62
 """libsndfile gives 2^63 - 1 as the length of a flac whose writer could not know it."""
+
+MP3_TOLERANCE = 1.02
+"""Of libsndfile's guess at the length of an mp3: it rounds the bytes of a frame."""
 
 OGG_PREROLL = 1 << 14
 """libvorbis misses its target inside the last block; two longest blocks (8192) before, it does not."""
@@ -125,14 +129,26 @@ class Sound:
             self._position += passed
 
     def _count_frames(self) -> int:
-        """Return how many samples a channel there are; a flac without a length is decoded to learn it."""
-        if self._decoder.frames < UNKNOWN_FRAMES:
-            return int(self._decoder.frames)
+        """Return how many samples a channel there are, whether the header tells or not."""
+        frames = int(self._decoder.frames)
+        if frames < UNKNOWN_FRAMES:
+            return self._count_mp3(frames) if self._decoder.format == "MP3" else frames
         frames = 0
         with self._open() as counting:
             while block := len(counting.read(READ_BLOCK, dtype="int16", always_2d=True)):
                 frames += block
         return frames
+
+    def _count_mp3(self, guess: int) -> int:
+        """Return the length, where libsndfile may have guessed it; it stops reading at its guess."""
+        frames, is_whole = length_by_frames(self._entry)
+        if frames > guess * MP3_TOLERANCE:
+            raise AudioError(
+                f"does not tell its length: only {guess} of {frames} samples would be read",
+                where=self._entry.ref,
+                mend="ffmpeg -i IN.mp3 -c copy OUT.mp3 writes it",
+            )
+        return min(frames, guess) if is_whole else guess
 
 
 class _Decoder(soundfile.SoundFile):  # type: ignore[misc]
