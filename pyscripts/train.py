@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     step = Step(
         f"train {out}",
         out / ".done" / "train.json",
-        inputs=sources.tables() | named_files(config),
+        inputs=sources.tables(config) | named_files(config),
         options=config.model_dump(mode="json"),
     )
     if not is_member():

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lid_toolkit.errors import LidError
 from lid_toolkit.models.upstream import with_architecture
 from lid_toolkit.training.checkpoint import average, load, point_to, save_model
 from lid_toolkit.training.config import Criterion, TrainConfig
@@ -80,14 +81,23 @@ def average_best(config: TrainConfig, history: Sequence[Epoch], output_dir: Path
         ranked, name = rank(criterion, history), name_of(criterion)
         for number in sorted({min(number, len(ranked)) for number in config.averaged}):
             path = output_dir / f"{name}.ave_{number}best.pth"
-            contents = [load(output_dir / f"{epoch}epoch.pth") for epoch in ranked[:number]]
+            contents = [load(_weights_of(epoch, output_dir)) for epoch in ranked[:number]]
             weights, first = average([content["model"] for content in contents]), contents[0]
             save_model(path, weights, first["description"], first["languages"], first["rate"])
             point_to(output_dir / f"{name}.ave.pth", path.name)
             logging.info("averaged epochs %s into %s", " ".join(map(str, ranked[:number])), path)
             written.append(path)
         written.append(output_dir / f"{name}.best.pth")
+        point_to(written[-1], f"{ranked[0]}epoch.pth")
     return written
+
+
+def _weights_of(epoch: int, output_dir: Path) -> Path:
+    path = output_dir / f"{epoch}epoch.pth"
+    if not path.exists():
+        mend = "restore the file, or remove the directory to train anew"
+        raise LidError("the weights of one of the best epochs are gone", where=path, mend=mend)
+    return path
 
 
 def name_of(criterion: Criterion) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,9 +71,19 @@ class FeatureStats:
     num_jobs: int
 
     @property
+    def used(self) -> bool:
+        """Whether training normalises by statistics."""
+        return self.config.normalize == "global_mvn"
+
+    @property
     def needed(self) -> bool:
-        """Whether training normalises by statistics that stage 4 makes."""
-        return self.config.normalize == "global_mvn" and not self.config.normalize_conf.get("stats_file")
+        """Whether these are statistics that stage 4 makes."""
+        return self.used and not self.config.normalize_conf.get("stats_file")
+
+    @property
+    def file_used(self) -> Path:
+        """The file of statistics: stage 4's, or the configuration's own."""
+        return Path(self.config.normalize_conf.get("stats_file") or self.stats_dir / STATS_FILE)
 
     @property
     def step(self) -> Step:
@@ -175,6 +186,20 @@ def merge(task: FeatureStats) -> None:
         stream.write("feats\n")
     task.step.finish([path, keys])
     logging.info("%s: %d frames of %d utterances", task.step.name, total.frames, count - len(failed))
+
+
+def check_statistics(task: FeatureStats) -> None:
+    """Refuse statistics that stage 4, whose files experiments share, made of other features or data.
+
+    Raises:
+        LidError: they are such.
+    """
+    if task.needed and task.file_used.exists() and (reason := task.step.reason()):
+        raise LidError(
+            f"statistics of another configuration: {reason}",
+            where=task.file_used,
+            mend="run stage 4 with this one",
+        )
 
 
 def use_statistics(model: LidModel, config: TrainConfig, stats_dir: Path) -> None:
@@ -301,5 +326,5 @@ def _read(path: Path) -> Sums:
             return Sums(int(kept["count"]), *arrays)
     except FileNotFoundError:
         raise LidError("no such file", where=path, mend="run stage 4 with this configuration") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise LidError(f"no feature statistics: {error}", where=path, mend="run stage 4 again") from None

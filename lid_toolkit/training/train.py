@@ -28,7 +28,7 @@ from lid_toolkit.training.batches import make_sampler
 from lid_toolkit.training.best import average_best, drop_others, keep_best, out_of_patience, rank
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.distributed import World, spread
-from lid_toolkit.training.feature_stats import STATS_FILE, use_statistics
+from lid_toolkit.training.feature_stats import FeatureStats, check_statistics, use_statistics
 from lid_toolkit.training.initial import initialise, parse_source
 from lid_toolkit.training.loop import finish_epoch, train_epoch, validate_epoch
 from lid_toolkit.training.optimization import configured_optimizer, freeze
@@ -80,8 +80,9 @@ class Sources:
     stats_dir: Path
     output_dir: Path
 
-    def tables(self) -> dict[str, Path]:
-        """Return the tables that decide the training, by name."""
+    def tables(self, config: TrainConfig) -> dict[str, Path]:
+        """Return the tables that decide a training of a configuration, by name."""
+        statistics = self.statistics(config)
         return {
             "train wav.scp": self.train_dir / "wav.scp",
             "train audio": self.train_dir / DIGEST,
@@ -89,7 +90,7 @@ class Sources:
             "train utt2lang": self.train_dir / "utt2lang",
             "train utt2dataset": self.train_dir / "utt2dataset",
             "train speech_shape": self.stats_dir / "train" / "speech_shape",
-            "train feats_stats": self.stats_dir / STATS_FILE,
+            **({"train feats_stats": statistics.file_used} if statistics.used else {}),
             "valid wav.scp": self.valid_dir / "wav.scp",
             "valid audio": self.valid_dir / DIGEST,
             "valid features": self.valid_dir / DESCRIPTION,
@@ -97,6 +98,10 @@ class Sources:
             "valid speech_shape": self.stats_dir / "valid" / "speech_shape",
             "lang2idx": self.stats_dir / "lang2idx",
         }
+
+    def statistics(self, config: TrainConfig) -> FeatureStats:
+        """Return the collection of the statistics by which a configuration normalises."""
+        return FeatureStats(config, self.train_dir, self.stats_dir, num_jobs=1)
 
 
 def train(config: TrainConfig, sources: Sources, world: World, checkpoint_interval_s: float) -> list[Path]:
@@ -159,6 +164,7 @@ def gather_training(
     """Load the data and decide what stays the same."""
     for data_dir in (sources.train_dir, sources.valid_dir):
         check_made_by(data_dir, config.model_description())
+    check_statistics(sources.statistics(config))
     languages = read_languages(sources.stats_dir / "lang2idx")
     by_dataset = config.batch_type == "catpow_balance_dataset"
     shapes = sources.stats_dir / "train" / "speech_shape"
@@ -187,7 +193,7 @@ def gather_training(
 def identity(config: TrainConfig, sources: Sources, languages: tuple[str, ...]) -> dict[str, Any]:
     """Return what a checkpoint must agree on to be continued: configuration, data, files it names."""
     settings = {k: v for k, v in config.model_dump(mode="json").items() if k not in FREE_TO_CHANGE}
-    data = {name: digest(path) for name, path in (sources.tables() | named_files(config)).items()}
+    data = {name: digest(path) for name, path in (sources.tables(config) | named_files(config)).items()}
     return {**settings, **data, "languages": list(languages)}
 
 

@@ -93,6 +93,7 @@ def test_files_of_two_criteria_and_two_averages(tmp_path):
         drop_others(config, history[:epoch], directory / "exp")
     names = {path.name for path in (directory / "exp").glob("*epoch.pth")}
     assert names == {"1epoch.pth", "2epoch.pth", "3epoch.pth", "4epoch.pth"}
+    (directory / "exp" / "valid.accuracy.best.pth").unlink()  # as tools that copy no links leave it
     written = average_best(config, history, directory / "exp")
     assert [path.name for path in written] == [
         *("valid.accuracy.ave_1best.pth", "valid.accuracy.ave_2best.pth", "valid.accuracy.best.pth"),
@@ -103,3 +104,6 @@ def test_files_of_two_criteria_and_two_averages(tmp_path):
         assert load(directory / "exp" / f"{name}.pth")["model"]["projector.fc.bias"].unique().tolist() == [
             mean
         ]
+    (directory / "exp" / "2epoch.pth").unlink()
+    with pytest.raises(LidError, match=r"2epoch.pth: the weights of one of the best epochs are gone"):
+        average_best(config, history, directory / "exp")

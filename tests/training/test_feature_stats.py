@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,18 @@ from lid_toolkit.datadir.tables import read_table, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.build import build_frontend, build_model
 from lid_toolkit.training import feature_stats
-from lid_toolkit.training.config import load_config
-from lid_toolkit.training.feature_stats import FeatureStats, Sums, add, merge, plan, run_job, use_statistics
+from lid_toolkit.training.config import load_config, parse_config
+from lid_toolkit.training.feature_stats import (
+    FeatureStats,
+    Sums,
+    add,
+    check_statistics,
+    merge,
+    plan,
+    run_job,
+    use_statistics,
+)
+from lid_toolkit.training.train import Sources
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +115,36 @@ def test_only_what_is_missing_or_stale_is_done(tmp_path, monkeypatch):
     assert np.load(tmp_path / "stats/train/feats_stats.npz")["sum"].shape == (24,)
 
 
+def test_statistics_of_another_configuration_are_not_trained_on(tmp_path):
+    """The experiments of a directory share stage 4's files."""
+    task = task_of(tmp_path)
+    collect(task)
+    check_statistics(task)
+    other = task_of(tmp_path, frontend_conf={"n_mels": 20, "htk": True})
+    with pytest.raises(LidError, match=r"another configuration: frontend_conf changed .*\(run stage 4 with"):
+        check_statistics(other)
+    plain = task_of(tmp_path, normalize="utterance_mvn")
+    check_statistics(plain)
+
+
+def test_statistics_decide_only_trainings_that_use_them(tmp_path):
+    directory = write_experiment(tmp_path)
+    sources = Sources(directory / "train", directory / "valid", directory / "stats", directory / "exp")
+    tables = {
+        name: sources.tables(parse_config(raw, "x")).get("train feats_stats")
+        for name, raw in {
+            "plain": {},
+            "stage 4's": {"normalize": "global_mvn"},
+            "own": {"normalize": "global_mvn", "normalize_conf": {"stats_file": "of_mine.npz"}},
+        }.items()
+    }
+    assert tables == {
+        "plain": None,
+        "stage 4's": directory / "stats" / "train" / "feats_stats.npz",
+        "own": Path("of_mine.npz"),
+    }
+
+
 def test_extracted_features_are_taken_from_disk(tmp_path):
     task = task_of(tmp_path)
     frames = np.random.default_rng(0).normal(3.0, 2.0, (240, 20)).astype(np.float16)
@@ -130,9 +171,10 @@ def test_faults_are_named(tmp_path):
     model = build_model(task.config.model_description(), 3)
     with pytest.raises(LidError, match=r"feats_stats.npz: no such file \(run stage 4"):
         use_statistics(model, task.config, task.stats_dir)
-    (tmp_path / "stats/train/feats_stats.npz").write_text("no zip")
-    with pytest.raises(LidError, match=r"feats_stats.npz: no feature statistics"):
-        use_statistics(model, task.config, task.stats_dir)
+    for damaged in (b"no zip", b"PK\x03\x04 the beginning of one"):
+        (tmp_path / "stats/train/feats_stats.npz").write_bytes(damaged)
+        with pytest.raises(LidError, match=r"feats_stats.npz: no feature statistics"):
+            use_statistics(model, task.config, task.stats_dir)
     np.savez(tmp_path / "stats/train/feats_stats.npz", count=1, sum=np.ones(3), sum_square=np.ones(3))
     with pytest.raises(LidError, match="statistics of 3 features, the front end has 20"):
         use_statistics(model, task.config, task.stats_dir)
