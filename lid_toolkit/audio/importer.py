@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def write(utterances: Sequence[Checked], output_dir: Path) -> None:
     if not any(u.item.is_part for u in utterances):
         write_data_dir(output_dir, [(u.key, u.item.path) for u in utterances], utt2lang)
         return
-    recordings = {u.item.path: _slug(u.item.name) for u in utterances}
+    recordings = _recording_ids({u.item.path: u.item.name for u in utterances})
     segments = ((u.key, f"{recordings[u.item.path]} {_span(u.item)}") for u in utterances)
     table = table_from_pairs(segments, output_dir / "segments")
     wav_scp = [(name, path) for path, name in recordings.items()]
@@ -151,8 +152,20 @@ def _key(item: Item) -> str:
     return f"{item.language}_{_slug(item.name)}{part if item.is_part else ''}"
 
 
+def _recording_ids(names: Mapping[str, str]) -> dict[str, str]:
+    """Return an id for each path, made of its name; of those with one id the later ones get a number."""
+    ids: dict[str, str] = {}
+    for path in sorted(names):
+        slug = _slug(names[path])
+        numbered = (f"{slug}-{number}" for number in itertools.count(2))
+        ids[slug if slug not in ids else next(name for name in numbered if name not in ids)] = path
+    return {path: name for name, path in ids.items()}
+
+
 def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", str(Path(name).with_suffix(""))).strip("-")
+    path = Path(name)
+    stem = path.with_suffix("") if path.name else path
+    return re.sub(r"[^\w.-]+", "-", str(stem)).strip("-") or "recording"
 
 
 def _span(item: Item) -> str:

@@ -184,3 +184,27 @@ def test_two_utterances_with_one_id_are_refused(tmp_path):
     row = {"path": "a.wav", "language": "deu", "id": "same"}
     with pytest.raises(LidError, match="duplicate key 'same'"):
         imported(tmp_path, read_manifest(manifest(tmp_path, row, row)))
+
+
+def test_recordings_of_similar_names_stay_apart(tmp_path):
+    names = ("x-1-2.wav", "x-1.wav", "x/1.wav", "a.flac", "a.wav", "###.wav", "***.wav")
+    rows = [{"path": name, "language": "deu", "id": f"u{n}", "end": 1} for n, name in enumerate(names)]
+    for row in rows:
+        record(tmp_path / row["path"])
+    made = []
+    for order in (rows, rows[::-1]):
+        imported(tmp_path, read_manifest(manifest(tmp_path, *order)))
+        made.append(tables(tmp_path))
+    assert made[0] == made[1]
+    recordings = {key: segment.split()[0] for key, segment in made[0]["segments"].items()}
+    paths = {key: made[0]["wav.scp"][recording] for key, recording in recordings.items()}
+    assert paths == {row["id"]: str(tmp_path / row["path"]) for row in rows}
+    assert {recordings["u1"], recordings["u2"]} == {"x-1", "x-1-3"}
+
+
+@pytest.mark.parametrize("path", [".", "/", ".."])
+def test_a_path_without_a_name_is_a_fault(tmp_path, path):
+    record(tmp_path / "a.wav")
+    rows = [{"path": name, "language": "deu"} for name in ("a.wav", path)]
+    with pytest.raises(LidError, match=r"1 of 2 utterances cannot be used, e.g. .*: Is a directory"):
+        imported(tmp_path, read_manifest(manifest(tmp_path, *rows)))
