@@ -27,14 +27,14 @@ train_set=             # word: data directory to train on
 valid_set=             # word: data directory that picks the checkpoint
 test_sets=             # list: data directories to test on
 local_data_opts=       # args: options for local/data.sh
-speed_perturb_factors= # floats: speeds of the training set, e.g. "0.9 1.0 1.1"; none leaves stage 2 out
+speed_perturb_factors= # floats: speeds of the training set, from 0.1 to 10, e.g. "0.9 1.0 1.1"; none leaves stage 2 out
 feats_type=raw         # raw|raw_copy|extracted: audio of one format, references to it as it is, or features of a frozen front end
 feats_copies=0         # int: augmented copies of the training set that extraction adds
 audio_format=wav       # wav|flac|wav.ark|flac.ark: format of the audio that stage 3 writes
 fs=16k                 # rate: sampling rate
 min_wav_duration=1.0   # float: drop shorter training and validation utterances, in seconds
 max_wav_duration=60.0  # float: drop longer ones, in seconds; 0 keeps all
-max_failed=0.01        # float: share of broken recordings that is skipped; more of them end the stage
+max_failed=0.01        # share: share of broken recordings that is skipped; more of them end the stage
 allow_pipes=false      # bool: let wav.scp run commands ("sph2pipe ... |"); only for data you trust
 ## Channels
 channel=mean                      # mean|int: which channel of the recordings to take, from 0, or the mean of all
@@ -54,8 +54,8 @@ inference_batch_size=8                  # int+: utterances identified at once; t
 extract_embd=false                      # bool: write embeddings too
 tsne_set=                               # word: set to draw by t-SNE; by default the training set
 max_utt_per_lang_for_tsne=1000          # int+: utterances drawn for each language
-perplexity=5                            # float: perplexity of t-SNE
-max_iter=1000                           # int+: iterations of t-SNE
+perplexity=5                            # float: perplexity of t-SNE, at least 1
+max_iter=1000                           # int+: iterations of t-SNE, at least 250
 ## Sharing
 hf_repo=        # word: repository on the Hugging Face Hub, USER/NAME; stage 10 makes or updates it, the model card names it
 hf_license=     # word: licence in the model card; by default that of the pretrained encoder, or else apache-2.0
@@ -103,6 +103,17 @@ sets_to_format() {
   # shellcheck disable=SC2206  # a list of words
   "${skip_eval}" || sets+=(${test_sets} "${tsne_set}")
   printf '%s\n' ${sets[@]+"${sets[@]}"} | awk 'NF && !seen[$0]++'
+}
+
+# End the script, before any work, over numbers that stage 2 or 8 would refuse.
+check_numbers() {
+  local speeds
+  read -ra speeds <<<"${speed_perturb_factors}"
+  within 0.1 10 "${speeds[@]:-1}" || die "$0: --speed_perturb_factors '${speed_perturb_factors}': speeds are from 0.1 to 10"
+  printf '%s\n' "${speeds[@]:-1}" | LC_ALL=C awk 'seen[sprintf("%g", $1)]++ { twice = 1 } END { exit twice }' \
+    || die "$0: --speed_perturb_factors '${speed_perturb_factors}': a speed comes twice (leave one out)"
+  within 1 1e300 "${perplexity}" || die "$0: --perplexity ${perplexity}: t-SNE takes at least 1"
+  ((max_iter >= 250)) || die "$0: --max_iter ${max_iter}: t-SNE takes at least 250"
 }
 
 # End the script, before any work, over what the stages to run would miss.
@@ -341,6 +352,7 @@ check_config() {
   "${python}" pyscripts/check_config.py --config "${lid_config}" ${words[@]+"${words[@]}"}
 }
 
+check_numbers
 check_needs
 . ./path.sh || exit $?
 . ./cmd.sh || exit $?

@@ -18,6 +18,7 @@
 #   list   words parted by blanks         floats numbers parted by blanks
 #   path   file or directory               args   further options, may start with "--"
 #   ints   whole numbers parted by blanks   rate   samples per second: 16000 or 16k
+#   share  number from 0 to 1
 # Whole numbers have no leading zeros.
 #
 # Sets each given option's variable, and puts those of the files after the first as "--name" "value"
@@ -119,6 +120,7 @@ fits() {
     ints) [[ ${value} =~ ^[[:blank:]]*((0|[1-9][0-9]{0,8})([[:blank:]]+|$))*$ ]] ;;
     float) [[ ${value} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)([eE]-?[0-9]+)?$ ]] ;;
     floats) [[ ${value} =~ ^[[:blank:]]*(([0-9]+\.?[0-9]*|\.[0-9]+)([[:blank:]]+|$))*$ ]] ;;
+    share) fits float "${value}" && within 0 1 "${value}" ;;
     bool) [[ ${value} == true || ${value} == false ]] ;;
     rate) [[ ${value} =~ ^[1-9][0-9]*k?$ ]] ;;
     text | list | path) [[ ${value} != --* ]] ;;
@@ -126,6 +128,11 @@ fits() {
     args) split_words "${value}" ;;
     *) [[ ${value} == "${type}" ]] ;;
   esac
+}
+
+# Succeed if the numbers $3... are from $1 to $2.
+within() {
+  printf '%s\n' "${@:3}" | LC_ALL=C awk -v least="$1" -v most="$2" '!($1 >= least && $1 <= most) { wrong = 1 } END { exit wrong }'
 }
 
 # Print in words what a type wants.
@@ -136,6 +143,7 @@ describe() {
   text=${text// int/ a whole number}
   text=${text// floats/ numbers parted by blanks}
   text=${text// float/ a number of at least 0}
+  text=${text// share/ a number from 0 to 1}
   text=${text// bool/ true or false}
   text=${text// rate/ samples per second such as 16k}
   text=${text// text/ a text}

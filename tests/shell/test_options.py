@@ -58,6 +58,15 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--skip_stages 02", "--skip_stages: '02' does not fit (give whole numbers parted by blanks)"),
         ("--train_set --valid_set x", "--train_set: '--valid_set' does not fit"),
         ("--speed_perturb_factors abc", "--speed_perturb_factors: 'abc' does not fit"),
+        ("--max_failed 3", "--max_failed: '3' does not fit (give a number from 0 to 1)"),
+        ("--max_failed 11e-1", "--max_failed: '11e-1' does not fit (give a number from 0 to 1)"),
+        ("--max_iter 249", "--max_iter 249: t-SNE takes at least 250"),
+        ("--perplexity 0", "--perplexity 0: t-SNE takes at least 1"),
+        ("--perplexity 9e-1", "--perplexity 9e-1: t-SNE takes at least 1"),
+        ("--perplexity 1e999", "--perplexity 1e999: t-SNE takes"),
+        ("--speed_perturb_factors=0\t1", "--speed_perturb_factors '0\t1': speeds are from 0.1 to 10"),
+        ("--speed_perturb_factors 10.1", "--speed_perturb_factors '10.1': speeds are from 0.1 to 10"),
+        ("--speed_perturb_factors=.9\t1\t0.90", "--speed_perturb_factors '.9\t1\t0.90': a speed comes twice"),
         ("--num_nodes 0", "--num_nodes: '0' does not fit (give a whole number of at least 1)"),
         ("--lid_config conf/none.yaml", "--lid_config conf/none.yaml: no such file"),
         ("--pretrained_model none.pth", "--pretrained_model none.pth: no such file"),
@@ -121,6 +130,7 @@ def test_lid_needs_its_sets(recipe: Recipe):
         ("int", ["0", "7", "999999999"], ["", "00", "07", "1000000000", "-1", "1.0"]),
         ("int+", ["1", "10"], ["0", "01", "0x1"]),
         ("ints", ["", " ", "0", "2 8", " 10\t2 "], ["02", "2 08", "12345678901", "2,8"]),
+        ("share", ["0", "1", "1.0", ".01", "5e-3"], ["1.01", "2", "1e1", "-0.1", ""]),
         ("floats", ["", "0.9 1 1.1", " .5 2. "], ["1.1.1", "1,1", "-1"]),
     ],
 )
@@ -129,6 +139,20 @@ def test_numbers_that_fit(recipe: Recipe, type_: str, fit: list[str], unfit: lis
     command = ["bash", "-c", script, "bash", type_, *fit, *unfit]
     done = subprocess.run(command, cwd=recipe.path, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["fits"] * len(fit) + ["no"] * len(unfit)
+
+
+def test_outermost_numbers_are_taken(recipe: Recipe):
+    options = (
+        "--max_failed",
+        "1",
+        "--max_iter",
+        "250",
+        "--perplexity",
+        "1",
+        "--speed_perturb_factors",
+        "0.1 10",
+    )
+    assert len(recipe.stages("run.sh", "--corpus", "mini", "--stop_stage", "1", *options)) == 1
 
 
 @pytest.mark.parametrize("form", [("--nj=3",), ("--nj", "3")])
