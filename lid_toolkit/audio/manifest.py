@@ -142,7 +142,7 @@ def _json_rows(stream: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, 
             continue
         try:
             row = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LidError(f"not JSON: {error}", where=f"{path}:{line}", mend="one object a line") from None
         if not isinstance(row, dict):
             raise LidError(

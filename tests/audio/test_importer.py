@@ -140,6 +140,7 @@ def test_what_cannot_be_used_is_left_out_within_the_limit(tmp_path, row, fault):
         ('{"path": "a.wav", "language": "klingonese"}', r":1: unknown language 'klingonese'"),
         ('["a.wav", "deu"]', "not a JSON object"),
         ("a.wav deu", "not JSON"),
+        ("[" * 100_000, r"list\.jsonl:1: not JSON"),
         ("", "holds no recording"),
     ],
 )
