@@ -83,7 +83,9 @@ class Batch:
         sys.stderr.write(f"{self._scheduler.title}: {self._id} is cancelled, but still in the queue\n")
 
     def _fate(self, number: int, states: Mapping[int, State], spool: Spool) -> str:
-        """Return why a job is lost, or ``""`` while it may still come to an end."""
+        """Return why a job is lost, or ``""`` while it may still come to an end, or was never to start."""
+        if spool.stopped and not spool.has_started(number):
+            return ""
         state = states.get(number, State("nothing", "ended"))
         if state.kind == "stuck":
             return f"{self._scheduler.title} will not start it: {state.word}"

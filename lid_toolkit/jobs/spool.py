@@ -66,6 +66,10 @@ class Spool:
         with write_whole(self.path / f"{number}.started") as stream:
             stream.write(f"{socket.gethostname()} {os.getpid()}")
 
+    def has_started(self, number: int) -> bool:
+        """Return whether a job has started; it may have ended since."""
+        return (self.path / f"{number}.started").exists()
+
     def note_end(self, outcome: Outcome) -> None:
         """Note a job's outcome; the file is whole and on disk when it shows."""
         with write_whole(self.path / f"{outcome.number}.done") as stream:
