@@ -12,6 +12,8 @@ from lid_toolkit.errors import LidError, nearest
 
 USAGE = "[--mem 4G] [--num-threads 2] [--gpu 1] [--time T] [--max-jobs-run 8] [JOB=1:N] LOG COMMAND..."
 OPTIONS = ("mem", "num_threads", "gpu", "num_nodes", "time", "max_jobs_run", "nice", "name")
+DIGITS = 9
+"""A whole number has at most so many: Python refuses to read those of thousands."""
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -107,6 +109,8 @@ def parse_call(arguments: Sequence[str]) -> Call:
     array = re.fullmatch(r"([A-Za-z_]\w*)=(\d+)(?::(\d+))?", rest[0]) if rest else None
     variable, first, last = "", 1, 1
     if array:
+        if max(len(array[2]), len(array[3] or "")) > DIGITS:
+            raise LidError(f"'{array[0]}' names too many jobs", where="jobs", mend=f"at most {DIGITS} digits")
         variable, first, last = array[1], int(array[2]), int(array[3] or array[2])
         rest = _take_options(rest[1:], options, passed)
         if not 1 <= first <= last:
@@ -179,9 +183,11 @@ def _take_options(words: list[str], options: dict[str, str], passed: list[str]) 
 def _resources(values: Mapping[str, str]) -> Resources:
     def whole(name: str, default: int, least: int) -> int:
         text = values.get(name, str(default))
-        if not re.fullmatch(r"\d+", text) or int(text) < least:
+        if not re.fullmatch(rf"\d{{1,{DIGITS}}}", text) or int(text) < least:
             raise LidError(
-                f"'{text}' is not a whole number of at least {least}", where=f"jobs {_hyphened(name)}"
+                f"'{text}' is not a whole number of at least {least}",
+                where=f"jobs {_hyphened(name)}",
+                mend=f"give at most {DIGITS} digits",
             )
         return int(text)
 
@@ -198,7 +204,7 @@ def _resources(values: Mapping[str, str]) -> Resources:
 
 def parse_memory(text: str) -> int:
     """Parse ``4G`` or ``500M`` and return bytes; units are powers of 1024."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT])B?", text.upper())
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)([KMGT])B?", text.upper())
     if not match or not float(match[1]):
         raise LidError(f"'{text}' is no amount of memory", where="jobs --mem", mend="for example 4G or 500M")
     return int(float(match[1]) * UNITS[match[2]])
@@ -206,7 +212,8 @@ def parse_memory(text: str) -> int:
 
 def parse_time(text: str) -> float:
     """Parse Slurm's forms of a duration and return seconds: ``M``, ``M:S``, ``H:M:S``, ``D-H[:M[:S]]``."""
-    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
+    count = rf"(\d{{1,{DIGITS}}})"
+    match = re.fullmatch(rf"(?:{count}-)?{count}(?::{count})?(?::{count})?", text)
     if not match:
         raise LidError(
             f"'{text}' is no duration", where="jobs --time", mend="for example 90 (minutes), 1:30:00 or 2-0"

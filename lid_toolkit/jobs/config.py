@@ -106,7 +106,7 @@ def read_config(path: Path) -> Config:
             rules[name, value] = tuple(words[1:])
         elif kind == "default" and name and equals and len(words) == 1:
             defaults[name] = value
-        elif kind == "machine" and re.fullmatch(r"\S+ [1-9]\d*( \d+)?", " ".join(words)):
+        elif kind == "machine" and re.fullmatch(r"\S+ [1-9]\d{0,8}( \d{1,9})?", " ".join(words)):
             machines.append(Machine(words[0], int(words[1]), int(words[2]) if len(words) > 2 else 0))
         elif kind:
             raise LidError(f"'{line.strip()}' has no meaning", where=where, mend=_FORMS)

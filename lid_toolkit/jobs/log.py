@@ -52,7 +52,7 @@ class Outcome:
         if self.verdict:
             return self.verdict
         if self.exit_code < 0:
-            return f"ended by signal {-self.exit_code} ({signal.Signals(-self.exit_code).name})"
+            return f"ended by signal {-self.exit_code}{_name_of(-self.exit_code)}"
         return f"exit code {self.exit_code}"
 
 
@@ -176,6 +176,11 @@ def tail(path: Path) -> list[str]:
     except OSError:
         return []
     return text.replace("\r", "\n").rstrip("\n").split("\n")[-TAIL_LINES:]
+
+
+def _name_of(number: int) -> str:
+    """Return the name of a signal behind a blank, or ``""``: most real-time signals have none."""
+    return next((f" ({known.name})" for known in signal.Signals if known == number), "")
 
 
 def _now() -> str:

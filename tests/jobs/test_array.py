@@ -19,6 +19,8 @@ from lid_toolkit.jobs.array import (
     rerun_line,
 )
 
+ENDLESS = "9" * 5000  # more digits than int() takes
+
 
 def parse(words: Sequence[str]) -> JobArray:
     return make_array(parse_call(words))
@@ -87,6 +89,12 @@ def test_no_limit_of_memory():
         ("--time soon JOB=1:2 x.JOB.log true", "'soon' is no duration"),
         ("--num-threads 0 JOB=1:2 x.JOB.log true", "at least 1"),
         ("--max-jobs-run -1 JOB=1:2 x.JOB.log true", "at least 1"),
+        (f"--max-jobs-run {ENDLESS} JOB=1:2 x.JOB.log true", "9' is not a whole number of at least 1"),
+        (f"--nice {ENDLESS} JOB=1:2 x.JOB.log true", "9' is not a whole number of at least 0"),
+        (f"--time {ENDLESS} JOB=1:2 x.JOB.log true", "9' is no duration"),
+        (f"--mem {ENDLESS}G JOB=1:2 x.JOB.log true", "9G' is no amount of memory"),
+        (f"JOB=1:{ENDLESS} x.JOB.log true", "9' names too many jobs"),
+        (f"JOB={ENDLESS} x.JOB.log true", "9' names too many jobs"),
         ("--gpu", "--gpu needs a value"),
         ("JOB=0:3 x.JOB.log true", "names no jobs"),
         ("JOB=3:2 x.JOB.log true", "names no jobs"),

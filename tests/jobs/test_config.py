@@ -77,6 +77,7 @@ def test_machines_of_ssh(tmp_path: Path):
         ("command\n", "x.conf:1: 'command' has no meaning"),
         ("command qsub\noption mem --mem $0\n", "x.conf:2: 'option mem"),
         ("command qsub\ndefault gpu\n", "x.conf:2"),
+        (f"command ssh\nmachine a {'9' * 5000}\n", "x.conf:2: 'machine a 9+' has no meaning"),
         ("command qsub\nopton gpu=0\n", "x.conf:2: 'opton gpu=0' has no meaning"),
         ("command ssh\nmachine a many\n", "x.conf:2"),
         ("command qsub 'open\n", "x.conf:1: cannot be parsed"),

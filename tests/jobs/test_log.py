@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
+
 from lid_toolkit.jobs import log
 from lid_toolkit.jobs.array import make_array, parse_call
 
@@ -39,3 +41,15 @@ def test_relay_of_a_single_command_tells_its_whole_log_once(tmp_path: Path):
             written.flush()
             relay.tell([1], ended=0)
     assert stream.getvalue() == "epoch 1\nepoch 2\n"
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "reason"),
+    [
+        (-9, "ended by signal 9 (SIGKILL)"),
+        (-40, "ended by signal 40"),  # real-time signals lie between SIGRTMIN, 34, and SIGRTMAX, 64
+        (3, "exit code 3"),
+    ],
+)
+def test_end_by_any_signal_is_told(exit_code: int, reason: str):
+    assert log.Outcome(1, exit_code, "", seconds=1.0, peak_bytes=0).reason == reason
