@@ -14,7 +14,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = OptionParser(__doc__)
     parser.add_argument("source", type=Path, help="the directory to copy")
     parser.add_argument("target", type=Path, help="the directory to make")
-    parser.add_argument("--utt_prefix", default="", help="put before each utterance, and speaker, e.g. a-")
+    parser.add_argument(
+        "--utt_prefix", default="", help="put before each utterance, recording and speaker, e.g. a-"
+    )
     parser.add_argument(
         "--iso639_3",
         type=boolean,

@@ -34,7 +34,11 @@ def main(arguments: Sequence[str]) -> None:
     if options.train_dir is not None:
         if options.train_dir.resolve() == options.data_dir.resolve():
             raise LidError("is the checked directory itself", where="--train_dir")
-        faults += compare_dirs(scanned, scan_dir(options.train_dir))
+        train = scan_dir(options.train_dir)
+        if missing := {"wav.scp", "utt2lang"} - train.scans.keys():
+            what = f"lacks {', '.join(sorted(missing))}: nothing to compare with"
+            raise LidError(what, where=f"--train_dir {options.train_dir}", mend="name the training set")
+        faults += compare_dirs(scanned, train)
     if options.check_audio != "none" and "wav.scp" in scanned.scans:
         recordings = read_recordings(
             scanned.scans["wav.scp"].table,

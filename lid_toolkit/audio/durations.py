@@ -45,9 +45,12 @@ def utterance_seconds(
 def _speeds(utt2speed: Table, path: Path) -> NDArray[np.float64]:
     labels, codes = utt2speed.codes()
     try:
-        return np.array([float(label) for label in labels])[codes]
+        speeds = np.array([float(label) for label in labels])
     except ValueError as error:
         raise LidError(str(error), where=path / "utt2speed", mend="make the directory again") from None
+    if not ((speeds > 0) & (speeds < np.inf)).all():
+        raise LidError("speeds that are none", where=path / "utt2speed", mend="make the directory again")
+    return speeds[codes]
 
 
 def _unchanged_seconds(data: DataDir, reading: Reading, num_jobs: int) -> NDArray[np.float64]:

@@ -33,6 +33,11 @@ def test_speeds(tmp_path, recordings):
     data = read_data_dir(tmp_path / "sp")
     assert utterance_seconds(data, 16000).tolist() == [3, 4, 6, 8]
     (tmp_path / "sp/utt2speed").write_text("r1 1\nr2 1\nsp0.5-r1 fast\nsp0.5-r2 1\n")
+    for text in ("0", "-1", "nan", "inf"):
+        (tmp_path / "sp/utt2speed").write_text(f"r1 1\nr2 1\nsp0.5-r1 {text}\nsp0.5-r2 1\n")
+        with pytest.raises(LidError, match="utt2speed: speeds that are none"):
+            utterance_seconds(read_data_dir(tmp_path / "sp"), 16000)
+    (tmp_path / "sp/utt2speed").write_text("r1 1\nr2 1\nsp0.5-r1 fast\nsp0.5-r2 1\n")
     with pytest.raises(LidError, match="utt2speed: could not convert"):
         utterance_seconds(read_data_dir(tmp_path / "sp"), 16000)
 

@@ -43,6 +43,8 @@ def test_validate_fix_validate(tmp_path):
     assert (done.returncode, done.stdout) == (0, f"{path}: no fault in 2 utterances\n")
     done = run("validate_data_dir.py", path, "--check_audio", "none", "--train_dir", path)
     assert (done.returncode, "is the checked directory itself" in done.stderr) == (2, True)
+    done = run("validate_data_dir.py", path, "--check_audio", "none", "--train_dir", tmp_path / "none")
+    assert (done.returncode, "none: lacks utt2lang, wav.scp" in done.stderr) == (2, True)
 
 
 def test_combine_split_subset_copy(tmp_path):
