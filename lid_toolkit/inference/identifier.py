@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from lid_toolkit.audio.matrix import LARGEST
 from lid_toolkit.audio.reader import AudioError, audio_info, read_audio
 from lid_toolkit.audio.resample import resample
 from lid_toolkit.data.samplers import sorted_batches
@@ -173,10 +174,16 @@ class LanguageIdentifier:
             if not len(wave) or not np.isfinite(wave).all():
                 what = "no samples" if not len(wave) else "samples that are not finite"
                 raise AudioError(what, where=name, mend="leave it out")
+            if (largest := float(np.abs(wave).max())) > LARGEST:
+                what = f"samples up to {largest:g}"
+                raise AudioError(what, where=name, mend="scale floats to [-1, 1], or give int16")
             waves.append(np.ascontiguousarray(wave))
         return waves
 
     def _read(self, item: str | Path | tuple[str | Path, float, float]) -> tuple[str, Floats]:
+        if not isinstance(item, str | Path) and not (isinstance(item, tuple) and len(item) == 3):
+            mend = "give a path, a NumPy array or (path, start, end); several in a list"
+            raise AudioError(f"a {type(item).__name__} is no utterance", where="speech", mend=mend)
         path, start_s, end_s = item if isinstance(item, tuple) else (item, 0.0, None)
         if end_s is not None and not 0 <= start_s < end_s < np.inf:
             raise AudioError(f"from {start_s} s to {end_s} s", where=path, mend="start before the end")
@@ -188,6 +195,8 @@ class LanguageIdentifier:
     def _columns(self, languages: Iterable[str] | None) -> list[int]:
         if languages is None:
             return list(range(len(self.languages)))
+        if isinstance(languages, str):
+            raise LidError(f"'{languages}' alone", where="languages", mend="give a list of labels")
         wanted = list(dict.fromkeys(languages))
         for label in wanted:
             if label not in self.languages:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile
+import torch
 from data.corpus import LANGUAGES, RATE, beeps
 
 import lid_toolkit
@@ -86,6 +87,9 @@ def test_nothing_in_nothing_out(lid):
     [
         (np.zeros(0, np.float32), "array 0: no samples"),
         (np.array([0.1, np.nan]), "array 0: samples that are not finite"),
+        (np.array([0.1, 30000.0]), r"array 0: samples up to 30000 \(scale floats"),
+        (("/none.wav", "/other.wav"), "speech: a tuple is no utterance"),
+        (torch.zeros(5), "speech: a Tensor is no utterance"),
         (np.zeros(5, np.int32), "samples of type int32"),
         (np.zeros((2, 5), np.float32), r"shape \(2, 5\)"),
         (np.zeros((5, 2, 2), np.float32), r"shape \(5, 2, 2\)"),
@@ -102,6 +106,8 @@ def test_bad_speech_is_refused_by_name(lid, speech, message):
 def test_bad_arguments_are_refused(lid, wave, tmp_path):
     with pytest.raises(LidError, match=r"does not know 'lov' \(did you mean 'low'"):
         lid.identify(wave, languages=["lov"])
+    with pytest.raises(LidError, match="'low' alone"):
+        lid.identify(wave, languages="low")
     with pytest.raises(LidError, match="no language to choose"):
         lid.identify(wave, languages=[])
     with pytest.raises(LidError, match="top_k: 0 is less than 1"):
