@@ -133,11 +133,14 @@ check_needs() {
     ! due "${n}" || [[ ${test_sets} =~ [^[:blank:]] ]] || die "$0: --test_sets is missing (stage ${n} needs it)"
   done
   ! due 8 || [[ -n ${tsne_set} ]] || die "$0: --tsne_set is missing (stage 8 needs it)"
+  ((feats_copies == 0)) || [[ ${feats_type} == extracted ]] || die "$0: --feats_copies needs --feats_type extracted"
   [[ ${feats_type} != extracted || -n ${lid_config} ]] || ! due 4 || die "$0: --lid_config is missing (stage 4 extracts its features)"
   if due 5; then
     [[ -n ${lid_config} ]] || die "$0: --lid_config is missing (stage 5 needs it)"
     [[ -f ${lid_config} ]] || die "$0: --lid_config ${lid_config}: no such file"
-    [[ -z ${pretrained_model} || -f ${pretrained_model%%:*} ]] || die "$0: --pretrained_model ${pretrained_model}: no such file"
+    for n in ${pretrained_model}; do
+      [[ -f ${n%%:*} ]] || die "$0: --pretrained_model ${n}: no such file"
+    done
   elif { due 6 || due 9 || due 10; } && [[ ! -f ${lid_exp}/${inference_model} ]]; then
     die "$0: --inference_model: ${lid_exp}/${inference_model}: no such file (run stage 5, or name another)"
   fi
@@ -349,7 +352,7 @@ check_config() {
   if ((num_nodes > 1)) && trains_here && [[ -z ${PET_MASTER_ADDR:-} ]]; then
     die "$0: --num_nodes ${num_nodes}: one machine only (choose a cluster in cmd.sh, or see docs/training.md)"
   fi
-  "${python}" pyscripts/check_config.py --config "${lid_config}" ${words[@]+"${words[@]}"}
+  "${python}" pyscripts/check_config.py --config "${lid_config}" --fs "${fs/k/000}" ${words[@]+"${words[@]}"}
 }
 
 check_numbers

@@ -6,23 +6,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, run
+from lid_toolkit.cli import OptionParser, positive, run
+from lid_toolkit.errors import LidError
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the options and build, without data, what stage 5 would train."""
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--config", type=Path, required=True, help="training YAML")
+    parser.add_argument("--fs", type=positive, help="rate of the formatted audio in Hz")
     options, overrides = parser.parse_known_args(arguments)
 
     from lid_toolkit.models.build import build_model
     from lid_toolkit.training.config import load_config
     from lid_toolkit.training.initial import check_sources
-    from lid_toolkit.training.optimization import configured_optimizer
+    from lid_toolkit.training.optimization import configured_optimizer, freeze
     from lid_toolkit.training.report import check_wandb
+    from lid_toolkit.training.train import check_rate
 
     config = load_config(options.config, overrides)
-    configured_optimizer(build_model(config.model_description(), classes=2), config)
+    rate = config.preprocessor_conf.sample_rate
+    if options.fs is not None and options.fs != rate:
+        mend = f"set preprocessor_conf.sample_rate and frontend_conf.fs to {options.fs}, or give another --fs"
+        raise LidError(f"for {rate} Hz, not for --fs {options.fs}", where=options.config, mend=mend)
+    model = build_model(config.model_description(), classes=2)
+    check_rate(model, rate)
+    freeze(model, config.freeze_param)
+    configured_optimizer(model, config)
     check_sources(config.init_param)
     check_wandb(config)
 

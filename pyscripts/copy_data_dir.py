@@ -15,7 +15,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("source", type=Path, help="the directory to copy")
     parser.add_argument("target", type=Path, help="the directory to make")
     parser.add_argument(
-        "--utt_prefix", default="", help="put before each utterance, recording and speaker, e.g. a-"
+        "--utt_prefix", default="", help="put before utterances, recordings and speakers, as a-"
     )
     parser.add_argument(
         "--iso639_3",

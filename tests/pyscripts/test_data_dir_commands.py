@@ -43,6 +43,7 @@ def test_validate_fix_validate(tmp_path):
     assert (done.returncode, done.stdout) == (0, f"{path}: no fault in 2 utterances\n")
     done = run("validate_data_dir.py", path, "--check_audio", "none", "--train_dir", path)
     assert (done.returncode, "is the checked directory itself" in done.stderr) == (2, True)
+    (tmp_path / "none").mkdir()
     done = run("validate_data_dir.py", path, "--check_audio", "none", "--train_dir", tmp_path / "none")
     assert (done.returncode, "none: lacks utt2lang, wav.scp" in done.stderr) == (2, True)
 

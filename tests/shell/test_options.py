@@ -70,6 +70,8 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--num_nodes 0", "--num_nodes: '0' does not fit (give a whole number of at least 1)"),
         ("--lid_config conf/none.yaml", "--lid_config conf/none.yaml: no such file"),
         ("--pretrained_model none.pth", "--pretrained_model none.pth: no such file"),
+        ("--pretrained_model=lid.sh\tnone.pth", "--pretrained_model none.pth: no such file"),
+        ("--feats_copies 3", "--feats_copies needs --feats_type extracted"),
         ("--stage 6", "valid.accuracy.best.pth: no such file (run stage 5, or name another)"),
         ("--stage 3 --datadir nowhere", "nowhere/train_mini: no such directory"),
         ("--stage 4 --stop_stage 2", "--stage 4 is after --stop_stage 2"),
