@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUND_FLOOR = ("errors", "files", "progress", "steps", "cli")
+GROUND_FLOOR = ("errors", "files", "processes", "progress", "steps", "cli")
 ROOMS = ("languages", "datadir", "audio", "data", "models", "training", "inference", "evaluation", "hub")
 TORCH_FREE = ("languages", "datadir", "audio", "evaluation", "jobs")
 MODULES = sorted((ROOT / "lid_toolkit").rglob("*.py"))

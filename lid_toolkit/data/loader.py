@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from lid_toolkit.data.preprocess import PreprocessorConf, augment_wave, load_sou
 from lid_toolkit.data.samplers import Batch, utterances_in
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.errors import LidError, allowed_failures
+from lid_toolkit.processes import die_with_parent
 
 REPLACEMENTS = 3
 """Utterances tried in the place of one that cannot be read."""
@@ -216,9 +218,12 @@ def _loaded(reader: MinibatchReader, first: int, workers: int, pin: bool) -> Ite
 
 
 def _become_worker(_worker: int) -> None:
-    """Compute on one thread, and leave Ctrl-C, which reaches every process, to the parent.
+    """Compute on one thread, leave Ctrl-C, which reaches every process, to the parent, and end with it.
 
-    PyTorch limits its own threads in a worker, not those of NumPy's linear algebra.
+    PyTorch limits its own threads in a worker, not those of NumPy's linear algebra. Its workers look for
+    their parent now and then, but wait for ever for a lock that a killed one held.
     """
+    parent = multiprocessing.parent_process()
+    die_with_parent(None if parent is None else parent.pid)
     threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

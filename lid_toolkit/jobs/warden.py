@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
@@ -18,12 +17,12 @@ from typing import IO
 from lid_toolkit.jobs.array import Resources
 from lid_toolkit.jobs.log import Outcome
 from lid_toolkit.jobs.machine import descendants, memory_of
+from lid_toolkit.processes import adopt_orphans, die_with_parent
 
 CANNOT_RUN = 127
 GRACE_S = 30.0
 LOOK_S = 1.0
 PIPE_BYTES = 65536
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 # The last is Grid Engine's word before it kills (`qsub -notify`).
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 # What Slurm is asked to send some time before the end (`--signal=B:USR1@60`).
@@ -105,7 +104,7 @@ def guard(
         log: where its output goes.
         lifeline: file descriptor of a pipe that whoever wants the job holds open.
     """
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     with _signals() as (woken, signals):
         try:
             process = subprocess.Popen(
@@ -114,7 +113,7 @@ def guard(
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                preexec_fn=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
+                preexec_fn=die_with_parent,
             )
         except OSError as error:
             what = f"cannot run '{command[0]}': {error.strerror}"
@@ -191,9 +190,3 @@ def _signals() -> Iterator[tuple[int, list[int]]]:
             signal.signal(number, handler)
         os.close(woken)
         os.close(waker)
-
-
-def _prctl(option: int, value: int) -> None:
-    """Call prctl(2) on Linux; elsewhere do nothing."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value)

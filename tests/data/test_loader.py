@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from data.corpus import LANGUAGES, RATE, write_set
+from jobs.cluster import alive
 
 from lid_toolkit.audio.reader import read_audio
 from lid_toolkit.data import loader
@@ -143,6 +146,33 @@ def test_a_killed_worker_is_an_error_that_says_so(directory):
     reader = KilledReader(whole.utterances, whole.batches, whole.conf, RATE)
     with pytest.raises(LidError, match="was killed"):
         list(iterate(reader, 0, 1))
+
+
+class HangingReader(MinibatchReader):
+    def __getitem__(self, index):
+        print(os.getpid(), flush=True)
+        time.sleep(60)
+
+
+def read_for_ever(reader):
+    list(iterate(reader, 0, 1))
+
+
+def test_a_worker_ends_with_its_killed_parent(directory, capfd):
+    whole = whole_reader(directory)
+    reader = HangingReader(whole.utterances, whole.batches, whole.conf, RATE)
+    parent = multiprocessing.get_context("fork").Process(target=read_for_ever, args=(reader,))
+    parent.start()
+    worker = ""
+    while not worker:
+        worker = capfd.readouterr().out
+        time.sleep(0.05)
+    parent.kill()
+    parent.join()
+    deadline = time.monotonic() + 30
+    while alive(int(worker)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_in_training_another_utterance_of_the_language_takes_a_broken_ones_place(directory):
