@@ -37,7 +37,7 @@ from lid_toolkit.datadir.tables import Table, read_table, write_table
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.files import write_whole
 from lid_toolkit.inference.batched import load_unlabelled
-from lid_toolkit.models.build import build_frontend
+from lid_toolkit.models.build import build_frontend, makes_one_vector
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
 from lid_toolkit.training.config import TrainConfig
@@ -116,7 +116,7 @@ class Extraction:
 
     def _options(self, copy: int) -> dict[str, Any]:
         description = self.config.model_description()
-        acts_later = set() if makes_one_vector(self.config) else CROPS
+        acts_later = set() if makes_one_vector(self.config.frontend, self.config.frontend_conf) else CROPS
         augmentation = self.config.preprocessor_conf.model_dump(mode="json", exclude=acts_later)
         return {
             "frontend": description["frontend"],
@@ -156,7 +156,7 @@ def plan(task: Extraction, jobs: int, dry_run: bool) -> int:
         )
     work = list_work(task)
     frontend = frozen_frontend(task.config)
-    one_vector = makes_one_vector(task.config)
+    one_vector = makes_one_vector(task.config.frontend, task.config.frontend_conf)
     frames_u = np.ones_like(work.lengths_u) if one_vector else work.lengths_u // frontend.hop_length + 1
     frames = (1 + task.copies) * int(frames_u.sum())
     size = 2 * frames * frontend.states_size
@@ -265,11 +265,6 @@ def frozen_frontend(config: TrainConfig) -> Any:
     return frontend.eval()
 
 
-def makes_one_vector(config: TrainConfig) -> bool:
-    """Return whether a front end's features cannot be cropped, being of the whole utterance."""
-    return config.frontend == "whisper_language" or bool(config.frontend_conf.get("language_token"))
-
-
 def crop(wave: Wave, conf: PreprocessorConf, rng: np.random.Generator) -> Wave:
     """Return a random part of a waveform, of a drawn length; what is shorter stays whole."""
     shortest_s, longest_s = conf.crop_range_s()
@@ -293,7 +288,7 @@ class Extractor:
         self.frontend = frozen_frontend(task.config).to(device)
         self.precision = choose_precision(task.config, device)
         self.sounds = load_sounds(task.config.preprocessor_conf) if task.copies else Sounds()
-        self.crops = makes_one_vector(task.config)
+        self.crops = makes_one_vector(task.config.frontend, task.config.frontend_conf)
         self.rate = task.config.preprocessor_conf.sample_rate
 
     def do(self, part: Part, progress: Progress) -> None:

@@ -61,10 +61,8 @@ def fused(
     """
     parts = []
     for conf in frontends:
-        if conf.get("frontend_type") == "whisper_language" or conf.get("language_token"):
-            what = (
-                f"{conf.get('frontend_type')} has one frame for an utterance, and would cut the others to it"
-            )
+        if makes_one_vector(name := conf.get("frontend_type"), conf):
+            what = f"{name} has one frame for an utterance, and would cut the others to it"
             raise LidError(what, where="frontend_conf.frontends", mend="leave it or language_token out")
         make = COMPONENTS["frontend"].get(conf.get("frontend_type", ""))
         rate = {"fs": fs} if make is not None and "fs" in arguments_model(make).model_fields else {}
@@ -178,6 +176,11 @@ def build_frontend(description: Mapping[str, Any]) -> Any:
         what = "frontend_conf without a frontend" if conf else "features of no known dimension"
         raise LidError(what, where="frontend", mend="name a frontend, or set input_size for features")
     return PrecomputedFeatures(description["input_size"])
+
+
+def makes_one_vector(frontend: str | None, conf: Mapping[str, Any]) -> bool:
+    """Say whether such a front end gives one frame for an utterance, which cannot be cropped."""
+    return frontend == "whisper_language" or bool(conf.get("language_token"))
 
 
 def build_component(
