@@ -14,7 +14,7 @@ from processes import Figures, python
 
 from lid_toolkit import languages
 from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
-from lid_toolkit.datadir.tables import Table
+from lid_toolkit.datadir.tables.table import Table
 
 PARTS = 4
 A_VIDEO = 15

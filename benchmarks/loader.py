@@ -22,17 +22,17 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from lid_toolkit.audio.augment import random_room
 from lid_toolkit.audio.writer import AUDIO_FORMATS, audio_writer, encode, quantise
+from lid_toolkit.augment.distortions import random_room
 from lid_toolkit.cli import OptionParser, positive, run
 from lid_toolkit.data.loader import MinibatchReader, iterate
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.utterances import Utterances
-from lid_toolkit.datadir.tables import parse_table
+from lid_toolkit.datadir.tables.table import parse_table
 from lid_toolkit.files import write_whole
 from lid_toolkit.models.build import build_model
-from lid_toolkit.training.batches import make_sampler
 from lid_toolkit.training.config import TrainConfig, load_config
+from lid_toolkit.training.sampler_choice import make_sampler
 
 RATE = 16000
 RECORDING_S = 20

@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lid_toolkit.cli import OptionParser, amount, positive, run
 from lid_toolkit.files import write_whole
-from lid_toolkit.models.ecapa_tdnn import EcapaTdnnEncoder
-from lid_toolkit.models.pooling import ChannelAttentiveStatistics
+from lid_toolkit.models.encoders.ecapa_tdnn import EcapaTdnnEncoder
+from lid_toolkit.models.poolings import ChannelAttentiveStatistics
 
 DIMENSION, FRAMES_A_SECOND = 80, 100
 ROUNDS = 5

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from processes import Figures, python
 
-from lid_toolkit.audio.formatting.job import Result
-from lid_toolkit.audio.formatting.plan import load_plan
 from lid_toolkit.files import write_whole
+from lid_toolkit.prepare.formatting.job import Result
+from lid_toolkit.prepare.formatting.plan import load_plan
 
 LANGUAGES = 107
 PER_FILE = 1000

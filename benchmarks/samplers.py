@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from lid_toolkit.cli import OptionParser, positive, run
-from lid_toolkit.data.laws import BY_BATCH_SIZE, LAWS, Corpus
 from lid_toolkit.data.samplers import Sampler
+from lid_toolkit.data.sampling import BY_BATCH_SIZE, LAWS, Corpus
 from lid_toolkit.files import write_whole
 
 RATE = 16000

@@ -22,13 +22,13 @@ from lid_toolkit.data.loader import Minibatch, MinibatchReader
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.data.utterances import Utterances
-from lid_toolkit.datadir.tables import read_table
+from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.files import write_whole
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.lid_model import LidModel
-from lid_toolkit.training.batches import make_sampler
 from lid_toolkit.training.config import TrainConfig, load_config
 from lid_toolkit.training.precision import Precision
+from lid_toolkit.training.sampler_choice import make_sampler
 
 CPU = torch.device("cpu")
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lid_toolkit.audio.wav import pcm16_wav_header
+from lid_toolkit.audio.wav_header import pcm16_wav_header
 from lid_toolkit.cli import OptionParser, boolean, positive, run
 from lid_toolkit.files import write_whole
 from lid_toolkit.progress import Progress

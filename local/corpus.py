@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lid_toolkit.audio.wav import pcm16_wav_header
+from lid_toolkit.audio.wav_header import pcm16_wav_header
 from lid_toolkit.cli import OptionParser, boolean, positive
-from lid_toolkit.datadir.tables import write_table
+from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked
 

@@ -19,9 +19,9 @@ def main(arguments: Sequence[str]) -> None:
 
     from lid_toolkit.models.build import build_model
     from lid_toolkit.training.config import load_config
-    from lid_toolkit.training.initial import check_sources
+    from lid_toolkit.training.init_weights import check_sources
+    from lid_toolkit.training.measures import check_wandb
     from lid_toolkit.training.optimization import configured_optimizer, freeze
-    from lid_toolkit.training.report import check_wandb
     from lid_toolkit.training.train import check_rate
 
     config = load_config(options.config, overrides)

@@ -26,8 +26,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether there is work")
     options, overrides = parser.parse_known_args(arguments)
 
+    from lid_toolkit.prepare.feature_stats import merge, plan, run_job
     from lid_toolkit.training.config import load_config
-    from lid_toolkit.training.feature_stats import FeatureStats, merge, plan, run_job
+    from lid_toolkit.training.feature_stats import FeatureStats
 
     config = load_config(options.config, overrides)
     task = FeatureStats(config, options.train_dir, options.stats_dir, options.num_jobs)

@@ -4,8 +4,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.audio.stats import collect_stats
 from lid_toolkit.cli import OptionParser, boolean, run
+from lid_toolkit.prepare.statistics import collect_stats
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether there is work")
     options, overrides = parser.parse_known_args(arguments)
 
-    from lid_toolkit.inference.extract import Extraction, merge, plan, run_job
+    from lid_toolkit.prepare.extraction import Extraction, merge, plan, run_job
     from lid_toolkit.training.config import load_config
     from lid_toolkit.training.device import choose_device
 

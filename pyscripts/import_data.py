@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.audio.importer import import_data
-from lid_toolkit.audio.manifest import read_folder, read_manifest
 from lid_toolkit.cli import OptionParser, boolean, run, share
 from lid_toolkit.evaluation.data_report import describe, text_of
+from lid_toolkit.prepare.importer import import_data
+from lid_toolkit.prepare.manifest import read_folder, read_manifest
 
 
 def main(arguments: Sequence[str]) -> None:

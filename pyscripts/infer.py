@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether there is work")
     options = parser.parse_args(arguments)
 
-    from lid_toolkit.inference.batched import Identification, merge, run_job
+    from lid_toolkit.inference.directory import Identification, merge, run_job
     from lid_toolkit.training.device import choose_device
 
     task = Identification(

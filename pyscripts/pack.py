@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether there is work")
     options = parser.parse_args(arguments)
 
-    from lid_toolkit.hub.pack import Packing, pack
+    from lid_toolkit.package.write import Packing, pack
 
     pack(
         Packing(

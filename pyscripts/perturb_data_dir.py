@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lid_toolkit.cli import OptionParser, boolean, run
-from lid_toolkit.datadir.speed import parse_factors, perturb_data_dir
+from lid_toolkit.prepare.speed import parse_factors, perturb_data_dir
 
 
 def main(arguments: Sequence[str]) -> None:

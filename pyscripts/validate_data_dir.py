@@ -4,12 +4,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.audio.check import CHECKS, read_recordings, recording_faults
 from lid_toolkit.audio.reader import Reading
 from lid_toolkit.cli import OptionParser, boolean, positive, run
 from lid_toolkit.datadir.check import compare_dirs, scan_dir
 from lid_toolkit.datadir.faults import counted
 from lid_toolkit.errors import LidError
+from lid_toolkit.prepare.check_recordings import CHECKS, read_recordings, recording_faults
 
 
 def main(arguments: Sequence[str]) -> None:

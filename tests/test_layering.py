@@ -10,8 +10,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUND_FLOOR = ("errors", "files", "processes", "progress", "steps", "cli")
-ROOMS = ("languages", "datadir", "audio", "data", "models", "training", "inference", "evaluation", "hub")
-TORCH_FREE = ("languages", "datadir", "audio", "evaluation", "jobs")
+ROOMS = (
+    "languages",
+    "datadir",
+    "audio",
+    "augment",
+    "evaluation",
+    "data",
+    "models",
+    "training",
+    "prepare",
+    "package",
+    "inference",
+    "hub",
+)
+TORCH_FREE = ("languages", "datadir", "audio", "augment", "evaluation", "jobs")
 MODULES = sorted((ROOT / "lid_toolkit").rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 

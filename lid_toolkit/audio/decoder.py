@@ -11,11 +11,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from lid_toolkit.audio.declared_length import NIST_MARK, declared_end
 from lid_toolkit.audio.entry import AudioError, Entry
-from lid_toolkit.audio.headers import NIST_MARK, declared_end
 from lid_toolkit.audio.mp3 import length_by_frames
 from lid_toolkit.audio.ogg import ends_inside_page, is_ogg
-from lid_toolkit.audio.wav import WavHeader
+from lid_toolkit.audio.wav_header import WavHeader
 
 READ_BLOCK = 1 << 20
 UNKNOWN_FRAMES = 1 << 62

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lid_toolkit.audio.decoder import decoded
 from lid_toolkit.audio.entry import AudioError, Entry, is_pipe, opened
 from lid_toolkit.audio.matrix import LARGEST, read_matrix_header
-from lid_toolkit.audio.wav import WavHeader, read_wav_header
+from lid_toolkit.audio.wav_header import WavHeader, read_wav_header
 
 __all__ = ["AudioError", "AudioInfo", "Reading", "Recording", "audio_info", "open_audio", "read_audio"]
 

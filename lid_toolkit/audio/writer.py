@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lid_toolkit.audio.entry import ENTRY_MARK
 from lid_toolkit.audio.reader import LOWEST_RATE
-from lid_toolkit.audio.wav import pcm16_wav_header
+from lid_toolkit.audio.wav_header import pcm16_wav_header
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import fsync_directory, temporary_beside, write_whole
 

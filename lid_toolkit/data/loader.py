@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from lid_toolkit.audio.augment import Wave
 from lid_toolkit.audio.reader import AudioError, read_audio
+from lid_toolkit.augment.distortions import Wave
 from lid_toolkit.data.features import Features, read_features
-from lid_toolkit.data.laws import AUGMENTATION
 from lid_toolkit.data.preprocess import PreprocessorConf, augment_wave, load_sounds
 from lid_toolkit.data.samplers import Batch, utterances_in
+from lid_toolkit.data.sampling import AUGMENTATION
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.processes import die_with_parent

@@ -8,11 +8,11 @@ from typing import Annotated, NamedTuple, TypeVar
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from lid_toolkit.audio import augment
-from lid_toolkit.audio.augment import Wave
-from lid_toolkit.audio.sounds import impulse_response, random_part, read_sounds
-from lid_toolkit.audio.voice import change_voice
-from lid_toolkit.datadir.tables import Table
+from lid_toolkit.augment import distortions
+from lid_toolkit.augment.distortions import Wave
+from lid_toolkit.augment.sounds import impulse_response, random_part, read_sounds
+from lid_toolkit.augment.voice import change_voice
+from lid_toolkit.datadir.tables.table import Table
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(ge=0)]
@@ -90,7 +90,9 @@ class PreprocessorConf(BaseModel):
     """Gain at each of 8 points of the response, in dB."""
     telephone_apply_prob: Probability = 0.0
     """Chance of an 8 kHz line."""
-    telephone_codecs: Annotated[tuple[augment.Codec, ...], Field(min_length=1)] = augment.TELEPHONE_CODECS
+    telephone_codecs: Annotated[tuple[distortions.Codec, ...], Field(min_length=1)] = (
+        distortions.TELEPHONE_CODECS
+    )
     """Codecs of lines, drawn alike: linear, mu-law, A-law, GSM 06.10, IMA ADPCM."""
     volume_apply_prob: Probability = 0.0
     """Chance of another level."""
@@ -175,16 +177,16 @@ def augment_wave(wave: Wave, conf: PreprocessorConf, sounds: Sounds, rng: np.ran
         factors = (log_uniform(r, rng) for r in (conf.pitch_range, conf.formant_range, conf.tempo_range))
         wave = change_voice(wave, rate, *factors)
     if rng.random() < conf.rir_prob():
-        wave = augment.reverberate(wave, _room(conf, sounds, rng))
+        wave = distortions.reverberate(wave, _room(conf, sounds, rng))
     if rng.random() < conf.noise_prob():
         wave = wave + _noise(wave, conf, sounds, rng)
     if rng.random() < conf.equalizer_apply_prob:
-        wave = augment.equalise(wave, rng.uniform(*conf.equalizer_db_range, size=8))
+        wave = distortions.equalise(wave, rng.uniform(*conf.equalizer_db_range, size=8))
     if rng.random() < conf.telephone_apply_prob:
-        wave = augment.change_level(wave, rng.uniform(-12.0, 0.0))
-        wave = augment.telephone(wave, rate, str(rng.choice(conf.telephone_codecs)))
+        wave = distortions.change_level(wave, rng.uniform(-12.0, 0.0))
+        wave = distortions.telephone(wave, rate, str(rng.choice(conf.telephone_codecs)))
     if rng.random() < conf.volume_apply_prob:
-        wave = augment.change_level(wave, rng.uniform(*conf.volume_db_range))
+        wave = distortions.change_level(wave, rng.uniform(*conf.volume_db_range))
     return wave
 
 
@@ -193,14 +195,14 @@ def _room(conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> W
     if sounds.rooms is not None:
         return impulse_response(sounds.rooms.value(int(rng.integers(len(sounds.rooms)))), conf.sample_rate)
     decay_s, direct_db = rng.uniform(*conf.rir_decay_range), rng.uniform(*conf.rir_direct_db_range)
-    return augment.random_room(conf.sample_rate, decay_s, direct_db, rng)
+    return distortions.random_room(conf.sample_rate, decay_s, direct_db, rng)
 
 
 def _noise(wave: Wave, conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> Wave:
     """Return what to add to a waveform: recordings of one kind, each at its own level, or made-up noise."""
     if not sounds.noises:
-        noise = augment.coloured_noise(len(wave), rng.uniform(0.0, 2.0), rng)
-        return augment.scaled_noise(wave, noise, rng.uniform(*conf.noise_db_range))
+        noise = distortions.coloured_noise(len(wave), rng.uniform(0.0, 2.0), rng)
+        return distortions.scaled_noise(wave, noise, rng.uniform(*conf.noise_db_range))
     kinds = conf.noise_kinds()
     weights = np.array([kind.weight for kind in kinds])
     number = int(rng.choice(len(kinds), p=weights / weights.sum()))
@@ -209,7 +211,7 @@ def _noise(wave: Wave, conf: PreprocessorConf, sounds: Sounds, rng: np.random.Ge
     for _ in range(rng.integers(*kind.together, endpoint=True)):
         ref = table.value(int(rng.integers(len(table))))
         noise = random_part(ref, len(wave), conf.sample_rate, conf.short_noise_thres, rng)
-        total += augment.scaled_noise(wave, noise, rng.uniform(*kind.db_range))
+        total += distortions.scaled_noise(wave, noise, rng.uniform(*kind.db_range))
     return total
 
 

@@ -15,7 +15,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from lid_toolkit.data.laws import BATCHING, CHOICE, Ints, Law, draw
+from lid_toolkit.data.sampling import BATCHING, CHOICE, Ints, Law, draw
 from lid_toolkit.errors import LidError
 
 BATCHES_A_WINDOW = 64

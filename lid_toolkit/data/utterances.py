@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lid_toolkit.data.features import TABLE, read_description
-from lid_toolkit.datadir.tables import Table, read_table
+from lid_toolkit.datadir.tables.table import Table, read_table
 from lid_toolkit.errors import LidError
 
 
@@ -74,6 +74,20 @@ def load_utterances(
     to_class_l = np.array([index[language] for language in known], dtype=np.int32)
     datasets_u = _rows_of(data_dir / "utt2dataset", shapes).codes()[1] if with_datasets else None
     return Utterances(refs, to_class_l[codes_u], shapes.integers(), datasets_u, hop_length)
+
+
+def load_unlabelled(data_dir: Path) -> Utterances:
+    """Load the utterances of a set of audio or of extracted features, which need no language labels."""
+    table, hop_length = references(data_dir)
+    refs, lengths = read_table(table), read_table(data_dir / "utt2num_samples")
+    if not refs.same_keys(lengths):
+        raise LidError(
+            f"differs in utterances from {table.name}",
+            where=data_dir / "utt2num_samples",
+            mend="run stage 3 again",
+        )
+    labels_u = np.full(len(refs), -1, dtype=np.int32)
+    return Utterances(refs, labels_u, lengths.integers(), hop_length=hop_length)
 
 
 def references(data_dir: Path) -> tuple[Path, int | None]:

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lid_toolkit.datadir.tables import read_table, write_table
+from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lid_toolkit.datadir.datadir import LENGTHS, by_language, scan_segments, segment_faults, table_paths
 from lid_toolkit.datadir.faults import Faults, whole_file
-from lid_toolkit.datadir.tables import Scan, Table, scan_table
+from lid_toolkit.datadir.tables.table import Scan, Table, scan_table
 from lid_toolkit.errors import LidError
 
 FIX = "pyscripts/fix_data_dir.py mends it"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lid_toolkit.datadir.faults import Faults
-from lid_toolkit.datadir.tables import Table, read_table, table_from_pairs, write_blocks
+from lid_toolkit.datadir.tables.table import Table, read_table, table_from_pairs, write_blocks
 from lid_toolkit.errors import LidError
 
 CARRIED = ("utt2spk", "utt2dataset")

@@ -20,7 +20,7 @@ from lid_toolkit.datadir.datadir import (
     scan_segments,
     segment_faults,
 )
-from lid_toolkit.datadir.tables import Table, scan_table, table_from_pairs, write_blocks
+from lid_toolkit.datadir.tables.table import Table, scan_table, table_from_pairs, write_blocks
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, temporary_beside
 

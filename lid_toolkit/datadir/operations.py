@@ -29,7 +29,7 @@ from lid_toolkit.datadir.datadir import (
     read_data_dir,
     write_tables,
 )
-from lid_toolkit.datadir.tables import Table, merge_tables, merged_blocks, read_table
+from lid_toolkit.datadir.tables.table import Table, merge_tables, merged_blocks, read_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lid_toolkit.datadir.ark import read_vectors
-from lid_toolkit.datadir.tables import Table, parse_table, read_table
+from lid_toolkit.datadir.tables.table import Table, parse_table, read_table
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.languages import merged
 

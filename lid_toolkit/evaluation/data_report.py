@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lid_toolkit import languages
-from lid_toolkit.datadir.tables import Table
+from lid_toolkit.datadir.tables.table import Table
 from lid_toolkit.evaluation.style import GRID, INK, MUTED, RIGHT, display_name
 from lid_toolkit.evaluation.text_report import columns_text, plural
 from lid_toolkit.files import write_whole

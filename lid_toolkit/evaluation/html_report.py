@@ -9,7 +9,7 @@ from itertools import islice
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from lid_toolkit.datadir.tables import Table
+from lid_toolkit.datadir.tables.table import Table
 from lid_toolkit.evaluation.charts import confusion_chart, duration_chart, language_chart
 from lid_toolkit.evaluation.intervals import Estimate
 from lid_toolkit.evaluation.metrics import Evaluation, LanguageResult

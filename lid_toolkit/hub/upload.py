@@ -8,9 +8,9 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.hub.pack import CARD
-from lid_toolkit.inference.package import read_package, unpacked
-from lid_toolkit.inference.source import HUB_ERRORS, explain
+from lid_toolkit.inference.locate import HUB_ERRORS, explain
+from lid_toolkit.package.read import read_package, unpacked
+from lid_toolkit.package.write import CARD
 
 OF_AN_EARLIER_VERSION = ["results/*", "images/*"]
 

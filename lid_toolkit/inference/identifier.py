@@ -17,7 +17,7 @@ from lid_toolkit.audio.reader import AudioError, audio_info, read_audio
 from lid_toolkit.audio.resample import resample
 from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.errors import LidError, nearest
-from lid_toolkit.inference.source import open_model
+from lid_toolkit.inference.locate import open_model
 from lid_toolkit.training.checkpoint import SavedModel
 from lid_toolkit.training.device import choose_device
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from lid_toolkit.cli import run
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.jobs.array import OPTIONS, USAGE, Call, JobArray, make_array, parse_call
-from lid_toolkit.jobs.batch import Batch
+from lid_toolkit.jobs.cluster_arrays import Batch
 from lid_toolkit.jobs.config import Config, read_config
 from lid_toolkit.jobs.log import report_failures
 from lid_toolkit.jobs.pool import Pool, machines_of, this_machine

@@ -18,32 +18,35 @@ from torch import nn
 
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.models.arguments import Positive, SamplingRate
-from lid_toolkit.models.classifier import DnnSoftmax, LinearSoftmax
-from lid_toolkit.models.ecapa_tdnn import EcapaTdnnEncoder
-from lid_toolkit.models.frontend import LogMelFrontend, PrecomputedFeatures
-from lid_toolkit.models.fused import FusedFrontend
-from lid_toolkit.models.identity import IdentityEncoder
+from lid_toolkit.models.classifiers import DnnSoftmax, LinearSoftmax
+from lid_toolkit.models.encoders.ecapa_tdnn import EcapaTdnnEncoder
+from lid_toolkit.models.encoders.identity import IdentityEncoder
+from lid_toolkit.models.encoders.mfa_conformer import MfaConformerEncoder
+from lid_toolkit.models.encoders.rawnet3 import RawNet3Encoder
+from lid_toolkit.models.encoders.ska_tdnn import SkaTdnnEncoder
+from lid_toolkit.models.encoders.speechbrain_ecapa import (
+    SpeechBrainAttentiveStatistics,
+    SpeechBrainEcapaEncoder,
+)
+from lid_toolkit.models.encoders.xvector import XvectorEncoder
+from lid_toolkit.models.frontends.fused import FusedFrontend
+from lid_toolkit.models.frontends.log_mel import LogMelFrontend, PrecomputedFeatures
+from lid_toolkit.models.frontends.mel_spectrogram import MelSpectrogramFrontend
+from lid_toolkit.models.frontends.pretrained.frontend import TransformersFrontend, s3prl
+from lid_toolkit.models.frontends.pretrained.whisper_language import WhisperLanguageFrontend
+from lid_toolkit.models.frontends.sliding_window import SlidingWindowFrontend
+from lid_toolkit.models.frontends.speechbrain_fbank import SpeechBrainFbank
 from lid_toolkit.models.lid_model import LidModel
-from lid_toolkit.models.loss import aamsoftmax, aamsoftmax_sc_topk, softmax
-from lid_toolkit.models.melspec import MelSpectrogramFrontend
-from lid_toolkit.models.mfa_conformer import MfaConformerEncoder
+from lid_toolkit.models.losses import aamsoftmax, aamsoftmax_sc_topk, softmax
 from lid_toolkit.models.normalize import GlobalMVN, UtteranceMVN
-from lid_toolkit.models.pooling import ChannelAttentiveStatistics, MeanPooling, StatisticsPooling
-from lid_toolkit.models.projector import (
+from lid_toolkit.models.poolings import ChannelAttentiveStatistics, MeanPooling, StatisticsPooling
+from lid_toolkit.models.projectors import (
     IdentityProjector,
     RawNet3Projector,
     SkaTdnnProjector,
     XvectorProjector,
 )
-from lid_toolkit.models.rawnet3 import RawNet3Encoder
-from lid_toolkit.models.ska_tdnn import SkaTdnnEncoder
-from lid_toolkit.models.sliding_window import SlidingWindowFrontend
 from lid_toolkit.models.specaug import SpecAug
-from lid_toolkit.models.speechbrain_ecapa import SpeechBrainAttentiveStatistics, SpeechBrainEcapaEncoder
-from lid_toolkit.models.speechbrain_fbank import SpeechBrainFbank
-from lid_toolkit.models.upstream import TransformersFrontend, s3prl
-from lid_toolkit.models.whisper_language import WhisperLanguageFrontend
-from lid_toolkit.models.xvector import XvectorEncoder
 
 
 def fused(
@@ -51,7 +54,7 @@ def fused(
     proj_dim: Positive = 100,
     fs: SamplingRate = 16000,
 ) -> FusedFrontend:
-    """Return several front ends beside each other (:class:`~lid_toolkit.models.fused.FusedFrontend`).
+    """Return several front ends beside each other (:class:`.FusedFrontend`).
 
     Args:
         frontends: two or more front ends: ``frontend_type``, its name, and its arguments; not

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lid_toolkit.models.classifier import DnnSoftmax, LinearSoftmax
-from lid_toolkit.models.loss import CosineLoss
+from lid_toolkit.models.classifiers import DnnSoftmax, LinearSoftmax
+from lid_toolkit.models.losses import CosineLoss
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from pydantic import (
     ValidationError,
 )
 
-from lid_toolkit.data.laws import BY_CATEGORY, BatchType
 from lid_toolkit.data.preprocess import PreprocessorConf
+from lid_toolkit.data.sampling import BY_CATEGORY, BatchType
 from lid_toolkit.errors import LidError, nearest
-from lid_toolkit.training.espnet_keys import without_espnet_keys
+from lid_toolkit.training.espnet_yaml import without_espnet_keys
+from lid_toolkit.training.overrides import numbers, override, read_settings
 from lid_toolkit.training.schedules import SCHEDULES
-from lid_toolkit.training.settings import numbers, override, read_settings
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]

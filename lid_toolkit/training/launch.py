@@ -27,7 +27,7 @@ from torch.distributed.elastic.multiprocessing import (
 from lid_toolkit.cli import USER_ERROR
 from lid_toolkit.errors import LidError
 from lid_toolkit.training.device import count_gpus
-from lid_toolkit.training.stop import REQUEUE, SIGNALS, leave
+from lid_toolkit.training.signals import REQUEUE, SIGNALS, leave
 
 DEFAULT_PORT = "29500"
 LONGEST_CHECKPOINT_S = 600

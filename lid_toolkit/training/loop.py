@@ -18,11 +18,11 @@ import torch
 from lid_toolkit.data.loader import Minibatch
 from lid_toolkit.data.samplers import Batches, sorted_batches
 from lid_toolkit.errors import LidError
+from lid_toolkit.training.console import describe_progress, shown_progress
+from lid_toolkit.training.signals import StopRequest, elected, obey
 from lid_toolkit.training.state import Learner, State, Training, save_checkpoint
-from lid_toolkit.training.stop import StopRequest, elected, obey
 from lid_toolkit.training.update import Part, parts_of_epoch, run_update
 from lid_toolkit.training.validation import Scores, validate
-from lid_toolkit.training.watch import describe_progress, shown_progress
 
 NAMED_UTTERANCES = 20
 

@@ -24,21 +24,21 @@ from lid_toolkit.languages import code
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.lid_model import LidModel, LidOutput
 from lid_toolkit.steps import digest
-from lid_toolkit.training.batches import make_sampler
-from lid_toolkit.training.best import average_best, drop_others, keep_best, out_of_patience, rank
 from lid_toolkit.training.config import TrainConfig
+from lid_toolkit.training.console import describe_end, describe_training, log_lines
 from lid_toolkit.training.distributed import World, spread
 from lid_toolkit.training.feature_stats import FeatureStats, check_statistics, use_statistics
-from lid_toolkit.training.initial import initialise, parse_source
+from lid_toolkit.training.init_weights import initialise, parse_source
 from lid_toolkit.training.loop import finish_epoch, train_epoch, validate_epoch
+from lid_toolkit.training.measures import check_wandb, describe, report
+from lid_toolkit.training.model_selection import average_best, drop_others, keep_best, out_of_patience, rank
 from lid_toolkit.training.optimization import configured_optimizer, freeze
 from lid_toolkit.training.precision import choose_precision
-from lid_toolkit.training.report import check_wandb, describe, report
-from lid_toolkit.training.selection import hold_out
+from lid_toolkit.training.sampler_choice import make_sampler
+from lid_toolkit.training.selection_set import hold_out
+from lid_toolkit.training.signals import stop_request
 from lid_toolkit.training.state import Learner, State, Training, read_checkpoint, restore, save_checkpoint
-from lid_toolkit.training.stop import stop_request
 from lid_toolkit.training.update import seed_everything
-from lid_toolkit.training.watch import describe_end, describe_training, log_lines
 
 # What may differ between a checkpoint and the run that continues it.
 FREE_TO_CHANGE = (

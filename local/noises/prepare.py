@@ -22,7 +22,7 @@ from typing import IO
 
 from lid_toolkit.audio.reader import AudioError, audio_info
 from lid_toolkit.cli import OptionParser, run
-from lid_toolkit.datadir.tables import write_table
+from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step

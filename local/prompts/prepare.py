@@ -15,7 +15,7 @@ import soundfile
 
 from lid_toolkit.audio.reader import AudioError, read_audio
 from lid_toolkit.cli import run
-from lid_toolkit.datadir.tables import write_table
+from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step

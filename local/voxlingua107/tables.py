@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lid_toolkit.datadir.datadir import lang2utt_blocks, write_tables
-from lid_toolkit.datadir.tables import Table, merged_blocks, table_from_pairs
+from lid_toolkit.datadir.tables.table import Table, merged_blocks, table_from_pairs
 from lid_toolkit.errors import LidError
 from local.voxlingua107.layout import label, utterance_id, video
 from local.voxlingua107.listing import Listing

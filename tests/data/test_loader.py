@@ -17,10 +17,10 @@ from jobs.cluster import alive
 
 from lid_toolkit.audio.reader import read_audio
 from lid_toolkit.data import loader
-from lid_toolkit.data.laws import Corpus, catpow
 from lid_toolkit.data.loader import MinibatchReader, iterate
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.samplers import Batch, Sampler, sorted_batches
+from lid_toolkit.data.sampling import Corpus, catpow
 from lid_toolkit.data.utterances import load_utterances
 from lid_toolkit.errors import LidError
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from lid_toolkit.data.laws import BY_BATCH_SIZE, LAWS, Corpus, catpow
 from lid_toolkit.data.samplers import Place, Sampler, cut, sorted_batches, whole_steps, zigzag
+from lid_toolkit.data.sampling import BY_BATCH_SIZE, LAWS, Corpus, catpow
 from lid_toolkit.errors import LidError
 
 COUNTS = (400, 100, 30, 5)

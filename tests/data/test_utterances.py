@@ -6,7 +6,7 @@ import pytest
 from data.corpus import LANGUAGES, write_set
 
 from lid_toolkit.data.utterances import load_utterances, read_languages
-from lid_toolkit.datadir.tables import read_table, write_table
+from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lid_toolkit.datadir.ark import read_vector, read_vectors, write_vectors
-from lid_toolkit.datadir.tables import read_table, write_table
+from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
 
 

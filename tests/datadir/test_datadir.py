@@ -9,7 +9,7 @@ from lid_toolkit.datadir.datadir import (
     read_data_dir,
     write_data_dir,
 )
-from lid_toolkit.datadir.tables import read_table, table_from_pairs
+from lid_toolkit.datadir.tables.table import read_table, table_from_pairs
 from lid_toolkit.errors import LidError
 
 

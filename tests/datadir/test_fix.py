@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lid_toolkit.datadir.check import scan_dir
 from lid_toolkit.datadir.datadir import read_data_dir
 from lid_toolkit.datadir.fix import fix_data_dir
-from lid_toolkit.datadir.tables import read_table
+from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
 
 

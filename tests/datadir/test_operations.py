@@ -10,9 +10,9 @@ from lid_toolkit import languages
 from lid_toolkit.datadir.check import scan_dir
 from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
 from lid_toolkit.datadir.operations import Choice, combine, copy, split, subset
-from lid_toolkit.datadir.speed import perturb_data_dir
-from lid_toolkit.datadir.tables import read_table, table_from_pairs
+from lid_toolkit.datadir.tables.table import read_table, table_from_pairs
 from lid_toolkit.errors import LidError
+from lid_toolkit.prepare.speed import perturb_data_dir
 
 FORMATTED = {
     **PLAIN,

@@ -10,7 +10,7 @@ import pytest
 from evaluation.written_set import WrittenSet, write_set
 
 from lid_toolkit.datadir.ark import read_vectors, write_vectors
-from lid_toolkit.datadir.tables import read_table, write_table
+from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import FAILED, Answers, read_answers, read_scores
 from lid_toolkit.evaluation.mistakes import confident_mistakes

@@ -8,7 +8,7 @@ import pytest
 from evaluation.written_set import DOLLARS
 from PIL import Image
 
-from lid_toolkit.datadir.tables import table_from_pairs
+from lid_toolkit.datadir.tables.table import table_from_pairs
 from lid_toolkit.evaluation.data_report import describe, hours_png, text_of, write_report
 
 

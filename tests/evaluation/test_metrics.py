@@ -10,7 +10,7 @@ import pytest
 from evaluation.written_set import WrittenSet, write_set
 from sklearn import metrics as sklearn_metrics
 
-from lid_toolkit.datadir.tables import write_table
+from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.evaluation.answers import FAILED, read_answers
 from lid_toolkit.evaluation.metrics import as_dict, confusion_matrix, duration_buckets, evaluate
 from lid_toolkit.evaluation.text_report import text_report

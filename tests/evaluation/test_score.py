@@ -12,7 +12,7 @@ import pytest
 from evaluation.written_set import DOLLARS, WrittenSet, write_set
 from matplotlib import image
 
-from lid_toolkit.datadir.tables import write_table
+from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import read_answers
 from lid_toolkit.evaluation.confusion_picture import confusion_png, drawn_confusion

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lid_toolkit.datadir.ark import write_vectors
-from lid_toolkit.datadir.tables import write_table
+from lid_toolkit.datadir.tables.table import write_table
 
 DOLLARS = (r"$\foo$", "$x_{$", "$a$")
 """Labels that would break a picture, or change, if they were read as formulas."""

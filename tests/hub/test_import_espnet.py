@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from models.espnet import FIXTURES, LANGUAGES, arrays, waves
-from models.upstreams import save_tiny, tiny
+from models.pretrained_encoders import save_tiny, tiny
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.hub.importers.espnet import describe, read_espnet, rename

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from hub.hub_server import Hub, Repository, digest, serving
-from hub.packed import NOWHERE, ROOT, answers, hub_settings, run_alone, settings, talk_to
+from package.packed import NOWHERE, ROOT, answers, hub_settings, run_alone, settings, talk_to
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.identifier import LanguageIdentifier

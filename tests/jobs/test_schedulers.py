@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lid_toolkit.jobs.array import OPTIONS, make_array, parse_call
-from lid_toolkit.jobs.batch import across_machines, script_text, submit_command
+from lid_toolkit.jobs.cluster_arrays import across_machines, script_text, submit_command
 from lid_toolkit.jobs.config import read_config
 from lid_toolkit.jobs.schedulers import (
     SCHEDULERS,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lid_toolkit.datadir.tables import read_table
+from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.files import locked
 
 SCRIPT = Path(__file__).resolve().parents[2] / "local" / "data.sh"

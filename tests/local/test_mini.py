@@ -9,7 +9,7 @@ import wave
 import numpy as np
 import pytest
 
-from lid_toolkit.datadir.tables import read_table
+from lid_toolkit.datadir.tables.table import read_table
 from local.mini import espeak
 from local.mini.languages import LANGUAGES, PARTS, SPEAKERS
 from local.mini.plan import plan_language, sizes

@@ -14,8 +14,8 @@ import soundfile
 from local_web import serving
 
 from lid_toolkit.audio.reader import audio_info
-from lid_toolkit.audio.sounds import read_sounds
-from lid_toolkit.datadir.tables import read_table
+from lid_toolkit.augment.sounds import read_sounds
+from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
 from local.noises import prepare as noises
 from local.noises.prepare import main

@@ -12,7 +12,7 @@ import soundfile
 from local_sounds import noise, spoken, tone
 
 from lid_toolkit.audio.reader import read_audio
-from lid_toolkit.datadir.tables import read_table
+from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
 from local.prompts.packages import PACKAGES, fetch, is_whole, recordings, unpack
 from local.prompts.prepare import Recording, choose, listen, prepare, refuse_unreadable, speaker, split

@@ -21,7 +21,7 @@ from local_voxlingua107 import (
 
 from lid_toolkit import languages
 from lid_toolkit.audio.reader import read_audio
-from lid_toolkit.datadir.tables import read_table
+from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
 from local import fetch as fetching
 from local.voxlingua107 import archives, listing

@@ -12,7 +12,7 @@ import pytest
 from local_voxlingua107 import content, spoiled
 from shell.recipe import lay_recipe
 
-from lid_toolkit.datadir.tables import read_table
+from lid_toolkit.datadir.tables.table import read_table
 
 
 @pytest.fixture

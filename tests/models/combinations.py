@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lid_toolkit.models.build import build_model
-from lid_toolkit.models.classifier import LinearSoftmax
+from lid_toolkit.models.classifiers import LinearSoftmax
 from lid_toolkit.models.lid_model import LidModel
 
 BANDS = 16

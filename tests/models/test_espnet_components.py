@@ -12,7 +12,7 @@ from models.espnet import arrays
 from lid_toolkit.errors import LidError
 from lid_toolkit.hub.importers.espnet import rename
 from lid_toolkit.models.build import build_component
-from lid_toolkit.models.frontend import LogMelFrontend
+from lid_toolkit.models.frontends.log_mel import LogMelFrontend
 from lid_toolkit.models.normalize import GlobalMVN
 
 THEIRS = arrays("tiny_components")

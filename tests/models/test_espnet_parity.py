@@ -8,7 +8,7 @@ import torch
 from models.espnet import arrays, description, tiny_model, waves
 
 from lid_toolkit.models.build import build_model
-from lid_toolkit.models.frontend import LogMelFrontend
+from lid_toolkit.models.frontends.log_mel import LogMelFrontend
 
 THEIRS = arrays("tiny_sc_topk")
 CLOSE = {"atol": 1e-4, "rtol": 0}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lid_toolkit.models.ecapa_tdnn import EcapaTdnnEncoder
+from lid_toolkit.models.encoders.ecapa_tdnn import EcapaTdnnEncoder
 from lid_toolkit.models.frame_rows import FrameRows, convolve
 
 CPU = torch.device("cpu")

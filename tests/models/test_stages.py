@@ -20,7 +20,7 @@ from models.combinations import BANDS, ENCODERS, FRONTENDS, POOLINGS, descriptio
 
 from lid_toolkit.data.features import reference
 from lid_toolkit.datadir.ark import read_vectors
-from lid_toolkit.datadir.tables import read_table, write_table
+from lid_toolkit.datadir.tables.table import read_table, write_table
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "pyscripts"
 HOP = 80

@@ -13,7 +13,7 @@ import soundfile
 
 from lid_toolkit.audio.reader import read_audio
 from lid_toolkit.datadir.datadir import write_data_dir
-from lid_toolkit.datadir.tables import read_table, table_from_pairs
+from lid_toolkit.datadir.tables.table import read_table, table_from_pairs
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ import pytest
 from data.corpus import LANGUAGES, RATE, write_set
 from training.experiment import CONFIG, finish, start
 
-from lid_toolkit.datadir.tables import read_table
+from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.models.build import build_model
 from lid_toolkit.training.checkpoint import save_model
 from lid_toolkit.training.config import parse_config

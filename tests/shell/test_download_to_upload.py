@@ -14,13 +14,13 @@ from subprocess import CompletedProcess
 import pytest
 from hub.hub_server import Hub
 from hub.hub_server import serving as serving_hub
-from hub.packed import answers, hub_settings
 from local_voxlingua107 import SEGMENTS, lay_zips, stem, videos_of, wav, write_zip
 from local_web import Server
 from local_web import serving as serving_files
+from package.packed import answers, hub_settings
 from shell.recipe import Recipe, lay_recipe
 
-from lid_toolkit.datadir.tables import read_table
+from lid_toolkit.datadir.tables.table import read_table
 
 TINY = (
     "--encoder_conf.ndim 32 --encoder_conf.output_size 48 --projector_conf.output_size 16 "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from data.corpus import write_set
-from models.upstreams import save_tiny
+from models.pretrained_encoders import save_tiny
 from shell.recipe import Recipe
 
 SETS = ("--train_set", "train", "--valid_set", "dev", "--test_sets", "dev", "--nj", "2", "--ngpu", "0")

@@ -14,7 +14,7 @@ from training.experiment import CONFIG
 
 from lid_toolkit.audio.reader import read_audio
 from lid_toolkit.datadir.datadir import write_data_dir
-from lid_toolkit.datadir.tables import read_table, table_from_pairs
+from lid_toolkit.datadir.tables.table import read_table, table_from_pairs
 
 
 def write_set(directory: Path, segmented: bool, utterances: int = 12) -> None:

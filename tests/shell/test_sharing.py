@@ -8,8 +8,8 @@ import zipfile
 from pathlib import Path
 
 from hub.hub_server import serving
-from hub.packed import hub_settings, packed, run_alone, write_experiment, write_speech
 from huggingface_hub import ModelCard
+from package.packed import hub_settings, packed, run_alone, write_experiment, write_speech
 from shell.recipe import ROOT, Recipe
 
 MODEL = "exp/mini/lid_mini_ecapa_raw/valid.accuracy.best.pth"

@@ -15,7 +15,7 @@ import pytest
 from shell.recipe import Recipe, lay_recipe
 
 from lid_toolkit.datadir.ark import read_vectors
-from lid_toolkit.datadir.tables import read_table
+from lid_toolkit.datadir.tables.table import read_table
 
 SMALLER = (
     "--encoder_conf.ndim 64 --encoder_conf.output_size 192 --projector_conf.output_size 32 "

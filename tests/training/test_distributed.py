@@ -13,7 +13,7 @@ import time
 
 import pytest
 import torch
-from models.upstreams import make, save_tiny
+from models.pretrained_encoders import make, save_tiny
 from torch.distributed.elastic.multiprocessing import ProcessFailure
 from training.experiment import ROOT, arguments, finish, start, weights, write_config, write_experiment
 

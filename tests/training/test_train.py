@@ -12,10 +12,10 @@ from training.experiment import CONFIG, same, weights, write_config, write_exper
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.training import loop, update
-from lid_toolkit.training.best import rank
 from lid_toolkit.training.checkpoint import average, load, load_model
 from lid_toolkit.training.config import load_config
 from lid_toolkit.training.distributed import World
+from lid_toolkit.training.model_selection import rank
 from lid_toolkit.training.train import Sources, train
 
 ACCURACY = ("valid", "accuracy", "max")

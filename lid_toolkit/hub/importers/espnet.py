@@ -12,7 +12,7 @@ from torch import Tensor
 from lid_toolkit.errors import LidError
 from lid_toolkit.hub.importers.source import Imported, Source, read_settings
 from lid_toolkit.models.build import COMPONENTS, build_model
-from lid_toolkit.models.upstream_load import read_architecture
+from lid_toolkit.models.frontends.pretrained.load import read_architecture
 
 DEFAULT_RATE = 16000
 MODEL_NAMES = ("valid.accuracy.best.pth", "valid.accuracy.ave.pth")

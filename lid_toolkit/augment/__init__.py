@@ -1,0 +1,1 @@
+"""Augmentation of waveforms for training: noise, rooms, voices, telephone, equaliser (no torch)."""

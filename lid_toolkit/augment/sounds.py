@@ -1,0 +1,94 @@
+"""Recorded noise, music, babble and rooms from lists of files, such as MUSAN's and RIRS_NOISES'.
+
+A list is a ``wav.scp`` (``key reference`` a line), or has a reference alone on each line, as ESPnet
+takes too. References are those of :mod:`lid_toolkit.audio.reader`, but for commands.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lid_toolkit.audio.reader import AudioError, audio_info, read_audio
+from lid_toolkit.audio.resample import resample, resampled_length
+from lid_toolkit.datadir.tables.table import Table, parse_table
+from lid_toolkit.errors import LidError
+
+Wave = npt.NDArray[np.float32]
+
+
+def read_sounds(path: str | Path, mend: str) -> Table:
+    """Read a list and try its first recording, which tells when all its paths are wrong.
+
+    Args:
+        path: the list.
+        mend: what a user without these recordings can do.
+
+    Raises:
+        LidError: no such file, an empty or faulty list, or a first recording that cannot be read.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise LidError(error.strerror or "cannot be read", where=path, mend=mend) from None
+    lines = [line.strip() for line in raw.splitlines() if line.strip()]
+    if lines and not any(len(line.split(None, 1)) > 1 for line in lines):
+        raw = b"".join(b"%09d %s\n" % row for row in enumerate(lines, start=1))
+    try:
+        table = parse_table(raw, path)
+        audio_info(table.value(0))
+    except UnicodeDecodeError:
+        raise LidError("not UTF-8", where=path, mend="convert it with iconv") from None
+    except AudioError as error:
+        raise LidError(f"its first recording, {error.where}: {error.what}", where=path, mend=mend) from None
+    return table
+
+
+def random_part(ref: str, samples: int, rate: int, short_share: float, rng: np.random.Generator) -> Wave:
+    """Return a random part of a recording.
+
+    Args:
+        ref: reference of the recording.
+        samples: length of the part.
+        rate: its samples per second; a recording at another rate is converted.
+        short_share: a recording shorter than this share of ``samples`` comes once, at a random place
+            in silence; a longer one that does not suffice is repeated.
+        rng: of the place.
+
+    Raises:
+        AudioError: it cannot be read.
+    """
+    info = audio_info(ref)
+    needed = math.ceil(samples * info.rate / rate)
+    if info.num_samples > needed:
+        start = int(rng.integers(info.num_samples - needed + 1))
+        wave, _ = read_audio(ref, start, start + needed)
+        return np.resize(resample(wave, info.rate, rate), samples)
+    wave = resample(read_audio(ref)[0], info.rate, rate)
+    if len(wave) >= short_share * samples:
+        return np.resize(wave, samples)
+    part = np.zeros(samples, dtype=np.float32)
+    start = int(rng.integers(samples - len(wave) + 1))
+    part[start : start + len(wave)] = wave
+    return part
+
+
+def impulse_response(ref: str, rate: int) -> Wave:
+    """Return a room's impulse response at ``rate`` samples per second, from its largest sample on.
+
+    That is the direct sound: what lies before it is the way to the microphone, which would delay the
+    speech.
+
+    Raises:
+        AudioError: it cannot be read, or is silent.
+    """
+    wave, own_rate = read_audio(ref)
+    response = resample(wave, own_rate, rate) if resampled_length(len(wave), own_rate, rate) else wave
+    direct = int(np.argmax(np.abs(response)))
+    if not response[direct]:
+        raise AudioError("a silent impulse response", where=ref)
+    return response[direct:]

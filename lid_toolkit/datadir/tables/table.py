@@ -1,0 +1,352 @@
+"""Kaldi tables: UTF-8 text, one ``key value`` a line, sorted by key in C (byte) order, no duplicates.
+
+A table in memory is its text and two integers a row, not a dict: 2.5 million rows cost the size of
+the file and 40 MB, workers forked from a process share all of it, and unpickling is a copy.
+The format is described at https://kaldi-asr.org/doc/data_prep.html.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lid_toolkit.datadir.faults import Faults
+from lid_toolkit.datadir.tables.keys import Keys, compared, grouped, same_keys, sorted_order
+from lid_toolkit.datadir.tables.scan import Rows, index, lines_of, scan_rows
+from lid_toolkit.errors import LidError
+from lid_toolkit.files import write_whole
+
+BLOCK_ROWS = 1 << 16
+
+_BAD_KEY = re.compile(r"[\s\0]|^$", re.ASCII)
+_BAD_VALUE = re.compile(r"[\r\n\0]|^\s|\s$|^$", re.ASCII)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    r"""A sorted table of unique keys.
+
+    Attributes:
+        text: the rows as ``key value\n``, sorted by key in byte order.
+        starts: (rows + 1,) int64, where each row starts in ``text``; the last is its length.
+        blanks: (rows,) int64, where the blank after each key is in ``text``.
+    """
+
+    text: bytes
+    starts: NDArray[np.int64]
+    blanks: NDArray[np.int64]
+
+    @staticmethod
+    def of_blocks(blocks: Iterable[bytes]) -> Table:
+        """Return the table whose text comes in pieces of whole rows, sorted and without repeats."""
+        stream = io.BytesIO()
+        stream.writelines(blocks)
+        text = stream.getvalue()
+        return Table(text, *index(text))
+
+    def __len__(self) -> int:
+        return len(self.blanks)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return zip(self.keys(), self.values(), strict=True)
+
+    def __getitem__(self, key: str) -> str:
+        row = self._find(key)
+        if row < 0:
+            raise KeyError(key)
+        return self.value(row)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self._find(key) >= 0
+
+    def key(self, row: int) -> str:
+        """Return the key of a row."""
+        return self._key(range(len(self))[row]).decode()
+
+    def value(self, row: int) -> str:
+        """Return the value of a row."""
+        row = range(len(self))[row]
+        return self.text[self.blanks[row] + 1 : self.starts[row + 1] - 1].decode()
+
+    def keys(self) -> Iterator[str]:
+        """Iterate over the keys in order."""
+        return (line.split(" ", 1)[0] for line in self._lines())
+
+    def values(self) -> Iterator[str]:
+        """Iterate over the values in key order."""
+        return (line.split(" ", 1)[1] for line in self._lines())
+
+    def rows(self, keys: Iterable[str]) -> NDArray[np.int64]:
+        """Return the row of each key, -1 where it is absent.
+
+        Linear when ``keys`` are in table order, the same one several times in a row included.
+        """
+        return np.fromiter(self._rows(keys), dtype=np.int64)
+
+    def select(self, rows: NDArray[np.integer] | Iterable[int]) -> Table:
+        """Return the table of these rows only; they must ascend by key."""
+        return Table.of_blocks(row_blocks([self], np.asarray(rows, dtype=np.int64)))
+
+    def bisect(self, key: bytes) -> int:
+        """Return the number of keys that are less than ``key``."""
+        low, high = 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self._key(middle) < key else (low, middle)
+        return low
+
+    def integers(self) -> NDArray[np.int64]:
+        """Return the values as (rows,) int64; raises LidError naming the first that is no whole number."""
+        try:
+            return np.fromiter(map(int, self.values()), dtype=np.int64, count=len(self))
+        except (ValueError, OverflowError):
+            bad = next((k, v) for k, v in self if not re.fullmatch(r"-?\d{1,18}", v))
+            raise LidError(f"'{bad[1]}' is not a whole number", where=bad[0]) from None
+
+    def codes(self) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+        """Return the distinct values in byte order, and for each row its value's place among them."""
+        firsts, codes = grouped(Keys(self.text, self.blanks + 1, self.starts[1:] - 1))
+        return tuple(map(self.value, firsts.tolist())), codes
+
+    def same_keys(self, other: Table) -> bool:
+        """Say whether both tables have the same keys."""
+        return same_keys(self.where, other.where)
+
+    @property
+    def where(self) -> Keys:
+        """Where the keys are in the text."""
+        return Keys(self.text, self.starts[:-1], self.blanks)
+
+    def blocks(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield the text of rows ``begin`` to ``end`` in pieces of whole rows."""
+        end = len(self) if end is None else end
+        for lo in range(begin, end, BLOCK_ROWS):
+            yield self.text[self.starts[lo] : self.starts[min(lo + BLOCK_ROWS, end)]]
+
+    def _lines(self) -> Iterator[str]:
+        for block in self.blocks():
+            yield from block[:-1].decode().split("\n")
+
+    def _key(self, row: int) -> bytes:
+        return self.text[self.starts[row] : self.blanks[row]]
+
+    def _rows(self, keys: Iterable[str]) -> Iterator[int]:
+        row, last = -1, None
+        for key in keys:
+            wanted = key.encode("utf-8", "surrogateescape")
+            if wanted != last:
+                last = wanted
+                is_next = row + 1 < len(self) and self._key(row + 1) == wanted
+                row = row + 1 if is_next else self._find(key)
+            yield row
+
+    def _find(self, key: str) -> int:
+        wanted = key.encode("utf-8", "surrogateescape")
+        row = self.bisect(wanted)
+        return row if row < len(self) and self._key(row) == wanted else -1
+
+
+class Scan(NamedTuple):
+    """A table made of what is sound in a file, and what is not.
+
+    Attributes:
+        table: the sound rows; of rows with one key the first.
+        lines: (rows,) the line each came from, from 1; None where row i is line i + 1.
+        faults: everything that keeps :func:`read_table` from reading the file.
+        contested: rows whose key comes again with another value.
+    """
+
+    table: Table
+    lines: NDArray[np.int64] | None
+    faults: tuple[Faults, ...]
+    contested: NDArray[np.int64]
+
+    def lines_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the line of each of these rows."""
+        return lines_of(self.lines, rows)
+
+
+def read_table(path: str | Path, *, allow_empty: bool = False) -> Table:
+    """Read a table.
+
+    Rows out of order, Windows line ends, tabs, a byte order mark, blank lines and doubled or trailing
+    blanks are mended in memory, and one warning line says so.
+
+    Raises:
+        LidError: no such file; no rows (unless ``allow_empty``); a row without a value or a key that
+            comes twice (named as ``file:line``); text that is not UTF-8.
+    """
+    return parse_table(_read_bytes(path), path, allow_empty=allow_empty)
+
+
+def parse_table(raw: bytes, name: str | Path, *, allow_empty: bool = False) -> Table:
+    """Parse the bytes of a table called ``name`` in messages; see :func:`read_table`."""
+    scan = scan_bytes(raw, name)
+    if scan.faults:
+        raise scan.faults[0].error(0)
+    if not len(scan.table) and not allow_empty:
+        raise LidError("empty table", where=name)
+    return scan.table
+
+
+def scan_table(path: str | Path) -> Scan:
+    """Read what is sound in a table and note what is not; raises LidError only if there is no such file."""
+    return scan_bytes(_read_bytes(path), path)
+
+
+def scan_bytes(raw: bytes, name: str | Path) -> Scan:
+    """Scan the bytes of a table called ``name`` in messages; see :func:`scan_table`."""
+    rows = scan_rows(raw, name)
+    table = Table(rows.text, rows.starts, rows.blanks)
+    lines, mended, faults = rows.lines, list(rows.mended), list(rows.faults)
+    contested = np.zeros(0, dtype=np.int64)
+    if (compared([table.where]) >= 0).any():
+        order = sorted_order([table.where])
+        if not np.array_equal(order, np.arange(len(order))):
+            mended.append("rows out of order")
+        again = _repeats([table], order)
+        faults += _duplicates(table, rows, order, again, name)
+        contested = _contested(table, order, again)
+        kept = np.delete(order, again)
+        table = Table.of_blocks(row_blocks([table], kept))
+        lines = lines_of(lines, kept)
+    if mended:
+        logging.warning("%s: mended while reading: %s", name, ", ".join(mended))
+    return Scan(table, lines, tuple(faults), contested)
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise LidError("no such file", where=path) from None
+    except IsADirectoryError:
+        raise LidError("is a directory, not a table", where=path) from None
+
+
+def table_from_pairs(pairs: Iterable[tuple[str, str]], name: str | Path = "table") -> Table:
+    """Make a table from pairs in any order; see :func:`write_table` for what is refused."""
+    lines = []
+    for key, value in pairs:
+        if _BAD_KEY.search(key):
+            raise LidError(f"key '{key}' is empty or holds a blank", where=name)
+        if _BAD_VALUE.search(value):
+            raise LidError(
+                f"value '{value}' of '{key}' is empty, spans lines or has blanks around", where=name
+            )
+        lines.append(f"{key} {value}\n")
+    try:
+        text = "".join(lines).encode()
+    except UnicodeEncodeError as error:
+        raise LidError(
+            f"'{error.object[max(0, error.start - 40) : error.end]!a}' is not UTF-8", where=name
+        ) from None
+    return merge_tables([Table(text, *index(text))], name)
+
+
+def merge_tables(tables: Sequence[Table], name: str | Path = "table", *, mend: str = "") -> Table:
+    """Return one table with the rows of all; raises LidError if two have a key in common."""
+    return Table.of_blocks(merged_blocks(tables, name, mend=mend))
+
+
+def merged_blocks(
+    tables: Sequence[Table], name: str | Path = "table", *, repeats: bool = False, mend: str = ""
+) -> Iterator[bytes]:
+    """Return in pieces the text of the table with the rows of all, each in any order.
+
+    Raises:
+        LidError: a key comes twice, at once and advising ``mend``; with ``repeats``, which keeps one of
+            equal rows, only if its values differ.
+    """
+    order = sorted_order([table.where for table in tables])
+    again = _repeats(tables, order)
+    for place in again.tolist():
+        first, second = (b"".join(row_blocks(tables, order[at : at + 1])) for at in (place - 1, place))
+        if not (repeats and first == second):
+            raise LidError(f"duplicate key '{second.split(b' ', 1)[0].decode()}'", where=name, mend=mend)
+    return row_blocks(tables, np.delete(order, again))
+
+
+def row_blocks(tables: Sequence[Table], rows: NDArray[np.int64]) -> Iterator[bytes]:
+    """Yield the text of rows, numbered one table after the other, in pieces of many rows."""
+    bounds = np.cumsum([0, *map(len, tables)])
+    for lo in range(0, len(rows), BLOCK_ROWS):
+        yield _gathered(tables, bounds, rows[lo : lo + BLOCK_ROWS])
+
+
+def write_table(path: str | Path, rows: Iterable[tuple[str, str]] | Table) -> None:
+    """Write a table whole, sorted in C order, LF line ends; no pairs make an empty file.
+
+    Raises:
+        LidError: a duplicate key; an empty key or one with a blank; a value that is empty, holds a
+            line end, or starts or ends with a blank; text that is not UTF-8.
+    """
+    write_blocks(path, (rows if isinstance(rows, Table) else table_from_pairs(rows, path)).blocks())
+
+
+def write_blocks(path: str | Path, blocks: Iterable[bytes]) -> None:
+    """Write the text of a table whole, piece by piece, so that it need not be in memory."""
+    with write_whole(path, "wb") as stream:
+        stream.writelines(blocks)
+
+
+def _gathered(tables: Sequence[Table], bounds: NDArray[np.int64], rows: NDArray[np.int64]) -> bytes:
+    """Return the text of rows; a run of rows that lie one after the other is copied as one."""
+    source = np.searchsorted(bounds, rows, side="right") - 1
+    cuts = np.flatnonzero((np.diff(rows) != 1) | (np.diff(source) != 0)) + 1
+    first, last = np.append(0, cuts), np.append(cuts, len(rows)) - 1
+    source = source[first]
+    begins, ends = np.empty_like(first), np.empty_like(first)
+    for number in np.unique(source).tolist():
+        starts, here = tables[number].starts, source == number
+        begins[here] = starts[rows[first[here]] - bounds[number]]
+        ends[here] = starts[rows[last[here]] - bounds[number] + 1]
+    texts = [table.text for table in tables]
+    spans = zip(source.tolist(), begins.tolist(), ends.tolist(), strict=True)
+    return b"".join([texts[number][begin:end] for number, begin, end in spans])
+
+
+def _repeats(tables: Sequence[Table], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places in a sorted order whose key is that of the place before."""
+    return np.flatnonzero(compared([table.where for table in tables], order) == 0) + 1
+
+
+def _duplicates(
+    table: Table, rows: Rows, order: NDArray[np.int64], again: NDArray[np.int64], name: str | Path
+) -> list[Faults]:
+    """Return the rows at the places ``again`` of ``order``, in the order of the file, as faults."""
+    if not len(again):
+        return []
+    again = again[np.argsort(order[again])]
+    repeated = np.zeros(len(order), dtype=bool)
+    repeated[again] = True
+    firsts = np.maximum.accumulate(np.where(repeated, 0, np.arange(len(order))))[again]
+
+    lines, first_lines = (lines_of(rows.lines, order[places]) for places in (again, firsts))
+
+    def what(number: int) -> str:
+        return f"duplicate key '{table.key(int(order[again[number]]))}' (first at {first_lines[number]})"
+
+    return [Faults("duplicate key", name, lines, what, "remove one of them")]
+
+
+def _contested(table: Table, order: NDArray[np.int64], again: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows, numbered without those ``again``, whose key comes again with another value."""
+    texts = (
+        [
+            table.text[begin:end]
+            for begin, end in zip(table.starts[rows].tolist(), table.starts[rows + 1].tolist(), strict=True)
+        ]
+        for rows in (order[again - 1], order[again])
+    )
+    differ = np.fromiter((one != other for one, other in zip(*texts, strict=True)), dtype=bool)
+    places = again[differ]
+    return np.unique(places - np.searchsorted(again, places, side="right"))

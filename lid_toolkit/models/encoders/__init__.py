@@ -1,0 +1,1 @@
+"""Encoders: features to frame-level representations, exact under padding."""

@@ -1,0 +1,113 @@
+"""ECAPA-TDNN encoder (Desplanques, Thienpondt and Demuynck, Interspeech 2020), exact under padding.
+
+The layout and the parameter names are those of ESPnet's ``ecapa_tdnn`` encoder, which sums, rather
+than passes on, the outputs of earlier blocks (its equation: block i reads x + block 1 + ... + block i-1).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.models.arguments import Positive
+from lid_toolkit.models.encoders.res2net import SqueezeExcitation, res2net
+from lid_toolkit.models.frame_rows import Exchange, FrameRows, convolve
+from lid_toolkit.models.masking import MaskedBatchNorm1d
+
+
+class EcapaTdnnEncoder(nn.Module):
+    """Convolution, three SE-Res2Net blocks, their outputs joined: (B, T, D) to (B, output_size, T).
+
+    y_i = block_i(x + y_1 + ... + y_{i-1}), output relu(W [y_1; y_2; y_3]).
+
+    Args:
+        input_size: feature dimension D.
+        model_scale: number of Res2Net groups in a block.
+        ndim: channels of the blocks, a multiple of ``model_scale``.
+        output_size: channels of the output.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        model_scale: Positive = 8,
+        ndim: Positive = 1024,
+        output_size: Positive = 1536,
+    ) -> None:
+        super().__init__()
+        if ndim % model_scale:
+            raise LidError(
+                f"ndim {ndim} is not a multiple of model_scale {model_scale}",
+                where="encoder_conf",
+                mend=f"choose ndim {ndim // model_scale * model_scale or model_scale}",
+            )
+        self.output_size = output_size
+        self.conv = nn.Conv1d(input_size, ndim, kernel_size=5, padding=2)
+        self.bn = MaskedBatchNorm1d(ndim)
+        self.layer1 = SERes2NetBlock(ndim, dilation=2, scale=model_scale)
+        self.layer2 = SERes2NetBlock(ndim, dilation=3, scale=model_scale)
+        self.layer3 = SERes2NetBlock(ndim, dilation=4, scale=model_scale)
+        self.layer4 = nn.Conv1d(3 * ndim, output_size, kernel_size=1)
+
+    def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return frame-level outputs (B, output_size, T) and their lengths (B,).
+
+        Padded frames of the output hold arbitrary numbers.
+
+        Args:
+            feats_btd: features (B, T, D); padded frames may hold anything.
+            lengths_b: valid frames of each, on the CPU.
+        """
+        rows = FrameRows.of(lengths_b, feats_btd.shape[1], feats_btd.device)
+        x_nc = stage(self.conv, self.bn, rows.pack(feats_btd), rows.taps(self.conv))
+        y1_nc = self.layer1(x_nc, rows)
+        x_nc = x_nc + y1_nc
+        y2_nc = self.layer2(x_nc, rows)
+        y3_nc = self.layer3(x_nc + y2_nc, rows)
+        joined_nc = torch.cat((y1_nc, y2_nc, y3_nc), dim=1)
+        h_nc = convolve(self.layer4, joined_nc).relu_()
+        return rows.unpack(h_nc).transpose(1, 2), lengths_b
+
+
+class SERes2NetBlock(nn.Module):
+    """1x1 convolution, dilated Res2Net convolutions, 1x1 convolution, squeeze-excitation, residual.
+
+    Res2Net (Gao et al., 2021): the channels are split in ``scale`` groups; group i is convolved after
+    adding the output of group i-1, the last group passes through.
+    """
+
+    def __init__(self, channels: int, dilation: int, scale: int) -> None:
+        super().__init__()
+        width = channels // scale
+        self.width = width
+        self.conv1 = nn.Conv1d(channels, channels, kernel_size=1)
+        self.bn1 = MaskedBatchNorm1d(channels)
+        self.convs = nn.ModuleList(
+            nn.Conv1d(width, width, kernel_size=3, dilation=dilation, padding=dilation)
+            for _ in range(scale - 1)
+        )
+        self.bns = nn.ModuleList(MaskedBatchNorm1d(width) for _ in range(scale - 1))
+        self.conv3 = nn.Conv1d(channels, channels, kernel_size=1)
+        self.bn3 = MaskedBatchNorm1d(channels)
+        self.se = SqueezeExcitation(channels)
+
+    def forward(self, x_nc: Tensor, rows: FrameRows) -> Tensor:
+        """Map the batch's valid frames (N, C) to (N, C)."""
+        convs, norms = cast(list[nn.Conv1d], self.convs), cast(list[MaskedBatchNorm1d], self.bns)
+        taps = rows.taps(convs[0]) if convs else None  # a single group passes through
+        stages = [partial(stage, conv, norm, taps=taps) for conv, norm in zip(convs, norms, strict=True)]
+        groups = torch.split(stage(self.conv1, self.bn1, x_nc), self.width, dim=1)
+        y_nc = stage(self.conv3, self.bn3, res2net(groups, stages))
+        gate_bc = self.se.gates(rows.mean(y_nc).to(y_nc.dtype))
+        return torch.addcmul(x_nc, y_nc, rows.spread(gate_bc))
+
+
+def stage(conv: nn.Conv1d, norm: MaskedBatchNorm1d, x_nc: Tensor, taps: Exchange | None = None) -> Tensor:
+    """Return norm(relu(conv(x))) of rows."""
+    # In place, since neither the convolution nor its gradient needs what the rectifier reads.
+    normalised_nc: Tensor = norm(convolve(conv, x_nc, taps).relu_())
+    return normalised_nc

@@ -1,0 +1,90 @@
+"""Log-mel front end (``frontend: default``), and none: waveform to features inside the model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lid_toolkit.models.arguments import Positive, SamplingRate, Window
+from lid_toolkit.models.frontends.mel_filters import mel_filters
+from lid_toolkit.models.frontends.power_spectrum import Ends, centred_window, power_spectrum
+
+ENERGY_FLOOR = 1e-10
+
+
+class LogMelFrontend(nn.Module):
+    """Logarithm of mel-filter energies: log(max(|STFT|^2 M, 1e-10)), M of unit-area triangles.
+
+    ESPnet's ``DefaultFrontend``: (B, samples) to (B, frames, n_mels), frames = samples / hop_length
+    + 1, rounded down. The mirror that a centred frame needs stands at each utterance's own end,
+    never at the batch's. Computed in float32 whatever the autocast type.
+
+    Args:
+        fs: sampling rate in Hz, also as ``16k``.
+        n_fft: length of the Fourier transform in samples.
+        win_length: length of the periodic window, centred in ``n_fft``; null for ``n_fft``.
+        hop_length: samples between frames.
+        window: shape of the window; null for a rectangular one.
+        center: centre frames on multiples of ``hop_length``, the signal mirrored at both ends; else
+            they begin there.
+        normalized: divide the spectrum by the square root of ``n_fft``.
+        n_mels: number of mel filters.
+        fmin: lower edge of the filters in Hz; null for 0.
+        fmax: upper edge of the filters in Hz; null for ``fs / 2``.
+        htk: HTK's mel formula instead of Slaney's.
+    """
+
+    def __init__(
+        self,
+        fs: SamplingRate = 16000,
+        n_fft: Positive = 512,
+        win_length: Positive | None = None,
+        hop_length: Positive = 128,
+        window: Window | None = "hann",
+        center: bool = True,
+        normalized: bool = False,
+        n_mels: Positive = 80,
+        fmin: float | None = 0.0,
+        fmax: float | None = None,
+        htk: bool = False,
+    ) -> None:
+        super().__init__()
+        self.rate, self.hop_length, self.output_size = fs, hop_length, n_mels
+        self.ends: Ends = "mirror" if center else "none"
+        window_n = centred_window(window, win_length or n_fft, n_fft)
+        filters_fm = mel_filters(n_mels, n_fft, fs, fmin or 0.0, fs / 2 if fmax is None else fmax, htk)
+        self.window_n: Tensor
+        self.filters_fm: Tensor
+        self.register_buffer("window_n", window_n / n_fft**0.5 if normalized else window_n, persistent=False)
+        self.register_buffer("filters_fm", filters_fm, persistent=False)
+
+    def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-mel energies (B, frames, n_mels) and each utterance's frame count (B,).
+
+        Args:
+            wave_bt: waveforms in [-1, 1], padded at the end.
+            lengths_b: valid samples of each, on the CPU.
+        """
+        with torch.autocast(wave_bt.device.type, enabled=False):
+            power_btf, frames_b = power_spectrum(
+                wave_bt.float(), lengths_b, self.window_n, self.hop_length, self.ends
+            )
+            return (power_btf @ self.filters_fm).clamp(min=ENERGY_FLOOR).log(), frames_b
+
+
+class PrecomputedFeatures(nn.Module):
+    """No front end (``frontend: null``): the model is given features instead of waveforms.
+
+    Args:
+        input_size: dimension of the features.
+    """
+
+    rate = None
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = input_size
+
+    def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features (B, T, input_size) in float32 and their lengths (B,), as they are."""
+        return feats_btd.float(), lengths_b

@@ -1,0 +1,85 @@
+"""Mel spectrogram in torchaudio's conventions (``frontend: melspec_torch``)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lid_toolkit.models.arguments import Positive
+from lid_toolkit.models.frontends.mel_filters import mel_filters
+from lid_toolkit.models.frontends.power_spectrum import centred_window, power_spectrum
+from lid_toolkit.models.masking import continue_by_zeros, masked_mean, padding_mask
+
+PREEMPHASIS = 0.97
+LOG_FLOOR = 1e-6
+
+
+class MelSpectrogramFrontend(nn.Module):
+    """Mel energies |STFT(x_t - 0.97 x_{t-1})|^2 M, M of triangles of unit height.
+
+    ESPnet's ``melspec_torch``: (B, samples) at 16 kHz to (B, frames, n_mels), frames = samples /
+    hop_length + 1, rounded down. No gradient reaches the waveform. Computed in float32.
+
+    Args:
+        preemp: pre-emphasis x_t - 0.97 x_{t-1}, with x_{-1} = x_1.
+        n_fft: length of the Fourier transform in samples.
+        log: natural logarithm of the energies plus 1e-6.
+        win_length: length of the periodic window in samples.
+        hop_length: samples between frames.
+        f_min: lower edge of the filters in Hz.
+        f_max: upper edge of the filters in Hz.
+        n_mels: number of mel filters.
+        window_fn: shape of the window.
+        mel_scale: HTK's mel formula or Slaney's.
+        normalize: ``mn`` subtracts each utterance's mean.
+    """
+
+    rate = 16000
+
+    def __init__(
+        self,
+        preemp: bool = True,
+        n_fft: Positive = 512,
+        log: bool = False,
+        win_length: Positive = 400,
+        hop_length: Positive = 160,
+        f_min: float = 20,
+        f_max: float = 7600,
+        n_mels: Positive = 80,
+        window_fn: Literal["hamming", "hann"] = "hamming",
+        mel_scale: Literal["htk", "slaney"] = "htk",
+        normalize: Literal["mn"] | None = None,
+    ) -> None:
+        super().__init__()
+        self.preemp, self.log, self.normalize = preemp, log, normalize
+        self.hop_length, self.output_size = hop_length, n_mels
+        self.window_n: Tensor
+        self.filters_fm: Tensor
+        filters_fm = mel_filters(n_mels, n_fft, self.rate, f_min, f_max, mel_scale == "htk", unit_area=False)
+        self.register_buffer("window_n", centred_window(window_fn, win_length, n_fft), persistent=False)
+        self.register_buffer("filters_fm", filters_fm, persistent=False)
+
+    @torch.no_grad()
+    def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mel energies (B, frames, n_mels) and each utterance's frame count (B,).
+
+        Args:
+            wave_bt: waveforms in [-1, 1], padded at the end.
+            lengths_b: valid samples of each, on the CPU.
+        """
+        with torch.autocast(wave_bt.device.type, enabled=False):
+            wave_bt = wave_bt.float()
+            if self.preemp:
+                wave_bt, lengths_b = continue_by_zeros(wave_bt, lengths_b, 2)
+                before_bt = torch.cat((wave_bt[:, 1:2], wave_bt[:, :-1]), dim=1)
+                wave_bt = wave_bt - PREEMPHASIS * before_bt
+            power_btf, frames_b = power_spectrum(wave_bt, lengths_b, self.window_n, self.hop_length)
+            feats_btm = power_btf @ self.filters_fm
+            if self.log:
+                feats_btm = (feats_btm + LOG_FLOOR).log()
+            if self.normalize == "mn":
+                mask_b1t = padding_mask(frames_b, feats_btm.shape[1], feats_btm.device)
+                feats_btm = feats_btm - masked_mean(feats_btm.transpose(1, 2), mask_b1t).transpose(1, 2)
+        return feats_btm, frames_b

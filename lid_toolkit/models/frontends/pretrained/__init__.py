@@ -1,0 +1,1 @@
+"""Front ends of pretrained speech encoders from ``transformers``."""

@@ -1,0 +1,108 @@
+"""What is changed on a pretrained encoder before it is trained: layers, frozen parts, LoRA, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.models.arguments import Positive, Share
+from lid_toolkit.models.frontends.pretrained.hidden_states import span_mask
+
+# WavLM's attention reads the weights past these modules.
+WAVLM_WITHOUT_EFFECT = {"q_proj", "k_proj", "v_proj", "out_proj"}
+
+
+class Lora(BaseModel):
+    """``lora``: low-rank adapters beside linear maps (Hu et al., ICLR 2022), the encoder itself frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    rank: Positive = 8
+    """Rank r of the added maps."""
+    alpha: Positive = 8
+    """They are scaled by alpha / r."""
+    dropout: Share = 0.0
+    """Dropout on their input."""
+    target_modules: list[str] | None = None
+    """Names of the linear maps; null takes queries and values, of WavLM the feed-forward maps."""
+
+
+def cut_layers(stack: Any, config: Any, highest: int) -> None:
+    """Leave out the layers above the highest chosen one, and what normalises the last layer's output.
+
+    That part keeps its weights, since other model files have them, but is not trained, and hands on what
+    it is given: with no layers left this is state 0.
+    """
+    whole = len(stack.layers)
+    stack.layers = stack.layers[:highest]
+    normalises_last = config.model_type == "whisper" or getattr(config, "do_stable_layer_norm", False)
+    if highest < whole and normalises_last and hasattr(stack, "layer_norm"):
+        stack.layer_norm.requires_grad_(False)
+        stack.layer_norm.register_forward_hook(_hand_on)
+
+
+def _hand_on(_module: nn.Module, given: tuple[Tensor, ...], _made: Tensor) -> Tensor:
+    return given[0]
+
+
+def add_lora(upstream: Any, lora: Lora, default_targets: Sequence[str]) -> None:
+    """Freeze the encoder and add trainable low-rank adapters."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    targets = list(lora.target_modules or default_targets)
+    idle = WAVLM_WITHOUT_EFFECT.intersection(targets) if upstream.config.model_type == "wavlm" else set()
+    absent = [name for name in targets if not any(n.endswith(name) for n, _ in upstream.named_modules())]
+    for faults, what in ((sorted(idle), "has no effect in WavLM"), (absent, "is no part of the encoder")):
+        if faults:
+            raise LidError(
+                f"an adapter on {faults[0]} {what}",
+                where="frontend_conf.lora.target_modules",
+                mend=f"the default is {', '.join(default_targets)}",
+            )
+    upstream.requires_grad_(False)
+    conf = LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, bias="none"
+    )
+    inject_adapter_in_model(conf, upstream)
+
+
+def freeze_parts(upstream: Any, names: tuple[str, ...]) -> None:
+    """Freeze the convolutions before the transformer."""
+    if not names:
+        raise LidError(
+            "w2v-BERT 2.0 has no convolutions before its transformer",
+            where="frontend_conf.freeze_extractor",
+            mend="leave it out",
+        )
+    for name in names:
+        upstream.get_submodule(name).requires_grad_(False)
+    if hasattr(upstream, "freeze_feature_encoder"):
+        upstream.freeze_feature_encoder()
+
+
+def mask_projection(upstream: Any, share: float, width: int) -> None:
+    """Zero spans of dimensions in training: of the projected inputs, for Whisper of its log-mel bands."""
+
+    def hide(x: Tensor, dim: int) -> Tensor:
+        size = x.shape[dim]
+        hidden_bd = span_mask(torch.full((len(x),), size), size, share, width)
+        return x.masked_fill(hidden_bd.to(x.device).unsqueeze(3 - dim), 0.0)
+
+    def hide_output(module: nn.Module, _given: Any, made: Any) -> Any:
+        if not module.training:
+            return made
+        return (hide(made[0], 2), *made[1:]) if isinstance(made, tuple) else hide(made, 2)
+
+    def hide_input(module: nn.Module, given: tuple[Tensor, ...]) -> Any:
+        return (hide(given[0], 1),) if module.training else None
+
+    if hasattr(upstream, "feature_projection"):
+        upstream.feature_projection.register_forward_hook(hide_output)
+    else:
+        encoder = upstream.get_submodule("encoder" if hasattr(upstream, "encoder") else "")
+        encoder.conv1.register_forward_pre_hook(hide_input)

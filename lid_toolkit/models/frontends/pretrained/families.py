@@ -1,0 +1,105 @@
+"""The kinds of pretrained encoders, and what differs between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.models.arguments import NotNegative
+from lid_toolkit.models.frontends.pretrained import hidden_states, whisper_states
+from lid_toolkit.models.frontends.pretrained.hidden_states import DrawSpans, States
+from lid_toolkit.models.frontends.pretrained.inputs import KaldiFilterbank, NormalizedWave, WhisperLogMel
+
+Layers = Literal["all", "last"] | list[NotNegative]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What differs between kinds of encoders.
+
+    Attributes:
+        states: runs the encoder.
+        lora_targets: linear maps that LoRA adapts by default.
+        extractor: names of the encoder's convolutional parts.
+        stack: name of the part whose layers are counted.
+        count: name of their number in the configuration.
+        layer_drop: names of the configuration's entries.
+    """
+
+    states: Callable[[Any, Tensor, Tensor, DrawSpans], States]
+    lora_targets: tuple[str, ...]
+    extractor: tuple[str, ...]
+    stack: str = "encoder"
+    count: str = "num_hidden_layers"
+    layer_drop: tuple[str, ...] = ("layerdrop",)
+
+
+WAVE = Family(hidden_states.wave_states, ("q_proj", "v_proj"), ("feature_extractor",))
+FAMILIES: Mapping[str, Family] = {
+    "wav2vec2": WAVE,
+    "hubert": WAVE,
+    # Its attention reads the weights past the modules, so adapters there would be without effect.
+    "wavlm": Family(
+        hidden_states.wave_states, ("intermediate_dense", "output_dense"), ("feature_extractor",)
+    ),
+    "wav2vec2-bert": Family(hidden_states.bert_states, ("linear_q", "linear_v"), ()),
+    "whisper": Family(
+        whisper_states.whisper_states,
+        ("q_proj", "v_proj"),
+        ("conv1", "conv2"),
+        stack="",
+        layer_drop=("encoder_layerdrop",),
+    ),
+}
+LANGUAGE_TOKEN = Family(
+    whisper_states.language_states,
+    ("q_proj", "v_proj"),
+    ("encoder.conv1", "encoder.conv2"),
+    stack="decoder",
+    count="decoder_layers",
+    layer_drop=("encoder_layerdrop", "decoder_layerdrop"),
+)
+
+
+def choose_family(kind: str, language_token: bool) -> Family:
+    """Return what is done with a kind of encoder."""
+    if not language_token:
+        return FAMILIES[kind]
+    if kind != "whisper":
+        raise LidError(
+            f"an encoder of type '{kind}' is no Whisper",
+            where="frontend_conf.language_token",
+            mend="leave it out, or name a Whisper",
+        )
+    return LANGUAGE_TOKEN
+
+
+def chosen_layers(layers: Layers, count: int) -> list[int]:
+    """Return layer numbers, ascending, of an encoder of ``count`` layers."""
+    if layers == "all":
+        return list(range(count + 1))
+    if layers == "last":
+        return [count]
+    if not layers or max(layers) > count or len(set(layers)) < len(layers):
+        raise LidError(
+            f"layers {layers} of an encoder of {count}",
+            where="frontend_conf.layers",
+            mend=f"list layers from 0 to {count}, each once",
+        )
+    return sorted(int(layer) for layer in layers)
+
+
+def make_inputs(config: Any, normalize_wave: bool) -> tuple[nn.Module, int]:
+    """Return what maps waveforms to an encoder's inputs, and the samples between its frames."""
+    if config.model_type == "whisper":
+        return WhisperLogMel(config.num_mel_bins), 320
+    if config.model_type == "wav2vec2-bert":
+        return KaldiFilterbank(), 320
+    shortest, hop = 1, 1
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        shortest, hop = (shortest - 1) * stride + kernel, hop * stride
+    return NormalizedWave(normalize_wave, shortest), hop

@@ -1,0 +1,348 @@
+"""Front ends of pretrained speech encoders: ``transformers``, and ``s3prl`` in the form ESPnet's LID uses.
+
+wav2vec 2.0, XLS-R, MMS, HuBERT, WavLM, w2v-BERT 2.0 and Whisper's encoder, from a folder, the cache
+or the Hugging Face Hub. ``transformers`` and ``peft`` are imported only where such a front end is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.models.arguments import NotNegative, Positive, SamplingRate, Share
+from lid_toolkit.models.frontends.pretrained import hidden_states, whisper_states
+from lid_toolkit.models.frontends.pretrained.adapt import (
+    Lora,
+    add_lora,
+    cut_layers,
+    freeze_parts,
+    mask_projection,
+)
+from lid_toolkit.models.frontends.pretrained.families import (
+    FAMILIES,
+    LANGUAGE_TOKEN,
+    Layers,
+    choose_family,
+    chosen_layers,
+    make_inputs,
+)
+from lid_toolkit.models.frontends.pretrained.hidden_states import span_mask
+from lid_toolkit.models.frontends.pretrained.inputs import RATE
+from lid_toolkit.models.frontends.pretrained.load import Attention, make_encoder, read_architecture
+from lid_toolkit.models.masking import padding_mask, zero_padding
+
+
+class TransformersFrontend(nn.Module):
+    """Hidden states of a pretrained encoder (``transformers``), summed with learnt weights.
+
+    Output: sum over the chosen layers l of softmax(w)_l * state_l, as in SUPERB (Yang et al.,
+    Interspeech 2021). Layer 0 is the input of the first transformer layer, layer L the encoder's
+    output. 50 frames a second. Waveforms are normalised as the encoder was trained; Whisper runs on
+    the utterance's own length, in windows of 30 s where it is longer. An utterance's features are the
+    same in every batch.
+
+    Instead of waveforms it also takes what :meth:`frozen_states` returned.
+
+    Attributes:
+        added_samples: samples of silence that it adds to each utterance.
+
+    Args:
+        path_or_url: folder, or name on the Hugging Face Hub.
+        layers: ``all``, ``last``, or a list of layers from 0; a single one has no weight, and layers
+            above the highest are left out.
+        layer_norm: normalise each state over its dimensions before the sum.
+        language_token: of Whisper, take the decoder's layers at the start-of-transcript token, from whose
+            last one Whisper reads the language: one frame for an utterance.
+        silence: seconds of silence to add to the end of each utterance, as there is in what Whisper was
+            trained on.
+        frozen: train no part of the encoder; it stays in evaluation mode.
+        freeze_extractor: do not train the convolutions before the transformer.
+        freeze_steps: keep the encoder frozen for this many updates.
+        lora: train adapters instead of the encoder: ``rank``, ``alpha``, ``dropout``, ``target_modules``.
+        layerdrop: chance of leaving out each layer in training; null for the checkpoint's own.
+        mask_time_prob: share of the frames, for Whisper of the log-mel frames, masked in training; null
+            for the checkpoint's own.
+        mask_time_length: length of a masked span; null for the checkpoint's own.
+        mask_feature_prob: share of the dimensions that are zeroed in training, in spans; null for the
+            checkpoint's own.
+        mask_feature_length: length of such a span; null for the checkpoint's own.
+        gradient_checkpointing: compute layers twice in training to save memory.
+        attention: implementation of self-attention.
+        repeat_last: end with copies of the last frame, so that N samples give ceil(N / 320) frames, as s3prl.
+        download_dir: where downloads are kept; null for Hugging Face's cache.
+        architecture: the encoder's configuration in place of its weights, as model files hold it.
+    """
+
+    upstream: Any
+    batches_seen: Tensor
+
+    def __init__(
+        self,
+        path_or_url: str,
+        layers: Layers = "all",
+        layer_norm: bool = False,
+        language_token: bool = False,
+        silence: Annotated[float, Field(ge=0)] = 0.0,
+        frozen: bool = False,
+        freeze_extractor: bool = False,
+        freeze_steps: NotNegative = 0,
+        lora: Lora | None = None,
+        layerdrop: Share | None = 0.0,
+        mask_time_prob: Share | None = 0.0,
+        mask_time_length: Positive | None = 10,
+        mask_feature_prob: Share | None = 0.0,
+        mask_feature_length: Positive | None = 10,
+        gradient_checkpointing: bool = False,
+        attention: Attention = "auto",
+        repeat_last: bool = False,
+        download_dir: str | None = None,
+        architecture: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        training_only = (lora, layerdrop, mask_time_prob, mask_feature_prob, gradient_checkpointing)
+        if frozen and any((*training_only, freeze_extractor, freeze_steps)):
+            raise LidError(
+                "frozen, and an option that only matters in training",
+                where="frontend_conf",
+                mend="leave out freeze_*, lora, layerdrop, mask_* and gradient_checkpointing",
+            )
+        self.rate = RATE
+        self.frozen, self.freeze_steps = frozen, freeze_steps
+        self.layer_norm, self.repeat_last = layer_norm, repeat_last
+        self.added_samples = round(silence * RATE)
+        source = path_or_url if architecture is None else None
+        self.architecture = architecture or read_architecture(path_or_url, download_dir)
+        config = self.architecture["config"]
+        self.family = choose_family(config["model_type"], language_token)
+        self.drops = {key: config[key] if layerdrop is None else layerdrop for key in self.family.layer_drop}
+        self.time_mask = share_and_width(config, "time", mask_time_prob, mask_time_length)
+        changes = {
+            **self.drops,
+            "apply_spec_augment": True,
+            "mask_time_prob": self.time_mask[0],
+            "mask_feature_prob": 0.0,
+        }
+        model = make_encoder(self.architecture, changes, attention, source, download_dir)
+        self.upstream = model.encoder if self.family is FAMILIES["whisper"] else model
+        self.layers = chosen_layers(layers, getattr(self.upstream.config, self.family.count))
+        self.output_size = int(self.upstream.config.hidden_size)
+        self.inputs, self.hop_length = make_inputs(self.upstream.config, self.architecture["normalize_wave"])
+        self.weights = nn.Parameter(torch.zeros(len(self.layers))) if len(self.layers) > 1 else None
+        if freeze_steps:
+            self.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64))
+        feature_mask = share_and_width(config, "feature", mask_feature_prob, mask_feature_length)
+        self._prepare(freeze_extractor, lora, feature_mask, gradient_checkpointing)
+
+    def _prepare(
+        self,
+        freeze_extractor: bool,
+        lora: Lora | None,
+        feature_mask: tuple[float, int],
+        gradient_checkpointing: bool,
+    ) -> None:
+        """Cut, mask, adapt and freeze the encoder as configured."""
+        cut_layers(self.upstream.get_submodule(self.family.stack), self.upstream.config, max(self.layers))
+        if self.family.states is hidden_states.wave_states:
+            hidden_states.make_exact(self.upstream)
+        elif self.family is LANGUAGE_TOKEN:
+            whisper_states.keep_start_token(self.upstream)
+        if feature_mask[0]:
+            mask_projection(self.upstream, *feature_mask)
+        if gradient_checkpointing:
+            self.upstream.gradient_checkpointing_enable({"use_reentrant": False})
+        if lora is not None:
+            add_lora(self.upstream, lora, self.family.lora_targets)
+        if self.frozen:
+            self.upstream.requires_grad_(False)
+        if freeze_extractor:
+            freeze_parts(self.upstream, self.family.extractor)
+
+    @property
+    def states_size(self) -> int:
+        """Numbers in a frame of :meth:`frozen_states`."""
+        return len(self.layers) * self.output_size
+
+    @property
+    def skips_parameters(self) -> bool:
+        """Whether some batches, now or later in training, leave trained parameters without a gradient."""
+        waiting = self.freeze_steps and int(self.batches_seen) < self.freeze_steps
+        return not self.frozen and bool(waiting or any(self.drops.values()))
+
+    def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (B, frames, output_size) and each utterance's frame count (B,).
+
+        Args:
+            wave_bt: waveforms in [-1, 1], padded at the end; or states (B, frames, L * D) of
+                :meth:`frozen_states`.
+            lengths_b: valid samples, or frames, of each, on the CPU; shorter waveforms than one frame
+                needs are continued by zeros.
+        """
+        if wave_bt.dim() == 3:
+            return self._sum(list(wave_bt.float().chunk(len(self.layers), dim=2))), lengths_b
+        states, frames_b = self._states(wave_bt, lengths_b)
+        return self._sum(states), frames_b
+
+    def frozen_states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the chosen layers' states side by side (B, frames, L * D), and frames, for later use.
+
+        Raises:
+            LidError: the encoder is not frozen, so that its states change in training.
+        """
+        if not self.frozen:
+            raise LidError(
+                "features are extracted once from an encoder that training does not change",
+                where="frontend_conf.frozen",
+                mend="set frozen: true",
+            )
+        states, frames_b = self._states(wave_bt, lengths_b)
+        return torch.cat(states, dim=2), frames_b
+
+    def _states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[list[Tensor], Tensor]:
+        samples_b = lengths_b + self.added_samples
+        resting = self.frozen or self._waits()
+        self.upstream.train(self.training and not resting)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not resting):
+            if self.added_samples:
+                wave_bt, lengths_b = add_silence(wave_bt, lengths_b, self.added_samples)
+            inputs, lengths_b = self.inputs(wave_bt, lengths_b)
+            states, frames_b = self.family.states(self.upstream, inputs, lengths_b, self._draw_spans)
+        chosen = [states[layer] for layer in self.layers]
+        if self.repeat_last:
+            wanted_b = (samples_b + self.hop_length - 1) // self.hop_length
+            chosen = [repeat_last(state_btd, frames_b, wanted_b) for state_btd in chosen]
+            frames_b = wanted_b
+        return chosen, frames_b
+
+    def _waits(self) -> bool:
+        """Count a training batch; return whether it is of the first ``freeze_steps`` updates.
+
+        An update sets buffers back between its batches, so that it is counted once.
+        """
+        if not self.freeze_steps:
+            return False
+        waits = int(self.batches_seen) < self.freeze_steps
+        if self.training and torch.is_grad_enabled():
+            self.batches_seen += 1
+        return waits
+
+    def _draw_spans(self, lengths_b: Tensor, size: int) -> Tensor | None:
+        share, width = self.time_mask
+        if not share or not self.upstream.training:
+            return None
+        # Given a mask, even one that hides nothing, transformers draws none of its own.
+        return span_mask(lengths_b, size, share, width).to(self.upstream.device)
+
+    def _sum(self, states: list[Tensor]) -> Tensor:
+        if self.layer_norm:
+            states = [F.layer_norm(state_btd, state_btd.shape[-1:]) for state_btd in states]
+        if self.weights is None:
+            return states[0]
+        shares = self.weights.softmax(dim=0)
+        total_btd = shares[0] * states[0]
+        for share, state_btd in zip(shares[1:], states[1:], strict=True):
+            total_btd = total_btd + share * state_btd
+        return total_btd
+
+
+def s3prl(
+    frontend_conf: dict[str, Any],
+    fs: SamplingRate = 16000,
+    download_dir: str | None = None,
+    multilayer_feature: bool = False,
+    layer: Annotated[int, Field(ge=-1)] = -1,
+    architecture: dict[str, Any] | None = None,
+) -> TransformersFrontend:
+    """Return the front end that ESPnet's ``s3prl`` is with ``upstream: hf_wav2vec2_custom``.
+
+    It is served by transformers, and trained as in ESPnet: whole, with the masks and the layer drop of
+    the checkpoint's configuration.
+
+    Args:
+        frontend_conf: ``upstream``, ``path_or_url`` and, optionally, ``normalize`` (``layer_norm`` of
+            ``transformers``), ``tile_factor: 1`` and ``extra_conf: null``.
+        fs: sampling rate, which must be 16000.
+        download_dir: where downloads are kept.
+        multilayer_feature: sum all layers with learnt weights; else take the last.
+        layer: the one layer to take; -1 for none in particular.
+        architecture: as in ``transformers``.
+    """
+    if fs != RATE:
+        raise LidError(f"fs {fs}", where="frontend_conf", mend=f"these encoders take {RATE} Hz")
+    check_s3prl(frontend_conf)
+    if layer >= 0 and multilayer_feature:
+        raise LidError(
+            "both layer and multilayer_feature", where="frontend_conf", mend="leave out one of them"
+        )
+    return TransformersFrontend(
+        str(frontend_conf["path_or_url"]),
+        layers=[layer] if layer >= 0 else "all" if multilayer_feature else "last",
+        layer_norm=bool(frontend_conf.get("normalize", False)),
+        layerdrop=None,
+        mask_time_prob=None,
+        mask_time_length=None,
+        mask_feature_prob=None,
+        mask_feature_length=None,
+        repeat_last=True,
+        download_dir=download_dir,
+        architecture=architecture,
+    )
+
+
+def check_s3prl(conf: Mapping[str, Any]) -> None:
+    """Refuse what ESPnet passes to s3prl and ``s3prl`` does not serve."""
+    where, fixed = "frontend_conf.frontend_conf", {"tile_factor": 1, "extra_conf": None}
+    known = ("upstream", "path_or_url", "normalize", *fixed)
+    for key, value in conf.items():
+        if key not in known:
+            raise LidError(f"unknown '{key}'", where=where, mend=nearest(key, known))
+        if key in fixed and value != fixed[key]:
+            raise LidError(f"{key} {value}", where=where, mend="leave it out: there is no such option here")
+    if conf.get("upstream") != "hf_wav2vec2_custom" or "path_or_url" not in conf:
+        raise LidError(
+            f"upstream '{conf.get('upstream')}' of s3prl",
+            where=where,
+            mend="give upstream: hf_wav2vec2_custom and path_or_url, or take frontend: transformers",
+        )
+
+
+def with_architecture(description: Mapping[str, Any], frontend: nn.Module) -> dict[str, Any]:
+    """Return a model's description from which it is built without the pretrained weights it began with."""
+    conf = dict(description.get("frontend_conf") or {})
+    if hasattr(frontend, "architecture"):
+        conf["architecture"] = frontend.architecture
+    elif "frontends" in conf:
+        conf["frontends"] = [
+            {**own, "architecture": part.architecture} if hasattr(part, "architecture") else own
+            for own, part in zip(
+                conf["frontends"], frontend.get_submodule("frontends").children(), strict=True
+            )
+        ]
+    return {**description, "frontend_conf": conf}
+
+
+def share_and_width(
+    config: Mapping[str, Any], axis: str, share: float | None, width: int | None
+) -> tuple[float, int]:
+    """Return the share of an axis to mask and the spans' width; for None the checkpoint's own."""
+    if share is None:
+        share = float(config[f"mask_{axis}_prob"]) if config.get("apply_spec_augment", True) else 0.0
+    return share, int(config[f"mask_{axis}_length"]) if width is None else width
+
+
+def add_silence(wave_bt: Tensor, lengths_b: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+    """Continue each utterance by zeros, whatever its padding holds."""
+    mask_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
+    return F.pad(zero_padding(wave_bt[:, None], mask_b1t)[:, 0], (0, samples)), lengths_b + samples
+
+
+def repeat_last(state_btd: Tensor, frames_b: Tensor, wanted_b: Tensor) -> Tensor:
+    """Continue each utterance by copies of its last frame up to ``wanted_b`` frames."""
+    step_t = torch.arange(int(wanted_b.max()))
+    source_bt = torch.minimum(step_t, frames_b[:, None] - 1).to(state_btd.device)
+    return state_btd.gather(1, source_bt[..., None].expand(-1, -1, state_btd.shape[2]))

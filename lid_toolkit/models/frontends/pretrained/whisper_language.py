@@ -1,0 +1,147 @@
+"""A front end of what Whisper says of an utterance's language, and of what it heard: one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.languages import code
+from lid_toolkit.models.frontends.pretrained.families import make_inputs
+from lid_toolkit.models.frontends.pretrained.inputs import RATE
+from lid_toolkit.models.frontends.pretrained.load import WHERE, make_encoder, read_architecture
+from lid_toolkit.models.frontends.pretrained.whisper_states import (
+    MULTILINGUAL_VOCABULARY,
+    START_OF_TRANSCRIPT,
+    keep_start_token,
+    start_token_states,
+    whisper_states,
+)
+from lid_toolkit.models.masking import masked_mean, padding_mask, zero_padding
+
+Seconds = Annotated[float, Field(ge=0)]
+FIRST_LANGUAGE, LANGUAGES = START_OF_TRANSCRIPT + 1, 99
+
+
+class WhisperLanguageFrontend(nn.Module):
+    """Whisper's own answer and the mean of what its encoder heard (``whisper_language``), frozen.
+
+    One frame for an utterance, (log p(k_1 | x), ..., log p(k_K | x), m): the log posteriors among
+    ``languages`` that the decoder gives after its start-of-transcript token (Radford et al., ICML
+    2023, section 2.3), and the mean m of the encoder's output over the utterance. A linear classifier
+    on it, with weight decay, corrects Whisper's answer by what few speakers can teach. The features of
+    an utterance are the same in every batch.
+
+    Instead of waveforms it also takes what :meth:`frozen_states` returned.
+
+    Attributes:
+        added_samples: samples of silence that it adds to each utterance.
+
+    Args:
+        path_or_url: folder, or name on the Hugging Face Hub.
+        languages: labels of the languages that Whisper chooses among, as corpora write them; null for
+            all that it knows.
+        silence: seconds of silence before and after the utterance, as there is in what Whisper was
+            trained on; the mean leaves it out.
+        download_dir: where downloads are kept; null for Hugging Face's cache.
+        architecture: Whisper's configuration in place of its weights, as model files hold it.
+    """
+
+    frozen = True
+    upstream: Any
+    tokens_kd: Tensor
+
+    def __init__(
+        self,
+        path_or_url: str,
+        languages: Annotated[list[str], Field(min_length=2)] | None = None,
+        silence: tuple[Seconds, Seconds] = (0.5, 3.0),
+        download_dir: str | None = None,
+        architecture: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        source = path_or_url if architecture is None else None
+        self.architecture = architecture or read_architecture(path_or_url, download_dir)
+        kind = self.architecture["config"]["model_type"]
+        if kind != "whisper":
+            raise LidError(f"an encoder of type '{kind}' is no Whisper", where=WHERE, mend="name a Whisper")
+        self.upstream = make_encoder(self.architecture, {}, "auto", source, download_dir)
+        words_vd = self.upstream.decoder.embed_tokens.weight.detach()
+        if len(words_vd) < MULTILINGUAL_VOCABULARY:
+            raise LidError("a Whisper of English alone", where=WHERE, mend="name a multilingual one")
+        rows = language_rows(languages, LANGUAGES + len(words_vd) - MULTILINGUAL_VOCABULARY)
+        self.languages = languages
+        self.register_buffer("tokens_kd", words_vd[[FIRST_LANGUAGE + row for row in rows]].clone())
+        keep_start_token(self.upstream)
+        self.upstream.requires_grad_(False)
+        self.inputs, self.hop_length = make_inputs(self.upstream.config, normalize_wave=False)
+        self.before, self.after = (round(seconds * RATE / self.hop_length) for seconds in silence)
+        self.added_samples = (self.before + self.after) * self.hop_length
+        self.rate = RATE
+        self.output_size = len(rows) + int(self.upstream.config.hidden_size)
+
+    @property
+    def states_size(self) -> int:
+        """Numbers in a frame of :meth:`frozen_states`."""
+        return self.output_size
+
+    def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (B, 1, K + D) and ones (B,).
+
+        Args:
+            wave_bt: waveforms in [-1, 1], padded at the end; or what :meth:`frozen_states` returned.
+            lengths_b: valid samples of each, on the CPU; less than 20 ms are continued by zeros.
+        """
+        if wave_bt.dim() == 3:
+            return wave_bt.float(), lengths_b
+        return self.frozen_states(wave_bt, lengths_b)
+
+    @torch.no_grad()
+    def frozen_states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (B, 1, K + D) and ones (B,), for later use."""
+        self.upstream.eval()
+        inputs, mel_frames_b = self.inputs(*self._within_silence(wave_bt, lengths_b))
+        states, frames_b = whisper_states(self.upstream.encoder, inputs, mel_frames_b, lambda *_: None)
+        heard_btd = states[-1]
+        answer_b1d = start_token_states(self.upstream, heard_btd, frames_b)[-1]
+        speech_bdt = heard_btd[:, self.before :].transpose(1, 2)
+        spoken_b = (lengths_b // self.hop_length).clamp(min=1)
+        mean_b1d = masked_mean(
+            speech_bdt, padding_mask(spoken_b, speech_bdt.shape[2], speech_bdt.device)
+        ).transpose(1, 2)
+        with torch.autocast(wave_bt.device.type, enabled=False):
+            posteriors_b1k = F.linear(answer_b1d.float(), self.tokens_kd).log_softmax(dim=2)
+        return torch.cat((posteriors_b1k, mean_b1d), dim=2), torch.ones_like(lengths_b)
+
+    def _within_silence(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Put zeros before and after each utterance, whatever its padding holds."""
+        mask_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
+        before, after = self.before * self.hop_length, self.after * self.hop_length
+        padded_bt = F.pad(zero_padding(wave_bt[:, None], mask_b1t)[:, 0], (before, self.hop_length + after))
+        return padded_bt, lengths_b.clamp(min=self.hop_length) + before + after
+
+
+def language_rows(labels: Sequence[str] | None, count: int) -> list[int]:
+    """Return the places of languages among the first ``count`` of Whisper's; None stands for these.
+
+    Raises:
+        LidError: an unknown language, one that Whisper does not know, or one named twice.
+    """
+    from transformers.models.whisper.tokenization_whisper import LANGUAGES as NAMES
+
+    known = {code(short): row for row, short in enumerate(list(NAMES)[:count])}
+    where = "frontend_conf.languages"
+    rows: list[int] = []
+    for label in known if labels is None else labels:
+        row = known.get(code(label))
+        if row is None:
+            raise LidError(f"Whisper knows no '{label}'", where=where, mend=nearest(label, known))
+        if row in rows:
+            raise LidError(f"'{label}' is there twice", where=where, mend="name each language once")
+        rows.append(row)
+    return rows

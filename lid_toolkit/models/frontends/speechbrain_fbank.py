@@ -1,0 +1,84 @@
+"""SpeechBrain's log-mel features in decibels (``frontend: speechbrain_fbank``), for its trained models."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lid_toolkit.models.arguments import Positive, SamplingRate
+from lid_toolkit.models.frontends.mel_filters import check_edges
+from lid_toolkit.models.frontends.power_spectrum import centred_window, power_spectrum
+from lid_toolkit.models.masking import padding_mask
+
+ENERGY_FLOOR = 1e-10
+
+
+class SpeechBrainFbank(nn.Module):
+    """Mel energies in dB, at most ``top_db`` below the utterance's own maximum over time and frequency.
+
+    SpeechBrain's ``Fbank``: (B, samples) to (B, frames, n_mels), frames = samples / hop_length + 1,
+    rounded down; 10 log10(max(|STFT|^2 M, 1e-10)). Frames are centred, with zeros beyond both ends.
+    Unlike usual ones, the triangles of M are symmetric in Hz: as wide to the right as to the left.
+
+    Args:
+        sample_rate: sampling rate in Hz, also as ``16k``.
+        n_fft: length of the Fourier transform in samples.
+        win_length: length of the Hamming window, centred in ``n_fft``; null for ``n_fft``.
+        hop_length: samples between frames.
+        n_mels: number of mel filters.
+        f_min: lower edge of the filters in Hz.
+        f_max: upper edge of the filters in Hz; null for ``sample_rate / 2``.
+        top_db: range of the features in dB.
+    """
+
+    def __init__(
+        self,
+        sample_rate: SamplingRate = 16000,
+        n_fft: Positive = 400,
+        win_length: Positive | None = None,
+        hop_length: Positive = 160,
+        n_mels: Positive = 40,
+        f_min: float = 0.0,
+        f_max: float | None = None,
+        top_db: Annotated[float, Field(gt=0)] = 80.0,
+    ) -> None:
+        super().__init__()
+        self.rate, self.hop_length, self.output_size, self.top_db = sample_rate, hop_length, n_mels, top_db
+        self.window_n: Tensor
+        self.filters_fm: Tensor
+        highest = sample_rate / 2 if f_max is None else f_max
+        filters_fm = symmetric_filters(n_mels, n_fft, sample_rate, f_min, highest)
+        window_n = centred_window("hamming", win_length or n_fft, n_fft)
+        self.register_buffer("window_n", window_n, persistent=False)
+        self.register_buffer("filters_fm", filters_fm, persistent=False)
+
+    def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (B, frames, n_mels) in dB and each utterance's frame count (B,).
+
+        Args:
+            wave_bt: waveforms in [-1, 1], padded at the end.
+            lengths_b: valid samples of each, on the CPU.
+        """
+        with torch.autocast(wave_bt.device.type, enabled=False):
+            power_btf, frames_b = power_spectrum(
+                wave_bt.float(), lengths_b, self.window_n, self.hop_length, "zeros"
+            )
+            level_btm = 10 * (power_btf @ self.filters_fm).clamp(min=ENERGY_FLOOR).log10()
+        mask_b1t = padding_mask(frames_b, level_btm.shape[1], level_btm.device)
+        heard_btm = level_btm
+        if mask_b1t is not None:
+            heard_btm = level_btm.masked_fill(~mask_b1t.transpose(1, 2), -torch.inf)
+        return level_btm.maximum(heard_btm.amax(dim=(1, 2), keepdim=True) - self.top_db), frames_b
+
+
+def symmetric_filters(n_mels: int, n_fft: int, fs: int, f_min: float, f_max: float) -> Tensor:
+    """Return triangles (n_fft // 2 + 1, n_mels) of unit height, as wide to the right as to the left."""
+    check_edges(f_min, f_max, fs)
+    ends = 2595 * torch.log10(1 + torch.tensor([f_min, f_max]) / 700)
+    hertz = 700 * (10 ** (torch.linspace(float(ends[0]), float(ends[1]), n_mels + 2) / 2595) - 1)
+    centre_m, width_m = hertz[1:-1], hertz[1:-1] - hertz[:-2]
+    bin_f1 = torch.linspace(0, fs // 2, n_fft // 2 + 1)[:, None]
+    return (1 - ((bin_f1 - centre_m) / width_m).abs()).clamp(min=0)

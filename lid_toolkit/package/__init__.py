@@ -1,0 +1,1 @@
+"""The packed model: one zip that runs anywhere, written and read here."""

@@ -1,0 +1,192 @@
+"""The model card: what a trained model is, how good, and how to use it, written from its results.
+
+Format: https://huggingface.co/docs/hub/model-cards (metadata in YAML, then Markdown).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from lid_toolkit import languages
+from lid_toolkit.errors import LidError
+from lid_toolkit.package.licences import Encoder
+
+Results = Mapping[str, Any]
+FEW = 5  # languages that are named one by one
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card says besides the results.
+
+    Attributes:
+        name: of the model.
+        source: what ``from_pretrained`` is to be given: ``user/repo`` or the zip's name.
+        labels: the languages in index order.
+        components: front end, encoder, pooling, projector and loss by name.
+        parameters: number of weights.
+        licence: an identifier of the Hub.
+        origin: pretrained encoders it began with.
+        datasets: what it was trained on.
+        command: what trained it.
+    """
+
+    name: str
+    source: str
+    labels: Sequence[str]
+    components: Mapping[str, str]
+    parameters: int
+    licence: str
+    origin: Sequence[Encoder]
+    datasets: Sequence[str]
+    command: str
+
+
+def model_card(facts: Facts, results: Mapping[str, Results]) -> str:
+    """Return the card of a model.
+
+    Args:
+        facts: what it is.
+        results: ``results.json`` of each set that was scored, by the set's name.
+    """
+    parts = [
+        f"---\n{metadata(facts, results)}\n---",
+        f"# {facts.name}",
+        f"Identifies which of {len(facts.labels)} languages is spoken, and gives embeddings of utterances. "
+        f"{_anatomy(facts)}",
+        "## Results",
+        *(_result(name, result) for name, result in results.items()),
+        *([] if results else ["This model has not been scored."]),
+        "## Use",
+        usage(facts.source),
+        "## Languages",
+        ", ".join(f"{languages.name(label)} (`{label}`)" for label in sorted(facts.labels)),
+        "## Limits",
+        _limits(results),
+        "## Training",
+        f"```sh\n{facts.command}\n```",
+        "`config.yaml` is the complete training configuration.",
+        *_origin(facts.origin),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def usage(source: str) -> str:
+    """Return the card's example: how Python and the shell use the model."""
+    return (
+        "```python\n"
+        "from lid_toolkit import LanguageIdentifier\n\n"
+        f'lid = LanguageIdentifier.from_pretrained("{source}")\n'
+        'print(lid.identify("speech.wav"))\n'
+        'print(lid.embed(["speech.wav"]).shape)\n'
+        "```\n\n"
+        "```sh\n"
+        f"lid identify --model {source} speech.wav --top_k 3\n"
+        "```"
+    )
+
+
+def metadata(facts: Facts, results: Mapping[str, Results]) -> str:
+    """Return the card's metadata, YAML as the Hub reads it."""
+    evaluations = [
+        EvalResult(
+            task_type="audio-classification",
+            task_name="Spoken language identification",
+            dataset_type=name,
+            dataset_name=name,
+            metric_type=metric,
+            metric_name=metric.replace("_", " "),
+            metric_value=round(result[metric]["value"], 4),
+        )
+        for name, result in results.items()
+        for metric in ("accuracy", "macro_accuracy")
+    ]
+    data = ModelCardData(
+        language=sorted(set(_codes(facts.labels))),
+        license=facts.licence,
+        datasets=list(facts.datasets) or None,
+        metrics=["accuracy"],
+        library_name="lid_toolkit",
+        pipeline_tag="audio-classification",
+        tags=["spoken-language-identification", "language-identification", "audio", "speech"],
+        base_model=[encoder.name for encoder in facts.origin if encoder.revision] or None,
+        model_name=facts.name,
+        eval_results=evaluations or None,
+    )
+    return str(data.to_yaml()).strip()
+
+
+def _codes(labels: Iterable[str]) -> list[str]:
+    """Return the Hub's codes of labels: ISO 639-1 where there is one, else 639-3; none of unknown ones."""
+    known = languages.languages()
+    found = []
+    for label in labels:
+        try:
+            language = known[languages.code(label)]
+        except LidError:
+            continue
+        found.append(language.short or language.code)
+    return found
+
+
+def _anatomy(facts: Facts) -> str:
+    names = ", ".join(f"{component} `{name}`" for component, name in facts.components.items())
+    return f"{facts.parameters:,} parameters: {names}."
+
+
+def _result(name: str, result: Results) -> str:
+    rows = [
+        ("accuracy", _percent(result["accuracy"])),
+        ("macro accuracy", _percent(result["macro_accuracy"])),
+        *(
+            (f"accuracy, {_span(bucket)}", f"{_percent(bucket['accuracy'])} of {bucket['utterances']}")
+            for bucket in result["duration_buckets"]
+            if bucket["utterances"]
+        ),
+        ("coverage", f"{100 * result['coverage']:.2f} %"),
+    ]
+    table = "\n".join(f"| {what} | {value} |" for what, value in rows)
+    return (
+        f"On `{name}`, {result['utterances']} utterances of {result['languages']} languages, with 95 % "
+        f"intervals:\n\n| | |\n|---|---|\n{table}"
+    )
+
+
+def _limits(results: Mapping[str, Results]) -> str:
+    worst = [
+        f"On `{name}` the least recognised languages are {_least(result)}."
+        for name, result in results.items()
+    ]
+    general = (
+        "The answer is always one of the languages above, also for speech in another language, music or "
+        "noise. Intervals take utterances as independent; a set with few speakers or recordings says less "
+        "than they suggest. Speech of other kinds than the training data may be recognised less well."
+    )
+    return "\n\n".join([general, *worst])
+
+
+def _least(result: Results) -> str:
+    ranked = sorted(result["per_language"].items(), key=lambda item: item[1]["recall"]["value"])
+    return ", ".join(f"{languages.name(label)} ({_percent(row['recall'])})" for label, row in ranked[:FEW])
+
+
+def _origin(origin: Iterable[Encoder]) -> list[str]:
+    lines = [
+        f"- `{encoder.name}`, revision {encoder.revision or 'unknown'}, licence {encoder.licence}"
+        for encoder in origin
+    ]
+    return ["## Pretrained encoders", "\n".join(lines)] if lines else []
+
+
+def _percent(measure: Mapping[str, float]) -> str:
+    return f"{100 * measure['value']:.2f} % [{100 * measure['low']:.2f}, {100 * measure['high']:.2f}]"
+
+
+def _span(bucket: Mapping[str, Any]) -> str:
+    if bucket["to_s"] is None:
+        return f"{bucket['from_s']:g} s and longer"
+    return f"{bucket['from_s']:g} to {bucket['to_s']:g} s"

@@ -1,0 +1,186 @@
+"""Check the recordings of a data directory: there, not empty, decodable, long enough for their segments."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lid_toolkit.audio.entry import AudioError, file_of, is_pipe
+from lid_toolkit.audio.reader import DEFAULT, Reading, audio_info, read_audio
+from lid_toolkit.datadir.check import Scanned
+from lid_toolkit.datadir.datadir import scan_segments
+from lid_toolkit.datadir.faults import Faults
+from lid_toolkit.datadir.tables.table import Table
+from lid_toolkit.prepare.formatting.job import LONGEST_OVERSHOOT_S
+from lid_toolkit.progress import Progress
+
+CHECKS = ("none", "header", "decode")
+CHUNK = 64
+MEND = {
+    "missing recording": "mend its path in wav.scp",
+    "empty recording": "copy it again, or leave it out",
+    "undecodable recording": "copy it again, or leave it out",
+    "command": "if you trust it: --allow_pipes true",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Recordings:
+    """What became of reading the recordings of a ``wav.scp``; row i of each array is its row i.
+
+    Attributes:
+        seconds: (rows,) how long each is, NaN where it cannot be read.
+        broken: by row: the kind of fault, one of ``MEND``, and the reason.
+    """
+
+    seconds: NDArray[np.float64]
+    broken: dict[int, tuple[str, str]]
+
+
+def read_recordings(
+    wav_scp: Table,
+    check: str = "header",
+    reading: Reading = DEFAULT,
+    *,
+    num_jobs: int = 1,
+    name: str = "wav.scp",
+) -> Recordings:
+    """Read the headers of all recordings or, if ``check`` is ``decode``, all their samples.
+
+    Args:
+        wav_scp: the recordings.
+        check: ``header`` or ``decode``.
+        reading: how references are understood.
+        num_jobs: how many processes share the work.
+        name: what progress lines call the set.
+    """
+    seconds = np.full(len(wav_scp), np.nan)
+    broken: dict[int, tuple[str, str]] = {}
+    work = functools.partial(_read_chunk, decode=check == "decode", reading=reading)
+    title = f"read {'audio' if check == 'decode' else 'headers'} of {name}"
+    with Progress(title, len(wav_scp), "rec") as progress:
+        row = 0
+        for results in _spread(work, _chunks(wav_scp), num_jobs):
+            for result in results:
+                if isinstance(result, float):
+                    seconds[row] = result
+                else:
+                    broken[row] = result
+                row += 1
+            progress.advance(len(results), float(np.nansum(seconds[row - len(results) : row])))
+    return Recordings(seconds, broken)
+
+
+def recording_faults(scanned: Scanned, recordings: Recordings) -> list[Faults]:
+    """Return broken recordings, and segments that lie outside their recording.
+
+    As in stage 3, a segment may end up to half a second after its recording does.
+    """
+    scan, path = scanned.scans["wav.scp"], scanned.path / "wav.scp"
+    found = []
+    for kind, mend in MEND.items():
+        rows = np.array([row for row, (has, _) in recordings.broken.items() if has == kind], dtype=np.int64)
+        if len(rows):
+            describe = functools.partial(_describe_broken, scan.table, recordings, rows)
+            found.append(Faults(kind, path, scan.lines_of(rows), describe, mend))
+    return found + (_overlong_segments(scanned, recordings) if "segments" in scanned.scans else [])
+
+
+def overlong(segments: Table, wav_scp: Table, recordings: Recordings) -> NDArray[np.int64]:
+    """Return the rows of segments that start after their recording ends, or end well after it does."""
+    parsed, malformed = scan_segments(segments, wav_scp)
+    homed = ~malformed & (parsed.recordings >= 0)
+    seconds = np.full(len(segments), np.nan)
+    seconds[homed] = recordings.seconds[parsed.recordings[homed]]
+    return np.flatnonzero((parsed.starts >= seconds) | (parsed.ends > seconds + LONGEST_OVERSHOOT_S))
+
+
+def _overlong_segments(scanned: Scanned, recordings: Recordings) -> list[Faults]:
+    scan, wav_scp = scanned.scans["segments"], scanned.scans["wav.scp"].table
+    rows = overlong(scan.table, wav_scp, recordings)
+    if not len(rows):
+        return []
+
+    def what(number: int) -> str:
+        row = int(rows[number])
+        recording, start, end = scan.table.value(row).split()
+        seconds = recordings.seconds[int(wav_scp.rows([recording])[0])]
+        return f"'{scan.table.key(row)}' from {start} s to {end} s, but '{recording}' lasts {seconds:.2f} s"
+
+    path = scanned.path / "segments"
+    mend = "mend its times, or leave it out"
+    return [Faults("segment outside its recording", path, scan.lines_of(rows), what, mend)]
+
+
+def _describe_broken(table: Table, recordings: Recordings, rows: NDArray[np.int64], number: int) -> str:
+    row = int(rows[number])
+    return f"'{table.key(row)}': {table.value(row)}: {recordings.broken[row][1]}"
+
+
+def _chunks(wav_scp: Table) -> Iterator[list[str]]:
+    refs = wav_scp.values()
+    return iter(lambda: list(itertools.islice(refs, CHUNK)), [])
+
+
+def _spread(
+    work: functools.partial[list[float | tuple[str, str]]], chunks: Iterator[list[str]], num_jobs: int
+) -> Iterator[list[float | tuple[str, str]]]:
+    """Yield the results of chunks in order, with some hundred of them on their way at a time."""
+    if num_jobs == 1:
+        yield from map(work, chunks)
+        return
+    with ProcessPoolExecutor(num_jobs) as pool:
+        while batch := list(itertools.islice(chunks, 16 * num_jobs)):
+            yield from pool.map(work, batch)
+
+
+def _read_chunk(refs: Sequence[str], decode: bool, reading: Reading) -> list[float | tuple[str, str]]:
+    """Return the seconds of each recording, or the kind of fault and the reason."""
+    return [_read(ref, decode, reading) for ref in refs]
+
+
+def _read(ref: str, decode: bool, reading: Reading) -> float | tuple[str, str]:
+    try:
+        if decode:
+            wave, rate = read_audio(ref, reading=reading)
+            return len(wave) / rate
+        info = audio_info(ref, reading)
+        return info.num_samples / info.rate
+    except AudioError as error:
+        return _kind(ref, reading), error.what
+
+
+def _kind(ref: str, reading: Reading) -> str:
+    if is_pipe(ref):
+        return "undecodable recording" if reading.allow_pipes else "command"
+    try:
+        refs = ref.split() if reading.multi_columns else [ref]
+        smallest = min(os.stat(file_of(one)).st_size for one in refs)  # noqa: PTH116
+    except (OSError, ValueError):
+        return "missing recording"
+    return "undecodable recording" if smallest else "empty recording"
+
+
+def broken_utterances(scanned: Scanned, check: str, reading: Reading, num_jobs: int) -> dict[str, str]:
+    """Return the utterances whose recording, or segment of it, cannot be read, each with the reason."""
+    wav_scp = scanned.scans["wav.scp"].table
+    recordings = read_recordings(wav_scp, check, reading, num_jobs=num_jobs, name=scanned.path.name)
+    reasons = {wav_scp.key(row): what for row, (_, what) in recordings.broken.items()}
+    if "segments" not in scanned.scans:
+        return reasons
+    segments = scanned.scans["segments"].table
+    rows = scan_segments(segments, wav_scp)[0].recordings.tolist()
+    broken = {
+        segments.key(row): f"recording '{wav_scp.key(recording)}': {recordings.broken[recording][1]}"
+        for row, recording in enumerate(rows)
+        if recording in recordings.broken
+    }
+    outside = overlong(segments, wav_scp, recordings).tolist()
+    return broken | {segments.key(row): "outside its recording" for row in outside}

@@ -1,0 +1,196 @@
+"""One job of stage 3: decode, cut, resample and change speed, and write the parts that are its share."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lid_toolkit.audio.entry import AudioError, in_archive, is_pipe
+from lid_toolkit.audio.reader import Recording, open_audio
+from lid_toolkit.audio.resample import resample, resampled_length
+from lid_toolkit.audio.writer import Writer, audio_writer, encode, quantise
+from lid_toolkit.errors import LidError
+from lid_toolkit.files import locked, write_whole
+from lid_toolkit.prepare.formatting.listing import Utterance
+from lid_toolkit.prepare.formatting.plan import FormatOptions, Plan, load_plan, work_dir
+from lid_toolkit.progress import Progress
+
+LONGEST_OVERSHOOT_S = 0.5
+"""A segment may end this much after its recording, as in Kaldi's ``extract-segments``: it is cut there."""
+
+
+@dataclass
+class Result:
+    """What became of the utterances of a part.
+
+    Attributes:
+        written: ``(utterance, reference, samples, samples clipped)``.
+        dropped: ``(utterance, reason)`` of those outside the limits of duration.
+        failed: ``(utterance, reason)`` of the broken.
+        audio: digest of what was written, and of the sizes and times of the recordings referred to.
+    """
+
+    written: list[tuple[str, str, int, int]] = field(default_factory=list)
+    dropped: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    audio: str = ""
+
+    def add(self, other: Result) -> None:
+        """Take in what became of further utterances."""
+        self.written += other.written
+        self.dropped += other.dropped
+        self.failed += other.failed
+
+
+def run_job(output_dir: Path, job: int) -> None:
+    """Do the parts of job number ``job``, counted from 1, that are not done yet.
+
+    Raises:
+        LidError: there is no plan or no such job, or another process does this job.
+    """
+    plan = load_plan(output_dir)
+    if job > plan.num_jobs:
+        raise LidError(f"there are {plan.num_jobs} jobs", where=f"--job {job}")
+    parts = range(job - 1, plan.num_parts, plan.num_jobs)
+    with locked(work_dir(output_dir) / f"job.{job}", f"job {job} of formatting {output_dir.name}"):
+        todo = [part for part in parts if plan.part_step(part).reason()]
+        logging.info("job %d: %d of %d parts to do", job, len(todo), len(parts))
+        with Progress(f"format {output_dir.name}", sum(map(plan.size, todo))) as progress:
+            for part in todo:
+                _do_part(plan, part, progress)
+
+
+def read_result(path: Path) -> Result:
+    """Read what :func:`run_job` noted of a part."""
+    return Result(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def _do_part(plan: Plan, part: int, progress: Progress) -> None:
+    audio, result = plan.audio(part), Result()
+    state, files_written = hashlib.blake2b(digest_size=16), 0
+    with audio_writer(audio, plan.options.audio_format) as write_file:
+
+        def write(key: str, data: bytes) -> str:
+            nonlocal files_written
+            files_written += 1
+            state.update(data)
+            return write_file(key, data)
+
+        for ref, group in itertools.groupby(plan.utterances(part), key=lambda utterance: utterance.ref):
+            members = list(group)
+            made = _format_recording(ref, members, plan.options, write)
+            result.add(made)
+            progress.advance(len(members), sum(row[2] for row in made.written) / plan.options.fs)
+    if files_written < len(result.written):
+        state.update(plan.recordings[part].encode())
+    result.audio = state.hexdigest()
+    with write_whole(plan.result(part)) as stream:
+        json.dump(asdict(result), stream, ensure_ascii=False)
+    files = [audio, *sorted(audio.iterdir())] if audio.is_dir() else [audio] if audio.exists() else []
+    plan.part_step(part).finish([*files, plan.result(part)])
+
+
+def _format_recording(ref: str, utterances: list[Utterance], options: FormatOptions, write: Writer) -> Result:
+    """Write the utterances of one recording; each stretch of it is decoded once whatever the speeds."""
+    result = Result()
+    try:
+        with open_audio(ref, options.reading) as recording:
+            for _, group in itertools.groupby(utterances, key=lambda utterance: utterance[2:4]):
+                members = list(group)
+                try:
+                    result.add(_format_stretch(recording, members, options, write))
+                except AudioError as error:
+                    result.failed += [(utterance.key, str(error)) for utterance in members]
+    except AudioError as error:
+        result.failed += [(utterance.key, str(error)) for utterance in utterances]
+    return result
+
+
+def _format_stretch(
+    recording: Recording, utterances: list[Utterance], options: FormatOptions, write: Writer
+) -> Result:
+    """Write the utterances that are one stretch of a recording, or refer to it where it is as wanted."""
+    num_samples, rate = recording.info.num_samples, recording.info.rate
+    _, ref, start, end, _ = utterances[0]
+    first, stop = sample_range(start, end, num_samples, rate, ref)
+    result = Result()
+    wanted = list(_within_limits(utterances, stop - first, rate, options, result))
+    if options.feats_type == "raw_copy":
+        _check_copy(ref, rate, options.fs)
+        result.written += [(utterance.key, ref, num_samples, 0) for utterance in wanted]
+        return result
+
+    @functools.cache
+    def wave() -> NDArray[np.float32]:
+        return recording.read(first, stop)
+
+    kind, _, archive = options.audio_format.partition(".")
+    as_wanted = (recording.kind, rate, first, stop) == (kind, options.fs, 0, num_samples) and not is_pipe(ref)
+    for utterance in wanted:
+        unchanged = as_wanted and utterance.speed == 1
+        if unchanged and kind == "flac":
+            wave()  # the header does not tell whether the rest can be decoded
+        if unchanged and in_archive(ref) == bool(archive):
+            result.written.append((utterance.key, ref, num_samples, 0))
+        elif unchanged and kind == "flac":
+            result.written.append((utterance.key, write(utterance.key, recording.copy()), num_samples, 0))
+        else:
+            samples, clipped = quantise(resample(wave(), rate * utterance.speed, options.fs))
+            place = write(utterance.key, encode(samples, options.fs, kind))
+            result.written.append((utterance.key, place, len(samples), clipped))
+    return result
+
+
+def _check_copy(ref: str, rate: int, fs: int) -> None:
+    """Raise AudioError if a recording cannot stay as it is."""
+    if is_pipe(ref):
+        raise AudioError(
+            "is a command, and raw_copy refers to files", where=ref, mend="--feats_type raw runs it"
+        )
+    if rate != fs:
+        raise AudioError(
+            f"{rate} Hz, not {fs} Hz, and raw_copy does not resample", where=ref, mend="--feats_type raw does"
+        )
+
+
+def sample_range(start: float, end: float, num_samples: int, rate: int, ref: str) -> tuple[int, int]:
+    """Return the samples, first and after the last, from ``start`` to ``end`` seconds; -1 is the end.
+
+    Raises:
+        AudioError: nothing lies between them, or the end is more than 0.5 s after the recording's.
+    """
+    first = round(start * rate)
+    stop = num_samples if end == -1 else round(end * rate)
+    if stop - num_samples > LONGEST_OVERSHOOT_S * rate or first >= num_samples:
+        raise AudioError(
+            f"segment {start:g} to {end:g} s of a recording of {num_samples / rate:g} s", where=ref
+        )
+    if stop <= first:
+        raise AudioError(f"segment {start:g} to {end:g} s holds no samples", where=ref)
+    return first, min(stop, num_samples)
+
+
+def _within_limits(
+    utterances: Iterable[Utterance], num_samples: int, rate: int, options: FormatOptions, result: Result
+) -> Iterator[Utterance]:
+    """Yield those whose final duration is within the limits; note the others."""
+    for utterance in utterances:
+        length = resampled_length(num_samples, rate * utterance.speed, options.fs)
+        seconds = length / options.fs
+        if length == 0:
+            result.failed.append((utterance.key, f"{utterance.ref}: holds no samples at {options.fs} Hz"))
+        elif seconds < options.min_wav_duration:
+            result.dropped.append((utterance.key, f"{seconds:g} s is under {options.min_wav_duration:g} s"))
+        elif 0 < options.max_wav_duration < seconds:
+            result.dropped.append((utterance.key, f"{seconds:g} s is over {options.max_wav_duration:g} s"))
+        else:
+            yield utterance

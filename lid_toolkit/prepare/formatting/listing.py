@@ -1,0 +1,124 @@
+"""The utterances of stage 3 as arrays, in the order in which they are formatted."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lid_toolkit.audio.entry import file_of, is_pipe
+from lid_toolkit.datadir.datadir import DataDir, parse_segments
+from lid_toolkit.datadir.tables.table import Table
+from lid_toolkit.errors import LidError
+
+
+class Utterance(NamedTuple):
+    """One utterance to format: its place in seconds (an end of -1 is the recording's), and its speed."""
+
+    key: str
+    ref: str
+    start: float
+    end: float
+    speed: float
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All utterances; those of one recording lie together, ordered by their place in it.
+
+    Attributes:
+        keys: a table with the utterances as keys.
+        refs: ``wav.scp``.
+        rows_u: row in ``keys`` of each utterance, in formatting order; so for all that follow.
+        recordings_u: row in ``refs``.
+        starts_u: seconds.
+        ends_u: seconds; -1 is the recording's end.
+        speeds_u: factor by which it is played faster.
+    """
+
+    keys: Table
+    refs: Table
+    rows_u: NDArray[np.int64]
+    recordings_u: NDArray[np.int64]
+    starts_u: NDArray[np.float64]
+    ends_u: NDArray[np.float64]
+    speeds_u: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.rows_u)
+
+    def utterances(self, first: int, stop: int) -> list[Utterance]:
+        """Return the utterances ``first`` to ``stop``."""
+        part = slice(first, stop)
+        return [
+            Utterance(self.keys.key(row), self.refs.value(recording), *numbers)
+            for row, recording, *numbers in zip(
+                self.rows_u[part].tolist(),
+                self.recordings_u[part].tolist(),
+                self.starts_u[part].tolist(),
+                self.ends_u[part].tolist(),
+                self.speeds_u[part].tolist(),
+                strict=True,
+            )
+        ]
+
+    def digest_of_recordings(self, first: int, stop: int, multi_columns: bool) -> str:
+        """Return a digest of the sizes and times of the utterances' files, missing ones included."""
+        state = hashlib.blake2b(digest_size=16)
+        for path in self._paths(first, stop, multi_columns):
+            try:
+                status = os.stat(path)  # noqa: PTH116  # a Path for each of millions is slow
+                state.update(b"%d %d\n" % (status.st_size, status.st_mtime_ns))
+            except (OSError, ValueError):
+                state.update(b"missing\n")
+        return state.hexdigest()
+
+    def _paths(self, first: int, stop: int, multi_columns: bool) -> Iterator[str]:
+        last = ""
+        for recording in self.recordings_u[first:stop].tolist():
+            ref = self.refs.value(recording)
+            if ref == last or is_pipe(ref):
+                continue
+            last = ref
+            yield from map(file_of, ref.split() if multi_columns else [ref])
+
+
+def list_utterances(data: DataDir) -> Listing:
+    """List the utterances of a data directory; raises LidError for a speed that is none."""
+    count = len(data.utt2lang)
+    recordings = np.arange(count)
+    starts, ends = np.zeros(count), np.full(count, -1.0)
+    if data.segments is not None:
+        segments = parse_segments(data.segments, data.wav_scp)
+        recordings, starts, ends = segments.recordings, segments.starts, segments.ends
+    speeds = np.ones(count)
+    if data.utt2speed is not None:
+        words, codes_u = data.utt2speed.codes()
+        speeds = np.array([_speed(word) for word in words])[codes_u]
+    order = np.lexsort((speeds, ends, starts, _first_alike(data.wav_scp)[recordings]))
+    return Listing(
+        data.utt2lang, data.wav_scp, order, recordings[order], starts[order], ends[order], speeds[order]
+    )
+
+
+def _first_alike(table: Table) -> NDArray[np.int64]:
+    """Return for each row the first with the same value; a collision of hashes would only cost speed."""
+    hashes = np.fromiter(map(hash, table.values()), dtype=np.int64, count=len(table))
+    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < math.inf:
+        raise LidError(f"'{text}' is not a speed", where="utt2speed", mend="make the directory again")
+    return speed

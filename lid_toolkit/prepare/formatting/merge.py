@@ -1,0 +1,195 @@
+"""The end of stage 3: what the jobs made becomes one directory, if few enough utterances failed."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lid_toolkit.datadir.datadir import (
+    CARRIED,
+    WORDS,
+    by_language,
+    lang2utt_blocks,
+    table_paths,
+    write_tables,
+)
+from lid_toolkit.datadir.tables.table import (
+    Table,
+    merge_tables,
+    merged_blocks,
+    read_table,
+    table_from_pairs,
+    write_table,
+)
+from lid_toolkit.errors import LidError, allowed_failures
+from lid_toolkit.files import locked, write_whole
+from lid_toolkit.prepare.formatting.job import read_result
+from lid_toolkit.prepare.formatting.plan import Plan, load_plan
+
+SHOWN_FAILURES = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of all utterances, in tables with utterances as keys.
+
+    Attributes:
+        wav_scp: reference of each that is left, a table for each part.
+        num_samples: its length.
+        clipped: samples beyond full scale, where there are any.
+        dropped: reason, of those outside the limits of duration.
+        failed: reason, of the broken.
+        digest: of the audio of all.
+    """
+
+    wav_scp: Sequence[Table]
+    num_samples: Table
+    clipped: Table
+    dropped: Table
+    failed: Table
+    digest: str
+
+
+def merge(output_dir: Path) -> None:
+    """Write the tables of ``output_dir`` from its finished parts.
+
+    ``wav.scp``, ``utt2lang``, ``lang2utt``, ``category2utt``, ``utt2num_samples``, ``audio_format``,
+    ``feats_type``, ``audio_digest``; and ``failed``, ``dropped`` (utterance and reason) and ``clipped``
+    (utterance and number of samples), which are empty files when there is nothing to tell.
+
+    Raises:
+        LidError: a part is not done; the source changed since the plan; more utterances failed than
+            ``--max_failed`` allows; none is left.
+    """
+    plan = load_plan(output_dir)
+    with locked(output_dir, "merging"):
+        step = plan.step
+        if not step.reason():
+            return
+        if step.digests != plan.inputs:
+            raise LidError("changed while it was formatted", where=plan.data_dir, mend="run the stage again")
+        outcome = _gather(plan)
+        for name in ("failed", "dropped", "clipped"):
+            write_table(output_dir / name, getattr(outcome, name))
+        _judge(plan, outcome)
+        _remove_strays(plan)
+        audio = [path for part in range(plan.num_parts) if (path := plan.audio(part)).exists()]
+        step.finish([*audio, *_write_tables(plan, outcome)])
+    _report(plan, outcome)
+
+
+def _gather(plan: Plan) -> Outcome:
+    """Read the parts' results, each at once a table: millions of rows as objects would not fit."""
+    references: list[Table] = []
+    others: list[list[Table]] = [[], [], [], []]
+    digest = hashlib.blake2b(digest_size=16)
+    for part in range(plan.num_parts):
+        step = plan.part_step(part)
+        if reason := step.reason():
+            raise LidError(
+                f"{step.name} is not done: {reason}", where=plan.output_dir, mend="run the jobs again"
+            )
+        result = read_result(plan.result(part))
+        digest.update(result.audio.encode())
+        references.append(table_from_pairs((row[0], row[1]) for row in result.written))
+        rows = (
+            ((row[0], str(row[2])) for row in result.written),
+            ((row[0], str(row[3])) for row in result.written if row[3]),
+            result.dropped,
+            result.failed,
+        )
+        for tables, pairs in zip(others, rows, strict=True):
+            tables.append(table_from_pairs(pairs))
+    num_samples, clipped, dropped, failed = map(merge_tables, others)
+    return Outcome(references, num_samples, clipped, dropped, failed, digest.hexdigest())
+
+
+def _judge(plan: Plan, outcome: Outcome) -> None:
+    """Raise LidError if too many utterances failed or none is left."""
+    failed = len(outcome.failed)
+    count = len(outcome.num_samples) + len(outcome.dropped) + failed
+    listed = plan.output_dir / "failed"
+    share = plan.options.max_failed
+    if failed > allowed_failures(share, count):
+        _redo_failures(plan)
+        shown = "; ".join(
+            f"{key}: {reason}" for key, reason in itertools.islice(outcome.failed, SHOWN_FAILURES)
+        )
+        raise LidError(
+            f"{failed} of {count} utterances failed, more than the share {share:g}: {shown}",
+            where=plan.data_dir,
+            mend=f"all are in {listed}; mend or remove them, or raise --max_failed",
+        )
+    if not len(outcome.num_samples):
+        raise LidError(
+            f"no utterance is left: {len(outcome.dropped)} dropped, {failed} failed",
+            where=plan.data_dir,
+            mend=f"see {plan.output_dir / 'dropped'} and {listed}",
+        )
+
+
+def _redo_failures(plan: Plan) -> None:
+    """Forget the parts with failures, so that a rerun tries again what failed for a passing reason."""
+    for part in range(plan.num_parts):
+        if read_result(plan.result(part)).failed:
+            plan.part_step(part).record.unlink(missing_ok=True)
+
+
+def _write_tables(plan: Plan, outcome: Outcome) -> list[Path]:
+    output = plan.output_dir
+    carried = {
+        name: _keep(read_table(path), outcome.num_samples)
+        for name, path in table_paths(plan.data_dir).items()
+        if name in ("utt2lang", *CARRIED) and path.exists()
+    }
+    options = plan.options
+    words = dict(zip(WORDS, (options.audio_format, options.feats_type, outcome.digest), strict=True))
+    for name, word in words.items():
+        with write_whole(output / name) as stream:
+            stream.write(f"{word}\n")
+    blocks = {
+        **{name: table.blocks() for name, table in carried.items()},
+        "utt2num_samples": outcome.num_samples.blocks(),
+        **{name: lang2utt_blocks(by_language(carried["utt2lang"])) for name in ("lang2utt", "category2utt")},
+        "wav.scp": merged_blocks(outcome.wav_scp),
+    }
+    written = write_tables(output, blocks)
+    return [
+        *written,
+        *(output / name for name in (*words, "failed", "dropped", "clipped")),
+    ]
+
+
+def _keep(table: Table, wanted: Table) -> Table:
+    return table if table.same_keys(wanted) else table.select(table.rows(wanted.keys()))
+
+
+def _remove_strays(plan: Plan) -> None:
+    """Remove audio that other options, or a killed job, left behind."""
+    current = {plan.audio(part) for part in range(plan.num_parts)}
+    for path in (plan.output_dir / "data").glob("*"):
+        if path in current:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _report(plan: Plan, outcome: Outcome) -> None:
+    lengths = outcome.num_samples
+    hours = lengths.integers().sum() / plan.options.fs / 3600
+    parts = [f"{len(lengths)} utterances, {hours:.2f} h"]
+    for name in ("dropped", "failed"):
+        if len(table := getattr(outcome, name)):
+            parts.append(f"{len(table)} {name} (see {plan.output_dir / name})")
+    if len(outcome.clipped):
+        shares = ((int(samples) / int(lengths[key]), key) for key, samples in outcome.clipped)
+        share, worst = max(shares)
+        parts.append(f"{len(outcome.clipped)} clipped, most {worst} ({100 * share:.2g} % of it)")
+    logging.info("%s: %s", plan.step.name, "; ".join(parts))

@@ -1,0 +1,239 @@
+"""Plan the formatting of a set: what is stale, and which utterances make up each part.
+
+The work is cut into parts that do not depend on the number of jobs. A part is done once, whole, and
+has a record of its own: a run that was killed, or is repeated with another number of jobs, does
+what is missing. Utterances of one recording lie together, so that it is opened and decoded once.
+
+    OUTPUT/.format/plan.json          the options and what the plan was made from
+    OUTPUT/.format/utterances.jsonl   a part a line: its utterances
+    OUTPUT/.format/results/0001.json  what became of them
+    OUTPUT/.format/done/0001.json     the record of the finished part
+    OUTPUT/data/0001.flac.ark         its audio (data/0001/ for wav and flac), if any had to be written
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lid_toolkit.audio.reader import Reading
+from lid_toolkit.datadir.datadir import DataDir, read_data_dir, table_paths
+from lid_toolkit.errors import LidError
+from lid_toolkit.files import locked, write_whole
+from lid_toolkit.prepare.formatting.listing import Listing, Utterance, list_utterances
+from lid_toolkit.steps import Step
+
+UTTERANCES_PER_PART = 50
+MOST_PARTS = 1024
+FEATS_TYPES = ("raw", "raw_copy")
+
+
+@dataclass(frozen=True)
+class FormatOptions:
+    """What the user asks of stage 3.
+
+    Attributes:
+        audio_format: ``wav``, ``flac``, ``wav.ark`` or ``flac.ark``.
+        feats_type: ``raw``: audio of one kind; ``raw_copy``: refer to the recordings as they are.
+        fs: rate of the result in Hz.
+        min_wav_duration: shorter utterances are dropped; seconds.
+        max_wav_duration: longer ones too; 0 drops none.
+        max_failed: share of the utterances that may be broken.
+        allow_pipes: whether commands in ``wav.scp`` are run.
+        channel: which channel to take, from 0; None averages all.
+        multi_columns: a value of ``wav.scp`` is one or more paths parted by blanks.
+    """
+
+    audio_format: str = "flac.ark"
+    feats_type: str = "raw"
+    fs: int = 16000
+    min_wav_duration: float = 0.0
+    max_wav_duration: float = 0.0
+    max_failed: float = 0.01
+    allow_pipes: bool = False
+    channel: int | None = None
+    multi_columns: bool = False
+
+    @property
+    def reading(self) -> Reading:
+        """How recordings are read; Kaldi matrices are taken to have the rate of the result."""
+        return Reading(self.allow_pipes, self.channel, self.multi_columns, self.fs)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What jobs and the merge are told.
+
+    Attributes:
+        data_dir: the source.
+        output_dir: the result.
+        options: what the user asked for.
+        offsets: where each part's line starts in ``utterances.jsonl``, and where the last one ends.
+        num_jobs: how many jobs share them.
+        inputs: digests of the source's tables.
+        recordings: for each part, the digest of its recordings' sizes and times.
+    """
+
+    data_dir: Path
+    output_dir: Path
+    options: FormatOptions
+    offsets: list[int]
+    num_jobs: int
+    inputs: dict[str, str | None]
+    recordings: list[str]
+
+    @property
+    def step(self) -> Step:
+        """The stage as a whole, finished by the merge."""
+        return _whole_step(self.data_dir, self.output_dir, self.options, self.recordings)
+
+    @property
+    def num_parts(self) -> int:
+        """How many parts there are."""
+        return len(self.offsets) - 1
+
+    def utterances(self, part: int) -> list[Utterance]:
+        """Return the utterances of a part."""
+        return [Utterance(*row) for row in json.loads(self._line(part))]
+
+    def size(self, part: int) -> int:
+        """Return how many utterances a part has."""
+        return len(json.loads(self._line(part)))
+
+    def part_step(self, part: int) -> Step:
+        """The making of one part, finished by a job."""
+        options = asdict(self.options)
+        del options["max_failed"]  # judged by the merge
+        return Step(
+            f"part {part + 1}",
+            self._file("done", part),
+            {},
+            {
+                **options,
+                "utterances": hashlib.blake2b(self._line(part), digest_size=16).hexdigest(),
+                "recordings": self.recordings[part],
+            },
+        )
+
+    def audio(self, part: int) -> Path:
+        """Return the archive or directory that a part's audio goes to."""
+        _, _, archive = self.options.audio_format.partition(".")
+        suffix = f".{self.options.audio_format}" if archive else ""
+        return self.output_dir / "data" / f"{part + 1:04d}{suffix}"
+
+    def result(self, part: int) -> Path:
+        """Return the file that tells what became of a part's utterances."""
+        return self._file("results", part)
+
+    def _line(self, part: int) -> bytes:
+        with open(work_dir(self.output_dir) / "utterances.jsonl", "rb") as stream:
+            stream.seek(self.offsets[part])
+            return stream.read(self.offsets[part + 1] - self.offsets[part])
+
+    def _file(self, kind: str, part: int) -> Path:
+        return work_dir(self.output_dir) / kind / f"{part + 1:04d}.json"
+
+
+def work_dir(output_dir: Path) -> Path:
+    """Return where the stage keeps its plan and parts."""
+    return output_dir / ".format"
+
+
+def make_plan(
+    data_dir: Path, output_dir: Path, options: FormatOptions, num_jobs: int, dry_run: bool = False
+) -> int:
+    """Plan the formatting of ``data_dir`` and return how many jobs to run: 0 if there is nothing to do.
+
+    A stale result loses its ``wav.scp`` now, so that nothing reads it half renewed.
+
+    Raises:
+        LidError: a faulty data directory, one that is the output directory, or one that
+            ``raw_copy`` cannot refer to.
+    """
+    if data_dir.resolve() == output_dir.resolve():
+        raise LidError("source and target are one directory", where=output_dir)
+    data = read_data_dir(data_dir)
+    _check_copy(data, options)
+    listing = list_utterances(data)
+    num_parts = min(MOST_PARTS, math.ceil(len(listing) / UTTERANCES_PER_PART))
+    bounds = np.linspace(0, len(listing), num_parts + 1).astype(int).tolist()
+    recordings = [
+        listing.digest_of_recordings(first, stop, options.multi_columns)
+        for first, stop in itertools.pairwise(bounds)
+    ]
+    step = _whole_step(data_dir, output_dir, options, recordings)
+    if not step.due(dry_run):
+        return 0
+    num_jobs = min(num_jobs, num_parts)
+    with locked(output_dir, "planning"):
+        (output_dir / "wav.scp").unlink(missing_ok=True)
+        offsets = _write_parts(work_dir(output_dir) / "utterances.jsonl", listing, bounds)
+        _save(Plan(data_dir, output_dir, options, offsets, num_jobs, step.digests, recordings))
+    logging.info("%s: %d utterances in %d parts for %d jobs", step.name, len(listing), num_parts, num_jobs)
+    return num_jobs
+
+
+def load_plan(output_dir: Path) -> Plan:
+    """Read the plan that :func:`make_plan` left; raises LidError if there is none."""
+    path = work_dir(output_dir) / "plan.json"
+    try:
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise LidError("no plan", where=path, mend="run the sub-command plan first") from None
+    kept["options"] = FormatOptions(**kept["options"])
+    kept["data_dir"] = Path(kept["data_dir"])
+    return Plan(output_dir=output_dir, **kept)
+
+
+def _check_copy(data: DataDir, options: FormatOptions) -> None:
+    """Raise LidError if ``raw_copy`` would have to change the audio it is to refer to."""
+    if options.feats_type != "raw_copy":
+        return
+    wanted = {
+        "segments": data.segments is not None,
+        "utt2speed": data.utt2speed is not None,
+        "--channel": options.channel is not None,
+        "--multi_columns": options.multi_columns,
+    }
+    for name, present in wanted.items():
+        if present:
+            raise LidError(
+                f"raw_copy refers to whole recordings as they are: it cannot follow {name}",
+                where=data.path,
+                mend="--feats_type raw can",
+            )
+
+
+def _whole_step(data_dir: Path, output_dir: Path, options: FormatOptions, recordings: list[str]) -> Step:
+    digest = hashlib.blake2b("".join(recordings).encode(), digest_size=16).hexdigest()
+    return Step(
+        f"format {output_dir.name}",
+        output_dir / ".done" / "format.json",
+        table_paths(data_dir),
+        {**asdict(options), "recordings": digest},
+    )
+
+
+def _write_parts(path: Path, listing: Listing, bounds: list[int]) -> list[int]:
+    """Write the utterances, a part a line, and return where the lines start and the last one ends."""
+    offsets = [0]
+    with write_whole(path, "wb") as stream:
+        for first, stop in itertools.pairwise(bounds):
+            stream.write(json.dumps(listing.utterances(first, stop)).encode() + b"\n")
+            offsets.append(stream.tell())
+    return offsets
+
+
+def _save(plan: Plan) -> None:
+    kept = {**asdict(plan), "data_dir": str(plan.data_dir)}
+    del kept["output_dir"]
+    with write_whole(work_dir(plan.output_dir) / "plan.json") as stream:
+        json.dump(kept, stream)

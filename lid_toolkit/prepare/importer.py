@@ -1,0 +1,172 @@
+"""People's own recordings to a checked data directory: every header is read, what is broken is named."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lid_toolkit import languages
+from lid_toolkit.audio.reader import AudioError, audio_info
+from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
+from lid_toolkit.datadir.tables.table import Table, table_from_pairs, write_table
+from lid_toolkit.errors import LidError, allowed_failures
+from lid_toolkit.files import locked
+from lid_toolkit.prepare.manifest import Item
+from lid_toolkit.progress import Progress
+
+TOLERANCE_S = 0.05
+"""How far an end may lie behind the recording's, which is then meant: people round."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An utterance whose recording was looked at.
+
+    Attributes:
+        item: where it is.
+        key: its id.
+        seconds: how long it is.
+        fault: why it cannot be used, or ``""``.
+    """
+
+    item: Item
+    key: str
+    seconds: float
+    fault: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """What was imported: the written ``utt2lang``, and (utterances,) seconds in its order."""
+
+    utt2lang: Table
+    seconds_u: NDArray[np.float64]
+
+
+def import_data(
+    items: Iterable[Item], output_dir: Path, iso639: bool, max_failed: float, source: Path
+) -> Imported:
+    """Write the data directory of a collection, and ``failed`` with what is left out.
+
+    Ids are those of the manifest, or ``LANGUAGE_PATH`` with ``-`` for what is no letter, digit, ``_``,
+    ``.`` or ``-``, and the milliseconds of a part.
+
+    Args:
+        items: the utterances.
+        output_dir: the data directory.
+        iso639: make labels ISO 639-3 codes; else they stay as they are.
+        max_failed: share of utterances that may be unusable.
+        source: what the items are from, for messages.
+
+    Raises:
+        LidError: nothing to import, an unknown language, two utterances with one id, or too many faults.
+    """
+    checked = list(check(items, iso639))
+    if not checked:
+        raise LidError("holds no recording", where=source)
+    failed = [utterance for utterance in checked if utterance.fault]
+    if len(failed) > allowed_failures(max_failed, len(checked)) or len(failed) == len(checked):
+        raise LidError(
+            f"{len(failed)} of {len(checked)} utterances cannot be used, e.g. {failed[0].fault}",
+            where=source,
+            mend="mend them, or raise --max_failed",
+        )
+    used = sorted((u for u in checked if not u.fault), key=lambda u: u.key.encode())
+    for utterance in failed:
+        logging.warning("left out: %s", utterance.fault)
+    with locked(output_dir, "importing"):
+        write(used, output_dir)
+        if failed:
+            write_table(output_dir / "failed", [(utterance.key, utterance.fault) for utterance in failed])
+        else:
+            (output_dir / "failed").unlink(missing_ok=True)
+    return Imported(read_data_dir(output_dir).utt2lang, np.array([u.seconds for u in used]))
+
+
+def check(items: Iterable[Item], iso639: bool) -> Iterator[Checked]:
+    """Yield each item with its id, label and length; the header of a recording is read once in a run."""
+    last, length, fault = "", 0.0, ""
+    with Progress("read headers", None, "utt") as progress:
+        for item in items:
+            if item.path != last:
+                last, (length, fault) = item.path, _length(item.path)
+            labelled = replace(item, language=_label(item, iso639))
+            yield _checked(labelled, length, fault)
+            progress.advance()
+
+
+def write(utterances: Sequence[Checked], output_dir: Path) -> None:
+    """Write the tables; with ``segments`` if some utterance is a part of a recording."""
+    utt2lang = table_from_pairs(((u.key, u.item.language) for u in utterances), output_dir / "utt2lang")
+    if not any(u.item.is_part for u in utterances):
+        write_data_dir(output_dir, [(u.key, u.item.path) for u in utterances], utt2lang)
+        return
+    recordings = _recording_ids({u.item.path: u.item.name for u in utterances})
+    segments = ((u.key, f"{recordings[u.item.path]} {_span(u.item)}") for u in utterances)
+    table = table_from_pairs(segments, output_dir / "segments")
+    wav_scp = [(name, path) for path, name in recordings.items()]
+    write_data_dir(output_dir, wav_scp, utt2lang, {"segments": table})
+
+
+def _length(path: str) -> tuple[float, str]:
+    try:
+        info = audio_info(path)
+    except AudioError as error:
+        return 0.0, error.what
+    return info.num_samples / info.rate, ""
+
+
+def _label(item: Item, iso639: bool) -> str:
+    if not iso639:
+        return re.sub(r"\s+", "_", item.language)
+    try:
+        return languages.code(item.language)
+    except LidError as error:
+        advice = f"{error.mend}; or --iso639 false, which keeps labels"
+        raise LidError(error.what, where=item.where, mend=advice) from None
+
+
+def _checked(item: Item, length: float, fault: str) -> Checked:
+    end = length if item.end is None else item.end
+    if not fault and end > length + TOLERANCE_S:
+        fault = f"ends at {end:g} s, the recording at {length:.3f} s"
+    if not fault and item.start >= length:
+        fault = f"starts at {item.start:g} s, the recording ends at {length:.3f} s"
+    if item.end is not None and item.end >= length:
+        item = replace(item, end=None)
+    where = item.where if item.where == item.path else f"{item.where}: {item.path}"
+    return Checked(item, _key(item), min(end, length) - item.start, f"{where}: {fault}" if fault else "")
+
+
+def _key(item: Item) -> str:
+    if item.key:
+        return item.key
+    part = f"-{round(1000 * item.start)}-{'' if item.end is None else round(1000 * item.end)}"
+    return f"{item.language}_{_slug(item.name)}{part if item.is_part else ''}"
+
+
+def _recording_ids(names: Mapping[str, str]) -> dict[str, str]:
+    """Return an id for each path, made of its name; of those with one id the later ones get a number."""
+    ids: dict[str, str] = {}
+    for path in sorted(names):
+        slug = _slug(names[path])
+        numbered = (f"{slug}-{number}" for number in itertools.count(2))
+        ids[slug if slug not in ids else next(name for name in numbered if name not in ids)] = path
+    return {path: name for name, path in ids.items()}
+
+
+def _slug(name: str) -> str:
+    path = Path(name)
+    stem = path.with_suffix("") if path.name else path
+    return re.sub(r"[^\w.-]+", "-", str(stem)).strip("-") or "recording"
+
+
+def _span(item: Item) -> str:
+    return f"{item.start:.6f} {'-1' if item.end is None else f'{item.end:.6f}'}"

@@ -1,0 +1,140 @@
+"""Speed perturbation of a data directory (stage 2): the factor is noted, audio is left to stage 3.
+
+Copies at 0.9, 1 and 1.1 times the speed as in Ko et al., "Audio augmentation for speech
+recognition", Interspeech 2015; ids as Kaldi's ``utils/data/perturb_data_dir_speed.sh`` makes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from lid_toolkit.datadir.datadir import (
+    DataDir,
+    by_language,
+    lang2utt_blocks,
+    read_data_dir,
+    table_paths,
+    write_tables,
+)
+from lid_toolkit.datadir.tables.table import Table
+from lid_toolkit.errors import LidError
+from lid_toolkit.files import locked
+from lid_toolkit.steps import Step
+
+SLOWEST, FASTEST = 0.1, 10.0
+
+
+def parse_factors(text: str) -> tuple[str, ...]:
+    """Parse factors separated by blanks into their shortest form, e.g. ``("0.9", "1", "1.1")``.
+
+    Raises:
+        LidError: none, not a number, outside 0.1 to 10, or given twice.
+    """
+    factors: list[str] = []
+    for word in text.split():
+        if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", word) or not SLOWEST <= float(word) <= FASTEST:
+            raise LidError(
+                f"'{word}' is not a factor from 0.1 to 10", where="--factors", mend='e.g. "0.9 1.0 1.1"'
+            )
+        factor = f"{float(word):g}"
+        if factor in factors:
+            raise LidError(f"factor {word} comes twice", where="--factors", mend="leave one out")
+        factors.append(factor)
+    if not factors:
+        raise LidError("no factor", where="--factors", mend='e.g. "0.9 1.0 1.1"')
+    return tuple(factors)
+
+
+def perturb_data_dir(source: Path, target: Path, factors: tuple[str, ...], dry_run: bool = False) -> None:
+    """Write ``target``: the utterances of ``source`` once for each factor, other than 1 prefixed ``sp0.9-``.
+
+    The copies refer to the original recordings, and ``segments`` keeps their times; the table
+    ``utt2speed`` holds the factors, which stage 3 applies. Speakers are prefixed like utterances:
+    a voice at another speed is another voice.
+
+    Raises:
+        LidError: a faulty source, one that is perturbed already, or ``target`` being ``source``.
+    """
+    if source.resolve() == target.resolve():
+        raise LidError("source and target are one directory", where=target)
+    step = Step(
+        f"perturb speed of {source.name}",
+        target / ".done" / "perturb_speed.json",
+        table_paths(source),
+        {"factors": list(factors)},
+    )
+    if not step.due(dry_run):
+        return
+    _ = step.digests  # before reading: what changes from here on makes the step stale
+    data = read_data_dir(source)
+    prefixes = {factor: b"" if factor == "1" else f"sp{factor}-".encode() for factor in factors}
+    _check_original(data, prefixes)
+    with locked(target, "perturbing speed"):
+        step.finish(write_tables(target, _tables(data, prefixes)))
+
+
+def _check_original(data: DataDir, prefixes: Mapping[str, bytes]) -> None:
+    """Raise LidError if the directory, or an utterance in it, is a perturbed copy."""
+    if data.utt2speed is not None:
+        raise LidError("is speed-perturbed already", where=data.path, mend="give the original directory")
+    keys = data.utt2lang
+    for prefix in filter(None, prefixes.values()):
+        row = keys.bisect(prefix)
+        if row < len(keys) and keys.key(row).encode().startswith(prefix):
+            raise LidError(
+                f"utterance '{keys.key(row)}' is named as a speed-perturbed copy",
+                where=data.path,
+                mend="give the original directory",
+            )
+
+
+def _tables(data: DataDir, prefixes: Mapping[str, bytes]) -> dict[str, Iterator[bytes]]:
+    """Return the text of each table of the perturbed directory, in pieces."""
+    whole_row = rb"([^ \n]+) ([^\n]+)\n"
+
+    def keep(block: bytes, _: str, prefix: bytes) -> bytes:
+        return prefix + block[:-1].replace(b"\n", b"\n" + prefix) + b"\n"
+
+    def speaker(block: bytes, _: str, prefix: bytes) -> bytes:
+        return re.sub(whole_row, prefix + rb"\1 " + prefix + rb"\2\n", block)
+
+    def speed(block: bytes, factor: str, prefix: bytes) -> bytes:
+        return re.sub(whole_row, prefix + rb"\1 " + factor.encode() + rb"\n", block)
+
+    changes = {"utt2spk": speaker}
+    tables = {
+        name: _copies(table, prefixes, changes.get(name, keep))
+        for name, table in data.tables.items()
+        if data.segments is None or name != "wav.scp"
+    }
+    if data.segments is not None:
+        tables["wav.scp"] = data.wav_scp.blocks()
+    copies = (
+        (label, Table.of_blocks(_copies(rows, prefixes, keep))) for label, rows in by_language(data.utt2lang)
+    )
+    return {
+        **tables,
+        "lang2utt": lang2utt_blocks(copies),
+        "utt2speed": _copies(data.utt2lang, prefixes, speed),
+    }
+
+
+def _copies(
+    table: Table, prefixes: Mapping[str, bytes], change: Callable[[bytes, str, bytes], bytes]
+) -> Iterator[bytes]:
+    """Yield the rows of all copies in key order, each piece of a copy changed by ``change``.
+
+    A copy's keys lie side by side, as they begin with its prefix and no key of the original does.
+    """
+    marked = sorted((prefix, factor) for factor, prefix in prefixes.items() if prefix)
+    at = 0
+    for prefix, factor in marked:
+        if "1" in prefixes:
+            cut = table.bisect(prefix)
+            yield from (change(block, "1", b"") for block in table.blocks(at, cut))
+            at = cut
+        yield from (change(block, factor, prefix) for block in table.blocks())
+    if "1" in prefixes:
+        yield from (change(block, "1", b"") for block in table.blocks(at))

@@ -1,0 +1,121 @@
+"""Stage 4: lengths and labels of the training and validation sets, without decoding audio.
+
+OUT/{train,valid}/speech_shape  utterance and its number of samples
+OUT/{train,valid}/batch_keys    what a batch holds, one name a line
+OUT/{train,valid}/stats_keys    of what there are global statistics: nothing, until they are collected
+OUT/{train,valid}/category2utt  label and its utterances
+OUT/lang2idx                    label and class index, fixed from here on
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from lid_toolkit.audio.reader import audio_info
+from lid_toolkit.datadir.datadir import DataDir, by_language, lang2utt_blocks, read_data_dir
+from lid_toolkit.datadir.tables.table import Table, read_table, table_from_pairs, write_blocks, write_table
+from lid_toolkit.errors import LidError
+from lid_toolkit.files import locked, write_whole
+from lid_toolkit.progress import Progress
+from lid_toolkit.steps import Step
+
+BATCH_KEYS = ("speech", "lid_labels")
+LENGTHS = "utt2num_samples"
+SHOWN_LABELS = 5
+
+
+def collect_stats(train_dir: Path, valid_dir: Path, out: Path, dry_run: bool = False) -> None:
+    """Write the statistics of two formatted sets to ``out``.
+
+    Raises:
+        LidError: a faulty set, fewer than two languages to train on, a validation label that
+            training lacks, or other languages than ``out`` was made for.
+    """
+    sets = {"train": train_dir, "valid": valid_dir}
+    names = ("wav.scp", "utt2lang", LENGTHS)
+    inputs = {f"{part}/{name}": path / name for part, path in sets.items() for name in names}
+    step = Step("collect statistics", out / ".done" / "collect_stats.json", inputs, {})
+    if not step.due(dry_run):
+        return
+    _ = step.digests  # before reading: what changes from here on makes the step stale
+    data = {part: read_data_dir(path) for part, path in sets.items()}
+    labels = _labels(data["train"], data["valid"])
+    with locked(out, "collecting statistics"):
+        _check_unchanged(out / "lang2idx", labels)
+        outputs = [file for part in sets for file in _write_part(out / part, data[part])]
+        write_table(out / "lang2idx", [(label, str(index)) for index, label in enumerate(labels)])
+        step.finish([*outputs, out / "lang2idx"])
+    counts = ", ".join(f"{len(data[part].utt2lang)} utterances to {part}" for part in sets)
+    logging.info("%s: %d languages, %s", step.name, len(labels), counts)
+
+
+def lengths(data: DataDir) -> Table:
+    """Return each utterance's number of samples, from ``utt2num_samples`` or else from the audio's headers.
+
+    Raises:
+        LidError: a table of other utterances, a length under 1, or an unreadable header.
+    """
+    path = data.path / LENGTHS
+    if data.segments is not None:
+        raise LidError("has segments", where=data.path, mend="format it first (stage 3)")
+    if not path.exists():
+        return table_from_pairs(_header_lengths(data))
+    table = read_table(path)
+    if not table.same_keys(data.utt2lang):
+        raise LidError("names other utterances than utt2lang", where=path, mend="run stage 3 again")
+    if table.integers().min() < 1:
+        raise LidError("has lengths under 1", where=path, mend="run stage 3 again")
+    return table
+
+
+def _header_lengths(data: DataDir) -> Iterator[tuple[str, str]]:
+    with Progress(f"read headers of {data.path.name}", len(data.wav_scp)) as progress:
+        for key, ref in data.wav_scp:
+            yield key, str(audio_info(ref).num_samples)
+            progress.advance()
+
+
+def _labels(train: DataDir, valid: DataDir) -> tuple[str, ...]:
+    """Return the labels of training in byte order; a label's place is its class index."""
+    labels = train.utt2lang.codes()[0]
+    if len(labels) < 2:
+        raise LidError(f"has one language, '{labels[0]}'", where=train.path, mend="training needs two")
+    unknown = sorted(set(valid.utt2lang.codes()[0]) - set(labels))
+    if unknown:
+        more = f" and {len(unknown) - SHOWN_LABELS} more" if len(unknown) > SHOWN_LABELS else ""
+        raise LidError(
+            f"languages that training lacks: {', '.join(unknown[:SHOWN_LABELS])}{more}",
+            where=valid.path / "utt2lang",
+            mend=f"add them to {train.path}, or leave their utterances out",
+        )
+    return labels
+
+
+def _check_unchanged(lang2idx: Path, labels: tuple[str, ...]) -> None:
+    """Raise LidError if classes were numbered for other languages: models count on their numbers."""
+    if not lang2idx.exists():
+        return
+    before = set(read_table(lang2idx).keys())
+    changes = [
+        f"{what} {' '.join(sorted(which))}"
+        for what, which in (("new:", set(labels) - before), ("gone:", before - set(labels)))
+        if which
+    ]
+    if changes:
+        raise LidError(
+            f"the languages of training changed ({'; '.join(changes)})",
+            where=lang2idx,
+            mend=f"restore them, choose another --expdir, or remove {lang2idx.parent} and its models",
+        )
+
+
+def _write_part(out: Path, data: DataDir) -> list[Path]:
+    """Write the tables of one set; return those that stay as they are."""
+    write_table(out / "speech_shape", lengths(data))
+    write_blocks(out / "category2utt", lang2utt_blocks(by_language(data.utt2lang)))
+    for name, keys in (("batch_keys", BATCH_KEYS), ("stats_keys", ())):
+        with write_whole(out / name) as stream:
+            stream.writelines(f"{key}\n" for key in keys)
+    return [out / "speech_shape", out / "category2utt", out / "batch_keys"]

@@ -1,0 +1,105 @@
+"""The best epochs by the validation set: kept, pointed to, averaged."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.models.frontends.pretrained.frontend import with_architecture
+from lid_toolkit.training.checkpoint import average, load, point_to, save_model
+from lid_toolkit.training.config import Criterion, TrainConfig
+from lid_toolkit.training.distributed import full_model_state
+from lid_toolkit.training.state import Learner, Training
+
+Epoch = Mapping[str, Any]
+
+
+def rank(criterion: Criterion, history: Sequence[Epoch]) -> list[int]:
+    """Return the epochs' numbers, best first; of equal ones by lower validation loss, then the later."""
+    measured, measure, direction = criterion
+    sign = 1 if direction == "min" else -1
+
+    def merit(epoch: Epoch) -> tuple[float, float, int]:
+        value, loss = sign * epoch[f"{measured}_{measure}"], epoch["valid_loss"]
+        return (
+            math.inf if math.isnan(value) else value,
+            math.inf if math.isnan(loss) else loss,
+            -epoch["epoch"],
+        )
+
+    return [epoch["epoch"] for epoch in sorted(history, key=merit)]
+
+
+def out_of_patience(config: TrainConfig, history: Sequence[Epoch]) -> bool:
+    """Return whether more than ``patience`` epochs have passed since the best, as ESPnet counts."""
+    if config.patience is None or not history:
+        return False
+    criterion = config.early_stopping_criterion or config.best_model_criterion[0]
+    return len(history) - rank(criterion, history)[0] > config.patience
+
+
+def kept_epochs(config: TrainConfig, history: Sequence[Epoch]) -> set[int]:
+    """Return the epochs that are among the best by any criterion."""
+    most = max(config.averaged)
+    return {epoch for criterion in config.best_model_criterion for epoch in rank(criterion, history)[:most]}
+
+
+def keep_best(training: Training, learner: Learner, history: Sequence[Epoch], output_dir: Path) -> None:
+    """Write the epoch's weights if it is among the best; every process calls it."""
+    config, newest = training.config, history[-1]["epoch"]
+    kept = kept_epochs(config, history)
+    weights = full_model_state(learner.judged) if newest in kept else {}
+    if not training.world.main:
+        return
+    if newest in kept:
+        rate = config.preprocessor_conf.sample_rate
+        path = output_dir / f"{newest}epoch.pth"
+        description = with_architecture(config.model_description(), learner.model.frontend)
+        save_model(path, weights, description, training.languages, rate)
+    for criterion in config.best_model_criterion:
+        point_to(output_dir / f"{name_of(criterion)}.best.pth", f"{rank(criterion, history)[0]}epoch.pth")
+
+
+def drop_others(config: TrainConfig, history: Sequence[Epoch], output_dir: Path) -> None:
+    """Remove the weights of epochs that are not among the best.
+
+    The checkpoint must already hold ``history``: a training that goes on from an older one may find other
+    epochs the best.
+    """
+    for epoch in {epoch["epoch"] for epoch in history} - kept_epochs(config, history):
+        (output_dir / f"{epoch}epoch.pth").unlink(missing_ok=True)
+
+
+def average_best(config: TrainConfig, history: Sequence[Epoch], output_dir: Path) -> list[Path]:
+    """Average the weights of the best epochs; return these files and those of the best ones."""
+    written: list[Path] = []
+    for criterion in config.best_model_criterion:
+        ranked, name = rank(criterion, history), name_of(criterion)
+        for number in sorted({min(number, len(ranked)) for number in config.averaged}):
+            path = output_dir / f"{name}.ave_{number}best.pth"
+            contents = [load(_weights_of(epoch, output_dir)) for epoch in ranked[:number]]
+            weights, first = average([content["model"] for content in contents]), contents[0]
+            save_model(path, weights, first["description"], first["languages"], first["rate"])
+            point_to(output_dir / f"{name}.ave.pth", path.name)
+            logging.info("averaged epochs %s into %s", " ".join(map(str, ranked[:number])), path)
+            written.append(path)
+        written.append(output_dir / f"{name}.best.pth")
+        point_to(written[-1], f"{ranked[0]}epoch.pth")
+    return written
+
+
+def _weights_of(epoch: int, output_dir: Path) -> Path:
+    path = output_dir / f"{epoch}epoch.pth"
+    if not path.exists():
+        mend = "restore the file, or remove the directory to train anew"
+        raise LidError("the weights of one of the best epochs are gone", where=path, mend=mend)
+    return path
+
+
+def name_of(criterion: Criterion) -> str:
+    """Return what a criterion's files are called."""
+    return ".".join(criterion[:2])

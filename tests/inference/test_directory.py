@@ -1,0 +1,156 @@
+"""Stage 6: the same answers by any number of jobs and any batch size; faults are listed."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from data.corpus import LANGUAGES, RATE
+
+from lid_toolkit.audio.reader import read_audio
+from lid_toolkit.datadir.ark import read_vectors
+from lid_toolkit.datadir.tables.table import read_table, write_table
+from lid_toolkit.errors import LidError
+from lid_toolkit.inference.directory import Identification, language_means, merge, run_job
+from lid_toolkit.inference.identifier import LanguageIdentifier
+
+CPU = torch.device("cpu")
+
+
+def task(model_file, speech, out="out", jobs=1, **more):
+    return Identification(model_file, speech, speech.parent / out / "some_set", jobs, **more)
+
+
+def identify(work, batch_size=8, workers=0):
+    for job in range(1, work.jobs + 1):
+        run_job(work, job, batch_size, CPU, workers)
+    merge(work)
+    return work.output_dir
+
+
+def test_jobs_batches_and_workers_do_not_change_answers(model_file, speech):
+    expected = identify(task(model_file, speech, "one"), batch_size=1)
+    keys, scores = read_vectors(expected / "scores.scp")
+    assert keys == tuple(read_table(speech / "wav.scp").keys())
+    for out, jobs, batch_size, workers in (("a", 1, 8, 0), ("b", 3, 8, 0), ("c", 3, 1, 1)):
+        directory = identify(task(model_file, speech, out, jobs), batch_size, workers)
+        assert (directory / "some_set_lids").read_text() == (expected / "some_set_lids").read_text()
+        for name in ("scores", "embeddings", "lang_embeddings"):
+            ours, theirs = read_vectors(directory / f"{name}.scp"), read_vectors(expected / f"{name}.scp")
+            assert ours[0] == theirs[0]
+            assert np.allclose(ours[1], theirs[1], atol=2e-5)
+    assert len(set(map(tuple, scores.round(4)))) > 10
+
+
+def test_files_say_what_the_library_says(model_file, speech):
+    out = identify(task(model_file, speech))
+    lid = LanguageIdentifier.from_pretrained(model_file, "cpu")
+    waves = [read_audio(ref)[0] for ref in read_table(speech / "wav.scp").values()]
+    assert (out / "languages").read_text().split() == list(LANGUAGES)
+    keys, scores = read_vectors(out / "scores.scp")
+    assert np.allclose(np.exp(scores).sum(axis=1), 1, atol=1e-5)
+    lids = read_table(out / "some_set_lids")
+    for key, row, answer in zip(keys, scores, lid.identify(waves), strict=True):
+        assert lids[key] == answer.language == LANGUAGES[int(row.argmax())]
+        assert answer.score == pytest.approx(np.exp(row.max()), abs=1e-5)
+    assert np.allclose(read_vectors(out / "embeddings.scp")[1], lid.embed(waves), atol=1e-5)
+    assert (out / "failed").read_text() == ""
+    assert not (out / ".shards").exists()
+
+
+def test_language_embeddings_are_unit_means_by_true_language(model_file, speech):
+    out = identify(task(model_file, speech))
+    keys, embeddings = read_vectors(out / "embeddings.scp")
+    languages, means = read_vectors(out / "lang_embeddings.scp")
+    assert languages == LANGUAGES
+    truth = read_table(speech / "utt2lang")
+    for language, mean in zip(languages, means, strict=True):
+        own = embeddings[[truth[key] == language for key in keys]].astype(np.float64).mean(axis=0)
+        assert np.allclose(mean, own / np.linalg.norm(own), atol=1e-6)
+        assert np.linalg.norm(mean) == pytest.approx(1, abs=1e-6)
+    assert [label for label, _ in language_means(iter([("b", means[0]), ("a", means[1])]))] == ["a", "b"]
+
+
+def test_speech_without_labels(model_file, speech):
+    (speech / "utt2lang").unlink()
+    out = identify(task(model_file, speech))
+    found = set(read_table(out / "some_set_lids").values())
+    assert set(read_vectors(out / "lang_embeddings.scp")[0]) == found
+
+
+def test_labels_that_lack_an_utterance(model_file, speech):
+    labels = list(read_table(speech / "utt2lang"))
+    write_table(speech / "utt2lang", labels[1:])
+    with pytest.raises(LidError, match=f"utt2lang: lacks utterance '{labels[0][0]}'"):
+        identify(task(model_file, speech))
+
+
+def test_broken_recordings_are_listed_and_too_many_fail(model_file, speech):
+    wav = speech / "wav"
+    (wav / "some_set-004.wav").write_bytes(b"RIFF")
+    out = identify(task(model_file, speech, jobs=2))
+    failed = dict(read_table(out / "failed"))
+    assert failed.keys() == {"some_set-004"}
+    assert "cannot be decoded" in failed["some_set-004"]
+    assert len(read_table(out / "some_set_lids")) == 20
+
+    (wav / "some_set-005.wav").unlink()
+    strict = task(model_file, speech, "strict")
+    with pytest.raises(LidError, match=r"2 of 21 utterances failed, such as some_set-00\d: .*max_failed"):
+        identify(strict)
+    assert set(read_table(strict.output_dir / "failed").keys()) == {"some_set-004", "some_set-005"}
+    merge(dataclasses.replace(strict, max_failed=0.5))
+    assert len(read_table(strict.output_dir / "some_set_lids")) == 19
+
+
+def test_another_rate_is_an_error(model_file, speech):
+    soundfile.write(speech / "wav" / "some_set-000.wav", np.zeros(20000), RATE // 2)
+    with pytest.raises(LidError, match="8000 Hz, not 16000 Hz"):
+        run_job(task(model_file, speech), 1, 4, CPU, 0)
+
+
+def test_a_missing_job_is_named_and_a_rerun_does_only_that(model_file, speech, caplog):
+    work = task(model_file, speech, jobs=3)
+    run_job(work, 1, 8, CPU, 0)
+    run_job(work, 3, 8, CPU, 0)
+    with pytest.raises(LidError, match="job 2 of 3: not done yet"):
+        merge(work)
+    caplog.set_level("INFO")
+    identify(work)
+    assert caplog.text.count("current, skipped") == 2
+    caplog.clear()
+    merge(work)
+    assert "current, skipped" in caplog.text
+
+
+def test_results_are_stale_when_model_or_audio_tables_change(model_file, speech, tmp_path):
+    model = tmp_path / "model.pth"
+    shutil.copy(model_file, model)
+    work = task(model, speech)
+    identify(work)
+    assert not work.step().reason()
+    (speech / "audio_digest").write_text("of other audio\n")
+    assert "audio_digest changed" in work.step().reason()
+    rows = list(read_table(speech / "wav.scp"))
+    write_table(speech / "wav.scp", rows[1:])
+    assert "changed" in work.step().reason()
+    with pytest.raises(LidError, match="utt2num_samples: differs"):
+        run_job(work, 1, 8, CPU, 0)
+
+
+def test_without_embeddings_none_stay_from_before(model_file, speech):
+    identify(task(model_file, speech))
+    out = identify(task(model_file, speech, extract_embd=False))
+    assert {path.name for path in out.iterdir()} >= {"scores.ark", "languages"}
+    assert not list(out.glob("*embeddings*"))
+
+
+def test_more_jobs_than_utterances(model_file, speech):
+    for name in ("wav.scp", "utt2lang", "utt2num_samples"):
+        write_table(speech / name, list(read_table(speech / name))[:2])
+    out = identify(task(model_file, speech, jobs=4))
+    assert len(read_table(out / "some_set_lids")) == 2

@@ -1,0 +1,122 @@
+"""Whisper's answer and what it heard, as one vector: transformers' own numbers, in every batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from models.frontends.pretrained.test_frontend import LENGTHS, check_batch
+from models.pretrained_encoders import save_tiny, tiny
+from models.test_masking import batch
+from transformers import WhisperForConditionalGeneration
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.models.build import build_component, build_frontend
+from lid_toolkit.models.frontends.pretrained.frontend import with_architecture
+from lid_toolkit.models.frontends.pretrained.whisper_language import WhisperLanguageFrontend
+
+VOCABULARY = {"vocab_size": 51865, "decoder_start_token_id": 50258}
+ENGLISH, FRENCH, CZECH = 50259, 50265, 50283
+PICKED = ["ces", "fr", "English"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_tiny(tmp_path_factory.mktemp("tiny"), "whisper", **VOCABULARY)
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+def make(folder, **conf):
+    return WhisperLanguageFrontend(str(folder), **conf).eval()
+
+
+@torch.no_grad()
+def test_posteriors_and_mean_are_those_of_transformers(folder):
+    """Only the configured window is accepted by transformers: it is configured to the utterance's length."""
+    samples, before, after = 16000, 3200, 6400
+    wave = batch([samples])[0][0]
+    frontend = make(folder, languages=PICKED, silence=(0.2, 0.4))
+    feats, frames = frontend(wave[None], torch.tensor([samples]))
+
+    longer = torch.nn.functional.pad(wave, (before, after))
+    mel, _ = frontend.inputs(longer[None], torch.tensor([len(longer)]))
+    size = len(longer) // 320
+    theirs = WhisperForConditionalGeneration(tiny("whisper", **VOCABULARY, max_source_positions=size).config)
+    weights = tiny("whisper", **VOCABULARY).state_dict()
+    weights["encoder.embed_positions.weight"] = weights["encoder.embed_positions.weight"][:size]
+    theirs.model.load_state_dict(weights)
+    output = theirs.eval()(mel, decoder_input_ids=torch.tensor([[50258]]))
+    logits = output.logits[0, 0, [CZECH, FRENCH, ENGLISH]]
+    mean = output.encoder_last_hidden_state[0, before // 320 : (before + samples) // 320].mean(dim=0)
+
+    assert frames.tolist() == [1]
+    assert torch.allclose(feats[0, 0, :3], logits.log_softmax(dim=0), atol=1e-4)
+    assert torch.allclose(feats[0, 0, 3:], mean, atol=1e-4)
+
+
+@pytest.mark.parametrize("silence", [(0.5, 3.0), (0.0, 0.0), (0.3, 0.0)])
+@pytest.mark.parametrize("spare", [0, 700])
+def test_features_are_the_same_alone_and_in_a_batch(spare, silence, folder):
+    check_batch(make(folder, languages=PICKED, silence=silence), LENGTHS, spare)
+
+
+def test_so_they_are_where_some_are_longer_than_whispers_window(tmp_path):
+    folder = save_tiny(tmp_path, "whisper", max_source_positions=20, **VOCABULARY)
+    check_batch(make(folder, silence=(0.1, 0.1)), [16000, 6400, 500], 0)
+
+
+def test_without_a_list_they_are_all_of_whispers_languages(folder):
+    every, picked = make(folder), make(folder, languages=PICKED)
+    assert every.output_size == 99 + 32
+    assert torch.equal(picked.tokens_kd, every.tokens_kd[[CZECH - ENGLISH, FRENCH - ENGLISH, 0]])
+
+
+def test_nothing_of_it_is_trained(folder):
+    frontend = make(folder, languages=PICKED)
+    _, padded, counts = batch([5000, 3000])
+    before = frontend(padded, counts)[0]
+    assert torch.equal(frontend.train()(padded, counts)[0], before)
+    assert not any(parameter.requires_grad for parameter in frontend.parameters())
+    states, ones = frontend.frozen_states(padded, counts)
+    assert torch.equal(frontend(states, ones)[0], before)
+
+
+def test_a_model_file_needs_no_pretrained_folder(tmp_path):
+    folder = save_tiny(tmp_path, "whisper", **VOCABULARY)
+    description = {
+        "frontend": "whisper_language",
+        "frontend_conf": {"path_or_url": str(folder), "languages": PICKED},
+    }
+    frontend = build_frontend(description)
+    folder.rename(tmp_path / "gone")
+    again = build_frontend(with_architecture(description, frontend))
+    again.load_state_dict(frontend.state_dict())
+    _, padded, counts = batch([5000, 3000])
+    assert torch.equal(again(padded, counts)[0], frontend(padded, counts)[0])
+
+
+@pytest.mark.parametrize(
+    ("conf", "words"),
+    [
+        ({"languages": ["ces", "qqq"]}, "unknown language 'qqq'"),
+        ({"languages": ["ces", "grc"]}, "Whisper knows no 'grc'"),
+        ({"languages": ["ces", "fra", "cs"]}, "'cs' is there twice"),
+        ({"languages": ["ces"]}, "languages"),
+        ({"silence": [0.5]}, "silence"),
+        ({"silence": [-1, 0]}, "silence"),
+        ({"language": ["ces"]}, "did you mean 'languages'?"),
+    ],
+)
+def test_what_is_wrong_is_told(conf, words, folder):
+    with pytest.raises(LidError) as caught:
+        build_component("frontend", "whisper_language", {"path_or_url": str(folder), **conf}, {})
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "words"), [("xlsr", "is no Whisper"), ("whisper", "of English alone")])
+def test_only_a_multilingual_whisper_will_do(kind, words, tmp_path):
+    with pytest.raises(LidError, match=words):
+        make(save_tiny(tmp_path, kind))

@@ -1,0 +1,75 @@
+"""The model card: metadata that the Hub's own library reads, results with intervals, an example that runs."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from dataclasses import replace
+
+import pytest
+from huggingface_hub import ModelCard
+from package.packed import RESULTS, run_alone
+
+from lid_toolkit.package.card import Facts, model_card, usage
+from lid_toolkit.package.licences import Encoder
+
+FACTS = Facts(
+    name="tiny",
+    source="me/lid",
+    labels=("fin", "fra", "cmn"),
+    components={"encoder": "ecapa_tdnn"},
+    parameters=1234567,
+    licence="cc-by-nc-4.0",
+    origin=[Encoder("facebook/mms-1b", "0123abc", "cc-by-nc-4.0"), Encoder("mine", None, "other")],
+    datasets=("train_x",),
+    command="./lid.sh --train_set train_x",
+)
+
+
+def test_metadata_are_what_the_hub_reads():
+    data = ModelCard(model_card(FACTS, {"test_x": RESULTS})).data
+    assert data.language == ["cmn", "fi", "fr"]
+    assert (data.license, data.datasets, data.metrics) == ("cc-by-nc-4.0", ["train_x"], ["accuracy"])
+    assert (data.library_name, data.pipeline_tag) == ("lid_toolkit", "audio-classification")
+    assert data.base_model == ["facebook/mms-1b"]
+    results = [(item.dataset_name, item.metric_type, item.metric_value) for item in data.eval_results]
+    assert results == [("test_x", "accuracy", 0.9375), ("test_x", "macro_accuracy", 0.92)]
+
+
+def test_text_says_results_limits_and_origin():
+    text = model_card(FACTS, {"test_x": RESULTS})
+    assert "On `test_x`, 16 utterances of 2 languages" in text
+    assert "| accuracy | 93.75 % [50.00, 99.00] |" in text
+    assert "| accuracy, 1 to 2 s | 93.75 % [50.00, 99.00] of 6 |" in text
+    assert "| accuracy, 2 s and longer |" in text
+    assert "0 to 1 s" not in text
+    assert "| coverage | 75.00 % |" in text
+    assert "least recognised languages are French (93.75 % [50.00, 99.00]), Finnish" in text
+    assert "- `facebook/mms-1b`, revision 0123abc, licence cc-by-nc-4.0" in text
+    assert "1,234,567 parameters" in text
+    assert "```sh\n./lid.sh --train_set train_x\n```" in text
+
+
+def test_a_model_without_results_has_a_card_too():
+    text = model_card(replace(FACTS, origin=[], labels=("zz-klingon", "fra")), {})
+    assert "This model has not been scored." in text
+    data = ModelCard(text).data
+    assert (data.language, data.eval_results, data.base_model) == (["fr"], None, None)
+
+
+@pytest.mark.parametrize("kind", ["python", "sh"])
+@pytest.mark.usefixtures("speech")
+def test_the_example_runs(kind, package, tmp_path):
+    card = zipfile.ZipFile(package).read("README.md").decode()
+    assert usage(package.name) in card
+    example = re.search(rf"```{kind}\n(.*?)```", card, re.DOTALL)[1]
+    (tmp_path / package.name).write_bytes(package.read_bytes())
+    if kind == "python":
+        done = run_alone(tmp_path, "-c", example)
+        assert "Prediction(language=" in done.stdout
+        assert done.stdout.endswith("(1, 8)\n")
+    else:
+        entry = "from lid_toolkit.inference.command import main; main()"
+        done = run_alone(tmp_path, "-c", entry, *example.split()[1:])
+        assert re.fullmatch(r"speech\.wav\t(\S+ 0\.\d{3} ?){3}\t1\.00 s\n", done.stdout)
+    assert done.returncode == 0, done.stderr

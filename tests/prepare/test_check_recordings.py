@@ -1,0 +1,100 @@
+"""Recordings that are missing, empty, undecodable, or too short for their segments are named."""
+
+import numpy as np
+import pytest
+import soundfile
+from datadir.directories import write_files
+
+from lid_toolkit.audio.reader import Reading
+from lid_toolkit.datadir.check import scan_dir
+from lid_toolkit.datadir.fix import fix_data_dir
+from lid_toolkit.datadir.tables.table import read_table
+from lid_toolkit.prepare.check_recordings import broken_utterances, read_recordings, recording_faults
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A directory of one sound recording and several that are not."""
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
+    soundfile.write(tmp_path / "good.wav", samples, 8000, subtype="PCM_16")
+    whole = (tmp_path / "good.wav").read_bytes()
+    (tmp_path / "short.wav").write_bytes(whole[:5000])
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("no audio at all, whatever the name says")
+    samples[100] = np.nan
+    soundfile.write(tmp_path / "nan.wav", samples, 8000, subtype="FLOAT")
+    names = ["empty", "good", "missing", "nan", "short", "text"]
+    files = {
+        "wav.scp": "".join(f"{name} {tmp_path}/{name}.wav\n" for name in names) + "zpipe cat x |\n",
+        "utt2lang": "".join(f"{name} eng\n" for name in [*names, "zpipe"]),
+        "lang2utt": f"eng {' '.join(names)} zpipe\n",
+    }
+    return write_files(tmp_path / "set", files)
+
+
+def faults_of(path, check, **options):
+    scanned = scan_dir(path)
+    assert not scanned.faults
+    recordings = read_recordings(scanned.scans["wav.scp"].table, check, **options)
+    return [
+        (group.kind, int(line)) for group in recording_faults(scanned, recordings) for line in group.lines
+    ]
+
+
+HEADER = [
+    ("missing recording", 3),
+    ("empty recording", 1),
+    ("undecodable recording", 5),
+    ("undecodable recording", 6),
+    ("command", 7),
+]
+
+
+def test_broken_recordings_are_named_by_kind_and_line(mixed):
+    assert faults_of(mixed, "header") == HEADER
+    decoded = sorted([*HEADER, ("undecodable recording", 4)])
+    assert sorted(faults_of(mixed, "decode")) == decoded
+    assert sorted(faults_of(mixed, "decode", num_jobs=2)) == decoded
+    allowed = faults_of(mixed, "header", reading=Reading(allow_pipes=True))
+    assert ("undecodable recording", 7) in allowed
+
+
+def test_messages_name_recording_file_and_reason(mixed):
+    scanned = scan_dir(mixed)
+    recordings = read_recordings(scanned.scans["wav.scp"].table)
+    messages = [str(fault) for group in recording_faults(scanned, recordings) for fault in group]
+    assert messages[0] == (
+        f"{mixed}/wav.scp:3: 'missing': {mixed.parent}/missing.wav: No such file or directory "
+        "(mend its path in wav.scp)"
+    )
+    assert messages[-1].endswith("'zpipe': cat x |: is a command (if you trust it: --allow_pipes true)")
+    assert recordings.seconds[1] == 1.0
+
+
+def test_segments_outside_their_recording(tmp_path):
+    soundfile.write(tmp_path / "r.wav", np.zeros(16000), 16000)
+    segments = ["a r 0 1", "b r 0.5 1.5", "c r 0.5 1.6", "d r 1 1.2", "e r 0.2 -1", "f gone 0 1"]
+    files = {
+        "wav.scp": f"gone {tmp_path}/gone.wav\nr {tmp_path}/r.wav\n",
+        "segments": "".join(f"{line}\n" for line in segments),
+        "utt2lang": "".join(f"{line[0]} eng\n" for line in segments),
+        "lang2utt": "eng a b c d e f\n",
+    }
+    path = write_files(tmp_path / "set", files)
+    assert faults_of(path, "header") == [
+        ("missing recording", 1),
+        ("segment outside its recording", 3),
+        ("segment outside its recording", 4),
+    ]
+    reasons = broken_utterances(scan_dir(path), "header", Reading(), 1)
+    assert reasons == {
+        "c": "outside its recording",
+        "d": "outside its recording",
+        "f": "recording 'gone': No such file or directory",
+    }
+
+
+def test_mending_removes_broken_recordings(mixed):
+    backup = fix_data_dir(mixed, lambda scanned: broken_utterances(scanned, "decode", Reading(), 1))
+    assert list(read_table(mixed / "wav.scp").keys()) == ["good"]
+    assert set(read_table(backup / "removed").keys()) == {"empty", "missing", "nan", "short", "text", "zpipe"}

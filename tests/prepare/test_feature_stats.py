@@ -1,0 +1,178 @@
+"""Global statistics of features: against NumPy over all frames at once, whatever the number of jobs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training.experiment import write_config, write_experiment
+
+from lid_toolkit.audio.reader import read_audio
+from lid_toolkit.data.features import reference
+from lid_toolkit.datadir.tables.table import read_table, write_table
+from lid_toolkit.errors import LidError
+from lid_toolkit.models.build import build_frontend, build_model
+from lid_toolkit.prepare import feature_stats
+from lid_toolkit.prepare.feature_stats import add, merge, plan, run_job
+from lid_toolkit.training.config import load_config, parse_config
+from lid_toolkit.training.feature_stats import FeatureStats, Sums, check_statistics, use_statistics
+from lid_toolkit.training.train import Sources
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(feature_stats, "UTTERANCES_PER_PART", 5)
+    monkeypatch.setattr(feature_stats, "BATCH_SAMPLES", 20000)
+
+
+def task_of(directory, num_jobs=2, **changes):
+    """Return a collection for a small set; a second call for the directory keeps its audio."""
+    write = write_config if (directory / "train").exists() else write_experiment
+    write(directory, **{"normalize": "global_mvn", "max_epoch": 1, **changes})
+    config = load_config(directory / "train.yaml")
+    return FeatureStats(config, directory / "train", directory / "stats", num_jobs)
+
+
+def collect(task):
+    jobs = plan(task)
+    for job in range(1, jobs + 1):
+        run_job(FeatureStats(task.config, task.train_dir, task.stats_dir, jobs), job)
+    if jobs:
+        merge(task)
+    return jobs
+
+
+def frames_of(task):
+    """The features of all utterances, each computed alone: (frames, D)."""
+    frontend = build_frontend(task.config.model_description())
+    features = []
+    for ref in read_table(task.train_dir / "wav.scp").values():
+        wave = read_audio(ref)[0]
+        features.append(frontend(torch.from_numpy(wave)[None], torch.tensor([len(wave)]))[0][0].numpy())
+    return np.concatenate(features).astype(np.float64)
+
+
+def test_sums_are_those_of_all_frames(tmp_path):
+    task = task_of(tmp_path)
+    assert collect(task) == 2
+    frames = frames_of(task)
+    kept = np.load(tmp_path / "stats/train/feats_stats.npz")
+    assert sorted(kept) == ["count", "sum", "sum_square"]
+    assert kept["count"] == len(frames)
+    np.testing.assert_allclose(kept["sum"], frames.sum(0), rtol=1e-6)
+    np.testing.assert_allclose(kept["sum_square"], (frames**2).sum(0), rtol=1e-6)
+    assert (tmp_path / "stats/train/stats_keys").read_text() == "feats\n"
+
+
+def test_the_number_of_jobs_changes_no_bit(tmp_path):
+    for name, jobs in (("a", 1), ("b", 4)):
+        assert collect(task_of(tmp_path / name, jobs)) == jobs
+    first, second = (np.load(tmp_path / name / "stats/train/feats_stats.npz") for name in ("a", "b"))
+    for key in ("count", "sum", "sum_square"):
+        np.testing.assert_array_equal(first[key], second[key])
+
+
+def test_sums_far_apart_lose_nothing():
+    parts = [Sums(1, np.array([value]), np.array([value])) for value in (1e16, 1.0, -1e16, 1.0)]
+    assert add(parts).sum_d == [2.0]
+    assert add(parts[::-1]).sum_d == [2.0]
+
+
+def test_training_normalises_by_them(tmp_path):
+    task = task_of(tmp_path)
+    collect(task)
+    model = build_model(task.config.model_description(), 3)
+    use_statistics(model, task.config, task.stats_dir)
+    normalised = model.normalize(torch.from_numpy(frames_of(task)).float()[None], torch.tensor([10**6]))[0]
+    np.testing.assert_allclose(normalised.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(normalised.std(0), 1, atol=1e-3)
+
+
+def test_only_what_is_missing_or_stale_is_done(tmp_path, monkeypatch):
+    task = task_of(tmp_path)
+    assert plan(task) == 2
+    run_job(task, 1)
+    with pytest.raises(LidError, match="part 2: not done yet"):
+        merge(task)
+    read = []
+    monkeypatch.setattr(feature_stats, "read_audio", lambda ref: read.append(ref) or read_audio(ref))
+    assert collect(task) == 2
+    assert 0 < len(read) < 24
+    assert collect(task) == 0
+    other = task_of(tmp_path, frontend_conf={"n_mels": 24})
+    assert collect(other) == 2
+    assert np.load(tmp_path / "stats/train/feats_stats.npz")["sum"].shape == (24,)
+
+
+def test_statistics_of_another_configuration_are_not_trained_on(tmp_path):
+    """The experiments of a directory share stage 4's files."""
+    task = task_of(tmp_path)
+    collect(task)
+    check_statistics(task)
+    other = task_of(tmp_path, frontend_conf={"n_mels": 20, "htk": True})
+    with pytest.raises(LidError, match=r"another configuration: frontend_conf changed .*\(run stage 4 with"):
+        check_statistics(other)
+    plain = task_of(tmp_path, normalize="utterance_mvn")
+    check_statistics(plain)
+
+
+def test_statistics_decide_only_trainings_that_use_them(tmp_path):
+    directory = write_experiment(tmp_path)
+    sources = Sources(directory / "train", directory / "valid", directory / "stats", directory / "exp")
+    tables = {
+        name: sources.tables(parse_config(raw, "x")).get("train feats_stats")
+        for name, raw in {
+            "plain": {},
+            "stage 4's": {"normalize": "global_mvn"},
+            "own": {"normalize": "global_mvn", "normalize_conf": {"stats_file": "of_mine.npz"}},
+        }.items()
+    }
+    assert tables == {
+        "plain": None,
+        "stage 4's": directory / "stats" / "train" / "feats_stats.npz",
+        "own": Path("of_mine.npz"),
+    }
+
+
+def test_extracted_features_are_taken_from_disk(tmp_path):
+    task = task_of(tmp_path)
+    frames = np.random.default_rng(0).normal(3.0, 2.0, (240, 20)).astype(np.float16)
+    np.save(tmp_path / "train/feats.npy", frames)
+    keys = list(read_table(tmp_path / "train/wav.scp").keys())
+    rows = ((key, reference(tmp_path / "train/feats.npy", 10 * i, 10 * i + 10)) for i, key in enumerate(keys))
+    write_table(tmp_path / "train/feats.scp", rows)
+    made = {name: task.config.model_description()[name] for name in ("frontend", "frontend_conf")}
+    (tmp_path / "train/features.json").write_text(json.dumps({**made, "hop_length": 256}))
+    assert collect(task) == 2
+    kept = np.load(tmp_path / "stats/train/feats_stats.npz")
+    assert kept["count"] == 240
+    np.testing.assert_allclose(kept["sum"], frames.astype(np.float64).sum(0), rtol=1e-12)
+    np.testing.assert_allclose(kept["sum_square"], (frames.astype(np.float64) ** 2).sum(0), rtol=1e-12)
+
+
+def test_without_global_normalisation_there_is_nothing_to_do(tmp_path):
+    assert plan(task_of(tmp_path, normalize="utterance_mvn")) == 0
+    assert plan(task_of(tmp_path, normalize_conf={"stats_file": "of_mine.npz"})) == 0
+
+
+def test_faults_are_named(tmp_path):
+    task = task_of(tmp_path, max_failed=0.01)
+    model = build_model(task.config.model_description(), 3)
+    with pytest.raises(LidError, match=r"feats_stats.npz: no such file \(run stage 4"):
+        use_statistics(model, task.config, task.stats_dir)
+    for damaged in (b"no zip", b"PK\x03\x04 the beginning of one"):
+        (tmp_path / "stats/train/feats_stats.npz").write_bytes(damaged)
+        with pytest.raises(LidError, match=r"feats_stats.npz: no feature statistics"):
+            use_statistics(model, task.config, task.stats_dir)
+    np.savez(tmp_path / "stats/train/feats_stats.npz", count=1, sum=np.ones(3), sum_square=np.ones(3))
+    with pytest.raises(LidError, match="statistics of 3 features, the front end has 20"):
+        use_statistics(model, task.config, task.stats_dir)
+    with pytest.raises(LidError, match="global_mvn without a front end"):
+        plan(task_of(tmp_path, frontend=None, frontend_conf={}, input_size=8))
+    for ref in list(read_table(tmp_path / "train/wav.scp").values())[:2]:
+        open(ref, "wb").close()
+    with pytest.raises(LidError, match=r"2 of 24 utterances cannot be read, the last: .*empty file"):
+        collect(task)

@@ -1,0 +1,98 @@
+"""Stage 4: lengths and labels without decoding."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from lid_toolkit.datadir.datadir import write_data_dir
+from lid_toolkit.datadir.tables.table import read_table, table_from_pairs
+from lid_toolkit.errors import LidError
+from lid_toolkit.prepare.statistics import collect_stats
+
+
+def make_set(path, languages, with_lengths=True):
+    """A formatted set of one utterance per label; with lengths its audio need not exist."""
+    rows = [(f"{path.name}{i}", language) for i, language in enumerate(languages)]
+    wavs = [(key, f"{path}/{key}.wav") for key, _ in rows]
+    lengths = table_from_pairs((key, str(1000 + i)) for i, (key, _) in enumerate(rows))
+    write_data_dir(path, wavs, table_from_pairs(rows), {"utt2num_samples": lengths} if with_lengths else {})
+    if not with_lengths:
+        for key, wav in wavs:
+            soundfile.write(wav, np.zeros(int(lengths[key])), 16000)
+    return path
+
+
+def test_tables(tmp_path):
+    train = make_set(tmp_path / "train", ["fra", "eng", "deu", "eng"])
+    valid = make_set(tmp_path / "valid", ["eng"])
+    out = tmp_path / "stats"
+    collect_stats(train, valid, out)
+    assert dict(read_table(out / "lang2idx")) == {"deu": "0", "eng": "1", "fra": "2"}
+    assert (
+        out / "train" / "speech_shape"
+    ).read_text() == "train0 1000\ntrain1 1001\ntrain2 1002\ntrain3 1003\n"
+    assert (out / "valid" / "speech_shape").read_text() == "valid0 1000\n"
+    assert (out / "train" / "batch_keys").read_text() == "speech\nlid_labels\n"
+    assert (out / "train" / "stats_keys").read_text() == ""
+    assert (out / "train" / "category2utt").read_text() == "deu train2\neng train1 train3\nfra train0\n"
+
+
+def test_lengths_from_headers(tmp_path):
+    train = make_set(tmp_path / "train", ["fra", "eng"], with_lengths=False)
+    collect_stats(train, train, tmp_path / "stats")
+    assert read_table(tmp_path / "stats/train/speech_shape").integers().tolist() == [1000, 1001]
+
+
+def test_runs_once_and_again_when_stale(tmp_path, caplog):
+    train, out = make_set(tmp_path / "train", ["fra", "eng"]), tmp_path / "stats"
+    collect_stats(train, train, out, dry_run=True)
+    assert not out.exists()
+    collect_stats(train, train, out)
+    with caplog.at_level("INFO"):
+        collect_stats(train, train, out)
+    assert "current, skipped" in caplog.text
+    make_set(train, ["eng", "fra", "fra"])
+    collect_stats(train, train, out)
+    assert len(read_table(out / "train/speech_shape")) == 3
+    assert list(read_table(out / "lang2idx").keys()) == ["eng", "fra"]
+
+
+def test_another_set_of_languages_is_refused(tmp_path):
+    train, out = make_set(tmp_path / "train", ["fra", "eng", "ita"]), tmp_path / "stats"
+    collect_stats(train, train, out)
+    make_set(train, ["fra", "deu", "rus"])
+    with pytest.raises(
+        LidError,
+        match=r"stats/lang2idx: the languages of training changed \(new: deu rus; gone: eng ita\) \(restore",
+    ):
+        collect_stats(train, train, out)
+    assert list(read_table(out / "lang2idx").keys()) == ["eng", "fra", "ita"]
+
+
+def test_labels_that_training_lacks(tmp_path):
+    train = make_set(tmp_path / "train", ["fra", "eng"])
+    valid = make_set(tmp_path / "valid", ["eng", "rus", "ita"])
+    with pytest.raises(LidError, match="valid/utt2lang: languages that training lacks: ita, rus"):
+        collect_stats(train, valid, tmp_path / "stats")
+    assert not (tmp_path / "stats/lang2idx").exists()
+
+
+def test_one_language_is_nothing_to_tell_apart(tmp_path):
+    train = make_set(tmp_path / "train", ["fra", "fra"])
+    with pytest.raises(LidError, match="has one language, 'fra'"):
+        collect_stats(train, train, tmp_path / "stats")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train0 5\n", "names other utterances"),
+        ("train0 5\ntrain1 0\n", "has lengths under 1"),
+        ("train0 5\ntrain1 x\n", "train1: 'x' is not a whole number"),
+    ],
+)
+def test_faulty_lengths(tmp_path, text, message):
+    train = make_set(tmp_path / "train", ["fra", "eng"])
+    (train / "utt2num_samples").write_text(text)
+    with pytest.raises(LidError, match=message):
+        collect_stats(train, train, tmp_path / "stats")
