@@ -9,10 +9,11 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NoReturn
 
-from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.errors import LidError, Work, nearest
 
 USER_ERROR = 2
 USERS_FAULTS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENAMETOOLONG)
@@ -76,8 +77,14 @@ def share(text: str) -> float:
     return number
 
 
-def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> NoReturn:
+def run(
+    main: Callable[[Sequence[str]], None],
+    arguments: Sequence[str] | None = None,
+    stages: Mapping[Work, str] = MappingProxyType({}),
+) -> NoReturn:
     """Run ``main`` as a command and leave with its exit code.
+
+    ``stages`` gives the names that a recipe has for the work to run again, for error messages.
 
     0 when it returns; 2 with one line on standard error for a :class:`LidError`, a full disk, a
     forbidden file or a name too long for one; 130 on Ctrl-C. Any other exception is a bug and keeps
@@ -90,7 +97,7 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
     try:
         main(sys.argv[1:] if arguments is None else arguments)
     except LidError as error:
-        _fail(str(error))
+        _fail(error.message(stages))
     except OSError as error:
         if error.errno == errno.EPIPE:
             os._exit(0)

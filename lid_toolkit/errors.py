@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
+
+Work = Literal[
+    "data preparation",
+    "speed perturbation",
+    "formatting",
+    "feature extraction",
+    "statistics",
+    "training",
+    "identification",
+    "scoring",
+    "packing",
+]
+"""The kinds of work whose files other work reads."""
 
 
 class LidError(Exception):
@@ -14,26 +28,34 @@ class LidError(Exception):
         what: what is wrong, e.g. ``"duplicate key 'utt1'"``.
         where: the file, file:line, option or recording at fault.
         mend: what the user can do about it.
+        redo: the work to run again, where a file it made is missing or out of date. The library does not
+            know about the recipe's stages; a command names the stage by :meth:`message`.
     """
 
-    def __init__(self, what: str, *, where: object = None, mend: str = "") -> None:
+    def __init__(self, what: str, *, where: object = None, mend: str = "", redo: Work | None = None) -> None:
         self.what = what
         self.where = None if where is None else str(where)
         self.mend = mend
-        super().__init__(what, self.where, mend)
+        self.redo = redo
+        super().__init__(what, self.where, mend, redo)
 
     def __reduce__(self) -> tuple[Callable[..., LidError], tuple[object, ...]]:
         """Let the error travel between processes."""
-        return _remade, (type(self), self.what, self.where, self.mend)
+        return _remade, (type(self), self.what, self.where, self.mend, self.redo)
 
     def __str__(self) -> str:
+        return self.message({})
+
+    def message(self, stages: Mapping[Work, str]) -> str:
+        """Return the error in one line; ``stages`` gives the name a recipe has for each kind of work."""
         place = f"{self.where}: " if self.where else ""
-        advice = f" ({self.mend})" if self.mend else ""
-        return " ".join(f"{place}{self.what}{advice}".split())
+        again = f"run {stages.get(self.redo, self.redo)} again" if self.redo else ""
+        advice = " or ".join(filter(None, (again, self.mend)))
+        return " ".join(f"{place}{self.what}{f' ({advice})' if advice else ''}".split())
 
 
-def _remade(kind: type[LidError], what: str, where: str | None, mend: str) -> LidError:
-    return kind(what, where=where, mend=mend)
+def _remade(kind: type[LidError], what: str, where: str | None, mend: str, redo: Work | None) -> LidError:
+    return kind(what, where=where, mend=mend, redo=redo)
 
 
 def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, positive, run
+from stages import run
+
+from lid_toolkit.cli import OptionParser, positive
 from lid_toolkit.errors import LidError
 
 

@@ -4,7 +4,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, boolean, run
+from stages import run
+
+from lid_toolkit.cli import OptionParser, boolean
 from lid_toolkit.prepare.statistics import collect_stats
 
 

@@ -4,7 +4,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, run
+from stages import run
+
+from lid_toolkit.cli import OptionParser
 from lid_toolkit.datadir.operations import combine
 
 

@@ -4,8 +4,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from stages import run
+
 from lid_toolkit import languages
-from lid_toolkit.cli import OptionParser, boolean, run
+from lid_toolkit.cli import OptionParser, boolean
 from lid_toolkit.datadir.operations import copy
 
 

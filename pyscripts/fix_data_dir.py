@@ -4,8 +4,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from stages import run
+
 from lid_toolkit.audio.reader import Reading
-from lid_toolkit.cli import OptionParser, boolean, positive, run
+from lid_toolkit.cli import OptionParser, boolean, positive
 from lid_toolkit.datadir.fix import fix_data_dir
 from lid_toolkit.prepare.check_recordings import CHECKS, broken_utterances
 

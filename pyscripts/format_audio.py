@@ -5,9 +5,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from stages import run
+
 from lid_toolkit.audio.reader import LOWEST_RATE
 from lid_toolkit.audio.writer import AUDIO_FORMATS, HIGHEST_ODD_RATE, HIGHEST_RATE, is_rate
-from lid_toolkit.cli import OptionParser, amount, boolean, positive, run, share
+from lid_toolkit.cli import OptionParser, amount, boolean, positive, share
 from lid_toolkit.prepare.formatting.job import run_job
 from lid_toolkit.prepare.formatting.merge import merge
 from lid_toolkit.prepare.formatting.plan import FEATS_TYPES, FormatOptions, make_plan

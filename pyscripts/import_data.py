@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, boolean, run, share
+from stages import run
+
+from lid_toolkit.cli import OptionParser, boolean, share
 from lid_toolkit.evaluation.data_report import describe, text_of
 from lid_toolkit.prepare.importer import import_data
 from lid_toolkit.prepare.manifest import read_folder, read_manifest

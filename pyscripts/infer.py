@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, boolean, positive, run, share
+from stages import run
+
+from lid_toolkit.cli import OptionParser, boolean, positive, share
 from lid_toolkit.files import locked
 
 

@@ -5,7 +5,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, boolean, positive, run
+from stages import run
+
+from lid_toolkit.cli import OptionParser, boolean, positive
 from lid_toolkit.evaluation.tsne import FEWEST_ITERATIONS, plot_tsne
 
 

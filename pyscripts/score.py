@@ -4,7 +4,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, boolean, positive, run
+from stages import run
+
+from lid_toolkit.cli import OptionParser, boolean, positive
 from lid_toolkit.evaluation.score import score
 
 

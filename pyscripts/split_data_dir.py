@@ -4,7 +4,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, positive, run
+from stages import run
+
+from lid_toolkit.cli import OptionParser, positive
 from lid_toolkit.datadir.operations import split
 
 

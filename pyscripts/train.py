@@ -9,7 +9,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, amount, boolean, positive, run
+from stages import run
+
+from lid_toolkit.cli import OptionParser, amount, boolean, positive
 from lid_toolkit.files import locked
 from lid_toolkit.steps import Step
 

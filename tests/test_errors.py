@@ -32,3 +32,10 @@ def test_allowed_failures_round_up():
     assert allowed_failures(0.01, 1000) == 10
     assert allowed_failures(0.01, 1001) == 11
     assert allowed_failures(0.0, 10**6) == 0
+
+
+def test_a_recipe_names_the_stage_to_run_again():
+    error = LidError("is missing", where="wav.scp", redo="formatting")
+    assert str(error) == "wav.scp: is missing (run formatting again)"
+    assert error.message({"formatting": "stage 3"}) == "wav.scp: is missing (run stage 3 again)"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

@@ -1,0 +1,24 @@
+"""The recipe's names for the work of the library: which stage of ``lid.sh`` does what."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+from lid_toolkit import cli
+from lid_toolkit.errors import Work
+
+STAGES: Mapping[Work, str] = {
+    "data preparation": "stage 1",
+    "speed perturbation": "stage 2",
+    "formatting": "stage 3",
+    "feature extraction": "stage 4",
+    "statistics": "stage 4",
+    "training": "stage 5",
+    "identification": "stage 6",
+    "scoring": "stage 7",
+    "packing": "stage 9",
+}
+
+run = functools.partial(cli.run, stages=STAGES)
+"""Run a command of the recipe: :func:`lid_toolkit.cli.run` with errors that name stages."""
