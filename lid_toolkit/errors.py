@@ -16,6 +16,7 @@ Work = Literal[
     "training",
     "identification",
     "scoring",
+    "t-SNE",
     "packing",
 ]
 """The kinds of work whose files other work reads."""

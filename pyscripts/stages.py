@@ -17,6 +17,7 @@ STAGES: Mapping[Work, str] = {
     "training": "stage 5",
     "identification": "stage 6",
     "scoring": "stage 7",
+    "t-SNE": "stage 8",
     "packing": "stage 9",
 }
 

@@ -1,4 +1,4 @@
-"""Stage 10: a packed model becomes a repository on the Hugging Face Hub."""
+"""Upload a packed model to a repository on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from huggingface_hub import HfApi
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.locate import HUB_ERRORS, explain
+from lid_toolkit.package.format import CARD, IMAGES, RESULTS
 from lid_toolkit.package.read import read_package, unpacked
-from lid_toolkit.package.write import CARD
 
-OF_AN_EARLIER_VERSION = ["results/*", "images/*"]
+# Files whose names depend on the experiment: those of an earlier version may be in the way.
+DELETED_IF_NOT_PACKED = [f"{RESULTS}/*", f"{IMAGES}/*"]
 
 
 def upload(package: Path, repository: str, private: bool, dry_run: bool = False) -> None:
-    """Create the repository, or update it, with the files of a zip of stage 9 in one commit.
+    """Create or update the repository with the files of a packed model, in one commit.
 
-    A file whose content the Hub has is not sent again, so an upload that was cut off goes on.
+    Files that the Hub already has are not sent again, so an interrupted upload resumes.
 
     Args:
         package: the zip.
         repository: ``user/repo``.
-        private: whether a repository that is created is private; an existing one stays as it is.
-        dry_run: only show the files, their sizes and the card.
+        private: whether a new repository is private; an existing one keeps its setting.
+        dry_run: only print the files, their sizes and the card.
 
     Raises:
-        LidError: not a packed model, no token, no rights, no network, or a bad name.
+        LidError: not a packed model, or the Hub refused the upload or cannot be reached.
     """
     with unpacked(package) as folder:
         read_package(folder)
@@ -46,7 +47,7 @@ def upload(package: Path, repository: str, private: bool, dry_run: bool = False)
                 repo_id=repository,
                 folder_path=folder,
                 commit_message=f"Upload {package.name}",
-                delete_patterns=OF_AN_EARLIER_VERSION,
+                delete_patterns=DELETED_IF_NOT_PACKED,
             )
         except HUB_ERRORS as error:
             fault, mend = explain(error)

@@ -1,8 +1,9 @@
-"""Where a model comes from: an experiment, a model file, a packed model, the Hugging Face Hub."""
+"""Find and load a model: an experiment, a model file, a packed model, or a repository on the Hub."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx2
@@ -15,14 +16,15 @@ from huggingface_hub.errors import (
 )
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.package.read import META, NEEDED, read_package
-from lid_toolkit.training.checkpoint import SavedModel, load_model
+from lid_toolkit.package.format import LANGUAGES, META, NEEDED
+from lid_toolkit.package.read import read_labels, read_package
+from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model
 
-# What the Hub's client raises; errors of threads and of HTTP are among them.
+# What the Hub's client raises: OSError and RuntimeError also cover its threads and its HTTP errors.
 HUB_ERRORS = (OSError, RuntimeError, ValueError, httpx2.TransportError)
 MENDS = {
-    401: "run `hf auth login`, or set HF_TOKEN to a token that may do this",
-    403: "take a repository and a token that may do this",
+    401: "run `hf auth login`, or set HF_TOKEN to a token with this permission",
+    403: "use another repository, or a token with this permission",
 }
 LATER = "try again later"
 BEST_MODEL = "valid.*.best.pth"
@@ -33,61 +35,87 @@ def open_model(source: str | Path, revision: str | None = None) -> SavedModel:
     """Load a model.
 
     Args:
-        source: an experiment directory of stage 5 (its best model is taken), a model file, a zip of
-            stage 9 or the folder it unpacks to, or ``user/repo`` on the Hugging Face Hub where no
-            such path exists.
+        source: an experiment directory (its best model is loaded), a model file, a packed model (the zip
+            or its unpacked folder), or ``user/repo`` on the Hugging Face Hub if no such path exists.
         revision: branch, tag or commit of the repository; None for its main branch.
 
     Raises:
-        LidError: nothing there, not a model, or one that cannot be trusted.
+        LidError: the model does not exist, is not a model, or is not safe to load.
+    """
+    path, is_package = locate(source, revision, NEEDED)
+    return read_package(path) if is_package else load_model(path)
+
+
+def labels_of(source: str | Path, revision: str | None = None) -> tuple[str, ...]:
+    """Return a model's labels in index order, without loading its weights.
+
+    Arguments and errors are those of :func:`open_model`. Of a repository only two small files are downloaded.
+    """
+    path, is_package = locate(source, revision, (META, LANGUAGES))
+    return read_labels(path) if is_package else load_labels(path)
+
+
+def locate(source: str | Path, revision: str | None, files: Sequence[str]) -> tuple[Path, bool]:
+    """Return where a model is on this machine, and whether it is a packed model or a model file.
+
+    Args:
+        source: as in :func:`open_model`.
+        revision: as in :func:`open_model`.
+        files: the files to download from a repository.
+
+    Raises:
+        LidError: a revision of something that is not a repository, or the download failed.
     """
     path = Path(source)
     if not path.exists() and REPOSITORY.fullmatch(str(source)) and path.suffix not in (".pth", ".zip"):
-        return read_package(download(str(source), revision))
+        return download(str(source), revision, files), True
     if revision is not None:
-        raise LidError(
-            f"revision {revision} of a path", where=source, mend="only repositories on the Hub have one"
-        )
+        what = f"revision {revision}: only repositories on the Hub have revisions"
+        raise LidError(what, where=source, mend="leave it out")
     if path.suffix == ".zip" or (path / META).exists():
-        return read_package(path)
+        return path, True
     if path.is_dir():
         path = min(path.glob(BEST_MODEL), default=path / BEST_MODEL)
-    return load_model(path)
+    return path, False
 
 
-def download(repository: str, revision: str | None) -> Path:
-    """Fetch a packed model from the Hugging Face Hub, or take it from the cache; return its folder.
+def download(repository: str, revision: str | None, files: Sequence[str]) -> Path:
+    """Return the folder with files of a packed model on the Hub, from the Hub's cache or downloaded.
 
     Raises:
-        LidError: no such repository, no right to read it, no network and not in the cache, or another
-            kind of model.
+        LidError: the repository does not exist, may not be read or does not hold a packed model; or the
+            Hub cannot be reached and the files are not in the cache.
     """
-    from huggingface_hub import snapshot_download  # takes half a second, which models from disk need not wait
+    from huggingface_hub import snapshot_download  # takes half a second, which local models do not need
 
     try:
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=list(NEEDED)))
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=list(files)))
     except HUB_ERRORS as error:
         fault, mend = explain(error)
-        raise LidError(f"no such path here, and {fault}", where=repository, mend=mend) from error
+        raise LidError(f"no such file or directory, and {fault}", where=repository, mend=mend) from error
     if not (folder / META).exists():
-        raise LidError(f"a repository without {META}", where=repository, mend="name a model of stage 10")
+        what = f"the repository has no {META}"
+        raise LidError(what, where=repository, mend="give a repository that holds a packed model")
     return folder
 
 
 def explain(error: BaseException) -> tuple[str, str]:
-    """Return in one line each what an error of the Hub's client means, and how to mend it."""
+    """Return what an error of the Hub's client means and how to mend it, one line each."""
     if isinstance(error, LocalEntryNotFoundError | RuntimeError) and error.__cause__ is not None:
         return explain(error.__cause__)
     if isinstance(error, LocalTokenNotFoundError):
-        return "there is no token for the Hub", "run `hf auth login`, or set HF_TOKEN"
+        return "no token for the Hub was found", "run `hf auth login`, or set HF_TOKEN"
     if isinstance(error, RepositoryNotFoundError):
-        return "the Hub has no such repository that you may read", "check the name, or run `hf auth login`"
+        return (
+            "the Hub has no such repository, or you may not read it",
+            "check the name, or run `hf auth login`",
+        )
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         return f"the Hub answered {status}: {error.server_message or reason}", MENDS.get(status, LATER)
     if isinstance(error, HFValidationError):
-        return f"the Hub takes no such name: {reason}", "give USER/NAME"
+        return f"not a valid name for a repository: {reason}", "give USER/NAME"
     if isinstance(error, httpx2.TransportError | ConnectionError):
         return f"the Hub cannot be reached: {reason}", "check the network and try again"
     return reason, LATER

@@ -1,1 +1,1 @@
-"""The packed model: one zip that runs anywhere, written and read here."""
+"""The packed model, one zip that works on any machine: its format, writing and reading."""

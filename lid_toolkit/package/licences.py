@@ -1,4 +1,4 @@
-"""Pretrained encoders that front ends begin with, and their licences, which models made of them inherit."""
+"""The pretrained encoders that a model was trained from, and their licences, which the model inherits."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from fnmatch import fnmatchcase
 from pathlib import PurePath
 from typing import Any
 
-# By name on the Hugging Face Hub, the first that fits; identifiers are the Hub's. Sources: the metadata of
-# the encoders' model cards; WavLM's card has none and points to the licence of microsoft/UniSpeech.
+# Licence by the encoder's name on the Hugging Face Hub; the first pattern that matches counts. The
+# identifiers are the Hub's, from the metadata of the encoders' model cards. WavLM's card has no such
+# metadata; it points to the licence of microsoft/UniSpeech.
 LICENCES: Mapping[str, str] = {
     "facebook/mms-*": "cc-by-nc-4.0",
     "facebook/wav2vec2-*voxpopuli*": "cc-by-nc-4.0",
@@ -30,9 +31,9 @@ class Encoder:
     """A pretrained encoder.
 
     Attributes:
-        name: on the Hub, or a folder's.
+        name: its name on the Hub, or the name of a folder.
         revision: commit on the Hub; None for a folder.
-        licence: the Hub's identifier, ``other`` where it is not known here.
+        licence: the Hub's identifier of its licence, ``other`` if unknown.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Encoder:
 
 
 def encoders(description: Mapping[str, Any]) -> list[Encoder]:
-    """Return the encoders that the front ends of a model's description began with."""
+    """Return the pretrained encoders that the front ends in a model's description were loaded from."""
     conf = description.get("frontend_conf") or {}
     found = set()
     for part in [conf, *conf.get("frontends", [])]:
@@ -54,12 +55,12 @@ def encoders(description: Mapping[str, Any]) -> list[Encoder]:
 
 
 def licence_of(name: str) -> str:
-    """Return the licence of an encoder by its name on the Hub."""
+    """Return the licence of the encoder with this name on the Hub; ``other`` if unknown."""
     return next((licence for names, licence in LICENCES.items() if fnmatchcase(name, names)), UNKNOWN)
 
 
 def model_licence(origin: Iterable[Encoder]) -> str:
-    """Return the licence that a model gets by default: its encoder's, ``other`` if it has several kinds."""
+    """Return the default licence of a model: that of its encoders, or ``other`` if their licences differ."""
     found = {encoder.licence for encoder in origin}
     if not found:
         return OWN_DEFAULT

@@ -1,8 +1,8 @@
-"""A packed model, a zip or its unpacked folder: read, and never trusted.
+"""Read a packed model, a zip or its unpacked folder, without trusting anything in it.
 
-``meta.yaml`` names the files and their checksums; ``model.yaml`` describes the components,
-``languages.yaml`` the labels, ``model.safetensors`` holds the weights. :mod:`lid_toolkit.package.write`
-writes them.
+A package may come from a stranger. Nothing in it is run: weights are safetensors, YAML is loaded by a safe
+loader, and components are looked up by name, never imported from the package. Its sizes are checked before
+anything is unpacked. :mod:`lid_toolkit.package.format` describes the layout.
 """
 
 from __future__ import annotations
@@ -23,24 +23,34 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.package.format import (
+    DEEPEST,
+    FETCH_AGAIN,
+    LANGUAGES,
+    LARGEST_RATIO,
+    LARGEST_TEXT,
+    META,
+    MODEL,
+    NEEDED,
+    WEIGHTS,
+    Description,
+    Labels,
+    Meta,
+)
 from lid_toolkit.training.checkpoint import SavedModel, restore
 
-PACKAGE_FORMAT = 1
-META, MODEL, LANGUAGES, WEIGHTS = "meta.yaml", "model.yaml", "languages.yaml", "model.safetensors"
-NEEDED = (META, MODEL, LANGUAGES, WEIGHTS)
-LARGEST_TEXT = 2 * 2**20  # bytes; the labels of 4,000 languages take a tenth of it
-LARGEST_RATIO = 50  # of all that is unpacked to the zip; weights do not shrink, a table of zeros does a lot
-DEEPEST = 20  # levels; the deepest, an encoder's configuration within fused front ends, takes eight
 YAML = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 BLOCK = 2**20
-# What Python raises for a damaged zip, and for one whose names cannot all be files.
+DO_NOT_USE = "do not use this file"
+NOT_PACKED = "give a packed model"
+# What Python raises for a damaged zip, and for one in which a file and a folder have the same name.
 DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError),
     *(FileExistsError, IsADirectoryError, NotADirectoryError),
 )
-# What PyYAML raises for values that do not fit their tags, beside its own errors.
-UNFIT = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
+# What PyYAML raises besides its own errors, for values that do not match their tags.
+BAD_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
 def read_package(source: Path) -> SavedModel:
@@ -50,12 +60,43 @@ def read_package(source: Path) -> SavedModel:
         source: the zip, or the folder with its files.
 
     Raises:
-        LidError: not a packed model, damaged, or a zip that reaches beyond its folder.
+        LidError: not a packed model, damaged, or not safe to unpack.
     """
+    with _opened(source, NEEDED) as folder:
+        meta = _read_meta(folder, source)
+        for file in NEEDED[1:]:
+            _check(folder, file, meta, source)
+        description = Description.from_mapping(_read_mapping(folder / MODEL, source), source)
+        labels = Labels.from_mapping(_read_mapping(folder / LANGUAGES, source), source).labels
+        try:
+            weights = load_file(folder / WEIGHTS)
+        except SafetensorError as error:
+            raise LidError(f"{WEIGHTS} is damaged: {error}", where=source, mend=FETCH_AGAIN) from error
+        return restore(description.components, weights, labels, description.rate, source)
+
+
+def read_labels(source: Path) -> tuple[str, ...]:
+    """Return the labels of a packed model in index order; only its two small YAML files are read.
+
+    Args:
+        source: the zip, or the folder with its files.
+
+    Raises:
+        LidError: not a packed model, damaged, or not safe to unpack.
+    """
+    with _opened(source, (META, LANGUAGES)) as folder:
+        _check(folder, LANGUAGES, _read_meta(folder, source), source)
+        return Labels.from_mapping(_read_mapping(folder / LANGUAGES, source), source).labels
+
+
+@contextmanager
+def _opened(source: Path, wanted: tuple[str, ...]) -> Iterator[Path]:
+    """Give the folder with the wanted files: the source itself, or where its zip was unpacked."""
     if source.is_dir():
-        return _read_folder(source, source)
-    with unpacked(source, NEEDED) as folder:
-        return _read_folder(folder, source)
+        yield source
+    else:
+        with unpacked(source, wanted) as folder:
+            yield folder
 
 
 @contextmanager
@@ -67,8 +108,8 @@ def unpacked(archive: Path, wanted: tuple[str, ...] | None = None) -> Iterator[P
         wanted: names of the files; None for all.
 
     Raises:
-        LidError: no zip, a file is missing, damaged or a link, they are together much larger than the
-            zip, or any name in it leads out of the folder.
+        LidError: not a zip, damaged, a wanted file is missing, any name in it leads out of the folder or is
+            a link, or the wanted files together are much larger than the zip.
     """
     with tempfile.TemporaryDirectory(prefix="lid-") as name:
         folder = Path(name)
@@ -80,106 +121,102 @@ def unpacked(archive: Path, wanted: tuple[str, ...] | None = None) -> Iterator[P
                 files = tuple(members) if wanted is None else wanted
                 for file in files:
                     if file not in members:
-                        raise LidError(f"holds no {file}", where=archive, mend="name a zip of stage 9")
+                        raise LidError(f"{file} is missing", where=archive, mend=NOT_PACKED)
                 _check_size(archive, sum(members[file].file_size for file in files))
                 for file in files:
                     (folder / file).parent.mkdir(parents=True, exist_ok=True)
                     with opened.open(members[file]) as packed, (folder / file).open("wb") as plain:
                         shutil.copyfileobj(packed, plain, BLOCK)
         except FileNotFoundError:
-            raise LidError("no such file", where=archive, mend="run stage 9, or name another") from None
+            raise LidError("no such file", where=archive, redo="packing", mend="give another file") from None
         except DAMAGED as error:
-            raise LidError(f"damaged, or no zip: {error}", where=archive, mend="fetch it again") from error
+            raise LidError(f"damaged, or not a zip: {error}", where=archive, mend=FETCH_AGAIN) from error
         yield folder
 
 
 def _check_member(archive: Path, info: zipfile.ZipInfo) -> None:
+    """Refuse names and kinds of files that could write outside the folder.
+
+    ``zipfile`` itself would rename ``../x`` to ``x`` when it extracts. Such a name is never an accident, so
+    the whole zip is refused, even when the file is not wanted.
+    """
     path = PurePosixPath(info.filename)
     fault = None
     if path.is_absolute() or ".." in path.parts or "\\" in info.filename:
         fault = "leads out of the folder"
-    elif stat.S_ISLNK(info.external_attr >> 16):
+    elif stat.S_ISLNK(info.external_attr >> 16):  # a zip keeps the Unix mode in the upper 16 bits
         fault = "is a link"
     elif info.compress_type not in METHODS:
-        fault = f"is packed by method {info.compress_type}"
+        fault = f"is compressed by method {info.compress_type}, which is not supported"
     if fault:
-        raise LidError(f"{info.filename!r} {fault}", where=archive, mend="do not use this file")
+        raise LidError(f"{info.filename!r} {fault}", where=archive, mend=DO_NOT_USE)
 
 
 def _check_size(archive: Path, unpacked_size: int) -> None:
-    """Refuse a zip bomb, by the zip's size on disk, about which its own entries cannot lie."""
+    """Refuse a zip bomb.
+
+    The entries of a zip may claim any compressed size, so the unpacked size is compared with the size of
+    the file on disk. ``zipfile`` stops reading a file at the unpacked size that its entry claims.
+    """
     size = archive.stat().st_size
     if unpacked_size > LARGEST_RATIO * size + BLOCK:
         what = f"unpacks to {unpacked_size:,} bytes from {size:,}"
-        raise LidError(what, where=archive, mend="do not use this file")
+        raise LidError(what, where=archive, mend=DO_NOT_USE)
 
 
-def _read_folder(folder: Path, source: Path) -> SavedModel:
-    meta = _read_mapping(folder / META, source)
-    if meta.get("format") != PACKAGE_FORMAT:
-        raise LidError(
-            f"package format {meta.get('format')}", where=source, mend=f"this version reads {PACKAGE_FORMAT}"
-        )
-    checksums = meta.get("sha256")
-    if not isinstance(checksums, dict):
-        raise LidError("no checksums in meta.yaml", where=source, mend="fetch it again")
-    for file in NEEDED[1:]:
-        if sha256(folder / file, source) != checksums.get(file):
-            raise LidError(f"{file} is not what meta.yaml says", where=source, mend="fetch it again")
-    model, languages = _read_mapping(folder / MODEL, source), _read_mapping(folder / LANGUAGES, source)
+def _read_meta(folder: Path, source: Path) -> Meta:
+    return Meta.from_mapping(_read_mapping(folder / META, source), source)
+
+
+def _check(folder: Path, file: str, meta: Meta, source: Path) -> None:
+    """Raise LidError if a file is missing or does not have the checksum in ``meta.yaml``."""
     try:
-        weights = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise LidError(f"{WEIGHTS} holds no tensors: {error}", where=source, mend="fetch it again") from error
-    try:
-        labels = [str(language["label"]) for language in languages["languages"]]
-        description, rate = dict(model["description"]), int(model["rate"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise LidError(f"incomplete: {error}", where=source, mend="fetch it again") from error
-    return restore(description, weights, labels, rate, source)
-
-
-def sha256(path: Path, source: Path) -> str:
-    """Return a file's checksum in hexadecimal digits.
-
-    Raises:
-        LidError: no such file in ``source``.
-    """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as stream:
-            while block := stream.read(BLOCK):
-                digest.update(block)
+        found = sha256(folder / file)
     except OSError as error:
-        raise LidError(f"holds no {path.name}", where=source, mend="name a model of stage 9") from error
+        raise LidError(f"{file} is missing", where=source, mend=NOT_PACKED) from error
+    if found != meta.sha256.get(file):
+        raise LidError(f"{file} does not match its checksum in {META}", where=source, mend=FETCH_AGAIN)
+
+
+def sha256(path: Path) -> str:
+    """Return a file's checksum in hexadecimal digits."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(BLOCK):
+            digest.update(block)
     return digest.hexdigest()
 
 
 def _read_mapping(path: Path, source: Path) -> Mapping[str, Any]:
-    """Return the content of a YAML file."""
+    """Return the content of a YAML file; raise LidError if it is not a safe one with keys and values."""
     try:
         if path.stat().st_size > LARGEST_TEXT:
-            raise LidError(f"{path.name} is larger than any", where=source, mend="do not use this file")
+            raise LidError(
+                f"{path.name} is larger than {LARGEST_TEXT:,} bytes", where=source, mend=DO_NOT_USE
+            )
         text = path.read_text(encoding="utf-8")
         _check_yaml(text)
-        content = yaml.load(text, Loader=YAML)  # a safe one
+        content = yaml.load(text, Loader=YAML)  # a safe loader
     except FileNotFoundError:
-        raise LidError(f"holds no {path.name}", where=source, mend="name a model of stage 9") from None
-    except UNFIT as error:
-        raise LidError(f"{path.name} is no YAML", where=source, mend="fetch it again") from error
+        raise LidError(f"{path.name} is missing", where=source, mend=NOT_PACKED) from None
+    except BAD_YAML as error:
+        raise LidError(f"{path.name} is not valid YAML", where=source, mend=FETCH_AGAIN) from error
     if not isinstance(content, dict):
-        raise LidError(f"{path.name} is no mapping", where=source, mend="fetch it again")
+        raise LidError(f"{path.name} is not a list of 'key: value' lines", where=source, mend=FETCH_AGAIN)
     return content
 
 
 def _check_yaml(text: str) -> None:
-    """Refuse aliases, a few of which stand for a value larger than any memory, and depth without end.
+    """Refuse aliases and deep nesting before anything is constructed.
+
+    Aliases are refused because nine lines of ``b: [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]``, each using the
+    line before, describe a list of a billion items. Deep nesting is refused because it overflows the stack.
 
     Raises:
-        yaml.YAMLError: there are some, or it is no YAML.
+        yaml.YAMLError: aliases, more than DEEPEST levels, or not YAML.
     """
     depth = 0
     for event in yaml.parse(text, Loader=YAML):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
-            raise yaml.YAMLError("aliases, or too deep")
+            raise yaml.YAMLError("aliases, or too many levels")

@@ -1,4 +1,8 @@
-"""Stage 9: one zip that runs anywhere, without a path of this machine and the same bytes each time."""
+"""Pack a trained model into one zip that works on any machine.
+
+The same experiment gives the same bytes, and no path of this machine is left in them.
+:mod:`lid_toolkit.package.format` describes the layout.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -17,24 +21,35 @@ import yaml
 from safetensors.torch import save_file
 
 import lid_toolkit
-from lid_toolkit import languages
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import input_files
 from lid_toolkit.files import locked, write_whole
 from lid_toolkit.package.card import Facts, model_card
+from lid_toolkit.package.format import (
+    CARD,
+    CONFIG,
+    IMAGES,
+    LANGUAGES,
+    META,
+    MODEL,
+    RESULTS,
+    WEIGHTS,
+    Description,
+    Labels,
+    Meta,
+)
 from lid_toolkit.package.licences import encoders, model_licence
-from lid_toolkit.package.read import BLOCK, LANGUAGES, META, MODEL, PACKAGE_FORMAT, WEIGHTS, sha256
+from lid_toolkit.package.read import BLOCK, sha256
 from lid_toolkit.steps import Step, digest
 from lid_toolkit.training.checkpoint import SavedModel, load_model
 
-CARD, CONFIG = "README.md", "config.yaml"
 SCORED = ("results", "results.json", "confusion.png")
 PICTURES = "tsne_plots/*.png"
-LABELS_FORMAT = 1
 WORK = ".packing"
-# The directories of an absolute path within a text, with blanks escaped as in a shell.
+# The directories of an absolute path inside a text. Spaces in it are escaped as in a shell. For example
+# "/data/my\ x/" in "--lid_config /data/my\ x/a.yaml"; the "//" of "https://example.org/a" is not matched.
 DIRECTORIES = re.compile(r"""(?<![^\s=:,'"])~?/(?!/)(?:\\.|[^\s\\'"])*/(?=[^\s'"])""")
-DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold
+DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can store
 FILE_MODE = 0o644 << 16
 ANSWERS = ("answers", "languages", "failures")
 COMPONENTS = ("frontend", "normalize", "encoder", "pooling", "projector", "loss")
@@ -45,13 +60,13 @@ class Packing:
     """What is packed.
 
     Attributes:
-        model_file: the model, a file of stage 5.
-        inference_dirs: stage 6's directories of the sets whose results go along.
-        output: the zip.
-        repository: on the Hub, as the card names it; None: the card names the zip.
-        licence: an identifier of the Hub; None: the pretrained encoder's, else Apache-2.0.
-        datasets: what the card says the model was trained on.
-        command: what the card says trained it.
+        model_file: the trained model, in its experiment directory.
+        inference_dirs: the identified sets whose scores and pictures are packed.
+        output: the zip to write.
+        repository: the repository on the Hub that the card's example loads; None for the zip.
+        licence: an identifier of the Hub; None for that of the pretrained encoder, else Apache-2.0.
+        datasets: training data, for the card.
+        command: the training command, for the card.
     """
 
     model_file: Path
@@ -68,12 +83,14 @@ class Packing:
         return self.model_file.parent / CONFIG
 
     def extras(self) -> dict[str, Path]:
-        """Return scores and pictures by their names in the zip."""
-        found = {f"images/{path.name}": path for path in sorted(self.model_file.parent.glob("images/*.png"))}
+        """Return the paths of scores and pictures by their names in the zip."""
+        found = {
+            f"{IMAGES}/{path.name}": path for path in sorted(self.model_file.parent.glob("images/*.png"))
+        }
         for directory in self.inference_dirs:
             paths = [directory / name for name in SCORED] + sorted(directory.glob(PICTURES))
             found.update(
-                (f"results/{directory.name}/{path.relative_to(directory)}", path)
+                (f"{RESULTS}/{directory.name}/{path.relative_to(directory)}", path)
                 for path in paths
                 if path.exists()
             )
@@ -81,10 +98,11 @@ class Packing:
 
 
 def pack(packing: Packing, dry_run: bool = False) -> None:
-    """Write the zip unless it is current.
+    """Write the zip, unless it is current.
 
     Raises:
-        LidError: no such model, results that are no results, or those of another model.
+        LidError: the model or its configuration is missing or damaged, or results are damaged or those of
+            another model.
     """
     step = Step(
         name=f"pack {packing.output}",
@@ -121,7 +139,7 @@ def pack(packing: Packing, dry_run: bool = False) -> None:
 
 
 def gather(packing: Packing, saved: SavedModel, folder: Path) -> dict[str, Path]:
-    """Write what has to be made into ``folder``; return all files of the package by their names."""
+    """Write the package's own files into ``folder``; return all files of the package by their names."""
     origin = encoders(saved.description)
     facts = Facts(
         name=packing.output.stem,
@@ -139,47 +157,30 @@ def gather(packing: Packing, saved: SavedModel, folder: Path) -> dict[str, Path]
     weights = {name: tensor.contiguous().clone() for name, tensor in saved.model.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
     texts = {
-        MODEL: to_yaml({"rate": saved.rate, "description": portable(dict(saved.description))}),
-        LANGUAGES: to_yaml({"version": LABELS_FORMAT, "languages": label_table(saved.languages)}),
+        MODEL: to_yaml(Description(saved.rate, portable(saved.description)).to_mapping()),
+        LANGUAGES: to_yaml(Labels(saved.languages).to_mapping()),
         CONFIG: to_yaml(portable(read_config(packing.config))),
         CARD: model_card(facts, read_results(packing)),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     files = {name: folder / name for name in (*texts, WEIGHTS)} | packing.extras()
-    (folder / META).write_text(to_yaml(meta(files, facts)), encoding="utf-8")
+    meta = Meta(
+        toolkit=lid_toolkit.__version__,
+        torch=str(torch.__version__),
+        licence=facts.licence,
+        upstream=tuple(origin),
+        sha256={name: sha256(path) for name, path in files.items()},
+    )
+    (folder / META).write_text(to_yaml(meta.to_mapping()), encoding="utf-8")
     return {**files, META: folder / META}
 
 
-def meta(files: Mapping[str, Path], facts: Facts) -> dict[str, Any]:
-    """Return ``meta.yaml``: the shape of ESPnet's, without its time stamp, and checksums."""
-    return {
-        "lid_toolkit": lid_toolkit.__version__,
-        "format": PACKAGE_FORMAT,
-        "files": {"lid_model_file": WEIGHTS},
-        "yaml_files": {"lid_train_config": CONFIG, "lid_model": MODEL, "lid_languages": LANGUAGES},
-        "torch": str(torch.__version__),
-        "licence": facts.licence,
-        "upstream": [asdict(encoder) for encoder in facts.origin],
-        "sha256": {name: sha256(path, path.parent) for name, path in sorted(files.items())},
-    }
-
-
-def label_table(labels: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return what ``languages.yaml`` says of each label: index, the corpus's and ISO 639-3's code, name."""
-    rows = []
-    for index, label in enumerate(labels):
-        try:
-            code = languages.code(label)
-        except LidError:
-            code = None
-        name = languages.name(code or label)
-        rows.append({"index": index, "label": label, "iso639_3": code, "name": name})
-    return rows
-
-
 def portable(value: Any) -> Any:
-    """Return plain values with every absolute path in them cut to its last part."""
+    """Return a copy of plain values in which absolute paths are replaced by their last component.
+
+    ``/data/x/a.yaml`` becomes ``a.yaml``, alone or inside a command line.
+    """
     if isinstance(value, Mapping):
         return {key: portable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -190,39 +191,40 @@ def portable(value: Any) -> Any:
 
 
 def read_config(path: Path) -> Any:
-    """Return a training configuration as it lies on disk."""
+    """Return the content of a training configuration."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise LidError("no training configuration", where=path, mend="run stage 5") from error
+        raise LidError("missing or damaged", where=path, redo="training") from error
 
 
 def read_results(packing: Packing) -> dict[str, Any]:
-    """Return ``results.json`` of each set that was scored, by the set's name."""
+    """Return the content of ``results.json`` of each scored set, by the name of the set."""
     found = {}
     for directory in packing.inference_dirs:
         path = directory / "results.json"
         if not path.exists():
-            logging.warning("%s: not scored, so the card says nothing of it (stage 7)", directory)
+            logging.warning("%s: not scored, so the model card leaves it out", directory)
             continue
         try:
             found[directory.name] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise LidError("no JSON", where=path, mend="run stage 7 again") from error
+            raise LidError("not valid JSON", where=path, redo="scoring") from error
     return found
 
 
 def check_results(directory: Path, model: str | None) -> None:
-    """Refuse scores and pictures that are not the model's.
+    """Check that scores and pictures were made by this model.
 
-    What stages 6 to 8 recorded is compared by content, so an experiment may be moved or copied.
+    The files that identification, scoring and t-SNE recorded as their inputs are compared by content, so an
+    experiment may be moved or copied.
 
     Args:
-        directory: of stage 6, for one set.
+        directory: output of identification for one set.
         model: digest of the model's file.
 
     Raises:
-        LidError: another model gave the answers, nobody knows which, or they have changed since.
+        LidError: the answers come from another or an unknown model, or changed after scoring or t-SNE.
     """
     scored = any((directory / name).exists() for name in SCORED)
     drawn = any(directory.glob(PICTURES))
@@ -230,24 +232,25 @@ def check_results(directory: Path, model: str | None) -> None:
         return
     made_by = recorded(directory, "identify").get("model")
     if made_by != model:
-        what = "made by another model" if made_by else "no record of the model that made this"
-        raise LidError(what, where=directory, mend="run stages 6 and 7 again")
+        what = "results of another model" if made_by else "no record of the model that made these results"
+        raise LidError(what, where=directory, redo="identification")
     files = input_files(directory, directory)
     answers = {name: files[name] for name in ANSWERS}
     embeddings = {name: directory / name for name in ("embeddings.scp", "embeddings.ark")}
     if scored and not reads(recorded(directory, "score"), answers):
-        raise LidError("scores of other answers", where=directory, mend="run stage 7 again")
+        raise LidError("the answers changed after they were scored", where=directory, redo="scoring")
     if drawn and not reads(recorded(directory, "tsne"), answers | embeddings):
-        raise LidError("a map of other embeddings", where=directory, mend="run stage 8 again")
+        what = "the embeddings changed after the t-SNE map was drawn"
+        raise LidError(what, where=directory, redo="t-SNE")
 
 
 def reads(inputs: Mapping[str, str | None], files: Mapping[str, Path]) -> bool:
-    """Say whether a step read these files as they are now."""
+    """Return whether a step read these files with their current content."""
     return all(name in inputs and inputs[name] == digest(path) for name, path in files.items())
 
 
 def recorded(directory: Path, step: str) -> Mapping[str, str | None]:
-    """Return the digests of what a step of this directory read, by name; none without a record."""
+    """Return the digests of the files that a step of this directory read, by name; empty without a record."""
     try:
         record = json.loads((directory / ".done" / f"{step}.json").read_text(encoding="utf-8"))
         return dict(record["inputs"])
@@ -256,12 +259,12 @@ def recorded(directory: Path, step: str) -> Mapping[str, str | None]:
 
 
 def to_yaml(value: Any) -> str:
-    """Return plain values as YAML in their own order."""
+    """Return plain values as YAML, keys in their given order."""
     return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
 
 
 def write_zip(stream: Any, files: Mapping[str, Path]) -> None:
-    """Write files into a zip whose bytes depend on names and contents alone."""
+    """Write files into a zip whose bytes depend only on their names and contents."""
     with zipfile.ZipFile(stream, "w") as archive:
         for name, path in sorted(files.items()):
             info = zipfile.ZipInfo(name, DATE)

@@ -65,15 +65,27 @@ def load_model(path: Path) -> SavedModel:
     Raises:
         LidError: not there, damaged, or not a model file of this toolkit.
     """
-    content = load(path)
+    content = _model_content(path)
+    return restore(content["description"], content["model"], content["languages"], content["rate"], path)
+
+
+def load_labels(path: Path) -> tuple[str, ...]:
+    """Return the labels of a model file in index order, without reading its weights.
+
+    Raises:
+        LidError: as :func:`load_model`.
+    """
+    return tuple(_model_content(path, mmap=True)["languages"])
+
+
+def _model_content(path: Path, mmap: bool = False) -> dict[str, Any]:
+    content = load(path, mmap)
     if content.get("format") != MODEL_FORMAT:
-        raise LidError("not a model file of this toolkit", where=path, mend="name a .pth that stage 5 wrote")
-    try:
-        description, weights = content["description"], content["model"]
-        languages, rate = content["languages"], content["rate"]
-    except KeyError as error:
-        raise LidError(f"no {error} in the model file", where=path, mend="use another file") from error
-    return restore(description, weights, languages, rate, path)
+        raise LidError("not a model file of this toolkit", where=path, mend="give a .pth file of a training")
+    for key in ("description", "model", "languages", "rate"):
+        if key not in content:
+            raise LidError(f"the model file has no '{key}'", where=path, mend="use another file")
+    return content
 
 
 def restore(
@@ -115,16 +127,18 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
         ) from error
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, mmap: bool = False) -> dict[str, Any]:
     """Read what :func:`save` wrote, with ``weights_only=True``: no code in the file is run.
+
+    With ``mmap`` the tensors stay on disk until they are used, which makes reading everything else fast.
 
     Raises:
         LidError: not there, damaged, or not such a file.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
-        raise LidError("no such file", where=path, mend="train first (stage 5), or name another") from None
+        raise LidError("no such file", where=path, redo="training", mend="give another file") from None
     except pickle.UnpicklingError as error:
         raise LidError(
             "holds more than tensors and plain values, or is damaged", where=path, mend="use another file"

@@ -31,7 +31,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 
 def upload(package: Path, *words: str) -> None:
-    """Run stage 10's command in this process."""
+    """Run the upload command in this process."""
     main(["--package", str(package), "--hf_repo", "me/lid", *words])
 
 
@@ -116,7 +116,7 @@ def one_line(fault: pytest.ExceptionInfo[LidError], capfd: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("fault", "token", "message"),
     [
-        ("", "", "there is no token for the Hub (run `hf auth login`, or set HF_TOKEN)"),
+        ("", "", "no token for the Hub was found (run `hf auth login`, or set HF_TOKEN)"),
         ("", "hf_no", "the Hub answered 403: You don't have the rights"),
         ("expired", "hf_writer", "the Hub answered 401: Invalid username or password."),
         ("refuses", "hf_writer", "the Hub answered 403: no room"),
@@ -137,10 +137,10 @@ def test_what_goes_wrong_is_one_line(fault, token, message, hub, package, tmp_pa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--hf_repo", "me/lid/x"), "me/lid/x: the Hub takes no such name: "),
-        (("--hf_repo", "me/l id"), "me/l id: the Hub takes no such name: "),
-        (("--package", "none.zip"), "none.zip: no such file (run stage 9, or name another)"),
-        (("--package", __file__), f"{__file__}: damaged, or no zip: "),
+        (("--hf_repo", "me/lid/x"), "me/lid/x: not a valid name for a repository: "),
+        (("--hf_repo", "me/l id"), "me/l id: not a valid name for a repository: "),
+        (("--package", "none.zip"), "none.zip: no such file (run packing again or give another file)"),
+        (("--package", __file__), f"{__file__}: damaged, or not a zip: "),
     ],
 )
 def test_bad_names_are_one_line(words, message, hub, package, capfd):
@@ -160,16 +160,26 @@ def test_a_dry_run_shows_files_sizes_and_card(hub, package, capsys):
     assert hub.created == []
 
 
-NOT_TO_READ = "the Hub has no such repository that you may read"
+NOT_TO_READ = "the Hub has no such repository, or you may not read it"
 
 
 @pytest.mark.parametrize(
     ("token", "source", "revision", "message"),
     [
-        ("hf_reader", "me/none", None, f"me/none: no such path here, and {NOT_TO_READ}"),
-        ("", "me/lid", None, f"me/lid: no such path here, and {NOT_TO_READ}"),
-        ("hf_reader", "me/lid", "v9", "me/lid: no such path here, and the Hub answered 404: Invalid rev id"),
-        ("hf_reader", "me/lid", None, "me/lid: a repository without meta.yaml (name a model of stage 10)"),
+        ("hf_reader", "me/none", None, f"me/none: no such file or directory, and {NOT_TO_READ}"),
+        ("", "me/lid", None, f"me/lid: no such file or directory, and {NOT_TO_READ}"),
+        (
+            "hf_reader",
+            "me/lid",
+            "v9",
+            "me/lid: no such file or directory, and the Hub answered 404: Invalid rev id",
+        ),
+        (
+            "hf_reader",
+            "me/lid",
+            None,
+            "me/lid: the repository has no meta.yaml (give a repository that holds a packed model)",
+        ),
     ],
 )
 def test_repositories_that_cannot_be_loaded(

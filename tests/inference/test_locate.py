@@ -20,14 +20,14 @@ def test_paths_that_are_not_there(name):
 
 
 def test_only_repositories_have_revisions(model_file):
-    with pytest.raises(LidError, match="only repositories on the Hub have one"):
+    with pytest.raises(LidError, match="only repositories on the Hub have revisions"):
         open_model(model_file, revision="v1")
 
 
 def test_without_network(tmp_path):
     done = run_alone(tmp_path, "-c", f"{LOAD}run(lambda _: open_model('exp/lid_mine'))", HF_ENDPOINT=NOWHERE)
     assert done.returncode == 2
-    assert "error: exp/lid_mine: no such path here, and the Hub cannot be reached: " in done.stderr
+    assert "error: exp/lid_mine: no such file or directory, and the Hub cannot be reached: " in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -47,8 +47,8 @@ def wrapped(outer: Exception, inner: Exception) -> Exception:
     [
         (answered(500), "the Hub answered 500: long", "later"),
         (answered(401, "no"), "the Hub answered 401: no", "HF_TOKEN"),
-        (answered(403, "no"), "the Hub answered 403: no", "take a repository"),
-        (wrapped(RuntimeError("upload"), answered(403)), "the Hub answered 403", "take"),
+        (answered(403, "no"), "the Hub answered 403: no", "use another repository"),
+        (wrapped(RuntimeError("upload"), answered(403)), "the Hub answered 403", "use"),
         (
             wrapped(LocalEntryNotFoundError("x"), httpx2.ConnectError("refused")),
             "cannot be reached: refused",

@@ -20,7 +20,9 @@ import yaml
 from package.packed import packed, rewritten, run_alone, write_experiment
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.package.read import LARGEST_TEXT, NEEDED, read_package, unpacked
+from lid_toolkit.inference.locate import labels_of
+from lid_toolkit.package.format import LARGEST_TEXT, NEEDED
+from lid_toolkit.package.read import read_package, unpacked
 from lid_toolkit.training.checkpoint import load_model
 
 
@@ -71,6 +73,21 @@ def test_zip_and_folder_hold_the_model(model, package, tmp_path):
         assert not read.model.training
         theirs = read.model.state_dict()
         assert all(torch.equal(value, theirs[name]) for name, value in saved.model.state_dict().items())
+
+
+def test_labels_are_read_without_the_weights(model, package, tmp_path):
+    def drop_weights(content):
+        del content["model.safetensors"], content["model.yaml"]
+
+    path = rewritten(package, tmp_path / "x.zip", drop_weights)
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path / "folder")
+    for source in (package, path, tmp_path / "folder", model, model.parent):
+        assert labels_of(source) == load_model(model).languages
+    with (tmp_path / "folder" / "languages.yaml").open("ab") as stream:
+        stream.write(b"\n")
+    with pytest.raises(LidError, match=r"languages\.yaml does not match its checksum"):
+        labels_of(tmp_path / "folder")
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/tmp/evil-packed", "..\\evil"])
@@ -131,10 +148,10 @@ def test_scores_of_many_languages_are_no_bomb(package, tmp_path):
 @pytest.mark.parametrize("name", ["meta.yaml", "model.yaml", "languages.yaml", "model.safetensors"])
 def test_a_missing_file(name, package, tmp_path):
     path = rewritten(package, tmp_path / "x.zip", lambda content: content.pop(name) and None)
-    check_refused(path, f"holds no {name}")
+    check_refused(path, f"{name} is missing")
     with zipfile.ZipFile(path) as archive:
         archive.extractall(tmp_path / "folder")
-    check_refused(tmp_path / "folder", f"holds no {name}")
+    check_refused(tmp_path / "folder", f"{name} is missing")
 
 
 @pytest.mark.parametrize("name", ["model.yaml", "languages.yaml", "model.safetensors"])
@@ -143,13 +160,13 @@ def test_a_wrong_checksum(name, package, tmp_path):
         archive.extractall(tmp_path / "folder")
     with (tmp_path / "folder" / name).open("ab") as stream:
         stream.write(b"\n")
-    check_refused(tmp_path / "folder", f"{name} is not what meta.yaml says")
+    check_refused(tmp_path / "folder", f"{name} does not match its checksum")
 
 
 def test_a_pickle_in_place_of_weights(package, tmp_path):
     evil = pickle.dumps({"model": Evil(tmp_path / "evil")})
     path = rewritten(package, tmp_path / "x.zip", lambda content: content.update({"model.safetensors": evil}))
-    check_refused(path, "holds no tensors")
+    check_refused(path, "model.safetensors is damaged")
 
 
 def bombs() -> dict[str, bytes]:
@@ -177,18 +194,23 @@ def bombs() -> dict[str, bytes]:
 def test_yaml_bombs(kind, name, package, tmp_path):
     path = rewritten(package, tmp_path / "x.zip", lambda content: content.update({name: bombs()[kind]}))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    check_refused(path, f"{name} (is no YAML|is no mapping|is larger than any)|unpacks to")
+    check_refused(path, f"{name} (is not valid YAML|is not a list|is larger than)|unpacks to")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
 
 
 @pytest.mark.parametrize(
     ("name", "key", "value", "message"),
     [
-        ("meta.yaml", "format", 2, r"package format 2 \(this version reads 1\)"),
-        ("meta.yaml", "sha256", None, "no checksums"),
-        ("model.yaml", "description", "x", "incomplete"),
-        ("model.yaml", "rate", "fast", "incomplete"),
-        ("languages.yaml", "languages", [1], "incomplete"),
+        (
+            "meta.yaml",
+            "format",
+            2,
+            r"package format 2 is not supported \(this version of lid_toolkit reads format 1\)",
+        ),
+        ("meta.yaml", "sha256", None, "meta.yaml is incomplete"),
+        ("model.yaml", "description", "x", "is incomplete"),
+        ("model.yaml", "rate", "fast", "is incomplete"),
+        ("languages.yaml", "languages", [1], "is incomplete"),
         ("languages.yaml", "languages", [], "0 language"),
         ("languages.yaml", "languages", [{"label": "a"}, {"label": "b"}], "weights do not fit"),
     ],
@@ -216,22 +238,22 @@ def test_descriptions_of_no_model(part, value, package, tmp_path):
 def test_what_is_no_zip(tmp_path):
     check_refused(tmp_path / "none.zip", "no such file")
     (tmp_path / "x.zip").write_bytes(b"")
-    check_refused(tmp_path / "x.zip", "damaged, or no zip")
+    check_refused(tmp_path / "x.zip", "damaged, or not a zip")
     (tmp_path / "x.zip").write_bytes(pickle.dumps(Evil(tmp_path / "evil")))
-    check_refused(tmp_path / "x.zip", "damaged, or no zip")
+    check_refused(tmp_path / "x.zip", "damaged, or not a zip")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_zip_that_was_cut_off(share, package, tmp_path):
     content = package.read_bytes()
     (tmp_path / "x.zip").write_bytes(content[: int(share * len(content))])
-    check_refused(tmp_path / "x.zip", "damaged, or no zip")
+    check_refused(tmp_path / "x.zip", "damaged, or not a zip")
 
 
 def test_other_methods_of_packing(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_BZIP2) as archive:
         archive.writestr("meta.yaml", "format: 1")
-    check_refused(tmp_path / "x.zip", "is packed by method 12")
+    check_refused(tmp_path / "x.zip", "is compressed by method 12")
 
 
 def test_damage_anywhere_is_one_line(package, tmp_path):
@@ -259,7 +281,7 @@ def test_names_that_cannot_all_be_files(package, tmp_path):
     clash = {"a": b"x", "a/b": b"x"}
     path = rewritten(package, tmp_path / "x.zip", lambda content: content.update(clash))
     read_package(path)
-    with pytest.raises(LidError, match="damaged, or no zip"), unpacked(path):
+    with pytest.raises(LidError, match="damaged, or not a zip"), unpacked(path):
         pass
 
 

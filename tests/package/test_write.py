@@ -1,4 +1,4 @@
-"""Stage 9: the same bytes from the same input, no path of the machine, everything that a model needs."""
+"""Packing: the same bytes from the same input, no path of the machine, everything that a model needs."""
 
 from __future__ import annotations
 
@@ -113,11 +113,11 @@ def test_what_is_missing_is_named_and_nothing_is_left(tmp_path):
     with locked(model.parent, "training"), pytest.raises(LidError, match="in use: training"):
         packed(model)
     (scored / "results.json").write_text("{")
-    with pytest.raises(LidError, match=r"results\.json: no JSON \(run stage 7 again\)"):
+    with pytest.raises(LidError, match=r"results\.json: not valid JSON \(run scoring again\)"):
         packed(model)
     (scored / "results.json").unlink()
     (model.parent / "config.yaml").unlink()
-    with pytest.raises(LidError, match=r"config\.yaml: no training configuration"):
+    with pytest.raises(LidError, match=r"config\.yaml: missing or damaged \(run training again\)"):
         packed(model)
     model.write_bytes(b"no model")
     with pytest.raises(LidError, match="damaged"):
@@ -130,7 +130,7 @@ def test_a_set_that_was_not_scored_is_left_out(tmp_path, caplog):
     shutil.rmtree(model.parent / "inference")
     with zipfile.ZipFile(packed(model)) as archive:
         assert "This model has not been scored." in archive.read("README.md").decode()
-    assert "not scored, so the card says nothing of it (stage 7)" in caplog.text
+    assert "not scored, so the model card leaves it out" in caplog.text
 
 
 def test_scores_of_another_model_or_of_older_answers_are_refused(tmp_path):
@@ -139,7 +139,9 @@ def test_scores_of_another_model_or_of_older_answers_are_refused(tmp_path):
     made = write_set(tmp_path, truth, truth, LABELS, {})
     how = packing(model, inference_dirs=(made.inference_dir,))
     score(made.data_dir, made.inference_dir, 16000)
-    with pytest.raises(LidError, match=r"test_x: no record of the model that made this \(run stages 6 and 7"):
+    with pytest.raises(
+        LidError, match=r"test_x: no record of the model that made these results \(run identification"
+    ):
         pack(how)
     assert not how.output.exists()
     Identification(model, made.data_dir, made.inference_dir, jobs=1).step().finish([made.answers])
@@ -150,11 +152,13 @@ def test_scores_of_another_model_or_of_older_answers_are_refused(tmp_path):
     next(iter(content["model"].values())).add_(1)
     torch.save(content, model)
     pack(how, dry_run=True)  # stages 6 and 7 may be about to run
-    with pytest.raises(LidError, match=r"test_x: made by another model \(run stages 6 and 7 again\)"):
+    with pytest.raises(LidError, match=r"test_x: results of another model \(run identification again\)"):
         pack(how)
     write_table(made.answers, {"a": "fin", "b": "fin"}.items())
     Identification(model, made.data_dir, made.inference_dir, jobs=1).step().finish([made.answers])
-    with pytest.raises(LidError, match=r"test_x: scores of other answers \(run stage 7 again\)"):
+    with pytest.raises(
+        LidError, match=r"test_x: the answers changed after they were scored \(run scoring again\)"
+    ):
         pack(how)
     assert how.output.read_bytes() == before
     score(made.data_dir, made.inference_dir, 16000)
@@ -173,7 +177,9 @@ def test_a_map_of_another_models_embeddings_is_refused(tmp_path):
     pack(how)
     (made.inference_dir / "embeddings.ark").write_bytes(b"of the same answers")
     model.with_name("config.yaml").write_text("{}")
-    with pytest.raises(LidError, match=r"test_x: a map of other embeddings \(run stage 8 again\)"):
+    with pytest.raises(
+        LidError, match=r"test_x: the embeddings changed after the t-SNE map was drawn \(run t-SNE again\)"
+    ):
         pack(how)
 
 
@@ -253,7 +259,7 @@ def test_the_command(model, tmp_path):
     assert done.returncode == 0, done.stderr
     meta = yaml.safe_load(zipfile.ZipFile(tmp_path / "x.zip").read("meta.yaml"))
     assert meta["licence"] == "mit"
-    assert meta["sha256"]["config.yaml"] != sha256(model.parent / "config.yaml", model.parent)
+    assert meta["sha256"]["config.yaml"] != sha256(model.parent / "config.yaml")
     done = run_alone(tmp_path, script, "--model", "none.pth", *words[2:])
     assert done.returncode == 2
-    assert "error: none.pth: no such file (train first (stage 5), or name another)\n" in done.stderr
+    assert "error: none.pth: no such file (run stage 5 again or give another file)\n" in done.stderr

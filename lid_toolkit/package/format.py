@@ -1,0 +1,161 @@
+"""The layout of a packed model: the names of its files, what its YAML files hold, and the reader's limits.
+
+A packed model is a zip, or the folder it unpacks to:
+
+==========================  ==========================================================================
+``meta.yaml``               versions, licence, pretrained encoders, and the checksum of every other file
+``model.yaml``              sampling rate, and the components with their arguments
+``languages.yaml``          the labels in index order, with ISO 639-3 codes and names
+``model.safetensors``       all weights
+``config.yaml``             the training configuration
+``README.md``               the model card
+``images/``                 curves of the training
+``results/SET/``            scores and pictures of each scored set
+==========================  ==========================================================================
+
+:mod:`lid_toolkit.package.write` writes it and :mod:`lid_toolkit.package.read` reads it. The contents of the
+YAML files are dataclasses here: ``to_mapping`` gives what is written, ``from_mapping`` checks what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lid_toolkit import languages
+from lid_toolkit.errors import LidError
+from lid_toolkit.package.licences import Encoder
+
+META, MODEL, LANGUAGES, WEIGHTS = "meta.yaml", "model.yaml", "languages.yaml", "model.safetensors"
+CONFIG, CARD = "config.yaml", "README.md"
+IMAGES, RESULTS = "images", "results"
+NEEDED = (META, MODEL, LANGUAGES, WEIGHTS)
+"""The files without which a model cannot be loaded."""
+
+PACKAGE_FORMAT = 1
+LABELS_FORMAT = 1
+
+LARGEST_TEXT = 2 * 2**20
+"""Bytes of a YAML file. The labels of 4,000 languages take a tenth of it."""
+LARGEST_RATIO = 50
+"""Unpacked size of all files together, divided by the size of the zip. Weights hardly shrink, but a confusion
+matrix of zeros shrinks to a five-hundredth, so the limit is for the whole zip and not for each file."""
+DEEPEST = 20
+"""Levels of a YAML file. The deepest one, a pretrained encoder inside fused front ends, has eight."""
+
+FETCH_AGAIN = "download or copy the package again"
+
+
+@dataclass(frozen=True)
+class Meta:
+    """Content of ``meta.yaml``. The first keys are those of ESPnet's packed models, without the time stamp.
+
+    Attributes:
+        toolkit: version of lid_toolkit that packed the model.
+        torch: version of PyTorch that packed the model.
+        licence: identifier of the Hugging Face Hub.
+        upstream: the pretrained encoders that the model was trained from.
+        sha256: checksum of every other file in the package, by name.
+    """
+
+    toolkit: str
+    torch: str
+    licence: str
+    upstream: tuple[Encoder, ...]
+    sha256: Mapping[str, str]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the content in the order in which it is written."""
+        return {
+            "lid_toolkit": self.toolkit,
+            "format": PACKAGE_FORMAT,
+            "files": {"lid_model_file": WEIGHTS},
+            "yaml_files": {"lid_train_config": CONFIG, "lid_model": MODEL, "lid_languages": LANGUAGES},
+            "torch": self.torch,
+            "licence": self.licence,
+            "upstream": [asdict(encoder) for encoder in self.upstream],
+            "sha256": dict(sorted(self.sha256.items())),
+        }
+
+    @classmethod
+    def from_mapping(cls, content: Mapping[str, Any], source: Path) -> Meta:
+        """Check the content that was read from ``source``.
+
+        Raises:
+            LidError: another version of the format, or a value is missing or of the wrong type.
+        """
+        if content.get("format") != PACKAGE_FORMAT:
+            raise LidError(
+                f"package format {content.get('format')} is not supported",
+                where=source,
+                mend=f"this version of lid_toolkit reads format {PACKAGE_FORMAT}",
+            )
+        try:
+            return cls(
+                toolkit=str(content["lid_toolkit"]),
+                torch=str(content["torch"]),
+                licence=str(content["licence"]),
+                upstream=tuple(Encoder(**encoder) for encoder in content["upstream"]),
+                sha256=dict(content["sha256"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise _incomplete(META, source, error) from error
+
+
+@dataclass(frozen=True)
+class Description:
+    """Content of ``model.yaml``.
+
+    Attributes:
+        rate: samples per second that the model expects.
+        components: names and arguments of the components, as ``build_model`` takes them.
+    """
+
+    rate: int
+    components: Mapping[str, Any]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the content in the order in which it is written."""
+        return {"rate": self.rate, "description": dict(self.components)}
+
+    @classmethod
+    def from_mapping(cls, content: Mapping[str, Any], source: Path) -> Description:
+        """Check the content that was read from ``source``; raise LidError if a value is missing or wrong."""
+        try:
+            return cls(int(content["rate"]), dict(content["description"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise _incomplete(MODEL, source, error) from error
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Content of ``languages.yaml``: the labels in index order."""
+
+    labels: tuple[str, ...]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the content, with the ISO 639-3 code and the English name of each label that is known."""
+        return {"version": LABELS_FORMAT, "languages": [_row(*item) for item in enumerate(self.labels)]}
+
+    @classmethod
+    def from_mapping(cls, content: Mapping[str, Any], source: Path) -> Labels:
+        """Check the content that was read from ``source``; raise LidError if a value is missing or wrong."""
+        try:
+            rows: Sequence[Mapping[str, Any]] = content["languages"]
+            return cls(tuple(str(row["label"]) for row in rows))
+        except (KeyError, TypeError, ValueError) as error:
+            raise _incomplete(LANGUAGES, source, error) from error
+
+
+def _row(index: int, label: str) -> dict[str, Any]:
+    try:
+        code = languages.code(label)
+    except LidError:
+        code = None
+    return {"index": index, "label": label, "iso639_3": code, "name": languages.name(code or label)}
+
+
+def _incomplete(file: str, source: Path, error: Exception) -> LidError:
+    return LidError(f"{file} is incomplete: {error}", where=source, mend=FETCH_AGAIN)
