@@ -19,7 +19,7 @@ import directories
 import planning
 from processes import Figures
 
-from lid_toolkit.cli import OptionParser, positive, run
+from lid_toolkit.cli import OptionParser, positive_int, run
 from lid_toolkit.files import write_whole
 
 PARTS: dict[str, Callable[[Path, int], dict[str, Figures]]] = {
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     """Measure the parts that are asked for."""
     parser = OptionParser(__doc__ or "")
     parser.add_argument("part", choices=list(PARTS), help="what to measure")
-    parser.add_argument("--utterances", type=positive, default=2_500_000, help="in the set")
+    parser.add_argument("--utterances", type=positive_int, default=2_500_000, help="in the set")
     parser.add_argument("--work", type=Path, default=Path("exp/benchmarks/data"), help="scratch directory")
     parser.add_argument("--json", type=Path, help="where figures go; WORK.PART.json unless given")
     options = parser.parse_args(arguments)

@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 from processes import ROOT
 
-from lid_toolkit.cli import OptionParser, positive, run
+from lid_toolkit.cli import OptionParser, positive_int, run
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 
@@ -64,9 +64,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--train_dir", type=Path, required=True, help="formatted training set")
     parser.add_argument("--valid_dir", type=Path, required=True, help="formatted validation set")
     parser.add_argument("--stats_dir", type=Path, required=True, help="stage 4's directory")
-    parser.add_argument("--updates", type=positive, default=20, help="updates of each training")
-    parser.add_argument("--rounds", type=positive, default=2, help="turns of each; the faster counts")
-    parser.add_argument("--batch_bins", type=positive, default=640000, help="samples in a batch")
+    parser.add_argument("--updates", type=positive_int, default=20, help="updates of each training")
+    parser.add_argument("--rounds", type=positive_int, default=2, help="turns of each; the faster counts")
+    parser.add_argument("--batch_bins", type=positive_int, default=640000, help="samples in a batch")
     parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)), help="core that both use")
     parser.add_argument(
         "--json", type=Path, default=Path("exp/benchmarks/espnet_training.json"), help="where figures go"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lid_toolkit.audio.writer import AUDIO_FORMATS
-from lid_toolkit.cli import OptionParser, positive, run
+from lid_toolkit.cli import OptionParser, positive_int, run
 from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
 from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
@@ -59,9 +59,9 @@ def main(arguments: Sequence[str]) -> None:
     """Format a set in every way and report."""
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--data_dir", type=Path, required=True, help="a set without segments or pipes")
-    parser.add_argument("--utterances", type=positive, default=1000, help="at most; taken evenly")
-    parser.add_argument("--fs", type=positive, default=16000, help="rate of the result in Hz")
-    parser.add_argument("--nj", type=positive, default=count_cores(), help="jobs")
+    parser.add_argument("--utterances", type=positive_int, default=1000, help="at most; taken evenly")
+    parser.add_argument("--fs", type=positive_int, default=16000, help="rate of the result in Hz")
+    parser.add_argument("--nj", type=positive_int, default=count_cores(), help="jobs")
     parser.add_argument("--work", type=Path, default=Path("exp/benchmarks/formatting"), help="scratch folder")
     parser.add_argument(
         "--json", type=Path, default=Path("exp/benchmarks/formatting.json"), help="where figures go"

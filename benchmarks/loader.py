@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from lid_toolkit.audio.writer import AUDIO_FORMATS, audio_writer, encode, quantise
 from lid_toolkit.augment.distortions import random_room
-from lid_toolkit.cli import OptionParser, positive, run
+from lid_toolkit.cli import OptionParser, positive_int, run
 from lid_toolkit.data.loader import MinibatchReader, iterate
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.utterances import Utterances
@@ -57,9 +57,9 @@ def main(arguments: Sequence[str]) -> None:
     """Measure speed, then memory."""
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--config", type=Path, required=True, help="training YAML")
-    parser.add_argument("--utterances", type=positive, default=2_500_000, help="size of the large corpus")
+    parser.add_argument("--utterances", type=positive_int, default=2_500_000, help="size of the large corpus")
     parser.add_argument("--audio_format", choices=AUDIO_FORMATS, default="wav.ark", help="of the recordings")
-    parser.add_argument("--batches", type=positive, default=5, help="batches measured for each speed")
+    parser.add_argument("--batches", type=positive_int, default=5, help="batches measured for each speed")
     parser.add_argument("--json", type=Path, default=Path("exp/benchmarks/loader.json"), help="figures")
     options, overrides = parser.parse_known_args(arguments)
     torch.set_num_threads(1)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lid_toolkit.cli import OptionParser, amount, positive, run
+from lid_toolkit.cli import OptionParser, non_negative, positive_int, run
 from lid_toolkit.files import write_whole
 from lid_toolkit.models.encoders.ecapa_tdnn import EcapaTdnnEncoder
 from lid_toolkit.models.poolings import ChannelAttentiveStatistics
@@ -134,9 +134,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where")
     parser.add_argument("--channels", default="512,1024", help="of the blocks")
-    parser.add_argument("--seconds", type=amount, default=3.0, help="length of the utterances")
-    parser.add_argument("--batch_size", type=positive, default=16, help="utterances in a batch")
-    parser.add_argument("--threads", type=positive, default=1, help="threads on a CPU")
+    parser.add_argument("--seconds", type=non_negative, default=3.0, help="length of the utterances")
+    parser.add_argument("--batch_size", type=positive_int, default=16, help="utterances in a batch")
+    parser.add_argument("--threads", type=positive_int, default=1, help="threads on a CPU")
     parser.add_argument(
         "--hows", default="float32,bfloat16,compiled,compiled bfloat16", help="number formats"
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lid_toolkit.cli import OptionParser, positive, run
+from lid_toolkit.cli import OptionParser, positive_int, run
 from lid_toolkit.data.samplers import Sampler
 from lid_toolkit.data.sampling import BY_BATCH_SIZE, LAWS, Corpus
 from lid_toolkit.files import write_whole
@@ -31,9 +31,9 @@ DATASETS = 5
 def main(arguments: Sequence[str]) -> None:
     """Measure every batch type, with whole utterances and with crops."""
     parser = OptionParser(__doc__ or "")
-    parser.add_argument("--utterances", type=positive, default=2_500_000, help="size of the corpus")
-    parser.add_argument("--languages", type=positive, default=107, help="its languages")
-    parser.add_argument("--batch_bins", type=positive, default=2_880_000, help="samples of a batch")
+    parser.add_argument("--utterances", type=positive_int, default=2_500_000, help="size of the corpus")
+    parser.add_argument("--languages", type=positive_int, default=107, help="its languages")
+    parser.add_argument("--batch_bins", type=positive_int, default=2_880_000, help="samples of a batch")
     parser.add_argument("--json", type=Path, default=Path("exp/benchmarks/samplers.json"), help="figures")
     options = parser.parse_args(arguments)
     rows = []

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lid_toolkit.cli import OptionParser, positive, run
+from lid_toolkit.cli import OptionParser, positive_int, run
 from lid_toolkit.data.loader import Minibatch, MinibatchReader
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.samplers import sorted_batches
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--config", type=Path, required=True, help="training YAML")
     parser.add_argument("--data_dir", type=Path, required=True, help="formatted set with utt2lang")
-    parser.add_argument("--batches", type=positive, default=5, help="batches measured for each part")
+    parser.add_argument("--batches", type=positive_int, default=5, help="batches measured for each part")
     parser.add_argument(
         "--json", type=Path, default=Path("exp/benchmarks/throughput.json"), help="where figures go"
     )

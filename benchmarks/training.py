@@ -30,7 +30,7 @@ from typing import Any
 import torch
 import yaml
 
-from lid_toolkit.cli import OptionParser, positive, run
+from lid_toolkit.cli import OptionParser, positive_int, run
 from lid_toolkit.data.loader import Minibatch, MinibatchReader
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
@@ -67,9 +67,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--train_dir", type=Path, required=True, help="formatted training set")
     parser.add_argument("--valid_dir", type=Path, required=True, help="formatted validation set")
     parser.add_argument("--stats_dir", type=Path, required=True, help="stage 4's directory")
-    parser.add_argument("--batches", type=positive, default=40, help="batches of the stage 5 that is run")
-    parser.add_argument("--parts", type=positive, default=4, help="batches measured for each part")
-    parser.add_argument("--num_workers", type=positive, default=1, help="processes that read ahead")
+    parser.add_argument("--batches", type=positive_int, default=40, help="batches of the stage 5 that is run")
+    parser.add_argument("--parts", type=positive_int, default=4, help="batches measured for each part")
+    parser.add_argument("--num_workers", type=positive_int, default=1, help="processes that read ahead")
     parser.add_argument(
         "--json", type=Path, default=Path("exp/benchmarks/training.json"), help="where figures go"
     )

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from lid_toolkit.audio.wav_header import pcm16_wav_header
-from lid_toolkit.cli import OptionParser, boolean, positive, run
+from lid_toolkit.cli import OptionParser, boolean, positive_int, run
 from lid_toolkit.files import write_whole
 from lid_toolkit.progress import Progress
 
@@ -41,8 +41,8 @@ ALPHABET = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 def main(arguments: Sequence[str]) -> None:
     """Fake the corpus, run sub-stages 4 and 5 on it as processes, and report."""
     parser = OptionParser(__doc__ or "")
-    parser.add_argument("--files", type=positive, default=2_500_000, help="recordings to train on")
-    parser.add_argument("--nj", type=positive, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--files", type=positive_int, default=2_500_000, help="recordings to train on")
+    parser.add_argument("--nj", type=positive_int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument(
         "--work", type=Path, default=Path("exp/benchmarks/voxlingua107"), help="scratch folder"
     )

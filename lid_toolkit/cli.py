@@ -47,8 +47,8 @@ def boolean(text: str) -> bool:
     return text == "true"
 
 
-def positive(text: str) -> int:
-    """Parse a whole number of at least 1."""
+def positive_int(text: str) -> int:
+    """Parse an integer of at least 1."""
     try:
         number = int(text)
     except ValueError:
@@ -58,8 +58,8 @@ def positive(text: str) -> int:
     return number
 
 
-def amount(text: str) -> float:
-    """Parse a finite number of at least 0."""
+def non_negative(text: str) -> float:
+    """Parse a finite number that is not negative."""
     try:
         number = float(text)
     except ValueError:
@@ -69,11 +69,11 @@ def amount(text: str) -> float:
     return number
 
 
-def share(text: str) -> float:
+def fraction(text: str) -> float:
     """Parse a number from 0 to 1."""
-    number = amount(text)
+    number = non_negative(text)
     if number > 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a share from 0 to 1")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
     return number
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lid_toolkit.audio.wav_header import pcm16_wav_header
-from lid_toolkit.cli import OptionParser, boolean, positive
+from lid_toolkit.cli import OptionParser, boolean, positive_int
 from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked
@@ -50,7 +50,7 @@ def option_parser(corpus: str | None, description: str) -> OptionParser:
         parser.add_argument(
             "--corpus_dir", type=Path, default=Path("downloads") / corpus, help="where the recordings go"
         )
-    parser.add_argument("--nj", type=positive, default=2, help="number of processes")
+    parser.add_argument("--nj", type=positive_int, default=2, help="number of processes")
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say what would be done")
     return parser
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stages import run
 
-from lid_toolkit.cli import OptionParser, positive
+from lid_toolkit.cli import OptionParser, positive_int
 from lid_toolkit.errors import LidError
 
 
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str]) -> None:
     """Parse the options and build, without data, what stage 5 would train."""
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--config", type=Path, required=True, help="training YAML")
-    parser.add_argument("--fs", type=positive, help="rate of the formatted audio in Hz")
+    parser.add_argument("--fs", type=positive_int, help="rate of the formatted audio in Hz")
     options, overrides = parser.parse_known_args(arguments)
 
     from lid_toolkit.models.build import build_model

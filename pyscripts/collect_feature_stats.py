@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stages import run
 
-from lid_toolkit.cli import OptionParser, boolean, positive
+from lid_toolkit.cli import OptionParser, boolean, positive_int
 from lid_toolkit.files import locked
 
 
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--stats_dir", type=Path, required=True, help="stage 4's directory: exp/lid_stats_16k"
     )
-    parser.add_argument("--num_jobs", type=positive, default=1, help="number of jobs")
-    parser.add_argument("--job", type=positive, default=1, help="number of this job")
+    parser.add_argument("--num_jobs", type=positive_int, default=1, help="number of jobs")
+    parser.add_argument("--job", type=positive_int, default=1, help="number of this job")
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether there is work")
     options, overrides = parser.parse_known_args(arguments)
 

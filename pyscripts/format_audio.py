@@ -9,7 +9,7 @@ from stages import run
 
 from lid_toolkit.audio.reader import LOWEST_RATE
 from lid_toolkit.audio.writer import AUDIO_FORMATS, HIGHEST_ODD_RATE, HIGHEST_RATE, is_rate
-from lid_toolkit.cli import OptionParser, amount, boolean, positive, share
+from lid_toolkit.cli import OptionParser, boolean, fraction, non_negative, positive_int
 from lid_toolkit.prepare.formatting.job import run_job
 from lid_toolkit.prepare.formatting.merge import merge
 from lid_toolkit.prepare.formatting.plan import FEATS_TYPES, FormatOptions, make_plan
@@ -25,15 +25,19 @@ def main(arguments: Sequence[str]) -> None:
         " their options from it",
     )
     parser.add_argument("--output_dir", type=Path, required=True, help="the result: dump/raw/SET")
-    parser.add_argument("--job", type=positive, default=1, help="job: which, from 1")
+    parser.add_argument("--job", type=positive_int, default=1, help="job: which, from 1")
     parser.add_argument("--data_dir", type=Path, help="plan: the source: data/SET")
-    parser.add_argument("--num_jobs", type=positive, default=1, help="plan: at most this many")
+    parser.add_argument("--num_jobs", type=positive_int, default=1, help="plan: at most this many")
     parser.add_argument("--audio_format", choices=AUDIO_FORMATS, default="flac.ark", help="plan")
     parser.add_argument("--feats_type", choices=FEATS_TYPES, default="raw", help="plan; raw_copy refers")
     parser.add_argument("--fs", type=rate, default="16k", help="plan: sample rate in Hz, or as in 16k")
-    parser.add_argument("--min_wav_duration", type=amount, default=0.0, help="plan: drop shorter; seconds")
-    parser.add_argument("--max_wav_duration", type=amount, default=0.0, help="plan: drop longer; 0: none")
-    parser.add_argument("--max_failed", type=share, default=0.01, help="plan: share that may be broken")
+    parser.add_argument(
+        "--min_wav_duration", type=non_negative, default=0.0, help="plan: drop shorter; seconds"
+    )
+    parser.add_argument(
+        "--max_wav_duration", type=non_negative, default=0.0, help="plan: drop longer; 0: none"
+    )
+    parser.add_argument("--max_failed", type=fraction, default=0.01, help="plan: share that may be broken")
     parser.add_argument("--allow_pipes", type=boolean, default=False, help="plan: run commands in wav.scp")
     parser.add_argument("--channel", type=channel, default="mean", help="plan: which, from 0; mean of all")
     parser.add_argument(
@@ -76,7 +80,7 @@ def channel(text: str) -> int | None:
 
 def rate(text: str) -> int:
     """Parse a sample rate: ``16000`` or ``16k``."""
-    number = positive(text[:-1]) * 1000 if text.endswith("k") else positive(text)
+    number = positive_int(text[:-1]) * 1000 if text.endswith("k") else positive_int(text)
     if not is_rate(number):
         limits = f"{LOWEST_RATE} to {HIGHEST_RATE} Hz, in tens above {HIGHEST_ODD_RATE}"
         raise argparse.ArgumentTypeError(f"'{text}' is not a rate from {limits}")

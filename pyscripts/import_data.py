@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stages import run
 
-from lid_toolkit.cli import OptionParser, boolean, share
+from lid_toolkit.cli import OptionParser, boolean, fraction
 from lid_toolkit.evaluation.data_report import describe, text_of
 from lid_toolkit.prepare.importer import import_data
 from lid_toolkit.prepare.manifest import read_folder, read_manifest
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
         "--iso639", type=boolean, default=True, help="make labels ISO 639-3 codes; false keeps them"
     )
     parser.add_argument(
-        "--max_failed", type=share, default=0.01, help="share of utterances that may be unusable"
+        "--max_failed", type=fraction, default=0.01, help="share of utterances that may be unusable"
     )
     options = parser.parse_args(arguments)
     items = read_folder(options.folder) if options.folder else read_manifest(options.manifest)

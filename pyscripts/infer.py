@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stages import run
 
-from lid_toolkit.cli import OptionParser, boolean, positive, share
+from lid_toolkit.cli import OptionParser, boolean, fraction, positive_int
 from lid_toolkit.files import locked
 
 
@@ -21,11 +21,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--model", type=Path, required=True, help="model file that stage 5 wrote")
     parser.add_argument("--data_dir", type=Path, required=True, help="formatted set")
     parser.add_argument("--output_dir", type=Path, required=True, help="where results go")
-    parser.add_argument("--num_jobs", type=positive, default=1, help="number of jobs")
-    parser.add_argument("--job", type=positive, default=1, help="number of this job")
-    parser.add_argument("--batch_size", type=positive, default=8, help="most utterances computed together")
+    parser.add_argument("--num_jobs", type=positive_int, default=1, help="number of jobs")
+    parser.add_argument("--job", type=positive_int, default=1, help="number of this job")
+    parser.add_argument(
+        "--batch_size", type=positive_int, default=8, help="most utterances computed together"
+    )
     parser.add_argument("--extract_embd", type=boolean, default=True, help="also write embeddings")
-    parser.add_argument("--max_failed", type=share, default=0.01, help="largest share that may fail")
+    parser.add_argument("--max_failed", type=fraction, default=0.01, help="largest share that may fail")
     parser.add_argument("--ngpu", default="0", help="GPUs of a job: 0, 1 or auto")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that read ahead")
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether there is work")

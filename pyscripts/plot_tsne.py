@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stages import run
 
-from lid_toolkit.cli import OptionParser, boolean, positive
+from lid_toolkit.cli import OptionParser, boolean, positive_int
 from lid_toolkit.evaluation.tsne import FEWEST_ITERATIONS, plot_tsne
 
 
@@ -24,7 +24,7 @@ def perplexity(text: str) -> float:
 
 def iterations(text: str) -> int:
     """Parse a whole number that t-SNE accepts."""
-    number = positive(text)
+    number = positive_int(text)
     if number < FEWEST_ITERATIONS:
         raise argparse.ArgumentTypeError(f"t-SNE takes at least {FEWEST_ITERATIONS} iterations, not {text}")
     return number
@@ -35,11 +35,11 @@ def main(arguments: Sequence[str]) -> None:
     parser = OptionParser(__doc__)
     parser.add_argument("--data_dir", type=Path, required=True, help="the truth: dump/raw/SET")
     parser.add_argument("--inference_dir", type=Path, required=True, help="the embeddings: .../MODEL/SET")
-    parser.add_argument("--fs", type=positive, default=16000, help="sample rate of the set in Hz")
+    parser.add_argument("--fs", type=positive_int, default=16000, help="sample rate of the set in Hz")
     parser.add_argument("--perplexity", type=perplexity, default=5.0, help="neighbours of an utterance")
     parser.add_argument("--max_iter", type=iterations, default=1000, help="iterations of t-SNE")
     parser.add_argument(
-        "--max_utt_per_lang_for_tsne", type=positive, default=1000, help="utterances drawn of a language"
+        "--max_utt_per_lang_for_tsne", type=positive_int, default=1000, help="utterances drawn of a language"
     )
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say what is to do")
     options = parser.parse_args(arguments)

@@ -7,7 +7,7 @@ from pathlib import Path
 from stages import run
 
 from lid_toolkit.audio.reader import Reading
-from lid_toolkit.cli import OptionParser, boolean, positive
+from lid_toolkit.cli import OptionParser, boolean, positive_int
 from lid_toolkit.datadir.datadir import read_data_dir
 from lid_toolkit.evaluation.data_report import describe, text_of, write_report
 from lid_toolkit.files import locked
@@ -20,13 +20,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("data_dir", type=Path, help="data/SET or dump/raw/SET")
     parser.add_argument("--output_dir", type=Path, help="where the report goes; DATA_DIR/report unless given")
     parser.add_argument(
-        "--fs", type=positive, default=16000, help="rate of the counts in utt2num_samples, Hz"
+        "--fs", type=positive_int, default=16000, help="rate of the counts in utt2num_samples, Hz"
     )
     parser.add_argument("--allow_pipes", type=boolean, default=False, help="run commands in wav.scp")
     parser.add_argument(
         "--multi_columns_input_wav_scp", type=boolean, default=False, help="wav.scp has several files a line"
     )
-    parser.add_argument("--nj", type=positive, default=1, help="processes that read headers")
+    parser.add_argument("--nj", type=positive_int, default=1, help="processes that read headers")
     options = parser.parse_args(arguments)
     data = read_data_dir(options.data_dir)
     reading = Reading(allow_pipes=options.allow_pipes, multi_columns=options.multi_columns_input_wav_scp)

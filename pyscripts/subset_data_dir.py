@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stages import run
 
-from lid_toolkit.cli import OptionParser, positive
+from lid_toolkit.cli import OptionParser, positive_int
 from lid_toolkit.datadir.operations import Choice, subset
 from lid_toolkit.errors import LidError
 
@@ -18,11 +18,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("target", type=Path, help="the directory to make")
     parser.add_argument("--utt_list", type=Path, help="file with an utterance at the start of each line")
     parser.add_argument("--languages", default="", help='only these, e.g. "eng fra"')
-    parser.add_argument("--per_lang", type=positive, help="at most so many of each language, drawn at random")
+    parser.add_argument(
+        "--per_lang", type=positive_int, help="at most so many of each language, drawn at random"
+    )
     count = parser.add_mutually_exclusive_group()
-    count.add_argument("--random", type=positive, help="at most so many in all, drawn at random")
-    count.add_argument("--first", type=positive, help="at most so many in all, the first in order")
-    parser.add_argument("--seed", type=positive, default=1, help="of the draws")
+    count.add_argument("--random", type=positive_int, help="at most so many in all, drawn at random")
+    count.add_argument("--first", type=positive_int, help="at most so many in all, the first in order")
+    parser.add_argument("--seed", type=positive_int, default=1, help="of the draws")
     options = parser.parse_args(arguments)
     choice = Choice(
         None if options.utt_list is None else listed(options.utt_list),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stages import run
 
-from lid_toolkit.cli import OptionParser, amount, boolean, positive
+from lid_toolkit.cli import OptionParser, boolean, non_negative, positive_int
 from lid_toolkit.files import locked
 from lid_toolkit.steps import Step
 
@@ -64,9 +64,9 @@ def parse(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument("--stats_dir", type=Path, required=True, help="stage 4's directory")
     parser.add_argument("--output_dir", type=Path, required=True, help="the experiment")
     parser.add_argument("--ngpu", default="auto", help="GPUs of each machine: a number, or auto for all")
-    parser.add_argument("--num_nodes", type=positive, default=1, help="machines that train together")
+    parser.add_argument("--num_nodes", type=positive_int, default=1, help="machines that train together")
     parser.add_argument(
-        "--checkpoint_interval", type=amount, default=15.0, help="minutes between checkpoints"
+        "--checkpoint_interval", type=non_negative, default=15.0, help="minutes between checkpoints"
     )
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether there is work")
     return parser.parse_known_args(arguments)

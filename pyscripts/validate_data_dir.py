@@ -7,7 +7,7 @@ from pathlib import Path
 from stages import run
 
 from lid_toolkit.audio.reader import Reading
-from lid_toolkit.cli import OptionParser, boolean, positive
+from lid_toolkit.cli import OptionParser, boolean, positive_int
 from lid_toolkit.datadir.check import compare_dirs, scan_dir
 from lid_toolkit.datadir.faults import counted
 from lid_toolkit.errors import LidError
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--multi_columns_input_wav_scp", type=boolean, default=False, help="wav.scp has several files a line"
     )
-    parser.add_argument("--nj", type=positive, default=1, help="processes that read recordings")
+    parser.add_argument("--nj", type=positive_int, default=1, help="processes that read recordings")
     options = parser.parse_args(arguments)
     scanned = scan_dir(options.data_dir)
     faults = list(scanned.faults)

@@ -5,7 +5,7 @@ import errno
 
 import pytest
 
-from lid_toolkit.cli import OptionParser, boolean, positive, run
+from lid_toolkit.cli import OptionParser, boolean, positive_int, run
 from lid_toolkit.errors import LidError
 
 
@@ -41,13 +41,13 @@ def test_help_shows_defaults(parser):
 def test_values():
     assert boolean("true") is True
     assert boolean("false") is False
-    assert positive("12") == 12
+    assert positive_int("12") == 12
     for parse, bad in (
         (boolean, "yes"),
         (boolean, "True"),
-        (positive, "0"),
-        (positive, "-3"),
-        (positive, "1.5"),
+        (positive_int, "0"),
+        (positive_int, "-3"),
+        (positive_int, "1.5"),
     ):
         with pytest.raises(argparse.ArgumentTypeError, match=bad):
             parse(bad)

@@ -15,20 +15,21 @@ from lid_toolkit.datadir.faults import Faults
 from lid_toolkit.datadir.tables.table import Table, read_table, table_from_pairs, write_blocks
 from lid_toolkit.errors import LidError
 
-CARRIED = ("utt2spk", "utt2dataset")
-"""Optional tables about utterances that go along unchanged wherever the utterances go."""
+PER_UTTERANCE_TABLES = ("utt2spk", "utt2dataset")
+"""Optional tables with one line per utterance that every operation copies unchanged."""
 
 LENGTHS = "utt2num_samples"
 """In a formatted directory: utterance and its number of samples."""
 
-INVERTED = ("lang2utt", "category2utt")
-"""Tables that follow from ``utt2lang``; the second is ESPnet's name, in formatted directories."""
+BY_LANGUAGE_TABLES = ("lang2utt", "category2utt")
+"""Tables of the utterances of each language, made from ``utt2lang``. Equal in content: formatted directories
+also have the second, because ESPnet users' scripts read it."""
 
 DIGEST = "audio_digest"
 """In a formatted directory: the digest of its audio, which may change where no table does."""
 
-WORDS = ("audio_format", "feats_type", DIGEST)
-"""In a formatted directory: files of one word about all its utterances."""
+SET_METADATA_FILES = ("audio_format", "feats_type", DIGEST)
+"""One-word files that describe the whole formatted set."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class DataDir:
         segments: utterance → ``recording start end`` in seconds of the recording, an end of -1 being
             the recording's; None when every recording is one utterance.
         utt2speed: utterance → factor by which it is yet to be played faster; None when none is.
-        carried: those of ``CARRIED`` that are there.
+        carried: those of ``PER_UTTERANCE_TABLES`` that are there.
     """
 
     path: Path
@@ -76,7 +77,7 @@ class Segments:
 
 def table_paths(path: str | Path) -> dict[str, Path]:
     """Return the files that a data directory is read from, there or not, by name."""
-    names = ("wav.scp", "utt2lang", "segments", "utt2speed", *CARRIED)
+    names = ("wav.scp", "utt2lang", "segments", "utt2speed", *PER_UTTERANCE_TABLES)
     return {name: Path(path) / name for name in names}
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from lid_toolkit.datadir.check import Scanned, scan_dir
 from lid_toolkit.datadir.datadir import (
-    INVERTED,
-    WORDS,
+    BY_LANGUAGE_TABLES,
+    SET_METADATA_FILES,
     by_language,
     lang2utt_blocks,
     other_files,
@@ -59,7 +59,7 @@ def fix_data_dir(path: Path, broken: Callable[[Scanned], Mapping[str, str]] | No
             logging.info("%s: nothing to mend", path)
             return None
         backup = _back_up(path, reasons)
-        if others := other_files(path, {*mended, *INVERTED, *WORDS}):
+        if others := other_files(path, {*mended, *BY_LANGUAGE_TABLES, *SET_METADATA_FILES}):
             logging.warning("%s: left as they are: %s", path, ", ".join(others))
         for name in sorted(mended, key=lambda name: name == "wav.scp"):
             write_blocks(path / name, mended[name].blocks())
@@ -167,7 +167,7 @@ def _unchanged(path: Path, mended: Mapping[str, Table]) -> bool:
 
 def _inverted(path: Path) -> list[str]:
     """Return the tables to derive from ``utt2lang``: ``lang2utt``, and others that are there."""
-    return [name for name in INVERTED if name == "lang2utt" or (path / name).exists()]
+    return [name for name in BY_LANGUAGE_TABLES if name == "lang2utt" or (path / name).exists()]
 
 
 def _back_up(path: Path, reasons: Reasons) -> Path:

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lid_toolkit.datadir.datadir import (
+    BY_LANGUAGE_TABLES,
     DIGEST,
-    INVERTED,
     LENGTHS,
-    WORDS,
+    SET_METADATA_FILES,
     by_language,
     lang2utt_blocks,
     other_files,
@@ -33,8 +33,8 @@ from lid_toolkit.datadir.tables.table import Table, merge_tables, merged_blocks,
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
 
-NOTES = ("failed", "dropped", "clipped")
-"""What stage 3 tells of a set as a whole: true of no other."""
+UTTERANCE_REPORT_FILES = ("failed", "dropped", "clipped")
+"""What formatting reports about the utterances of one set: not valid for a subset or a combined set."""
 
 ROW = re.compile(rb"([^ \n]+) ([^\n]+)\n")
 
@@ -79,8 +79,13 @@ def read_set(path: Path) -> Set:
         if not tables[LENGTHS].same_keys(data.utt2lang):
             mend = "run stage 3 again"
             raise LidError("names other utterances than utt2lang", where=path / LENGTHS, mend=mend)
-    words = {name: (path / name).read_text(encoding="utf-8") for name in WORDS if (path / name).exists()}
-    if others := other_files(path, {"wav.scp", *tables, *words, *INVERTED, *NOTES}):
+    words = {
+        name: (path / name).read_text(encoding="utf-8")
+        for name in SET_METADATA_FILES
+        if (path / name).exists()
+    }
+    known = {"wav.scp", *tables, *words, *BY_LANGUAGE_TABLES, *UTTERANCE_REPORT_FILES}
+    if others := other_files(path, known):
         logging.warning("%s: left behind: %s", path, ", ".join(others))
     return Set(data.wav_scp, tables, words)
 
@@ -207,8 +212,9 @@ def _write(
     path: Path, blocks: Mapping[str, Iterator[bytes]], utt2lang: Table, words: Mapping[str, str]
 ) -> None:
     with locked(path, "writing a data directory"):
-        inverted = INVERTED if LENGTHS in blocks else INVERTED[:1]
-        for name in {*WORDS, *INVERTED, *NOTES, LENGTHS} - {*words, *inverted, *blocks}:
+        inverted = BY_LANGUAGE_TABLES if LENGTHS in blocks else BY_LANGUAGE_TABLES[:1]
+        may_exist = {*SET_METADATA_FILES, *BY_LANGUAGE_TABLES, *UTTERANCE_REPORT_FILES, LENGTHS}
+        for name in may_exist - {*words, *inverted, *blocks}:
             (path / name).unlink(missing_ok=True)
         for name, word in words.items():
             with write_whole(path / name) as stream:
@@ -246,7 +252,7 @@ def _changed(table: Table, change: Callable[[bytes, bytes], tuple[bytes, bytes]]
 def _common_words(parts: Sequence[Set], target: Path) -> dict[str, str]:
     """Return the words that all parts have alike, and the digest of their digests."""
     words = {}
-    for name in WORDS:
+    for name in SET_METADATA_FILES:
         found = [part.words.get(name, "") for part in parts]
         if len(set(found)) == 1:
             words[name] = found[0]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lid_toolkit.audio.reader import AudioError
-from lid_toolkit.cli import USER_ERROR, OptionParser, positive, run
+from lid_toolkit.cli import USER_ERROR, OptionParser, positive_int, run
 
 
 def main() -> NoReturn:
@@ -30,7 +30,9 @@ def identify(arguments: Sequence[str]) -> None:
         required=True,
         help="experiment directory, model file, zip of stage 9, or user/repo on the Hub",
     )
-    parser.add_argument("--top_k", type=positive, default=1, help="languages to show, most probable first")
+    parser.add_argument(
+        "--top_k", type=positive_int, default=1, help="languages to show, most probable first"
+    )
     parser.add_argument("--languages", help="labels to choose among, such as eng,fra")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")

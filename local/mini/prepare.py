@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lid_toolkit.cli import positive, run
+from lid_toolkit.cli import positive_int, run
 from lid_toolkit.steps import Step
 from local.corpus import Utterance, alone, option_parser, report, sources, write_set, write_wav
 from local.mini.espeak import speak
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = option_parser("mini", "Prepare corpus mini: synthetic speech in twelve languages.")
     parser.add_argument(
         "--utts_per_lang",
-        type=positive,
+        type=positive_int,
         nargs=len(PARTS),
         default=list(SIZES),
         metavar=tuple(part.upper() for part in PARTS),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from lid_toolkit.cli import positive, run
+from lid_toolkit.cli import positive_int, run
 from lid_toolkit.datadir.check import compare_dirs, scan_dir
 from lid_toolkit.datadir.faults import counted
 from lid_toolkit.errors import LidError
@@ -282,8 +282,8 @@ def main(arguments: Sequence[str]) -> None:
     add_options(parser)
     parser.add_argument("--url", default=URL, help=f"address of the folder with {ZIP_LIST}")
     names = ", ".join(f"{number} {name}" for number, (name, _) in enumerate(STAGES, start=1))
-    parser.add_argument("--stage", type=positive, default=1, help=f"first sub-stage: {names}")
-    parser.add_argument("--stop_stage", type=positive, default=len(STAGES), help="last sub-stage")
+    parser.add_argument("--stage", type=positive_int, default=1, help=f"first sub-stage: {names}")
+    parser.add_argument("--stop_stage", type=positive_int, default=len(STAGES), help="last sub-stage")
     options = parser.parse_args(arguments)
     url = options.url if options.url.endswith("/") else options.url + "/"
     job = Job(

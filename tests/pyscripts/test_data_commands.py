@@ -85,7 +85,11 @@ def test_stages_2_to_4_in_the_c_locale(tmp_path):
         ("format_audio.py", ["plan", "--output_dir", "o", "--fs", "0"], "--fs"),
         ("format_audio.py", ["plan", "--output_dir", "o", "--fs", "16x"], "--fs"),
         ("format_audio.py", ["plan", "--output_dir", "o", "--audio_format", "mp3"], "--audio_format"),
-        ("format_audio.py", ["plan", "--output_dir", "o", "--max_failed", "1.5"], "'1.5' is not a share"),
+        (
+            "format_audio.py",
+            ["plan", "--output_dir", "o", "--max_failed", "1.5"],
+            "'1.5' is not a number from 0 to 1",
+        ),
         (
             "format_audio.py",
             ["plan", "--output_dir", "o", "--min_wav_duration", "-1"],

@@ -31,7 +31,7 @@ def test_faults_are_one_line(tmp_path):
     for options, fault in (
         ((), "one of the arguments --folder --manifest is required"),
         (("--manifest", tmp_path / "no.csv"), "no.csv: no such file"),
-        (("--folder", tmp_path, "--max_failed", "2"), "is not a share"),
+        (("--folder", tmp_path, "--max_failed", "2"), "is not a number from 0 to 1"),
     ):
         done = run(*options, "--output_dir", tmp_path / "out")
         assert done.returncode == 2

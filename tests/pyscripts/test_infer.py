@@ -38,7 +38,7 @@ def test_plan_jobs_merge_and_nothing_to_do_afterwards(words, tmp_path):
     assert run("plan", words)[:2] == (0, "0\n")
     code, _, messages = run("merge", words, "--max_failed", "2")
     assert code == 2
-    assert "'2' is not a share from 0 to 1" in messages
+    assert "'2' is not a number from 0 to 1" in messages
 
 
 def test_a_job_that_did_not_run_is_named(words):

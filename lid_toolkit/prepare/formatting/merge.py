@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lid_toolkit.datadir.datadir import (
-    CARRIED,
-    WORDS,
+    PER_UTTERANCE_TABLES,
+    SET_METADATA_FILES,
     by_language,
     lang2utt_blocks,
     table_paths,
@@ -145,10 +145,12 @@ def _write_tables(plan: Plan, outcome: Outcome) -> list[Path]:
     carried = {
         name: _keep(read_table(path), outcome.num_samples)
         for name, path in table_paths(plan.data_dir).items()
-        if name in ("utt2lang", *CARRIED) and path.exists()
+        if name in ("utt2lang", *PER_UTTERANCE_TABLES) and path.exists()
     }
     options = plan.options
-    words = dict(zip(WORDS, (options.audio_format, options.feats_type, outcome.digest), strict=True))
+    words = dict(
+        zip(SET_METADATA_FILES, (options.audio_format, options.feats_type, outcome.digest), strict=True)
+    )
     for name, word in words.items():
         with write_whole(output / name) as stream:
             stream.write(f"{word}\n")
