@@ -6,12 +6,12 @@
 #   2. the active environment (VIRTUAL_ENV or CONDA_PREFIX), if it has the package;
 #   3. .venv beside this file, if its set-up is complete;
 #   4. python3 on PATH, if it has the package;
-#   5. .venv, made now from setup.py and constraints.txt.
+#   5. .venv, made now from pyproject.toml and constraints.txt.
 # extras="recipe,dev" asks for the tools of development too.
 
 # A set-up is complete when .venv/.ready holds the extras and this digest, written last of all.
 env_digest() {
-  { cat "$1/setup.py" "$1/constraints.txt" "$1/.venv/pyvenv.cfg" && echo "$1"; } 2>/dev/null | cksum
+  { cat "$1/pyproject.toml" "$1/setup.py" "$1/constraints.txt" "$1/.venv/pyvenv.cfg" && echo "$1"; } 2>/dev/null | cksum
 }
 
 # Succeed if the .venv of recipe $1 is complete and has the extras $2.
@@ -32,10 +32,14 @@ import sys
 from importlib import metadata
 
 wanted = set(sys.argv[1].split(","))
-for requirement in metadata.requires("lid_toolkit") or ():
+# Twice, because an extra may ask for another one, as dev does for docs: "lid_toolkit[docs]; extra == 'dev'".
+for requirement in 2 * (metadata.requires("lid_toolkit") or []):
     marker = re.search(r"extra == ['\"](\w+)['\"]", requirement)
     if marker is None or marker[1] in wanted:
-        metadata.version(re.match(r"[\w.-]+", requirement)[0])
+        name, extras = re.match(r"([\w.-]+)(?:\[([\w,]*)\])?", requirement).groups()
+        metadata.version(name)
+        if name.replace("-", "_") == "lid_toolkit":
+            wanted |= set(extras.split(","))
 EOF
 }
 

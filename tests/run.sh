@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# The one test command. Sets up what it needs, then runs linters, unit, shell and end-to-end tests.
+# The one test command. It sets up what it needs, then runs the linters, builds the documentation and runs all tests.
 #   tests/run.sh             everything
-#   tests/run.sh lint        the linters alone
-#   tests/run.sh clusters    the tests on a real Slurm and Grid Engine alone, for which Debian's packages are fetched;
-#                            INSTALL_CLUSTERS=1 has a run of everything fetch them too
-#   tests/run.sh ARGUMENTS   pytest alone, with these arguments, e.g. tests/jobs -k memory
+#   tests/run.sh lint        the linters
+#   tests/run.sh docs        build the documentation site in build/site
+#   tests/run.sh fast        linters, documentation, and the tests that are not slow
+#   tests/run.sh slow        the slow tests: whole runs of the recipe
+#   tests/run.sh clusters    the tests on a real Slurm and Grid Engine; fetches them as Debian packages (needs root).
+#                            INSTALL_CLUSTERS=1 tests/run.sh fetches them in a run of everything too
+#   tests/run.sh ARGUMENTS   pytest with these arguments, e.g. tests/jobs -k memory
 set -euo pipefail
 unset CDPATH
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -19,10 +22,29 @@ lint() {
   local scripts=(./*.sh local/*.sh utils/*.sh tests/*.sh tests/clusters/*.sh .ci/run)
   step ruff check .
   step ruff format --check .
-  step mypy --strict lid_toolkit
+  step mypy --strict lid_toolkit pyscripts local
   step shellcheck -x "${scripts[@]}"
   step shfmt -d -i 2 -ci -bn "${scripts[@]}"
   step pre-commit validate-config
+}
+
+# A link to a missing page, or a reference to a missing function, is an error.
+docs() {
+  NO_MKDOCS_2_WARNING=1 step mkdocs build --strict
+}
+
+fast() {
+  lint
+  docs
+  step "${python}" -m pytest -n auto -m "not (slow or slurm or sge)"
+}
+
+slow() {
+  step "${python}" -m pytest -m slow
+}
+
+clusters() {
+  step "${python}" -m pytest -m "slurm or sge"
 }
 
 extras=recipe,dev
@@ -31,12 +53,11 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 case "${1:-all}" in
   all)
-    lint
-    step "${python}" -m pytest -n auto -m "not (slow or slurm or sge)"
-    step "${python}" -m pytest -m slow
-    step "${python}" -m pytest -m "slurm or sge"
+    fast
+    slow
+    clusters
     ;;
-  lint) lint ;;
-  clusters) INSTALL_CLUSTERS=1 step "${python}" -m pytest -m "slurm or sge" ;;
+  lint | docs | fast | slow) "$1" ;;
+  clusters) INSTALL_CLUSTERS=1 clusters ;;
   *) step "${python}" -m pytest "$@" ;;
 esac

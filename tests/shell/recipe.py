@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("run.sh", "lid.sh", "path.sh", "cmd.sh", "db.sh", "utils", "setup.py", "constraints.txt")
+COPIED = ("run.sh", "lid.sh", "path.sh", "cmd.sh", "db.sh", "utils")
+PACKAGE_FILES = ("pyproject.toml", "setup.py", "constraints.txt")
 LINKED = ("lid_toolkit", "pyscripts", "local", "conf")
 
 # Answers like a Python that has the package, writes down what it is asked to run, and runs nothing.
@@ -78,7 +79,7 @@ class Recipe:
 def lay_recipe(path: Path) -> Recipe:
     """Make the directory ``path`` and lay a recipe into it: its scripts copied, the rest linked."""
     path.mkdir(parents=True)
-    for entry in COPIED:
+    for entry in COPIED + PACKAGE_FILES:
         source = ROOT / entry
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, path / entry)
     for entry in LINKED:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from shell.recipe import ROOT
+from shell.recipe import PACKAGE_FILES, ROOT
 
 # A Python that makes virtual environments out of copies of itself. HAS_PACKAGE: it has lid_toolkit;
 # OLD, NO_VENV: what it says of itself; PIP_EXIT, PIP_TAKES: what becomes of an installation.
@@ -46,7 +46,7 @@ class Site:
         self.bin.mkdir()
         for tool in TOOLS:
             (self.bin / tool).symlink_to(shutil.which(tool) or tool)
-        for name in ("path.sh", "setup.py", "constraints.txt"):
+        for name in ("path.sh", *PACKAGE_FILES):
             shutil.copy(ROOT / name, self.root / name)
         self.python = self.bin / "python3"
         self.add_python(self.python)
@@ -122,7 +122,7 @@ def test_second_of_two_at_once_waits_and_does_not_install_again(site: Site):
     assert site.installations() == 1
 
 
-@pytest.mark.parametrize("changed", ["setup.py", "constraints.txt", ".venv/pyvenv.cfg"])
+@pytest.mark.parametrize("changed", [*PACKAGE_FILES, ".venv/pyvenv.cfg"])
 def test_changed_requirements_renew_the_environment(site: Site, changed: str):
     site.source()
     with open(site.root / changed, "a") as stream:
@@ -192,7 +192,10 @@ def test_package_is_told_from_its_metadata(tmp_path: Path):
     for extra, wanted, code in (("recipe", "recipe", 1), ("dev", "recipe", 0), ("dev", "recipe,dev", 1)):
         info = tmp_path / extra / wanted / "lid_toolkit-0.dist-info"
         info.mkdir(parents=True)
-        missing = f"Provides-Extra: {extra}\nRequires-Dist: no-such-thing; extra == '{extra}'\n"
+        missing = (
+            f"Provides-Extra: docs\nRequires-Dist: no-such-thing; extra == 'docs'\n"
+            f"Provides-Extra: {extra}\nRequires-Dist: lid_toolkit[docs]; extra == '{extra}'\n"
+        )
         (info / "METADATA").write_text(metadata + missing)
         environment = os.environ | {"PYTHONPATH": str(info.parent)}
         command = ["bash", "-c", check, sys.executable, wanted]
