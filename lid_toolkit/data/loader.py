@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from lid_toolkit.data.samplers import Batch, utterances_in
 from lid_toolkit.data.sampling import AUGMENTATION
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.errors import LidError, allowed_failures
-from lid_toolkit.processes import die_with_parent
+from lid_toolkit.processes import die_with_parent, stop_only_for, stop_signals_blocked
 
 REPLACEMENTS = 3
 """Utterances tried in the place of one that cannot be read."""
@@ -203,7 +204,7 @@ def _loaded(reader: MinibatchReader, first: int, workers: int, pin: bool) -> Ite
         worker_init_fn=_become_worker,
     )
     try:
-        for item in loader:
+        for item in _started(loader):
             if isinstance(item, LidError):
                 raise item
             yield item
@@ -211,19 +212,35 @@ def _loaded(reader: MinibatchReader, first: int, workers: int, pin: bool) -> Ite
         if "DataLoader worker" not in str(error):
             raise
         raise LidError(
-            "a process that reads ahead was killed",
-            where="loader",
-            mend="perhaps for want of memory: lower num_workers, then run again to go on",
+            "a data-loading worker was killed",
+            where="num_workers",
+            mend="if memory ran out, lower num_workers; the same command continues from the last checkpoint",
         ) from error
 
 
-def _become_worker(_worker: int) -> None:
-    """Compute on one thread, leave Ctrl-C, which reaches every process, to the parent, and end with it.
+def _started(loader: DataLoader[Minibatch | LidError]) -> Iterator[Minibatch | LidError]:
+    """Start the workers of a loader, protected from signals to the process group.
 
-    PyTorch limits its own threads in a worker, not those of NumPy's linear algebra. Its workers look for
-    their parent now and then, but wait for ever for a lock that a killed one held.
+    PyTorch installs a handler for SIGCHLD that raises wherever the main thread is when a worker dies, for
+    instance between two updates. It is removed: without it, the error comes from the loader's ``next``,
+    which looks every five seconds whether its workers live.
+    """
+    with stop_signals_blocked():  # a worker might get a signal before it has set up how to treat it
+        on_child = signal.getsignal(signal.SIGCHLD)
+        started = iter(loader)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, on_child or signal.SIG_DFL)
+    return started
+
+
+def _become_worker(_worker: int) -> None:
+    """Compute on one thread, leave signals to the parent, and end with it.
+
+    PyTorch limits its own threads in a worker, but not those of NumPy's linear algebra. Its workers check
+    now and then whether their parent lives, but wait forever for a lock that a killed parent held.
     """
     parent = multiprocessing.parent_process()
-    die_with_parent(None if parent is None else parent.pid)
+    if parent is not None and parent.pid is not None:
+        stop_only_for(parent.pid)
+        die_with_parent(parent.pid)
     threadpool_limits(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

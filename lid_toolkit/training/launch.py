@@ -27,7 +27,7 @@ from torch.distributed.elastic.multiprocessing import (
 from lid_toolkit.cli import USER_ERROR
 from lid_toolkit.errors import LidError
 from lid_toolkit.training.device import count_gpus
-from lid_toolkit.training.signals import REQUEUE, SIGNALS, leave
+from lid_toolkit.training.signals import REQUEUE, caught_signals, leave
 
 DEFAULT_PORT = "29500"
 LONGEST_CHECKPOINT_S = 600
@@ -49,7 +49,7 @@ def launch(command: Sequence[str], here: int, nodes: int) -> None:
         KeyboardInterrupt: after Ctrl-C.
     """
     environments = member_environments(here, nodes)
-    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(number.name for number in SIGNALS)
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(number.name for number in caught_signals())
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as scratch:
         processes = start_processes(

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
+from lid_toolkit.processes import STOP_SIGNALS
+
 # EX_TEMPFAIL of sysexits.h: the work is not done, and the same command goes on with it.
 REQUEUE = 75
-# Ctrl-C; `kill` and a scheduler's end of time; what Slurm is told to send before it (`--signal=USR1@60`).
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 # One request can arrive twice: from the terminal or the scheduler, and from what started this process.
 SAME_REQUEST_S = 3.0
 
@@ -36,19 +36,19 @@ class StopRequest:
     parent: int | None = None
 
     def votes(self) -> list[float]:
-        """Return this process's vote for each of ``SIGNALS``: 1 for the one it got, else 0.
+        """Return this process's vote for each of ``STOP_SIGNALS``: 1 for the one it got, else 0.
 
         Several processes must stop after the same update, so they sum their votes and obey the sums. One
         whose parent was killed votes for SIGTERM: nobody watches over it any more.
         """
         if self.parent is not None and os.getppid() != self.parent:
             self.signal = signal.SIGTERM
-        return [float(number == self.signal) for number in SIGNALS]
+        return [float(number == self.signal) for number in STOP_SIGNALS]
 
 
 def elected(votes: Sequence[float]) -> int | None:
     """Return the signal that any process voted for."""
-    return next((int(number) for number, count in zip(SIGNALS, votes, strict=True) if count), None)
+    return next((int(number) for number, count in zip(STOP_SIGNALS, votes, strict=True) if count), None)
 
 
 def obey(number: int | None, before_leaving: Callable[[], None]) -> None:
@@ -72,6 +72,12 @@ def leave(number: int) -> NoReturn:
     raise SystemExit(REQUEUE)
 
 
+def caught_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals to catch: all but SIGHUP where it is ignored, as after ``nohup``."""
+    hangup_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return tuple(number for number in STOP_SIGNALS if not (hangup_ignored and number == signal.SIGHUP))
+
+
 @contextmanager
 def stop_request(with_parent: bool = False) -> Iterator[StopRequest]:
     """Catch the signals inside, the first time each comes; a later one acts at once, as without this.
@@ -93,8 +99,8 @@ def stop_request(with_parent: bool = False) -> Iterator[StopRequest]:
         signal.signal(number, before[signal.Signals(number)])
         signal.raise_signal(number)
 
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
+    before = {number: signal.getsignal(number) for number in caught_signals()}
+    for number in before:
         signal.signal(number, on_signal)
     try:
         yield request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import signal
@@ -9,7 +10,7 @@ import time
 
 import pytest
 import torch
-from training.experiment import arguments, finish, same, start, write_config, write_experiment
+from training.experiment import arguments, children, finish, same, start, write_config, write_experiment
 
 AVERAGED = "valid.accuracy.ave.pth"
 OFTEN = ("--checkpoint_interval", "0")
@@ -83,29 +84,72 @@ def test_a_second_training_is_told_and_a_finished_one_is_skipped(tmp_path):
     assert "optim_conf" in messages.splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "last"),
-    [
-        (signal.SIGINT, 130, "stopped"),
-        (signal.SIGTERM, 75, "stopped by SIGTERM; the same command goes on"),
-        (signal.SIGUSR1, 75, "stopped by SIGUSR1; the same command goes on"),
-    ],
-)
-def test_a_training_asked_to_stop_leaves_a_checkpoint_of_that_moment(tmp_path, number, code, last):
-    directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=2000, num_workers=2)
-    log, checkpoint = directory / "exp" / "train.log", directory / "exp" / "checkpoint.pth"
-    process = start("train.py", arguments(directory, "exp", "--log_interval", "1"))
-    while not log.exists() or "batch 3/" not in log.read_text():
+def wait_for_batch(process, directory, number):
+    log = directory / "exp" / "train.log"
+    while not log.exists() or f"batch {number}/" not in log.read_text():
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    process.send_signal(number)
+
+
+@pytest.mark.parametrize(
+    ("send", "number", "code", "last"),
+    [
+        (os.kill, signal.SIGINT, 130, "stopped"),
+        (os.killpg, signal.SIGINT, 130, "stopped"),
+        (os.killpg, signal.SIGTERM, 75, "stopped by SIGTERM; the same command goes on"),
+        (os.kill, signal.SIGUSR1, 75, "stopped by SIGUSR1; the same command goes on"),
+        (os.killpg, signal.SIGHUP, 75, "stopped by SIGHUP; the same command goes on"),
+    ],
+)
+def test_a_training_asked_to_stop_leaves_a_checkpoint_of_that_moment(tmp_path, send, number, code, last):
+    directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=2000, num_workers=1)
+    process = start("train.py", arguments(directory, "exp", "--log_interval", "1"))
+    wait_for_batch(process, directory, 3)
+    send(process.pid, number)
     returned, _, messages = finish(process)
     assert returned == code
     assert messages.splitlines()[-1].endswith(last)
     assert "Traceback" not in messages
     done = re.findall(r"batch (\d+)/", messages)[-1]
-    assert torch.load(checkpoint, weights_only=True)["sampler"]["batches"] == int(done)
+    checkpoint = torch.load(directory / "exp" / "checkpoint.pth", weights_only=True)
+    assert checkpoint["sampler"]["batches"] == int(done)
     assert not list((directory / "exp").rglob(".tmp-*"))
+
+
+def test_a_signal_to_the_process_group_does_not_change_the_weights(tmp_path):
+    directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=60, num_workers=1)
+    trained(directory, "straight")
+    words = arguments(directory, "exp", "--log_interval", "1")
+    process = start("train.py", words)
+    wait_for_batch(process, directory, 3)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert finish(process)[0] == 75
+    assert "going on from epoch 1" in finish(start("train.py", words))[2]
+    assert same(directory / "exp" / AVERAGED, directory / "straight" / AVERAGED)
+
+
+def test_with_nohup_a_closed_terminal_does_not_stop_a_training(tmp_path):
+    directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=60, num_workers=1)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start("train.py", arguments(directory, "exp", "--log_interval", "1"))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for_batch(process, directory, 3)
+    os.killpg(process.pid, signal.SIGHUP)
+    code, _, messages = finish(process)
+    assert code == 0, messages
+
+
+def test_a_killed_worker_is_one_line(tmp_path):
+    directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=2000, num_workers=1)
+    process = start("train.py", arguments(directory, "exp", "--log_interval", "1"))
+    wait_for_batch(process, directory, 3)
+    os.kill(children(process)[0], signal.SIGKILL)
+    code, _, messages = finish(process)
+    assert code == 2
+    assert messages.splitlines()[-1].startswith("error: num_workers: a data-loading worker was killed (")
+    assert "Traceback" not in messages
 
 
 @pytest.mark.parametrize(

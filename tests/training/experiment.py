@@ -68,8 +68,19 @@ def start(script: str, words: list[str]) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
     command = [sys.executable, str(ROOT / "pyscripts" / script), *words]
     return subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    """Return the processes that a command has started."""
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in found.stdout.split()]
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:

@@ -15,7 +15,16 @@ import pytest
 import torch
 from models.pretrained_encoders import make, save_tiny
 from torch.distributed.elastic.multiprocessing import ProcessFailure
-from training.experiment import ROOT, arguments, finish, start, weights, write_config, write_experiment
+from training.experiment import (
+    ROOT,
+    arguments,
+    children,
+    finish,
+    start,
+    weights,
+    write_config,
+    write_experiment,
+)
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.training.distributed import MEMBER_VARIABLES, World, joined, spread
@@ -89,23 +98,19 @@ def wait_for(process, log, words):
         time.sleep(0.05)
 
 
-def children(process):
-    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
-    return [int(word) for word in found.stdout.split()]
-
-
 @pytest.mark.usefixtures("pair")
-def test_a_signal_ends_all_after_the_same_update_and_a_dead_process_ends_the_others(tmp_path):
-    directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=4000)
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
+def test_a_signal_ends_all_after_the_same_update_and_a_dead_process_ends_the_others(tmp_path, number):
+    directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=4000, num_workers=1)
     log, checkpoint = directory / "exp" / "train.log", directory / "exp" / "checkpoint.pth"
     words = arguments(directory, "exp", "--log_interval", "1")
     process = start("train.py", words)
     wait_for(process, log, "batch 4/")
-    process.send_signal(signal.SIGUSR1)
+    os.killpg(process.pid, number)
     code, _, messages = finish(process)
     assert code == 75, messages
     assert "Traceback" not in messages
-    assert messages.splitlines()[-1].endswith("stopped by SIGUSR1; the same command goes on")
+    assert messages.splitlines()[-1].endswith(f"stopped by {number.name}; the same command goes on")
     last = int(re.findall(r"batch (\d+)/", messages)[-1])
     content = torch.load(checkpoint, weights_only=True)
     assert content["sampler"]["batches"] == last

@@ -22,6 +22,7 @@ def test_nothing_is_done_without_a_signal():
         (signal.SIGINT, KeyboardInterrupt, None),
         (signal.SIGTERM, SystemExit, REQUEUE),
         (signal.SIGUSR1, SystemExit, REQUEUE),
+        (signal.SIGHUP, SystemExit, REQUEUE),
     ],
 )
 def test_a_signal_waits_until_it_is_obeyed(number, leaves, code):
