@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUND_FLOOR = ("errors", "files", "processes", "progress", "steps", "cli")
-ROOMS = (
-    "languages",
-    "datadir",
-    "audio",
-    "augment",
-    "evaluation",
-    "data",
-    "models",
-    "training",
-    "prepare",
-    "package",
-    "inference",
-    "hub",
-)
-TORCH_FREE = ("languages", "datadir", "audio", "augment", "evaluation", "jobs")
+PAGE = ROOT / "docs/architecture.md"
+
+
+def rows_of(heading: str) -> dict[str, list[str]]:
+    """Return the table under a heading of docs/architecture.md: name and further columns of each row."""
+    section = PAGE.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines()]
+    return {row[0].strip("`"): row[1:] for row in rows if row[0].startswith("`") and len(row) > 1}
+
+
+GROUND_FLOOR = tuple(rows_of("Shared modules"))
+ROOMS = tuple(rows_of("Packages"))
+TORCH_FREE = ("jobs", *(room for room, row in rows_of("Packages").items() if row[-1] == "yes"))
 MODULES = sorted((ROOT / "lid_toolkit").rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
@@ -51,6 +49,19 @@ def imports_of(path: Path) -> set[str]:
 def room_of(module: str) -> str:
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
+
+
+def test_page_names_every_package_and_shared_module():
+    packages = {path.parent.name for path in ROOT.glob("lid_toolkit/*/__init__.py")}
+    assert packages == {*ROOMS, "jobs"}
+    modules = {path.stem for path in ROOT.glob("lid_toolkit/*.py")} - {"__init__"}
+    assert modules == set(GROUND_FLOOR)
+
+
+def test_diagram_names_every_package_and_shared_module():
+    diagram = (ROOT / "docs/images/architecture.svg").read_text(encoding="utf-8")
+    assert set(re.findall(r'class="name"[^>]*>(\w+)<', diagram)) == {*ROOMS, "jobs"}
+    assert tuple(re.findall(r"\w+", re.search(r">(errors .*)</text>", diagram)[1])) == GROUND_FLOOR
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
