@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Import a trained language identifier of ESPnet's lid1 or of SpeechBrain's as an experiment directory."""
+"""Import a language identifier that ESPnet (lid1) or SpeechBrain trained as an experiment directory."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--source", type=Path, required=True, help="directory or zip of the model")
     parser.add_argument("--output_dir", type=Path, required=True, help="the experiment to write")
     parser.add_argument(
-        "--lang2utt", type=Path, help="ESPnet: table in the order of the labels, if not inside"
+        "--lang2utt", type=Path, help="ESPnet: table whose lines are in index order, if the model lacks it"
     )
-    parser.add_argument("--model_file", help="ESPnet: name of the weights, if not the best by accuracy")
+    parser.add_argument(
+        "--model_file", help="ESPnet: name of the file with the weights; by default the best by accuracy"
+    )
     options = parser.parse_args(arguments)
 
     from lid_toolkit.hub.importers.experiment import import_model

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 9: pack a model, its labels, scores and pictures into one zip."""
+"""Stage 9: pack a model with its labels, scores and pictures into one zip."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ def main(arguments: Sequence[str]) -> None:
     """Parse the options and pack."""
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--model", type=Path, required=True, help="model file in its experiment directory")
-    parser.add_argument("--output", type=Path, required=True, help="the zip")
+    parser.add_argument("--output", type=Path, required=True, help="the zip to write")
     parser.add_argument(
         "--inference_dirs",
         type=Path,
         nargs="*",
         default=[],
-        help="sets whose results go along: .../MODEL/SET",
+        help="directories of identified sets, .../MODEL/SET, whose results are packed",
     )
-    parser.add_argument("--hf_repo", help="repository that the card's example loads; by default the zip")
     parser.add_argument(
-        "--hf_license", help="licence in the card; by default the pretrained encoder's, or apache-2.0"
+        "--hf_repo", help="repository that the example in the model card loads; by default the zip"
     )
-    parser.add_argument("--datasets", nargs="*", default=[], help="what the card says the model learnt from")
-    parser.add_argument("--command", required=True, help="what the card says trained the model")
-    parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether there is work")
+    parser.add_argument(
+        "--hf_license",
+        help="licence in the model card; by default that of the pretrained encoder, else apache-2.0",
+    )
+    parser.add_argument("--datasets", nargs="*", default=[], help="training data, for the model card")
+    parser.add_argument("--command", required=True, help="training command, for the model card")
+    parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether the zip is current")
     options = parser.parse_args(arguments)
 
     from lid_toolkit.package.write import Packing, pack

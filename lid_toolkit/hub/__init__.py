@@ -1,1 +1,1 @@
-"""Pack, model card, upload, and importers of other toolkits' models."""
+"""Exchange models with others: upload to the Hugging Face Hub, and import from other toolkits."""

@@ -1,1 +1,1 @@
-"""Run a command N times: as jobs of this machine, of others over ssh, or of a cluster."""
+"""Run a command N times: on this machine, on other machines over ssh, or on a cluster."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from lid_toolkit.cli import run
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.jobs.array import OPTIONS, USAGE, Call, JobArray, make_array, parse_call
-from lid_toolkit.jobs.cluster_arrays import Batch
+from lid_toolkit.jobs.cluster_arrays import ClusterArray
 from lid_toolkit.jobs.config import Config, read_config
 from lid_toolkit.jobs.log import report_failures
 from lid_toolkit.jobs.pool import Pool, machines_of, this_machine
@@ -23,27 +23,28 @@ HELP = f"""usage: utils/jobs.sh BACKEND {USAGE}
 Run COMMAND once for each of the jobs 1 to N; JOB is replaced by the job's number in LOG and COMMAND.
 
 BACKEND is one of:
-  local              processes of this machine, as many at the same time as it has cores
-  ssh                processes of the machines that conf/ssh.conf lists
-  slurm, sge, pbs    a job array of the scheduler, submitted as conf/BACKEND.conf says
+  local              processes on this machine, as many at a time as it has cores
+  ssh                processes on the machines listed in conf/ssh.conf
+  slurm, sge, pbs    a job array of the scheduler, submitted as described in conf/BACKEND.conf
 
-Options, before or after JOB=1:N; hyphens and underscores are the same:
+Options, before or after JOB=1:N; hyphens and underscores mean the same:
   --num-threads N    threads of each job (default: 1)
-  --max-jobs-run N   jobs at the same time (default: local and ssh: cores / threads)
-  --gpu N            GPUs of its own for each job (default: 0)
-  --num-nodes N      machines that run the command together, each with --gpu GPUs; the command finds the
-                     others by torchrun's variables PET_*. More than 1 only with slurm
-  --mem SIZE         e.g. 4G; local and ssh end a job that holds more. They look once a second, on Linux
-                     only, so a short peak may go unseen
-  --time T           minutes, H:M:S or D-H; local and ssh end a job that takes longer
-  --nice N           give way to other processes, 0 to 19 (default: 0)
-  --name NAME        what messages and the scheduler's queue call the jobs (default: from LOG)
+  --max-jobs-run N   jobs at a time (default for local and ssh: cores / threads)
+  --gpu N            GPUs for each job, not shared (default: 0)
+  --num-nodes N      machines that run the command together, each with --gpu GPUs. The command finds the
+                     others by torchrun's variables PET_*. More than 1 is supported by slurm only
+  --mem SIZE         memory, e.g. 4G. local and ssh end a job that uses more; they check once a second,
+                     on Linux only, so a short peak may be missed
+  --time T           minutes, H:M:S or D-H. local and ssh end a job that takes longer
+  --nice N           lower priority, 0 to 19 (default: 0)
+  --name NAME        name of the jobs in messages and in the queue (default: from LOG)
   --config FILE      how to submit (default: conf/BACKEND.conf); not for local
-  --OPTION VALUE     any other that FILE explains by "option OPTION=..."
-  -x VALUE           handed to the scheduler's submit command as it is
-  -V                 accepted: jobs have the environment of the caller
+  --OPTION VALUE     any other option that FILE defines by "option OPTION=..."
+  -x VALUE           passed to the scheduler's submit command unchanged
+  -V                 ignored: jobs always get the environment of the caller
 
-Exit code: 0; 2 when jobs failed by a fault of the user's; of a single command, its own; else 1.
+Exit code: 0 if all jobs succeeded. Otherwise 2 if every failed job ended with 2, which means a user
+error; else the exit code of a single command, and 1 for an array.
 """
 
 
@@ -62,15 +63,15 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def prepare(name: str, call: Call) -> tuple[JobArray, Backend]:
-    """Return the array that a call asks for, and its backend.
+    """Return the array that a call describes, and its backend.
 
     Raises:
-        LidError: the backend does not know an option, or cannot do what it asks for.
+        LidError: an option is unknown to the backend, or asks for more than the backend has.
     """
     if name in SCHEDULERS:
         config = _config(name, call)
         array = make_array(call, config.defaults, (*OPTIONS, "config", *config.options))
-        return array, Batch(SCHEDULERS[name], array, config)
+        return array, ClusterArray(SCHEDULERS[name], array, config)
     if call.passed:
         raise LidError(
             f"{call.passed[0]} is an option for a scheduler", where=f"jobs {name}", mend="leave it out"

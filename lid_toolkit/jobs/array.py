@@ -12,8 +12,6 @@ from lid_toolkit.errors import LidError, nearest
 
 USAGE = "[--mem 4G] [--num-threads 2] [--gpu 1] [--time T] [--max-jobs-run 8] [JOB=1:N] LOG COMMAND..."
 OPTIONS = ("mem", "num_threads", "gpu", "num_nodes", "time", "max_jobs_run", "nice", "name")
-DIGITS = 9
-"""A whole number has at most so many: Python refuses to read those of thousands."""
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -22,13 +20,13 @@ class Resources:
     """What each job may use.
 
     Attributes:
-        memory_bytes: a job that holds more is ended; None sets no limit.
+        memory_bytes: a job that uses more is ended; None for no limit.
         threads: threads of numerical libraries.
-        gpus: GPUs of its own, on each machine.
-        nodes: machines that run the command together; None means one, with no rendezvous for it.
-        time_s: a job that takes longer is ended; None sets no limit.
-        max_running: jobs at the same time; None leaves it to the backend.
-        nice: how far it gives way to other processes, 0 to 19 (nice(1)).
+        gpus: GPUs on each machine, not shared with other jobs.
+        nodes: machines that run the command together; None for one machine without torchrun's variables.
+        time_s: a job that takes longer is ended; None for no limit.
+        max_running: jobs at a time; None leaves it to the backend.
+        nice: priority as in nice(1), 0 to 19.
     """
 
     memory_bytes: int | None = None
@@ -42,12 +40,16 @@ class Resources:
 
 @dataclass(frozen=True)
 class Call:
-    """A call as it was given: options by name, with underscores, and what follows them.
+    """A parsed command line.
 
     Attributes:
-        options: values of ``--name value``.
-        passed: options with one hyphen, for the scheduler's own submit command.
-        variable: what stands for the job's number; ``""`` for a single command that is no array.
+        options: values of ``--name value`` by name, with underscores.
+        passed: options with one hyphen, which are passed to the scheduler's submit command.
+        variable: the name that is replaced by the job's number; ``""`` for a single command, not an array.
+        first: number of the first job.
+        last: number of the last job.
+        log: path of the log, with the variable.
+        command: words of the command, with the variable.
     """
 
     options: Mapping[str, str]
@@ -61,7 +63,7 @@ class Call:
 
 @dataclass(frozen=True)
 class JobArray:
-    """Jobs ``first`` to ``last`` of ``call``, which is filled in with each one's number."""
+    """The jobs of a call. In the log and the command of each, its number replaces the variable."""
 
     call: Call
     resources: Resources
@@ -98,10 +100,10 @@ class JobArray:
 
 
 def parse_call(arguments: Sequence[str]) -> Call:
-    """Parse Kaldi's calling convention; options may stand before or after the range of jobs.
+    """Parse Kaldi's calling convention; options may come before or after the range of jobs.
 
     Raises:
-        LidError: an option without a value, a range that is none, or no log or command.
+        LidError: an option has no value, the range is empty, or the log or command is missing.
     """
     options: dict[str, str] = {}
     passed: list[str] = []
@@ -109,18 +111,16 @@ def parse_call(arguments: Sequence[str]) -> Call:
     array = re.fullmatch(r"([A-Za-z_]\w*)=(\d+)(?::(\d+))?", rest[0]) if rest else None
     variable, first, last = "", 1, 1
     if array:
-        if max(len(array[2]), len(array[3] or "")) > DIGITS:
-            raise LidError(f"'{array[0]}' names too many jobs", where="jobs", mend=f"at most {DIGITS} digits")
         variable, first, last = array[1], int(array[2]), int(array[3] or array[2])
         rest = _take_options(rest[1:], options, passed)
         if not 1 <= first <= last:
-            raise LidError(f"'{array[0]}' names no jobs", where="jobs", mend="give JOB=1:N with N at least 1")
+            raise LidError(f"no jobs: '{array[0]}'", where="jobs", mend="give JOB=1:N with N at least 1")
     if len(rest) < 2:
-        raise LidError("no log or no command", where="jobs", mend=USAGE)
+        raise LidError("the log or the command is missing", where="jobs", mend=f"usage: {USAGE}")
     log, *command = rest
     if last > first and variable not in log:
         raise LidError(
-            f"log '{log}' is the same for all jobs", where="jobs", mend=f"put {variable} into its name"
+            f"all jobs have the same log '{log}'", where="jobs", mend=f"add {variable} to its name"
         )
     return Call(options, tuple(passed), variable, first, last, log, tuple(command))
 
@@ -128,15 +128,15 @@ def parse_call(arguments: Sequence[str]) -> Call:
 def make_array(
     call: Call, defaults: Mapping[str, str] | None = None, known: Sequence[str] = OPTIONS
 ) -> JobArray:
-    """Check a call's options and read the resources they name.
+    """Check a call's options and parse the resources among them.
 
     Args:
-        call: what was asked for.
-        defaults: values of options that the call does not give.
-        known: names of the options that mean something to the backend.
+        call: the parsed command line.
+        defaults: values of options that are not given.
+        known: names of the options that the backend supports.
 
     Raises:
-        LidError: an unknown option or a wrong value.
+        LidError: an unknown option or an invalid value.
     """
     for name in call.options:
         if name not in known:
@@ -162,16 +162,17 @@ def _hyphened(name: str) -> str:
 
 
 def _take_options(words: list[str], options: dict[str, str], passed: list[str]) -> list[str]:
-    """Take the leading options off ``words`` and return the rest.
+    """Move the leading options of ``words`` to ``options`` and ``passed``; return the other words.
 
-    As in Kaldi's queue.pl: ``--name value`` is explained by the configuration, ``-x value`` goes to the
-    submit command as it is, ``-pe`` has two values and ``-V`` none: jobs get the environment anyway.
+    As in Kaldi's queue.pl, the configuration says what ``--name value`` means, and ``-x value`` is passed to
+    the submit command unchanged. ``-pe`` has two values. ``-V`` has none and is dropped, because jobs always
+    get the environment.
     """
     while words and words[0].startswith("-"):
         option = words[0]
         values = {"-V": 0, "-pe": 2}.get(option, 1)
         if len(words) <= values:
-            raise LidError(f"{option} needs a value", where="jobs", mend=USAGE)
+            raise LidError(f"{option} needs a value", where="jobs", mend=f"usage: {USAGE}")
         if option.startswith("--"):
             options[option[2:].replace("-", "_")] = words[1]
         elif option != "-V":
@@ -183,11 +184,9 @@ def _take_options(words: list[str], options: dict[str, str], passed: list[str]) 
 def _resources(values: Mapping[str, str]) -> Resources:
     def whole(name: str, default: int, least: int) -> int:
         text = values.get(name, str(default))
-        if not re.fullmatch(rf"\d{{1,{DIGITS}}}", text) or int(text) < least:
+        if not re.fullmatch(r"\d+", text) or int(text) < least:
             raise LidError(
-                f"'{text}' is not a whole number of at least {least}",
-                where=f"jobs {_hyphened(name)}",
-                mend=f"give at most {DIGITS} digits",
+                f"'{text}' is not a whole number of at least {least}", where=f"jobs {_hyphened(name)}"
             )
         return int(text)
 
@@ -203,20 +202,21 @@ def _resources(values: Mapping[str, str]) -> Resources:
 
 
 def parse_memory(text: str) -> int:
-    """Parse ``4G`` or ``500M`` and return bytes; units are powers of 1024."""
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)([KMGT])B?", text.upper())
+    """Parse an amount of memory such as ``4G`` or ``500M``; return bytes. Units are powers of 1024."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT])B?", text.upper())
     if not match or not float(match[1]):
-        raise LidError(f"'{text}' is no amount of memory", where="jobs --mem", mend="for example 4G or 500M")
+        raise LidError(f"'{text}' is not a valid size", where="jobs --mem", mend="for example 4G or 500M")
     return int(float(match[1]) * UNITS[match[2]])
 
 
 def parse_time(text: str) -> float:
-    """Parse Slurm's forms of a duration and return seconds: ``M``, ``M:S``, ``H:M:S``, ``D-H[:M[:S]]``."""
-    count = rf"(\d{{1,{DIGITS}}})"
-    match = re.fullmatch(rf"(?:{count}-)?{count}(?::{count})?(?::{count})?", text)
+    """Parse a time as Slurm does, ``M``, ``M:S``, ``H:M:S`` or ``D-H[:M[:S]]``; return seconds."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if not match:
         raise LidError(
-            f"'{text}' is no duration", where="jobs --time", mend="for example 90 (minutes), 1:30:00 or 2-0"
+            f"'{text}' is not a valid time",
+            where="jobs --time",
+            mend="for example 90 (minutes), 1:30:00 or 2-0",
         )
     days, *fields = (int(field or 0) for field in match.groups())
     if match[1] is not None or match[4] is not None:

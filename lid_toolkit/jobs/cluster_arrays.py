@@ -1,4 +1,4 @@
-"""Backends ``slurm``, ``sge`` and ``pbs``: jobs as an array of the scheduler."""
+"""Backends ``slurm``, ``sge`` and ``pbs``: run the jobs as a job array of the scheduler."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from lid_toolkit.files import write_whole
 from lid_toolkit.jobs.array import JobArray
 from lid_toolkit.jobs.config import Config
 from lid_toolkit.jobs.log import last_line
-from lid_toolkit.jobs.schedulers import SINGLE, Scheduler, State, array_range, ask
+from lid_toolkit.jobs.schedulers import SINGLE, QueueState, Scheduler, array_range, ask
 from lid_toolkit.jobs.spool import Spool
 
 POLL_S = 0.25
 FIRST_LOOK_S, LONGEST_LOOK_S = 3.0, 30.0
-# A file may show on another machine only some seconds after it was written.
+# On a network file system, a file may be visible on other machines only some seconds after it was written.
 MISSING_S = 8.0
 END_S = 45.0
 NO_RULE_NEEDED = ("config", "max_jobs_run", "nice", "name")
 
 
-class Batch:
-    """Submits an array, then watches its outcomes in the spool and, more rarely, its place in the queue.
+class ClusterArray:
+    """Submits an array, then watches the spool for outcomes and, less often, the scheduler's queue.
 
-    Outcomes show within half a second of a job's end; ``sbatch --wait`` would look every 32 s. The
-    queue is asked for jobs that ended without a word: cancelled, out of memory, on a machine that died.
+    An outcome is seen within half a second of a job's end, while ``sbatch --wait`` checks every 32 s. The
+    queue is asked about jobs that end without writing an outcome: cancelled jobs, jobs that were killed for
+    memory, and jobs on machines that crashed.
     """
 
     def __init__(self, scheduler: Scheduler, array: JobArray, config: Config) -> None:
         if (array.resources.nodes or 1) > 1 and not scheduler.nodes:
-            raise LidError("jobs across machines need Slurm", where="jobs --num-nodes")
+            raise LidError("only slurm runs one job on several machines", where="jobs --num-nodes")
         self.poll_s, self.waiting = POLL_S, ""
         self._scheduler, self._array, self._config = scheduler, array, config
         self._id = ""
@@ -44,7 +45,7 @@ class Batch:
         self._submitted = self._next_look = 0.0
 
     def step(self, spool: Spool) -> dict[int, str]:
-        """Submit the array if it is not, and return the jobs that ended without a word."""
+        """Submit the array at the first call; return lost jobs with the reason."""
         if not self._id:
             self._id = submit(self._scheduler, self._array, self._config, spool)
             self._submitted = time.monotonic()
@@ -66,7 +67,7 @@ class Batch:
         return {number: why for number in self._unfinished if (why := self._fate(number, states, spool))}
 
     def end(self, spool: Spool) -> None:
-        """Cancel the array if jobs of it are left, and wait until they have ended."""
+        """Cancel the array if any of its jobs are left, and wait until they have ended."""
         if not self._id or not self._unfinished - set(spool.outcomes):
             return
         self._scheduler.cancel(self._id)
@@ -80,30 +81,30 @@ class Batch:
             if ended:
                 return
             time.sleep(2 * POLL_S)
-        sys.stderr.write(f"{self._scheduler.title}: {self._id} is cancelled, but still in the queue\n")
+        sys.stderr.write(f"{self._scheduler.title}: {self._id} was cancelled, but is still in the queue\n")
 
-    def _fate(self, number: int, states: Mapping[int, State], spool: Spool) -> str:
-        """Return why a job is lost, or ``""`` while it may still come to an end, or was never to start."""
+    def _fate(self, number: int, states: Mapping[int, QueueState], spool: Spool) -> str:
+        """Return why a job is lost; ``""`` if it may still end, or never started because another failed."""
         if spool.stopped and not spool.has_started(number):
             return ""
-        state = states.get(number, State("nothing", "ended"))
+        state = states.get(number, QueueState("nothing", "ended"))
         if state.kind == "stuck":
-            return f"{self._scheduler.title} will not start it: {state.word}"
+            return f"{self._scheduler.title} cannot start it: {state.word}"
         if state.kind != "ended":
             self._missing.pop(number, None)
             return ""
         if time.monotonic() - self._missing.setdefault(number, time.monotonic()) < MISSING_S:
             return ""
         said = last_line(spool.output_of(number))
-        known = "no longer knows it" if state.word == "nothing" else f"says {state.word}"
-        return f"ended without a word; {self._scheduler.title} {known}{said and ': '}{said}"
+        known = "no longer lists it" if state.word == "nothing" else f"reports {state.word}"
+        return f"ended without writing its outcome; {self._scheduler.title} {known}{said and ': '}{said}"
 
 
 def submit(scheduler: Scheduler, array: JobArray, config: Config, spool: Spool) -> str:
-    """Hand an array to the scheduler and return its id there.
+    """Submit an array to the scheduler; return its id in the queue.
 
     Raises:
-        LidError: the scheduler does not take it.
+        LidError: the scheduler refuses it.
     """
     if (array.resources.nodes or 1) > 1:
         spool.save_array(across_machines(array))
@@ -117,7 +118,9 @@ def submit(scheduler: Scheduler, array: JobArray, config: Config, spool: Spool) 
     if answer.returncode or not array_id:
         said = (answer.stderr.strip() or answer.stdout.strip()).splitlines() or ["no answer"]
         raise LidError(
-            f"does not take the jobs: {said[-1]}", where=command[0], mend=shlex.join(command[1:-1])
+            f"refused the jobs: {said[-1]}",
+            where=command[0],
+            mend=f"its arguments: {shlex.join(command[1:-1])}",
         )
     with write_whole(spool.path / "queue_id") as stream:
         stream.write(f"{scheduler.name} {array_id[0]}")
@@ -125,7 +128,7 @@ def submit(scheduler: Scheduler, array: JobArray, config: Config, spool: Spool) 
 
 
 def submit_command(scheduler: Scheduler, array: JobArray, config: Config, spool: Path) -> list[str]:
-    """Return the command line that hands an array to the scheduler."""
+    """Return the command line that submits an array."""
     values = {**config.defaults, **array.call.options}
     if array.resources.time_s is not None and ("time", values["time"]) not in config.rules:
         minutes, seconds = divmod(round(array.resources.time_s), 60)
@@ -147,7 +150,7 @@ def script_text(scheduler: Scheduler, array: JobArray, spool: Path) -> str:
 
 
 def across_machines(array: JobArray) -> JobArray:
-    """Return the array with its command run by Slurm once on each of a job's machines."""
+    """Return the array with a command that Slurm's ``srun`` starts once on each of a job's machines."""
     nodes = str(array.resources.nodes)
     step = ["srun", "--nodes", nodes, "--ntasks", nodes, "--ntasks-per-node", "1", "--kill-on-bad-exit=1"]
     step += ["--cpus-per-task", str(array.resources.threads)]
@@ -155,7 +158,7 @@ def across_machines(array: JobArray) -> JobArray:
     return replace(array, call=replace(array.call, command=command))
 
 
-def _describe(states: Mapping[int, State]) -> str:
-    """Return how many jobs wait, and the queue's first reason."""
+def _describe(states: Mapping[int, QueueState]) -> str:
+    """Return how many jobs wait, and the reason that the queue gives for the first of them."""
     waiting = [state.word for _, state in sorted(states.items()) if state.kind in ("waits", "stuck")]
     return f"{len(waiting)} wait ({waiting[0]})" if waiting else ""

@@ -2,11 +2,11 @@
 
 Lines are (https://kaldi-asr.org/doc/queue.html)::
 
-    command sbatch                    the submit command and options it always gets
-    option mem=* --mem $0             what --mem VALUE becomes; $0 is the value
-    option mem=0                      the same for one value, which wins; here: nothing
-    default gpu=0                     a value for calls that give none
-    machine node1 16 2                backend ssh alone: host, cores, and GPUs if it has some
+    command sbatch                    the submit command, with options that it always gets
+    option mem=* --mem $0             the words for --mem VALUE; $0 is replaced by the value
+    option mem=0                      the words for one value, which has priority; here none
+    default gpu=0                     the value of an option that is not given
+    machine node1 16 2                for ssh only: host, cores, and GPUs if there are any
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Machine:
     """A machine that runs jobs over ssh.
 
     Attributes:
-        host: as ssh knows it.
-        cores: how many threads may run on it.
-        gpus: how many GPUs it has.
+        host: its name for ssh.
+        cores: number of threads that may run on it.
+        gpus: number of GPUs.
     """
 
     host: str
@@ -39,14 +39,14 @@ class Machine:
 
 @dataclass(frozen=True)
 class Config:
-    """What a configuration file says.
+    """Content of a configuration file.
 
     Attributes:
         path: the file.
-        command: the submit command.
-        rules: words for ``(option, value)``; the value ``*`` stands for any.
-        defaults: values of options that a call does not give.
-        machines: where backend ``ssh`` runs jobs.
+        command: words of the submit command.
+        rules: words for each ``(option, value)``; the value ``*`` matches any value.
+        defaults: values of options that are not given.
+        machines: the machines of backend ``ssh``.
     """
 
     path: Path
@@ -57,21 +57,21 @@ class Config:
 
     @property
     def options(self) -> list[str]:
-        """Names of the options that the file explains."""
+        """Names of the options that the file defines."""
         return sorted({name for name, _ in self.rules})
 
     def words_for(self, values: Mapping[str, str]) -> list[str]:
-        """Return the submit command's words for options, in the file's order.
+        """Return the submit command's words for options, in the order of the file.
 
         Raises:
-            LidError: the file does not explain one of them.
+            LidError: the file does not define one of them.
         """
         words: dict[str, list[str]] = {}
         for name, value in values.items():
             rule = self.rules.get((name, value), self.rules.get((name, ANY)))
             if rule is None:
                 raise LidError(
-                    f"no line explains --{name.replace('_', '-')} {value}",
+                    f"--{name.replace('_', '-')} {value} is not defined",
                     where=self.path,
                     mend=f"add: option {name}=* WORDS-WITH-$0",
                 )
@@ -85,12 +85,14 @@ def read_config(path: Path) -> Config:
     """Read a configuration file.
 
     Raises:
-        LidError: it cannot be read, a line has no meaning, or no command is given.
+        LidError: the file cannot be read, a line is not valid, or there is no command.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise LidError(f"cannot be read: {error}", where=path, mend="give another by --config") from error
+        raise LidError(
+            f"cannot be read: {error}", where=path, mend="give another file by --config"
+        ) from error
     command: tuple[str, ...] = ()
     rules: dict[tuple[str, str], tuple[str, ...]] = {}
     defaults: dict[str, str] = {}
@@ -106,12 +108,12 @@ def read_config(path: Path) -> Config:
             rules[name, value] = tuple(words[1:])
         elif kind == "default" and name and equals and len(words) == 1:
             defaults[name] = value
-        elif kind == "machine" and re.fullmatch(r"\S+ [1-9]\d{0,8}( \d{1,9})?", " ".join(words)):
+        elif kind == "machine" and re.fullmatch(r"\S+ [1-9]\d*( \d+)?", " ".join(words)):
             machines.append(Machine(words[0], int(words[1]), int(words[2]) if len(words) > 2 else 0))
         elif kind:
-            raise LidError(f"'{line.strip()}' has no meaning", where=where, mend=_FORMS)
+            raise LidError(f"'{line.strip()}' is not valid", where=where, mend=_FORMS)
     if not command:
-        raise LidError("names no command", where=path, mend="add: command SUBMIT-COMMAND")
+        raise LidError("the submit command is missing", where=path, mend="add: command SUBMIT-COMMAND")
     return Config(path, command, rules, defaults, tuple(machines))
 
 

@@ -1,4 +1,4 @@
-"""What is said about jobs: their logs, their progress while they run, and why they failed."""
+"""Logs of jobs, messages about their progress, and the report of failures."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from lid_toolkit.jobs.array import JobArray, rerun_line
 USER_ERROR = 2
 TAIL_BYTES = 8192
 TAIL_LINES = 20
-FIRST_WORD_AFTER_S = 10.0
-LONGEST_SILENCE_S = 60.0
-JOBS_TOLD = 4
+FIRST_PROGRESS_S = 10.0
+LONGEST_INTERVAL_S = 60.0
+JOBS_SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """How a job ended.
 
     Attributes:
-        number: which job.
-        exit_code: of its command; minus the signal's number when a signal ended it.
-        verdict: why it was ended, could not run or was lost; ``""`` when it ended by itself.
+        number: the job's number.
+        exit_code: exit code of its command; the negative signal number if a signal ended it.
+        verdict: why it was ended, could not start or was lost; ``""`` if it ended by itself.
         seconds: from start to end.
-        peak_bytes: largest resident set of any one of its processes.
+        peak_bytes: largest resident set among its processes.
     """
 
     number: int
@@ -57,19 +57,19 @@ class Outcome:
 
 
 def write_head(array: JobArray, number: int) -> IO[bytes]:
-    """Begin a job's log and return it, open for the job's own output."""
+    """Write the head of a job's log; return the log, open for the job's output."""
     lines = (
         f"Running on {socket.gethostname()}",
         f"Started at {_now()}",
         shlex.join(array.command_of(number)),
     )
-    log = open(array.log_of(number), "wb", buffering=0)  # noqa: SIM115  # the caller's
+    log = open(array.log_of(number), "wb", buffering=0)  # noqa: SIM115  # the caller closes it
     log.write("".join(f"# {line}\n" for line in lines).encode())
     return log
 
 
-def write_foot(log: IO[bytes], outcome: Outcome, threads: int) -> None:
-    """End a job's log with its resources and exit code, in Kaldi's words."""
+def write_foot(log: IO[bytes], outcome: JobOutcome, threads: int) -> None:
+    """Write the foot of a job's log, its resources and exit code, in Kaldi's format."""
     text = (
         (f"# {outcome.verdict}\n" if outcome.verdict else "")
         + f"# Accounting: time={outcome.seconds:.1f} threads={threads}"
@@ -79,63 +79,63 @@ def write_foot(log: IO[bytes], outcome: Outcome, threads: int) -> None:
     log.write(text.encode())
 
 
-class Relay:
-    """Tells what jobs say while they run.
+class ProgressReport:
+    """Shows the progress of running jobs.
 
-    Of an array: at growing intervals how many jobs are done, why others wait, and the last line of the
-    logs of those running. Of a single command: its whole log, as it is written.
+    For an array, at growing intervals: how many jobs are done, why others wait, and the last log line of
+    some running jobs. For a single command: its whole log, as it is written.
     """
 
     def __init__(self, array: JobArray, stream: TextIO) -> None:
         self.array, self.stream = array, stream
-        self._interval = FIRST_WORD_AFTER_S
+        self._interval = FIRST_PROGRESS_S
         self._next = time.monotonic() + self._interval
-        self._told = 0
+        self._shown = 0
 
-    def tell(self, running: Sequence[int], ended: int, waiting: str = "") -> None:
-        """Write what the jobs ``running`` last said, if it is time to.
+    def show(self, running: Sequence[int], ended: int, waiting: str = "") -> None:
+        """Write the progress, if the interval is over.
 
         Args:
-            running: jobs whose logs have news.
+            running: numbers of the running jobs.
             ended: how many jobs have ended.
-            waiting: why the other jobs wait, if that is known.
+            waiting: why the other jobs wait, ``""`` if unknown.
         """
         if not self.array.call.variable:
             self._follow()
         if time.monotonic() < self._next:
             return
         lines = [f"{self.array.name}: {ended} of {len(self.array)} jobs done{waiting and ', '}{waiting}"]
-        for number in running[:JOBS_TOLD]:
-            said = last_line(self.array.log_of(number))
-            lines += [f"  job {number}: {said}"] if said else []
+        for number in running[:JOBS_SHOWN]:
+            last = last_line(self.array.log_of(number))
+            lines += [f"  job {number}: {last}"] if last else []
         if self.array.call.variable or not running:
             self.stream.write("\n".join(lines) + "\n")
             self.stream.flush()
-        self._interval = min(2 * self._interval, LONGEST_SILENCE_S)
+        self._interval = min(2 * self._interval, LONGEST_INTERVAL_S)
         self._next = time.monotonic() + self._interval
 
     def _follow(self) -> None:
-        """Write the new lines of the log, but for its head and foot and for errors, which are told last."""
+        """Write the new lines of the log, without head, foot and errors, which are reported at the end."""
         try:
             with open(self.array.log_of(self.array.first), "rb") as log:
-                log.seek(self._told)
+                log.seek(self._shown)
                 news = log.read()
         except OSError:
             return
         lines = news[: news.rfind(b"\n") + 1]
-        self._told += len(lines)
+        self._shown += len(lines)
         for line in lines.decode(errors="replace").splitlines(keepends=True):
             if not line.startswith(("# ", "error: ")):
                 self.stream.write(line)
         self.stream.flush()
 
 
-def report_failures(backend: str, array: JobArray, outcomes: Sequence[Outcome], stream: TextIO) -> int:
+def report_failures(backend: str, array: JobArray, outcomes: Sequence[JobOutcome], stream: TextIO) -> int:
     """Write which jobs failed and why, and how to run the first of them again; return the exit code.
 
-    0 when none failed; 2 when every failed job ended with 2 (a fault of the user's, whose own one
-    line is repeated); the command's own code when it is no array; else 1. Where the code is not 2, what
-    has not been told of the tail of the first failed job's log goes first.
+    The code is 0 if none failed, and 2 if every failed job ended with 2. That is the code of a user error,
+    and the job's error line is repeated. Otherwise the code is that of a single command, or 1 for an array,
+    and the end of the first failed job's log is shown, without lines that were shown before.
     """
     failed = [outcome for outcome in outcomes if outcome.failed]
     if not failed:
@@ -146,8 +146,8 @@ def report_failures(backend: str, array: JobArray, outcomes: Sequence[Outcome], 
     if users and faults:
         what = faults[-1].removeprefix("error: ")
     else:
-        untold = [line for line in tail(log) if array.call.variable or line.startswith("error: ")]
-        stream.write("".join(f"  | {line}\n" for line in untold))
+        unseen = [line for line in tail(log) if array.call.variable or line.startswith("error: ")]
+        stream.write("".join(f"  | {line}\n" for line in unseen))
         what = first.reason
     who, code = array.name, first.exit_code if first.exit_code > 0 else 1
     if array.call.variable:
@@ -163,12 +163,12 @@ def report_failures(backend: str, array: JobArray, outcomes: Sequence[Outcome], 
 
 
 def last_line(path: Path) -> str:
-    """Return the last line of a log that is not about the job itself, or ``""``."""
+    """Return the last line of a log outside its head and foot, or ``""``."""
     return ([line for line in tail(path) if line and not line.startswith("# ")] or [""])[-1]
 
 
 def tail(path: Path) -> list[str]:
-    """Return the last 20 lines of a file; none if it cannot be read."""
+    """Return the last 20 lines of a file; an empty list if it cannot be read."""
     try:
         with open(path, "rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL_BYTES))
@@ -179,7 +179,7 @@ def tail(path: Path) -> list[str]:
 
 
 def _name_of(number: int) -> str:
-    """Return the name of a signal behind a blank, or ``""``: most real-time signals have none."""
+    """Return `` (NAME)`` for a signal; ``""`` for real-time signals, most of which have no name."""
     return next((f" ({known.name})" for known in signal.Signals if known == number), "")
 
 

@@ -1,4 +1,4 @@
-"""What this machine has and what jobs use of it: cores, GPUs, processes and, from ``/proc``, memory."""
+"""Cores and GPUs of this machine, and the processes and memory of its jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def count_cores() -> int:
 
 
 def list_gpus() -> list[str]:
-    """Return the GPUs this process may use, in the terms of ``CUDA_VISIBLE_DEVICES``."""
+    """Return the GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
@@ -28,7 +28,7 @@ def list_gpus() -> list[str]:
 
 
 def runs(pid: int) -> bool:
-    """Return whether there is a process on this machine with an id."""
+    """Return whether a process with this id exists on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -67,10 +67,10 @@ def _parents() -> Iterable[tuple[int, int]]:
 
 
 def memory_of(processes: Iterable[int]) -> int:
-    """Return the bytes of memory that processes hold together.
+    """Return the bytes of memory that processes use together; 0 on systems without ``/proc``.
 
-    Memory shared between processes counts once (proportional set size). 0 where there is no
-    ``/proc`` (proc(5), file ``smaps_rollup``).
+    The proportional set size is summed (``smaps_rollup`` in proc(5)), so that memory which processes share
+    counts once. Data-loading workers share most of their memory with the training process.
     """
     held_kb = 0
     for pid in processes:

@@ -1,4 +1,7 @@
-"""``python -m lid_toolkit.jobs.node COMMAND...``: become the command on one of several machines."""
+"""``python -m lid_toolkit.jobs.node COMMAND...``: run a command on one of several machines, with its rank.
+
+Slurm knows the rank of a machine only on that machine, so this process sets it for ``torchrun`` there.
+"""
 
 from __future__ import annotations
 

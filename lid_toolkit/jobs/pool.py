@@ -1,4 +1,4 @@
-"""Backends ``local`` and ``ssh``: jobs as processes of this machine or of a list of others."""
+"""Backends ``local`` and ``ssh``: run the jobs as processes on this machine or on a list of machines."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ from lid_toolkit.jobs.warden import GRACE_S
 
 POLL_S = 0.05
 SSH_FAILED = 255  # ssh(1), exit status
-# Settings that a shell on another machine lacks: which code runs, and how it reads text and waits.
+# Variables to set on other machines, where a shell does not have them: the code to run, the text encoding,
+# the cache of models, and how threads wait.
 SENT = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "PYTHONUTF8", "HF_HOME", "OMP_WAIT_POLICY")
 
 
 @dataclass
-class Place:
-    """A machine with room for jobs.
+class Host:
+    """A machine that runs jobs.
 
     Attributes:
-        shell: words that run a command line there; none here.
-        name: what messages call it.
-        slots: how many more jobs it takes.
-        gpus: those that no job has.
+        shell: words of the command that runs a command line there; empty for this machine.
+        name: its name in messages.
+        slots: how many more jobs it can run now.
+        gpus: the GPUs that no job uses now.
     """
 
     shell: tuple[str, ...]
@@ -58,30 +59,32 @@ class Place:
         ]
 
 
-def this_machine(array: JobArray) -> list[Place]:
-    """Return this machine, with as many slots as it has cores or as ``--max-jobs-run`` says.
+def this_machine(array: JobArray) -> list[Host]:
+    """Return this machine, with a slot for each ``threads`` cores, or ``max_running`` slots if that is given.
 
     Raises:
-        LidError: a job wants more GPUs than there are, or more than one machine.
+        LidError: a job needs more GPUs than there are, or more than one machine.
     """
     wanted = array.resources
     gpus = list_gpus() if wanted.gpus else []
     if wanted.gpus > len(gpus):
-        raise LidError(f"each job wants {wanted.gpus} GPUs, this machine has {len(gpus)}", where="jobs --gpu")
+        raise LidError(
+            f"each job needs {wanted.gpus} GPUs, but this machine has {len(gpus)}", where="jobs --gpu"
+        )
     _refuse_many_nodes(wanted)
-    return [Place((), "this machine", wanted.max_running or max(1, count_cores() // wanted.threads), gpus)]
+    return [Host((), "this machine", wanted.max_running or max(1, count_cores() // wanted.threads), gpus)]
 
 
-def machines_of(config: Config, array: JobArray) -> list[Place]:
-    """Return the machines of a list that can take a job at all.
+def machines_of(config: Config, array: JobArray) -> list[Host]:
+    """Return the configured machines that have enough cores and GPUs for a job.
 
     Raises:
-        LidError: none of them can.
+        LidError: there is no such machine, or a job needs more than one machine.
     """
     wanted = array.resources
     _refuse_many_nodes(wanted)
-    places = [
-        Place(
+    hosts = [
+        Host(
             (*config.command, machine.host),
             machine.host,
             machine.cores // wanted.threads,
@@ -89,60 +92,60 @@ def machines_of(config: Config, array: JobArray) -> list[Place]:
         )
         for machine in config.machines
     ]
-    places = [place for place in places if place.has_room(wanted)]
-    if not places:
+    hosts = [host for host in hosts if host.has_room(wanted)]
+    if not hosts:
         raise LidError(
-            f"no machine has {wanted.threads} cores and {wanted.gpus} GPUs for a job",
+            f"no machine has the {wanted.threads} cores and {wanted.gpus} GPUs that each job needs",
             where=config.path,
             mend="add: machine HOST CORES [GPUS]",
         )
-    return places
+    return hosts
 
 
 def _refuse_many_nodes(wanted: Resources) -> None:
     if (wanted.nodes or 1) > 1:
-        raise LidError("jobs across machines need Slurm", where="jobs --num-nodes", mend="cmd_backend=slurm")
+        raise LidError("only slurm runs one job on several machines", where="jobs --num-nodes")
 
 
 @dataclass
 class _Running:
     number: int
-    place: Place
+    host: Host
     gpus: list[str]
     process: subprocess.Popen[bytes]
 
 
 class Pool:
-    """Runs jobs as processes at some places, as many at the same time as there is room for.
+    """Runs jobs as processes on its hosts, as many at a time as there are slots.
 
-    Each process holds a pipe to this one as its standard input, and ends its job when that closes:
-    however this process ends, and over ssh too.
+    The standard input of each process is a pipe from this one. The process ends its job when the pipe closes.
+    That happens however this process ends, even by SIGKILL, and it also works through ssh.
     """
 
-    def __init__(self, array: JobArray, places: list[Place]) -> None:
+    def __init__(self, array: JobArray, hosts: list[Host]) -> None:
         self.poll_s, self.waiting = POLL_S, ""
         self._wanted = array.resources
         self._most = array.resources.max_running or len(array)
-        self._places = places
+        self._hosts = hosts
         self._queue = list(array.numbers)
         self._running: list[_Running] = []
 
     def step(self, spool: Spool) -> dict[int, str]:
-        """Start as many jobs as there is room for; return those whose process ended without a word."""
-        if any(place.shell for place in self._places):
+        """Start as many jobs as there are slots for; return lost jobs with the reason."""
+        if any(host.shell for host in self._hosts):
             spool.ask_anew()
         lost = self._reap(spool)
-        while self._queue and self._places and len(self._running) < self._most and not spool.stopped:
-            place = next((place for place in self._places if place.has_room(self._wanted)), None)
-            if place is None:
+        while self._queue and self._hosts and len(self._running) < self._most and not spool.stopped:
+            host = next((host for host in self._hosts if host.has_room(self._wanted)), None)
+            if host is None:
                 break
-            self._start(spool, self._queue.pop(0), place)
-        if not self._places:
+            self._start(spool, self._queue.pop(0), host)
+        if not self._hosts:
             lost |= dict.fromkeys(self._queue, "no machine can be reached")
         return lost
 
     def end(self, _spool: Spool) -> None:
-        """End all jobs and their children, by SIGTERM and after a while by SIGKILL."""
+        """End all jobs and their children, by SIGTERM and after a grace period by SIGKILL."""
         for job in self._running:
             _close_lifeline(job.process)
         deadline = time.monotonic() + GRACE_S + 5
@@ -152,22 +155,22 @@ class Pool:
             _kill(job.process)
         self._running = []
 
-    def _start(self, spool: Spool, number: int, place: Place) -> None:
-        gpus = [place.gpus.pop(0) for _ in range(self._wanted.gpus)]
-        place.slots -= 1
+    def _start(self, spool: Spool, number: int, host: Host) -> None:
+        gpus = [host.gpus.pop(0) for _ in range(self._wanted.gpus)]
+        host.slots -= 1
         task = [sys.executable, "-m", "lid_toolkit.jobs.task", str(spool.path), str(number), "--guarded"]
         with open(spool.output_of(number), "wb") as output:
             process = subprocess.Popen(
-                place.command([*task, "--gpus", ",".join(gpus)] if gpus else task),
+                host.command([*task, "--gpus", ",".join(gpus)] if gpus else task),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
-        self._running.append(_Running(number, place, gpus, process))
+        self._running.append(_Running(number, host, gpus, process))
 
     def _reap(self, spool: Spool) -> dict[int, str]:
-        """Free the places of the jobs that have ended; return those that left no outcome."""
+        """Free the slots and GPUs of jobs that have ended; return lost jobs with the reason."""
         ended = [job for job in self._running if job.process.poll() is not None]
         if not ended:
             return {}
@@ -176,24 +179,24 @@ class Pool:
         for job in ended:
             self._running.remove(job)
             _kill(job.process)
-            job.place.gpus += job.gpus
-            job.place.slots += 1
-            if job.place.shell and job.process.returncode == SSH_FAILED and job.number not in started:
+            job.host.gpus += job.gpus
+            job.host.slots += 1
+            if job.host.shell and job.process.returncode == SSH_FAILED and job.number not in started:
                 self._leave(spool, job)
-            # After a failure a job that has not started returns without a word: it is not lost.
+            # After a failure, a job that has not started returns at once without an outcome. It is not lost.
             elif job.number not in spool.outcomes and (job.number in started or not spool.stopped):
                 said = last_line(spool.output_of(job.number))
                 lost[job.number] = (
-                    f"lost on {job.place.name}, code {job.process.returncode}{said and ': '}{said}"
+                    f"lost on {job.host.name}, exit code {job.process.returncode}{said and ': '}{said}"
                 )
         return lost
 
     def _leave(self, spool: Spool, job: _Running) -> None:
-        """Give up a machine that cannot be reached, and queue its job again."""
-        if job.place in self._places:
+        """Remove a host that cannot be reached, and put its job back into the queue."""
+        if job.host in self._hosts:
             said = last_line(spool.output_of(job.number))
-            sys.stderr.write(f"{job.place.name}: left out: {said or 'ssh failed'}\n")
-            self._places.remove(job.place)
+            sys.stderr.write(f"{job.host.name}: not used: {said or 'ssh failed'}\n")
+            self._hosts.remove(job.host)
         self._queue.insert(0, job.number)
 
 
@@ -204,7 +207,7 @@ def _close_lifeline(process: subprocess.Popen[bytes]) -> None:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of a process and of the session that it leads, and wait for it."""
+    """Kill a process and all others in its session, and wait for it."""
     _close_lifeline(process)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

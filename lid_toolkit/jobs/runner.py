@@ -1,4 +1,4 @@
-"""Run an array through a backend: watch its jobs, tell what they say, and end them when asked to."""
+"""Run an array on a backend: start its jobs, show their progress, and end them on a signal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Protocol
 
 from lid_toolkit.jobs.array import JobArray
-from lid_toolkit.jobs.log import Outcome, Relay, write_foot
+from lid_toolkit.jobs.log import JobOutcome, ProgressReport, write_foot
 from lid_toolkit.jobs.spool import Spool
 
 LOST = 255
@@ -22,34 +22,34 @@ class Backend(Protocol):
     """Where jobs run.
 
     Attributes:
-        poll_s: seconds between looks at the jobs.
-        waiting: why jobs wait, in words; ``""`` if there is nothing to say.
+        poll_s: seconds between two calls of :meth:`step`.
+        waiting: why jobs wait, for messages; ``""`` if unknown.
     """
 
     poll_s: float
     waiting: str
 
     def step(self, spool: Spool) -> Mapping[int, str]:
-        """Start what is to be started, and return jobs that are lost with the reason.
+        """Start jobs if possible; return the jobs that are lost, with the reason.
 
-        A lost job has ended, or will never start, without a word in the spool.
+        A lost job has ended without writing its outcome into the spool, or will never start.
         """
 
     def end(self, spool: Spool) -> None:
-        """End the jobs that wait or run; return when they have ended, or after a while."""
+        """End all jobs that wait or run; return when they have ended, or after a time limit."""
 
 
-def run_array(array: JobArray, backend: Backend, spool: Spool) -> list[Outcome]:
+def run_array(array: JobArray, backend: Backend, spool: Spool) -> list[JobOutcome]:
     """Run the jobs; return the outcomes of those that were started, by number.
 
-    After a failure no further job is started; those under way go on to their end. When this process
-    gets SIGINT, SIGTERM or SIGHUP all jobs end.
+    After a failure no further job is started, and running jobs continue to their end. SIGINT, SIGTERM and
+    SIGHUP end all jobs.
 
     Raises:
-        LidError: the backend cannot take the jobs.
-        SystemExit: a signal ended the jobs; 128 plus its number.
+        LidError: the backend refuses the jobs.
+        SystemExit: a signal ended the jobs; the code is 128 plus its number.
     """
-    relay = Relay(array, sys.stderr)
+    progress = ProgressReport(array, sys.stderr)
     stopped_by: list[int] = []
     with _signals_to(stopped_by.append):
         try:
@@ -62,7 +62,7 @@ def run_array(array: JobArray, backend: Backend, spool: Spool) -> list[Outcome]:
                 if failed and not spool.stopped:
                     spool.note_stop()
                 running = [number for number in running if number not in lost]
-                relay.tell(running, len(spool.outcomes), backend.waiting)
+                progress.show(running, len(spool.outcomes), backend.waiting)
                 if len(spool.outcomes) == len(array) or (failed and not running):
                     break
                 time.sleep(backend.poll_s)
@@ -75,8 +75,8 @@ def run_array(array: JobArray, backend: Backend, spool: Spool) -> list[Outcome]:
     return [spool.outcomes[number] for number in sorted(spool.outcomes)]
 
 
-def _note_lost(array: JobArray, number: int, why: str) -> Outcome:
-    outcome = Outcome(number, LOST, why, seconds=0.0, peak_bytes=0)
+def _note_lost(array: JobArray, number: int, why: str) -> JobOutcome:
+    outcome = JobOutcome(number, LOST, why, seconds=0.0, peak_bytes=0)
     with contextlib.suppress(OSError), open(array.log_of(number), "ab") as log:
         write_foot(log, outcome, array.resources.threads)
     return outcome
@@ -84,7 +84,7 @@ def _note_lost(array: JobArray, number: int, why: str) -> Outcome:
 
 @contextlib.contextmanager
 def _signals_to(handle: Callable[[int], None]) -> Iterator[None]:
-    """Hand SIGINT, SIGTERM and SIGHUP to ``handle`` while inside."""
+    """Call ``handle`` with the number of each SIGINT, SIGTERM or SIGHUP inside the ``with`` block."""
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         handle(number)

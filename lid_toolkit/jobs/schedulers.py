@@ -1,4 +1,4 @@
-"""The schedulers Slurm, Grid Engine and PBS: how each takes an array, lists it and cancels it.
+"""The schedulers Slurm, Grid Engine and PBS: how each submits, lists and cancels an array.
 
 Sources: sbatch(1), squeue(1), scancel(1) of Slurm; qsub(1), qstat(1), qdel(1) of Grid Engine; OpenPBS's
 and Torque's commands of the same names.
@@ -18,7 +18,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.jobs.array import JobArray
 
 ANSWER_S = 30.0
-# Slurm's states of jobs that are still to come to an end; all others are ends.
+# Slurm's states of jobs that have not ended; every other state is an end.
 SLURM_WAITS = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
 SLURM_RUNS = {
     "RUNNING",
@@ -30,21 +30,21 @@ SLURM_RUNS = {
     "SIGNALING",
     "STAGE_OUT",
 }
-# Reasons to wait that no time removes; without EnforcePartLimits Slurm accepts such jobs.
+# Reasons for waiting that never go away. Without EnforcePartLimits Slurm accepts such jobs.
 SLURM_NEVER = {"BadConstraints", "PartitionNodeLimit", "PartitionTimeLimit", "launch failed requeued held"}
 PBS_ENDED = set("CFX")
 PBS_NAME_LENGTH = 15
 SINGLE = 0
-"""The number of a job that is no array, in PBS's listing."""
+"""The number that the PBS listing gives to a single job, which is not an array."""
 
 
 @dataclass(frozen=True)
-class State:
-    """What a queue says about a job.
+class QueueState:
+    """State of a job in the scheduler's queue.
 
     Attributes:
-        word: in the scheduler's words.
-        kind: ``waits``, ``runs``, ``ended``, or ``stuck`` for one that will never start.
+        word: the state, or the reason for waiting, in the scheduler's own terms.
+        kind: ``waits``, ``runs``, ``ended``, or ``stuck`` for a job that will never start.
     """
 
     word: str
@@ -56,16 +56,16 @@ class Scheduler:
     """How to talk to a scheduler.
 
     Attributes:
-        name: of its backend.
+        name: name of its backend.
         title: its name in messages.
-        number: shell expression for a job's number on the machine where it runs.
-        nodes: whether it runs a command on several machines at the same time.
-        id_pattern: finds an array's id in what the submit command prints.
-        own_words: options of the submit command for an array whose outputs go to a directory.
-        list_command: lists the jobs of an array.
-        gone: what it says on standard error about an array that it has forgotten.
-        read_list: the listing's states by job number, of the array with an id.
-        cancel_command: takes an array out of the queue.
+        number: shell expression for a job's number, on the machine that runs the job.
+        nodes: whether one job can run on several machines.
+        id_pattern: pattern of an array's id in the output of the submit command.
+        own_words: options of the submit command for an array, and a directory for its outputs.
+        list_command: the command that lists the jobs of an array, by its id.
+        gone: pattern of the error message about an array that is no longer in the queue.
+        read_list: parses the listing, given the array's id; the states by job number.
+        cancel_command: the command that removes an array from the queue.
     """
 
     name: str
@@ -76,11 +76,11 @@ class Scheduler:
     own_words: Callable[[JobArray, Path], list[str]]
     list_command: Callable[[str], list[str]]
     gone: str
-    read_list: Callable[[str, str], Mapping[int, State]]
+    read_list: Callable[[str, str], Mapping[int, QueueState]]
     cancel_command: tuple[str, ...]
 
-    def states(self, array_id: str) -> Mapping[int, State] | str:
-        """Return the states of an array's jobs that the queue knows, or why it does not answer."""
+    def states(self, array_id: str) -> Mapping[int, QueueState] | str:
+        """Return the states of an array's jobs in the queue, or why the queue does not answer."""
         try:
             answer = ask(self.list_command(array_id))
         except LidError as error:
@@ -90,15 +90,15 @@ class Scheduler:
         return self.read_list(answer.stdout, array_id)
 
     def cancel(self, array_id: str) -> None:
-        """Take an array out of the queue, and end those of its jobs that run."""
+        """Remove an array from the queue, and end those of its jobs that run."""
         ask([*self.cancel_command, array_id])
 
 
 def ask(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a scheduler's command, out of reach of Ctrl-C on the terminal.
+    """Run a scheduler's command, in its own session so that Ctrl-C on the terminal does not end it.
 
     Raises:
-        LidError: there is no such command, or it does not answer within 30 s.
+        LidError: the command does not exist, or does not answer within 30 s.
     """
     try:
         return subprocess.run(
@@ -117,7 +117,7 @@ def ask(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def array_range(array: JobArray, at_once: str) -> str:
-    """Return ``1-8``, with ``at_once`` and the bound behind it where the array has one."""
+    """Return ``1-8``, or ``1-8%4`` if at most four jobs may run at a time and ``at_once`` is ``%``."""
     most = array.resources.max_running
     return f"{array.first}-{array.last}" + (f"{at_once}{most}" if most and at_once else "")
 
@@ -127,16 +127,16 @@ def _slurm_words(array: JobArray, outputs: Path) -> list[str]:
     return [*name, "--parsable", "--output", f"{outputs}/%a.out", "--array", array_range(array, "%")]
 
 
-def read_squeue(listing: str, _array_id: str) -> dict[int, State]:
-    """Read what ``squeue -r -o '%K|%T|%r'`` lists: number, state, reason."""
+def read_squeue(listing: str, _array_id: str) -> dict[int, QueueState]:
+    """Parse the output of ``squeue -r -o '%K|%T|%r'``: number, state, reason."""
     states = {}
     for line in listing.splitlines():
         number, state, reason = line.split("|", 2)
         if state in SLURM_WAITS:
             kind = "stuck" if reason in SLURM_NEVER else "waits"
-            states[int(number)] = State(reason, kind)
+            states[int(number)] = QueueState(reason, kind)
         else:
-            states[int(number)] = State(state, "runs" if state in SLURM_RUNS else "ended")
+            states[int(number)] = QueueState(state, "runs" if state in SLURM_RUNS else "ended")
     return states
 
 
@@ -147,9 +147,9 @@ def _sge_words(array: JobArray, outputs: Path) -> list[str]:
     return words + (["-tc", str(most)] if most else [])
 
 
-def read_sge_qstat(listing: str, array_id: str) -> dict[int, State]:
-    """Read ``qstat -xml``: tasks that wait are listed as ranges, ``4-10:2,13``."""
-    states: dict[int, State] = {}
+def read_sge_qstat(listing: str, array_id: str) -> dict[int, QueueState]:
+    """Parse the output of ``qstat -xml``. Waiting tasks are listed as ranges, such as ``4-10:2,13``."""
+    states: dict[int, QueueState] = {}
     for job in ElementTree.fromstring(listing or "<job_info/>").iter("job_list"):
         if job.findtext("JB_job_number") != array_id:
             continue
@@ -159,7 +159,7 @@ def read_sge_qstat(listing: str, array_id: str) -> dict[int, State]:
             bounds = re.fullmatch(r"(\d+)(?:-(\d+):(\d+))?", part)
             if bounds:
                 first, last, step = int(bounds[1]), int(bounds[2] or bounds[1]), int(bounds[3] or 1)
-                states |= dict.fromkeys(range(first, last + 1, step), State(word, kind))
+                states |= dict.fromkeys(range(first, last + 1, step), QueueState(word, kind))
     return states
 
 
@@ -168,14 +168,14 @@ def _pbs_words(array: JobArray, outputs: Path) -> list[str]:
     return ["-N", name, "-V", "-S", "/bin/sh", "-j", "oe", "-o", f"{outputs}/pbs.out"]
 
 
-def read_pbs_qstat(listing: str, _array_id: str) -> dict[int, State]:
-    """Read ``qstat -t``: rows of id, name, user, time, state, queue; a single job has number ``SINGLE``."""
+def read_pbs_qstat(listing: str, _array_id: str) -> dict[int, QueueState]:
+    """Parse the output of ``qstat -t``: id, name, user, time, state, queue. A single job is ``SINGLE``."""
     states = {}
     for line in listing.splitlines():
         row = re.fullmatch(r"\d+(?:\[(\d+)\])?(?:\.\S*)?\s.*\s([A-Z])\s+\S+\s*", line)
         if row:
             kind = "ended" if row[2] in PBS_ENDED else "waits" if row[2] in "QHWT" else "runs"
-            states[int(row[1] or SINGLE)] = State(row[2], kind)
+            states[int(row[1] or SINGLE)] = QueueState(row[2], kind)
     return states
 
 

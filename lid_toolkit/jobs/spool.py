@@ -1,14 +1,16 @@
-"""The directory through which a runner and its jobs talk, wherever they run: files that appear whole.
+"""The spool: a directory of small files through which a runner and its jobs exchange messages.
 
-It lies beside the logs, ``LOGDIR/.jobs/NAME.XXXXXXXX/``, on a file system that all machines share:
+Files work for every backend: all machines share the file system, but may not reach each other otherwise. Each
+file appears as a whole, so that a reader never sees half of it. The directory is beside the logs,
+``LOGDIR/.jobs/NAME.XXXXXXXX/``:
 
 =============  ==========================================================================
 ``array.json``  the array, for the jobs to read
-``N.started``   job N runs: the host and the process that watches over it
+``N.started``   job N has started: the host and the id of the process that guards it
 ``N.done``      job N has ended: its outcome
-``N.out``       what the scheduler or ssh said about job N, outside its log
-``stop``        no further job is to start
-``queue_id``    the scheduler and the array's name in its queue, to cancel it by
+``N.out``       output of the scheduler or ssh about job N, outside its log
+``stop``        no further job may start
+``queue_id``    the scheduler and the array's id in its queue, for cancelling it
 =============  ==========================================================================
 """
 
@@ -29,7 +31,7 @@ from pathlib import Path
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
 from lid_toolkit.jobs.array import Call, JobArray, Resources
-from lid_toolkit.jobs.log import Outcome, last_line
+from lid_toolkit.jobs.log import JobOutcome, last_line
 from lid_toolkit.jobs.machine import runs
 from lid_toolkit.jobs.schedulers import SCHEDULERS
 
@@ -47,7 +49,7 @@ class Spool:
     """
 
     path: Path
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    outcomes: dict[int, JobOutcome] = field(default_factory=dict)
 
     def save_array(self, array: JobArray) -> None:
         """Write the array for the jobs."""
@@ -62,7 +64,7 @@ class Spool:
         return JobArray(Call(**call), Resources(**saved["resources"]), saved["name"])
 
     def note_start(self, number: int) -> None:
-        """Note that this process runs a job."""
+        """Write that this process runs a job."""
         with write_whole(self.path / f"{number}.started") as stream:
             stream.write(f"{socket.gethostname()} {os.getpid()}")
 
@@ -70,32 +72,35 @@ class Spool:
         """Return whether a job has started; it may have ended since."""
         return (self.path / f"{number}.started").exists()
 
-    def note_end(self, outcome: Outcome) -> None:
-        """Note a job's outcome; the file is whole and on disk when it shows."""
+    def note_end(self, outcome: JobOutcome) -> None:
+        """Write a job's outcome."""
         with write_whole(self.path / f"{outcome.number}.done") as stream:
             json.dump(asdict(outcome), stream)
 
     def note_stop(self) -> None:
-        """Ask jobs not to start any more."""
+        """Stop further jobs from starting."""
         (self.path / "stop").touch()
 
     @property
     def stopped(self) -> bool:
-        """Whether no further job is to start."""
+        """Whether no further job may start."""
         return (self.path / "stop").exists()
 
     def output_of(self, number: int) -> Path:
-        """Return the file for what the scheduler or ssh says about a job."""
+        """Return the file for the output of the scheduler or ssh about a job."""
         return self.path / f"{number}.out"
 
     def ask_anew(self) -> None:
-        """Have an NFS client ask its server for the directory, by making and removing a file there."""
+        """Refresh a directory listing that an NFS client has cached, by creating and removing a file in it.
+
+        Without this, outcomes that other machines write may be invisible here for up to a minute.
+        """
         with contextlib.suppress(OSError):
             (self.path / ".look").touch()
             (self.path / ".look").unlink()
 
     def running(self) -> list[int]:
-        """Return the jobs that have started and not ended, after reading new outcomes."""
+        """Read new outcomes; return the jobs that have started but not ended."""
         started = []
         for path in self.path.iterdir():
             if not path.stem.isdigit():
@@ -107,25 +112,25 @@ class Spool:
                 started.append(number)
         return sorted(set(started) - set(self.outcomes))
 
-    def _read_outcome(self, path: Path) -> Outcome:
-        outcome = Outcome(**json.loads(path.read_text(encoding="utf-8")))
+    def _read_outcome(self, path: Path) -> JobOutcome:
+        outcome = JobOutcome(**json.loads(path.read_text(encoding="utf-8")))
         said = last_line(self.output_of(outcome.number))
         if not outcome.verdict or not said:
             return outcome
-        return Outcome(**{**asdict(outcome), "verdict": f"{outcome.verdict}; {said}"})
+        return JobOutcome(**{**asdict(outcome), "verdict": f"{outcome.verdict}; {said}"})
 
 
 @contextlib.contextmanager
 def new_spool(array: JobArray) -> Iterator[Spool]:
-    """Make a spool for an array, hold it, and remove it at the end.
+    """Create and lock a spool for an array, and remove it at the end.
 
-    What killed runners left in the same place is cleared first: their arrays are cancelled.
+    Spools beside it whose runners were killed are removed first, and their arrays cancelled.
 
     Args:
-        array: the jobs; the directories of their logs are made, and old logs removed.
+        array: the jobs. The directories of their logs are created, and old logs removed.
 
     Raises:
-        LidError: the logs' directory cannot be written.
+        LidError: the directory of the logs is not writable.
     """
     parent = array.log_of(array.first).parent / PARENT
     path = parent / f"{array.name}.{secrets.token_hex(4)}"
@@ -149,7 +154,10 @@ def new_spool(array: JobArray) -> Iterator[Spool]:
 
 
 def clear_abandoned(parent: Path, own: Path) -> None:
-    """End and remove the arrays in ``parent`` that no runner holds any more."""
+    """End the arrays in ``parent`` whose runners have ended, and remove their spools.
+
+    A runner holds a lock on its spool for as long as it lives. A spool that can be locked is abandoned.
+    """
     for path in parent.iterdir():
         if path == own or not path.is_dir():
             continue
@@ -163,7 +171,7 @@ def clear_abandoned(parent: Path, own: Path) -> None:
 
 
 def _wait_for_end(spool: Spool) -> None:
-    """Wait for jobs that end because their runner has; those whose watching process died count as ended."""
+    """Wait for jobs to end after their runner. A job whose guarding process is gone counts as ended."""
     spool.note_stop()
     deadline = time.monotonic() + ABANDONED_S
     told = False

@@ -1,4 +1,4 @@
-"""``python -m lid_toolkit.jobs.task SPOOL NUMBER``: run one job of an array, where it was sent."""
+"""``python -m lid_toolkit.jobs.task SPOOL NUMBER``: run one job of an array on the machine it was sent to."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("spool", type=Path)
     parser.add_argument("number", type=int)
     parser.add_argument(
-        "--gpus", help="the job's GPUs, as in CUDA_VISIBLE_DEVICES; else the scheduler's choice"
+        "--gpus", help="the job's GPUs, as in CUDA_VISIBLE_DEVICES; by default the scheduler chooses"
     )
     parser.add_argument(
         "--guarded",
         action="store_true",
-        help="no scheduler watches over the job: enforce its limits, and end it when standard input closes",
+        help="enforce the limits of the job, and end it when standard input closes: no scheduler does so",
     )
     options = parser.parse_args(arguments)
     spool = Spool(options.spool)
@@ -56,11 +56,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def job_environment(resources: Resources, gpus: str | None) -> dict[str, str]:
-    """Return the environment of a job's command: this one, its threads, its GPUs and its rendezvous.
+    """Return the environment of a job's command: that of this process, with variables for threads and GPUs.
 
-    The rendezvous, for jobs that are given a number of machines, is in the variables that torchrun
-    takes its options from (``PET_*``), so that ``torchrun SCRIPT`` runs across them as it is. Its port
-    is free on this machine, which is the first of them.
+    If a number of machines was given, the variables ``PET_*`` are set too. ``torchrun`` reads its options
+    from them, so that ``torchrun SCRIPT`` runs on all machines without options. This machine is the first
+    one; the port is free here.
     """
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(resources.threads))
     if gpus is not None:

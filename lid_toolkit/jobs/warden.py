@@ -1,4 +1,12 @@
-"""Watch over one job on the machine that runs it: its signals, limits, children and outcome."""
+"""Guard one job on the machine that runs it: forward signals, enforce limits, clean up its children.
+
+Killing a command is not enough, because it may have started other processes: data-loading workers, a shell
+pipeline, a server in the background. If they stay, they hold the GPU and write into the next run's files.
+So the guard makes itself the parent of all orphans (on Linux, by ``PR_SET_CHILD_SUBREAPER``). Every process
+of the job is then its descendant, and it returns only when none is left. Example: the command is
+``sh -c "train & exit 1"``. The shell ends with code 1 and ``train`` becomes a child of the guard, which
+kills it and reports exit code 1.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +23,7 @@ from types import FrameType
 from typing import IO
 
 from lid_toolkit.jobs.array import Resources
-from lid_toolkit.jobs.log import Outcome
+from lid_toolkit.jobs.log import JobOutcome
 from lid_toolkit.jobs.machine import descendants, memory_of
 from lid_toolkit.processes import adopt_orphans, die_with_parent
 
@@ -23,24 +31,25 @@ CANNOT_RUN = 127
 GRACE_S = 30.0
 LOOK_S = 1.0
 PIPE_BYTES = 65536
-# The last is Grid Engine's word before it kills (`qsub -notify`).
+# Grid Engine sends SIGUSR2 before it kills a job (`qsub -notify`).
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
-# What Slurm is asked to send some time before the end (`--signal=B:USR1@60`).
+# Slurm can be asked to send SIGUSR1 before the time limit (`--signal=B:USR1@60`); a training then saves.
 FORWARDED = (signal.SIGUSR1,)
 
 
 @dataclass
 class _Job:
-    """A job under way.
+    """A running job.
 
     Attributes:
-        process: of its command.
-        number: which job.
+        process: the process of its command.
+        number: the job's number.
         resources: the limits to enforce.
-        verdict: why it is being ended; ``""`` while it is not.
-        kill_at: when to end it by force.
-        status: as wait(2) gives it, once the command has ended.
-        peak_kb: largest resident set so far of a process that has ended.
+        verdict: why it is being ended; ``""`` if it is not.
+        kill_at: time of ``time.monotonic`` at which it gets SIGKILL.
+        status: exit status as in wait(2); None until the command has ended.
+        peak_kb: largest resident set of the processes that have ended.
+        started: time of ``time.monotonic`` at its start.
     """
 
     process: subprocess.Popen[bytes]
@@ -53,7 +62,7 @@ class _Job:
     started: float = field(default_factory=time.monotonic)
 
     def end(self, verdict: str) -> None:
-        """Ask the command to end; its first verdict stands."""
+        """Send the command SIGTERM. Of several verdicts the first is kept."""
         if not self.verdict:
             self.verdict, self.kill_at = verdict, time.monotonic() + GRACE_S
             self.send(signal.SIGTERM)
@@ -64,7 +73,7 @@ class _Job:
             os.kill(self.process.pid, number)
 
     def reap(self) -> None:
-        """Wait for all processes that have ended: the command, and what it left behind."""
+        """Reap all children that have ended: the command, and orphans of its processes."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -75,11 +84,11 @@ class _Job:
                     self.status = status
                     self.process.returncode = os.waitstatus_to_exitcode(status)
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> JobOutcome:
         """Return how the job ended."""
         unit = 1 if sys.platform == "darwin" else 1024
         seconds = time.monotonic() - self.started
-        return Outcome(self.number, self.process.returncode, self.verdict, seconds, self.peak_kb * unit)
+        return JobOutcome(self.number, self.process.returncode, self.verdict, seconds, self.peak_kb * unit)
 
 
 def guard(
@@ -89,20 +98,21 @@ def guard(
     environment: Mapping[str, str],
     log: IO[bytes],
     lifeline: int | None,
-) -> Outcome:
-    """Run a command until it and all its descendants have ended, and return the outcome.
+) -> JobOutcome:
+    """Run a command until it and all its descendants have ended; return the outcome.
 
-    On a signal of ENDING, over a limit, or when ``lifeline`` closes, the command gets SIGTERM,
-    and after 30 s SIGKILL. What it leaves running is killed. On Linux descendants cannot hide
-    (``PR_SET_CHILD_SUBREAPER``), and the command dies with this process (``PR_SET_PDEATHSIG``).
+    On a signal in ENDING, beyond a limit, or when ``lifeline`` closes, the command gets SIGTERM, and 30 s
+    later SIGKILL. Processes that it leaves behind are killed. On Linux the command is also killed if this
+    process is (``PR_SET_PDEATHSIG``).
 
     Args:
-        command: its words.
-        number: which job.
-        resources: limits of memory and time to enforce.
-        environment: the command's.
-        log: where its output goes.
-        lifeline: file descriptor of a pipe that whoever wants the job holds open.
+        command: words of the command.
+        number: the job's number.
+        resources: limits of memory and time.
+        environment: environment of the command.
+        log: file for its output.
+        lifeline: read end of a pipe whose other end the runner holds open. It closes when the runner ends,
+            however it ends. None without a runner, as on a cluster.
     """
     adopt_orphans()
     with _signals() as (woken, signals):
@@ -117,7 +127,7 @@ def guard(
             )
         except OSError as error:
             what = f"cannot run '{command[0]}': {error.strerror}"
-            return Outcome(number, CANNOT_RUN, what, seconds=0.0, peak_bytes=0)
+            return JobOutcome(number, CANNOT_RUN, what, seconds=0.0, peak_bytes=0)
         job = _Job(process, number, resources)
         lifelines = [] if lifeline is None else [lifeline]
         while job.status is None:
@@ -144,20 +154,20 @@ def _obey(job: _Job, signals: list[int]) -> None:
 
 
 def _enforce_limits(job: _Job) -> None:
-    """End the job when it takes more time or holds more memory than it may, by force after a while."""
+    """End the job if it exceeds its time or memory; kill it when the grace period is over."""
     limits, now = job.resources, time.monotonic()
     if limits.time_s is not None and now - job.started > limits.time_s:
-        job.end(f"ran past --time ({limits.time_s:.0f} s)")
+        job.end(f"took longer than --time ({limits.time_s:.0f} s)")
     if limits.memory_bytes is not None:
         held = memory_of(descendants())
         if held > limits.memory_bytes:
-            job.end(f"held {held / 2**30:.2f} GiB, more than --mem")
+            job.end(f"used {held / 2**30:.2f} GiB, more than --mem")
     if now > job.kill_at:
         job.send(signal.SIGKILL)
 
 
 def _kill_descendants(job: _Job) -> None:
-    """Kill what the command left running, until nothing is left."""
+    """Kill the processes that the command left behind; repeat, because they may start others meanwhile."""
     deadline = time.monotonic() + GRACE_S
     while (left := descendants()) and time.monotonic() < deadline:
         for pid in left:
@@ -169,7 +179,11 @@ def _kill_descendants(job: _Job) -> None:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[tuple[int, list[int]]]:
-    """Yield a file descriptor at which a byte arrives with each signal, and the list of signals so far."""
+    """Yield a file descriptor that becomes readable with each signal, and the list of signals so far.
+
+    ``select`` waits for the descriptor and the lifeline together, so a signal or the end of a child (SIGCHLD)
+    wakes it at once instead of at the next look.
+    """
     woken, waker = os.pipe()
     for end in (woken, waker):
         os.set_blocking(end, False)

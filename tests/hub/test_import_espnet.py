@@ -16,7 +16,7 @@ from models.pretrained_encoders import save_tiny, tiny
 from lid_toolkit.errors import LidError
 from lid_toolkit.hub.importers.espnet import describe, read_espnet, rename
 from lid_toolkit.hub.importers.experiment import import_model
-from lid_toolkit.hub.importers.source import Source
+from lid_toolkit.hub.importers.foreign_model import ForeignModel
 from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.models.build import build_model
 from lid_toolkit.training.checkpoint import load_model
@@ -70,24 +70,26 @@ def test_labels_come_from_lang2utt_in_its_order(experiment, tmp_path):
     elsewhere = tmp_path / "lang2utt"
     elsewhere.write_text("".join(f"{language} x\n" for language in reversed(LANGUAGES)))
     shutil.rmtree(experiment / "data")
-    with pytest.raises(LidError, match=r"labels are not there \(name training's lang2utt by --lang2utt\)"):
-        read_espnet(Source(experiment))
-    assert read_espnet(Source(experiment), elsewhere).languages == LANGUAGES[::-1]
+    with pytest.raises(
+        LidError, match=r"lang2utt is missing or empty \(give the lang2utt of the training set\)"
+    ):
+        read_espnet(ForeignModel(experiment))
+    assert read_espnet(ForeignModel(experiment), elsewhere).languages == LANGUAGES[::-1]
     elsewhere.write_text("eng x\nfra x\n")
     with pytest.raises(LidError, match="2 labels for 5 languages"):
-        read_espnet(Source(experiment), elsewhere)
-    with pytest.raises(LidError, match="labels are not there"):
-        read_espnet(Source(experiment), tmp_path / "nowhere")
+        read_espnet(ForeignModel(experiment), elsewhere)
+    with pytest.raises(LidError, match="lang2utt is missing or empty"):
+        read_espnet(ForeignModel(experiment), tmp_path / "nowhere")
 
 
 def test_the_weights_may_be_named(experiment):
     shutil.copy(experiment / "valid.accuracy.best.pth", experiment / "3epoch.pth")
-    assert read_espnet(Source(experiment), model_file="3epoch.pth").languages == LANGUAGES
+    assert read_espnet(ForeignModel(experiment), model_file="3epoch.pth").languages == LANGUAGES
     (experiment / "valid.accuracy.best.pth").rename(experiment / "2epoch.pth")
     with pytest.raises(LidError, match=r"2 files of weights: 2epoch\.pth 3epoch\.pth"):
-        read_espnet(Source(experiment))
-    with pytest.raises(LidError, match="no weights"):
-        read_espnet(Source(experiment), model_file="4epoch.pth")
+        read_espnet(ForeignModel(experiment))
+    with pytest.raises(LidError, match="no weights found"):
+        read_espnet(ForeignModel(experiment), model_file="4epoch.pth")
 
 
 def change_config(experiment: Path, **changes) -> None:
@@ -98,13 +100,13 @@ def change_config(experiment: Path, **changes) -> None:
 def test_weights_of_another_model_are_told(experiment):
     change_config(experiment, projector_conf={"output_size": 25})
     with pytest.raises(LidError, match=r"parameters do not fit config\.yaml and the languages"):
-        read_espnet(Source(experiment))
+        read_espnet(ForeignModel(experiment))
     change_config(experiment, projector="xvector")
     with pytest.raises(LidError, match="such as projector"):
-        read_espnet(Source(experiment))
+        read_espnet(ForeignModel(experiment))
     change_config(experiment, encoder="conformer")
     with pytest.raises(LidError, match=r"unknown encoder 'conformer' \(did you mean 'mfaconformer'"):
-        read_espnet(Source(experiment))
+        read_espnet(ForeignModel(experiment))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_weights_of_another_model_are_told(experiment):
 def test_a_configuration_of_another_shape_is_told_in_one_line(experiment, changes, message):
     change_config(experiment, **changes)
     with pytest.raises(LidError) as caught:
-        read_espnet(Source(experiment))
+        read_espnet(ForeignModel(experiment))
     assert message in str(caught.value)
 
 
@@ -133,7 +135,7 @@ class Harmful:
         return (Path.touch, (Path("/tmp/should-not-exist"),))
 
 
-@pytest.mark.parametrize("content", [b"", b"no weights", None])
+@pytest.mark.parametrize("content", [b"", b"no weights found", None])
 def test_nothing_in_a_file_is_run(experiment, content):
     path = experiment / "valid.accuracy.best.pth"
     if content is None:
@@ -141,19 +143,23 @@ def test_nothing_in_a_file_is_run(experiment, content):
     else:
         path.write_bytes(content)
     with pytest.raises(LidError, match="damaged, or holds more than tensors"):
-        read_espnet(Source(experiment))
+        read_espnet(ForeignModel(experiment))
 
 
 def test_a_training_is_not_overwritten(experiment, tmp_path):
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours" / "checkpoint.pth").write_bytes(b"")
-    with pytest.raises(LidError, match="a training lies here"):
+    with pytest.raises(LidError, match="holds a training"):
         import_model(experiment, tmp_path / "ours")
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nowhere", "no such file"), ("text", "neither a directory nor a zip"), ("", "no config")],
+    [
+        ("nowhere", "no such file"),
+        ("text", "neither a directory nor a zip"),
+        ("", r"config\.yaml is missing"),
+    ],
 )
 def test_what_is_no_model(tmp_path, name, message):
     (tmp_path / "text").write_text("")

@@ -13,7 +13,7 @@ import torch
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.hub.importers.experiment import import_model
-from lid_toolkit.hub.importers.source import Source
+from lid_toolkit.hub.importers.foreign_model import ForeignModel
 from lid_toolkit.hub.importers.speechbrain import read_speechbrain
 from lid_toolkit.models.build import build_model
 from lid_toolkit.training.checkpoint import load_model
@@ -34,7 +34,7 @@ def copy(tmp_path) -> Path:
 def test_the_numbers_are_speechbrains(name):
     with np.load(FIXTURES / "outputs.npz") as stored:
         theirs = dict(stored)
-    imported = read_speechbrain(Source(FIXTURES))
+    imported = read_speechbrain(ForeignModel(FIXTURES))
     model = build_model(imported.description, len(imported.languages)).eval()
     model.load_state_dict(imported.weights)
     wave, length = torch.from_numpy(theirs[f"wav_{name}"])[None], torch.tensor([len(theirs[f"wav_{name}"])])
@@ -48,13 +48,13 @@ def test_the_numbers_are_speechbrains(name):
 
 
 def test_labels_are_iso_codes_where_all_are_known(copy):
-    assert read_speechbrain(Source(copy)).languages == ("ces", "eng", "spa", "nld", "rus")
+    assert read_speechbrain(ForeignModel(copy)).languages == ("ces", "eng", "spa", "nld", "rus")
     encoder = copy / "label_encoder.txt"
     encoder.write_text(encoder.read_text().replace("nl: Dutch", "dialect-7: Dutch"))
-    assert read_speechbrain(Source(copy)).languages == ("cs", "en", "es", "dialect-7", "ru")
+    assert read_speechbrain(ForeignModel(copy)).languages == ("cs", "en", "es", "dialect-7", "ru")
     encoder.write_text("")
     with pytest.raises(LidError, match="not a list of labels"):
-        read_speechbrain(Source(copy))
+        read_speechbrain(ForeignModel(copy))
 
 
 def change(directory: Path, before: str, after: str) -> None:
@@ -70,7 +70,7 @@ def test_lengths_in_milliseconds_and_the_highest_frequency_follow_from_the_rate(
         "  sample_rate: !ref <rate>\n    hop_length: 12.5\n    win_length: 20",
     )
     change(copy, "# Number of languages", "rate: 8000")
-    imported = read_speechbrain(Source(copy))
+    imported = read_speechbrain(ForeignModel(copy))
     assert imported.rate == 8000
     frontend = build_model(imported.description, 5).frontend
     wave = 0.1 * np.random.default_rng(0).standard_normal(2000)
@@ -97,30 +97,30 @@ def test_lengths_in_milliseconds_and_the_highest_frequency_follow_from_the_rate(
             "filter_shape: gaussian #",
             "filter_shape: gaussian is not supported, only triangular",
         ),
-        ("deltas: !ref", "n_fft: !ref <points> #", "compute_features.n_fft: <points> is not there"),
+        ("deltas: !ref", "n_fft: !ref <points> #", "compute_features.n_fft: <points> is not defined"),
         ("deltas: !ref", "hop_length: !ref 2 * <n_mels> #", r"hop_length: 2 \* <n_mels> is not a number"),
         ("deltas: !ref", "win_length: .inf #", "win_length: inf is not a number"),
         ("features.Fbank", "features.MFCC", "compute_features: new:speechbrain.lobes.features.MFCC is not"),
         ("nn.LeakyReLU", "nn.Tanh", "classifier.activation: name:torch.nn.Tanh is not supported"),
         ("    dilations", "    activation: !name:torch.nn.Tanh\n    dilations", "embedding_model.activation"),
         ("[1, 2, 3, 4, 1]", "3", "dilations: Input should be a valid tuple"),
-        ("[1, 2, 3, 4, 1]", "!ref <widths>", "embedding_model.dilations: <widths> is not there"),
-        ("n_mels: 20", "n_mels: [", "hyperparams.yaml is not YAML"),
+        ("[1, 2, 3, 4, 1]", "!ref <widths>", "embedding_model.dilations: <widths> is not defined"),
+        ("n_mels: 20", "n_mels: [", "hyperparams.yaml is not valid YAML"),
     ],
 )
 def test_other_features_and_layers_are_refused(copy, before, after, message):
     change(copy, before, after)
     with pytest.raises(LidError, match=message):
-        read_speechbrain(Source(copy))
+        read_speechbrain(ForeignModel(copy))
 
 
 def test_other_weights_are_refused(copy):
     torch.save({"weight": torch.zeros(3)}, copy / "embedding_model.ckpt")
-    with pytest.raises(LidError, match="not the weights of such a model"):
-        read_speechbrain(Source(copy))
+    with pytest.raises(LidError, match="weights are not those of such a model"):
+        read_speechbrain(ForeignModel(copy))
     (copy / "embedding_model.ckpt").unlink()
-    with pytest.raises(LidError, match=r"no embedding_model\.ckpt in it"):
-        read_speechbrain(Source(copy))
+    with pytest.raises(LidError, match=r"embedding_model\.ckpt is missing"):
+        read_speechbrain(ForeignModel(copy))
 
 
 def test_the_command_writes_an_experiment(tmp_path):
@@ -135,5 +135,5 @@ def test_the_command_writes_an_experiment(tmp_path):
 
 
 def test_options_for_espnet_are_refused(tmp_path):
-    with pytest.raises(LidError, match="this is one of SpeechBrain's"):
+    with pytest.raises(LidError, match="this is a SpeechBrain model"):
         import_model(FIXTURES, tmp_path / "ours", model_file="x.pth")

@@ -10,13 +10,13 @@ import pytest
 
 from lid_toolkit.jobs import cluster_arrays, runner
 from lid_toolkit.jobs.array import JobArray, make_array, parse_call
-from lid_toolkit.jobs.cluster_arrays import Batch
+from lid_toolkit.jobs.cluster_arrays import ClusterArray
 from lid_toolkit.jobs.config import Config
-from lid_toolkit.jobs.log import Outcome, report_failures
-from lid_toolkit.jobs.schedulers import SCHEDULERS, Scheduler, State
+from lid_toolkit.jobs.log import JobOutcome, report_failures
+from lid_toolkit.jobs.schedulers import SCHEDULERS, QueueState, Scheduler
 from lid_toolkit.jobs.spool import Spool
 
-FAULT = Outcome(1, exit_code=2, verdict="", seconds=1.0, peak_bytes=0)
+FAULT = JobOutcome(1, exit_code=2, verdict="", seconds=1.0, peak_bytes=0)
 
 
 class Queue:
@@ -28,12 +28,12 @@ class Queue:
     def __init__(self, spool: Spool, dies: bool) -> None:
         self.spool, self.dies, self.looks = spool, dies, 0
 
-    def states(self, _array_id: str) -> Mapping[int, State]:
+    def states(self, _array_id: str) -> Mapping[int, QueueState]:
         self.looks += 1
         if self.looks < 5:
-            return {2: State("RUNNING", "runs")}
+            return {2: QueueState("RUNNING", "runs")}
         if self.looks == 5 and not self.dies:
-            self.spool.note_end(Outcome(2, exit_code=0, verdict="", seconds=9.0, peak_bytes=0))
+            self.spool.note_end(JobOutcome(2, exit_code=0, verdict="", seconds=9.0, peak_bytes=0))
         return {}
 
 
@@ -43,7 +43,7 @@ def array(tmp_path: Path) -> JobArray:
     return make_array(parse_call(["JOB=1:3", f"{tmp_path}/x.JOB.log", "true"]))
 
 
-def run(array: JobArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: bool) -> list[Outcome]:
+def run(array: JobArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: bool) -> list[JobOutcome]:
     (tmp_path / "spool").mkdir()
     spool = Spool(tmp_path / "spool")
     monkeypatch.setattr(cluster_arrays, "MISSING_S", 0.02)
@@ -60,7 +60,7 @@ def run(array: JobArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: 
     monkeypatch.setattr(Scheduler, "states", Queue(spool, dies).states)
     monkeypatch.setattr(Scheduler, "cancel", lambda *_arguments: None)
     config = Config(tmp_path / "slurm.conf", ("sbatch",), {}, {}, ())
-    return runner.run_array(array, Batch(SCHEDULERS["slurm"], array, config), spool)
+    return runner.run_array(array, ClusterArray(SCHEDULERS["slurm"], array, config), spool)
 
 
 def test_job_that_the_stop_kept_from_starting_is_not_lost(array: JobArray, tmp_path: Path, monkeypatch):
@@ -75,4 +75,4 @@ def test_job_that_the_stop_kept_from_starting_is_not_lost(array: JobArray, tmp_p
 def test_job_that_dies_after_the_stop_is_lost(array: JobArray, tmp_path: Path, monkeypatch):
     outcomes = run(array, tmp_path, monkeypatch, dies=True)
     assert [outcome.number for outcome in outcomes] == [1, 2]
-    assert outcomes[1].reason == "ended without a word; Slurm no longer knows it"
+    assert outcomes[1].reason == "ended without writing its outcome; Slurm no longer lists it"

@@ -86,7 +86,7 @@ def test_killed_job_of_stage_6_fails_the_stage_and_runs_again(unidentified: Stag
         os.kill(child, signal.SIGKILL)
     assert run.returncode == 1
     title = {"slurm": "Slurm says FAILED", "sge": "Grid Engine no longer knows it"}[cluster.backend]
-    assert f"error: job 2 of 2 failed: ended without a word; {title}" in said
+    assert f"error: job 2 of 2 failed: ended without writing its outcome; {title}" in said
     again = unidentified.run(6, 6)
     assert again.returncode == 0, again.stderr
 
@@ -143,7 +143,7 @@ def test_impossible_request_is_refused_at_once(cluster: Cluster, place: Path):
     done = cluster.jobs("--mem", "9000G", "JOB=1:3", "logs/x.JOB.log", "true", cwd=place)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("error: sbatch: does not take the jobs: ")
+    assert done.stderr.startswith("error: sbatch: refused the jobs: ")
 
 
 @ONLY_SLURM

@@ -86,14 +86,14 @@ def test_job_over_its_memory_is_ended(tmp_path: Path):
     hungry = "import time; held = bytearray(300 * 2**20); time.sleep(30)"
     done = jobs("--mem", "150M", "JOB=1:1", tmp_path / "x.log", sys.executable, "-c", hungry)
     assert done.returncode == 1
-    assert re.search(r"held 0\.\d+ GiB, more than --mem", done.stderr)
+    assert re.search(r"used 0\.\d+ GiB, more than --mem", done.stderr)
 
 
 def test_job_over_its_time_is_ended(tmp_path: Path):
     started = time.monotonic()
     done = jobs("--time", "0:01", "JOB=1:1", tmp_path / "x.log", "sleep", 300)
     assert done.returncode == 1
-    assert "ran past --time (1 s)" in done.stderr
+    assert "took longer than --time (1 s)" in done.stderr
     assert time.monotonic() - started < 100
 
 
@@ -114,7 +114,7 @@ def test_gpus_are_shared_out_and_more_than_there_are_refused(tmp_path: Path):
     assert sorted(match[1] for match in used if match) == ["5", "5", "7", "7"]
     refused = jobs("--gpu", 3, "JOB=1:1", tmp_path / "x.log", "true", CUDA_VISIBLE_DEVICES="5,7")
     assert refused.returncode == 2
-    assert "each job wants 3 GPUs, this machine has 2" in refused.stderr
+    assert "each job needs 3 GPUs, but this machine has 2" in refused.stderr
 
 
 def test_nice_reaches_the_command(tmp_path: Path):
@@ -142,7 +142,7 @@ def test_rendezvous_of_a_single_machine(tmp_path: Path):
     assert re.fullmatch(r"1 0 1 127\.0\.0\.1:\d+\n", done.stderr)
     refused = jobs("--num-nodes", 2, tmp_path / "x.log", "true")
     assert refused.returncode == 2
-    assert "jobs across machines need Slurm" in refused.stderr
+    assert "only slurm runs one job on several machines" in refused.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps hold of processes that hide")
@@ -183,7 +183,7 @@ def test_job_whose_watching_process_is_killed_is_lost(tmp_path: Path):
     watcher, job = map(int, (tmp_path / "on").read_text().split())
     os.kill(watcher, signal.SIGKILL)
     _, said = runner.communicate(timeout=120)
-    assert "error: job 1 of 1 failed: lost on this machine, code -9" in said
+    assert "error: job 1 of 1 failed: lost on this machine, exit code -9" in said
     wait_for(lambda: not alive(job))
 
 

@@ -11,35 +11,35 @@ from lid_toolkit.jobs import log
 from lid_toolkit.jobs.array import make_array, parse_call
 
 
-def test_relay_tells_the_last_line_of_running_jobs_at_growing_intervals(tmp_path: Path, monkeypatch):
+def test_progress_shows_the_last_line_of_running_jobs_at_growing_intervals(tmp_path: Path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(log.time, "monotonic", lambda: clock[0])
     array = make_array(parse_call(["JOB=1:3", f"{tmp_path}/x.JOB.log", "true"]))
     (tmp_path / "x.2.log").write_text("# Running on here\nformat: 5/10 utt\nformat: 9/10 utt\n")
     stream = io.StringIO()
-    relay = log.Relay(array, stream)
-    told_at = []
+    progress = log.ProgressReport(array, stream)
+    shown_at = []
     for second in range(300):
         clock[0] = float(second)
         before = stream.tell()
-        relay.tell([2, 3], ended=1, waiting="4 wait (Resources)")
+        progress.show([2, 3], ended=1, waiting="4 wait (Resources)")
         if stream.tell() > before:
-            told_at.append(second)
-    assert told_at == [10, 30, 70, 130, 190, 250]
+            shown_at.append(second)
+    assert shown_at == [10, 30, 70, 130, 190, 250]
     assert stream.getvalue().startswith(
         "x: 1 of 3 jobs done, 4 wait (Resources)\n  job 2: format: 9/10 utt\nx:"
     )
 
 
-def test_relay_of_a_single_command_tells_its_whole_log_once(tmp_path: Path):
+def test_progress_of_a_single_command_tells_its_whole_log_once(tmp_path: Path):
     array = make_array(parse_call([f"{tmp_path}/x.log", "true"]))
     stream = io.StringIO()
-    relay = log.Relay(array, stream)
+    progress = log.ProgressReport(array, stream)
     with open(tmp_path / "x.log", "w") as written:
         for text in ("# Running on here\n", "epoch 1\nepo", "ch 2\n", "error: told last\n# Ended"):
             written.write(text)
             written.flush()
-            relay.tell([1], ended=0)
+            progress.show([1], ended=0)
     assert stream.getvalue() == "epoch 1\nepoch 2\n"
 
 
@@ -52,4 +52,4 @@ def test_relay_of_a_single_command_tells_its_whole_log_once(tmp_path: Path):
     ],
 )
 def test_end_by_any_signal_is_told(exit_code: int, reason: str):
-    assert log.Outcome(1, exit_code, "", seconds=1.0, peak_bytes=0).reason == reason
+    assert log.JobOutcome(1, exit_code, "", seconds=1.0, peak_bytes=0).reason == reason

@@ -13,7 +13,7 @@ from lid_toolkit.jobs.config import read_config
 from lid_toolkit.jobs.schedulers import (
     SCHEDULERS,
     SINGLE,
-    State,
+    QueueState,
     read_pbs_qstat,
     read_sge_qstat,
     read_squeue,
@@ -70,10 +70,10 @@ def test_slurms_queue():
     """As squeue of Slurm 22.05 prints it."""
     listing = "1|RUNNING|None\n2|PENDING|Resources\n3|PENDING|PartitionTimeLimit\n4|OUT_OF_MEMORY|None\n"
     assert read_squeue(listing, "7") == {
-        1: State("RUNNING", "runs"),
-        2: State("Resources", "waits"),
-        3: State("PartitionTimeLimit", "stuck"),
-        4: State("OUT_OF_MEMORY", "ended"),
+        1: QueueState("RUNNING", "runs"),
+        2: QueueState("Resources", "waits"),
+        3: QueueState("PartitionTimeLimit", "stuck"),
+        4: QueueState("OUT_OF_MEMORY", "ended"),
     }
 
 
@@ -104,4 +104,4 @@ def test_queues_of_openpbs():
     kinds = {number: state.kind for number, state in read_pbs_qstat(listing, "123[].head").items()}
     assert kinds == {1: "runs", 2: "waits", 3: "ended"}
     single = "124.head          train            me                       0 H workq\n"
-    assert read_pbs_qstat(single, "124.head") == {SINGLE: State("H", "waits")}
+    assert read_pbs_qstat(single, "124.head") == {SINGLE: QueueState("H", "waits")}

@@ -12,7 +12,7 @@ import pytest
 
 from lid_toolkit.files import locked
 from lid_toolkit.jobs.array import make_array, parse_call
-from lid_toolkit.jobs.log import Outcome
+from lid_toolkit.jobs.log import JobOutcome
 from lid_toolkit.jobs.spool import Spool, new_spool
 
 
@@ -22,7 +22,7 @@ def test_array_and_outcomes_come_back_as_they_were(tmp_path: Path):
     )
     with new_spool(array) as spool:
         assert spool.load_array() == array
-        outcomes = [Outcome(1, 0, "", 1.5, 2**20), Outcome(3, -9, "", 0.1, 0)]
+        outcomes = [JobOutcome(1, 0, "", 1.5, 2**20), JobOutcome(3, -9, "", 0.1, 0)]
         for outcome in outcomes:
             spool.note_start(outcome.number)
             spool.note_end(outcome)
@@ -43,7 +43,7 @@ def test_file_that_is_being_written_is_no_outcome(tmp_path: Path):
 def test_word_of_the_scheduler_completes_the_reason(tmp_path: Path):
     spool = Spool(tmp_path)
     spool.output_of(1).write_text("slurmstepd: CANCELLED DUE TO TIME LIMIT\n")
-    spool.note_end(Outcome(1, -15, "stopped by SIGTERM", 1.0, 0))
+    spool.note_end(JobOutcome(1, -15, "stopped by SIGTERM", 1.0, 0))
     spool.running()
     assert spool.outcomes[1].reason == "stopped by SIGTERM; slurmstepd: CANCELLED DUE TO TIME LIMIT"
 

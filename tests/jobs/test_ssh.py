@@ -86,14 +86,14 @@ def test_gpus_and_threads_choose_the_machine(place: Path):
     assert used <= {"on=0", "on=1"}
     code, said = run(place, "--gpu", "3", "x.log", "true")
     assert code == 2
-    assert said.startswith("error: ssh.conf: no machine has 1 cores and 3 GPUs for a job")
+    assert said.startswith("error: ssh.conf: no machine has the 1 cores and 3 GPUs that each job needs")
 
 
 def test_machine_that_cannot_be_reached_is_left_out(place: Path):
     write_machines(place, "gone 2", "a 1")
     code, said = run(place, "JOB=1:3", "x.JOB.log", "true")
     assert code == 0, said
-    assert said.count("gone: left out: ssh: connect to host gone: No route to host\n") == 1
+    assert said.count("gone: not used: ssh: connect to host gone: No route to host\n") == 1
     assert hosts(place) == ["a", "a", "a"]
 
 

@@ -1,1 +1,1 @@
-"""Trained models of other toolkits, read without running anything in them."""
+"""Import trained models of other toolkits without running any code in them."""

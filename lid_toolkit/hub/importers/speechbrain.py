@@ -1,4 +1,4 @@
-"""SpeechBrain's language identifiers of the form of ``lang-id-voxlingua107-ecapa``."""
+"""Read SpeechBrain's language identifiers that are built like ``lang-id-voxlingua107-ecapa``."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ from torch import Tensor
 
 from lid_toolkit import languages
 from lid_toolkit.errors import LidError
-from lid_toolkit.hub.importers.source import TAG, Imported, Source, read_settings
+from lid_toolkit.hub.importers.foreign_model import (
+    ANOTHER,
+    TAG,
+    ForeignModel,
+    Imported,
+    mismatches,
+    read_settings,
+)
 from lid_toolkit.models.build import build_model
 
 FBANK = "new:speechbrain.lobes.features.Fbank"
 NORMALISER = "new:speechbrain.processing.features.InputNormalization"
-# SpeechBrain's defaults: lengths in ms, the others in Hz and samples.
+# Defaults of SpeechBrain's Fbank. Window and hop lengths are in ms, frequencies in Hz, n_fft in samples.
 NUMBERS = {"sample_rate": 16000, "n_fft": 400, "win_length": 25, "hop_length": 10, "f_min": 0, "f_max": None}
 LABEL = re.compile(r"'(?P<label>.*)' => (?P<index>\d+)")
 REFERENCE = re.compile(r"<(?P<key>\w+)>")
-# By part what a setting is where hyperparams.yaml is silent, and the one value that is supported.
+# For each part of hyperparams.yaml: a setting's default, and the one value that is supported.
 FIXED: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
     "compute_features": {
         TAG: (FBANK, FBANK),
@@ -38,7 +45,7 @@ FIXED: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
     "embedding_model": {"activation": ("name:torch.nn.ReLU", "name:torch.nn.ReLU")},
     "classifier": {"activation": ("name:torch.nn.LeakyReLU", "name:torch.nn.LeakyReLU")},
 }
-# Each rule is applied in turn to what the one before left.
+# Patterns and replacements for parameter names, applied one after the other.
 RENAMED = (
     (r"\.norm\.norm\.", ".norm."),
     (r"\.conv\.conv\.", ".conv."),
@@ -64,57 +71,56 @@ RENAMED = (
 )
 
 
-def read_speechbrain(source: Source) -> Imported:
+def read_speechbrain(foreign: ForeignModel) -> Imported:
     """Read ``hyperparams.yaml``, ``embedding_model.ckpt``, ``classifier.ckpt`` and ``label_encoder.txt``.
 
-    Sizes come from the weights; hyperparams.yaml, whose tags construct nothing here, gives dilations
-    and features; what has no counterpart here is refused. Labels become ISO 639-3 codes where all are known.
+    Sizes are derived from the weights; dilations and feature settings are read from hyperparams.yaml.
+    Settings without a counterpart in this toolkit are refused. Labels become ISO 639-3 codes if all of
+    them are known.
 
     Raises:
-        LidError: a file is missing or damaged, or the model is of another form.
+        LidError: a file is missing or damaged, or the model is built differently.
     """
-    settings = read_settings(source, source.need("hyperparams.yaml"))
-    labels = read_labels(source)
+    settings = read_settings(foreign, foreign.need("hyperparams.yaml"))
+    labels = read_labels(foreign)
     theirs = {
         name: value
         for file in ("embedding_model.ckpt", "classifier.ckpt")
-        for name, value in source.weights(source.need(file)).items()
+        for name, value in foreign.weights(foreign.need(file)).items()
     }
     weights = {rename(name): value for name, value in theirs.items()}
     try:
-        description = describe(weights, settings, source)
+        description = describe(weights, settings, foreign)
     except (KeyError, ValueError, IndexError) as error:
-        what = f"not the weights of such a model: {error} is not there"
-        raise LidError(what, where=source.path, mend="name another source") from error
+        what = f"the weights are not those of such a model: {error} is missing"
+        raise LidError(what, where=foreign.path, mend=ANOTHER) from error
     weights["projector.fc.weight"] = weights["projector.fc.weight"].flatten(1)
     model = build_model(description, len(labels))
-    ours = model.state_dict()
-    unfit = sorted(ours.keys() ^ weights.keys()) or [
-        k for k, v in weights.items() if v.shape != ours[k].shape
-    ]
-    if unfit:
-        what = f"{len(unfit)} parameters do not fit, such as {unfit[0]}"
-        raise LidError(what, where=source.path, mend="name another source")
+    if unfit := mismatches(weights, model.state_dict()):
+        what = f"{len(unfit)} parameters do not fit the model, such as {unfit[0]}"
+        raise LidError(what, where=foreign.path, mend=ANOTHER)
     return Imported(description, weights, labels, int(model.frontend.rate))
 
 
 def rename(name: str) -> str:
-    """Return this toolkit's name of a parameter of SpeechBrain's."""
+    """Return this toolkit's name for a parameter of SpeechBrain."""
     for pattern, replacement in RENAMED:
         name = re.sub(pattern, replacement, name)
     return name
 
 
-def describe(weights: Mapping[str, Tensor], settings: Mapping[str, Any], source: Source) -> dict[str, Any]:
-    """Return the components whose parameters have these shapes."""
+def describe(
+    weights: Mapping[str, Tensor], settings: Mapping[str, Any], foreign: ForeignModel
+) -> dict[str, Any]:
+    """Return the components and their arguments; sizes are derived from the shapes of the weights."""
     first, mfa = weights["encoder.first.conv.weight"], weights["encoder.mfa.conv.weight"]
     stages = [k for k in weights if re.fullmatch(r"encoder\.blocks\.0\.stages\.\d+\.conv\.weight", k)]
     kernels = [weights[f"encoder.blocks.{i}.stages.0.conv.weight"].shape[2] for i in range(3)]
     blocks = [k for k in weights if re.fullmatch(r"loss\.linears\.\d+\.weight", k)]
-    parts = {name: _part(settings, name, source) for name in FIXED}
+    parts = {name: _part(settings, name, foreign) for name in FIXED}
     return {
         "frontend": "speechbrain_fbank",
-        "frontend_conf": _features(parts["compute_features"], first.shape[1], source),
+        "frontend_conf": _features(parts["compute_features"], first.shape[1], foreign),
         "specaug": None,
         "normalize": "utterance_mvn",
         "encoder": "speechbrain_ecapa",
@@ -134,57 +140,57 @@ def describe(weights: Mapping[str, Tensor], settings: Mapping[str, Any], source:
     }
 
 
-def _features(conf: Mapping[str, Any], n_mels: int, source: Source) -> dict[str, Any]:
-    """Return the front end's arguments from those of SpeechBrain's ``Fbank``."""
+def _features(conf: Mapping[str, Any], n_mels: int, foreign: ForeignModel) -> dict[str, Any]:
+    """Return the front end's arguments, translated from those of SpeechBrain's ``Fbank``."""
     numbers = {key: conf.get(key, default) for key, default in NUMBERS.items()}
     for key, value in numbers.items():
         is_number = isinstance(value, int | float) and math.isfinite(value)
         if not is_number and (key, value) != ("f_max", None):
             what = f"compute_features.{key}: {value} is not a number"
-            raise LidError(what, where=source.path, mend="name another source")
+            raise LidError(what, where=foreign.path, mend=ANOTHER)
     for key in ("win_length", "hop_length"):
         numbers[key] = round(numbers["sample_rate"] / 1000 * numbers[key])
     return {"n_mels": n_mels, **numbers}
 
 
-def _part(settings: Mapping[str, Any], name: str, source: Source) -> dict[str, Any]:
-    """Return a part's arguments, references to top-level values resolved.
+def _part(settings: Mapping[str, Any], name: str, foreign: ForeignModel) -> dict[str, Any]:
+    """Return a part's arguments, with references such as ``<n_mels>`` replaced by their values.
 
     Raises:
-        LidError: no such part, a reference to nothing, or a value that is not supported.
+        LidError: the part is missing, a reference is undefined, or a value is not supported.
     """
-    part = _resolved(settings, name, settings.get(name), source)
+    part = _resolved(settings, name, settings.get(name), foreign)
     if not isinstance(part, dict):
         part = {TAG: part}
-    part = {key: _resolved(settings, f"{name}.{key}", value, source) for key, value in part.items()}
+    part = {key: _resolved(settings, f"{name}.{key}", value, foreign) for key, value in part.items()}
     for key, (default, supported) in FIXED[name].items():
         if part.get(key, default) != supported:
             setting = name if key == TAG else f"{name}.{key}"
             what = f"{setting}: {part.get(key, default)} is not supported, only {supported}"
-            raise LidError(what, where=source.path, mend="name another source")
+            raise LidError(what, where=foreign.path, mend=ANOTHER)
     return part
 
 
-def _resolved(settings: Mapping[str, Any], name: str, value: Any, source: Source) -> Any:
+def _resolved(settings: Mapping[str, Any], name: str, value: Any, foreign: ForeignModel) -> Any:
     reference = REFERENCE.fullmatch(value) if isinstance(value, str) else None
     if reference is None:
         return value
     if reference["key"] not in settings:
-        raise LidError(f"{name}: {value} is not there", where=source.path, mend="name another source")
+        raise LidError(f"{name}: {value} is not defined", where=foreign.path, mend=ANOTHER)
     return settings[reference["key"]]
 
 
-def read_labels(source: Source) -> tuple[str, ...]:
-    """Return the labels of ``label_encoder.txt`` in index order, as ISO 639-3 codes if all are known."""
+def read_labels(foreign: ForeignModel) -> tuple[str, ...]:
+    """Return the labels in ``label_encoder.txt`` in index order, as ISO 639-3 codes if all are known."""
     found: dict[int, str] = {}
-    for line in source.text(source.need("label_encoder.txt", "label_encoder.ckpt")).splitlines():
+    for line in foreign.text(foreign.need("label_encoder.txt", "label_encoder.ckpt")).splitlines():
         match = LABEL.fullmatch(line.strip())
         if match is None:
             break
         found[int(match["index"])] = match["label"].partition(":")[0].strip()
     labels = tuple(found[index] for index in sorted(found))
     if sorted(found) != list(range(len(labels))) or len(labels) < 2:
-        raise LidError("not a list of labels with their indices", where=f"{source.path}: label_encoder.txt")
+        raise LidError("not a list of labels with their indices", where=f"{foreign.path}: label_encoder.txt")
     try:
         codes = tuple(languages.code(label) for label in labels)
     except LidError:

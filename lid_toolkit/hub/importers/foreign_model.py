@@ -1,4 +1,4 @@
-"""Where a foreign model lies: a directory, or a zip of one, of which only the files asked for are read."""
+"""A model of another toolkit: a directory of files, or a zip of one. Only the files asked for are read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pickle
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,15 +21,16 @@ from lid_toolkit.errors import LidError
 TAG = "!"
 LARGEST_TEXT = 16 << 20
 LARGEST_WEIGHTS = 64 << 30
+ANOTHER = "give another model"
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A foreign model in this toolkit's terms.
+    """A foreign model, translated to this toolkit's components and parameter names.
 
     Attributes:
         description: components and their arguments.
-        weights: by the names of the model that the description builds.
+        weights: the parameters of the model that the description builds, by name.
         languages: labels in index order.
         rate: samples per second.
     """
@@ -41,20 +42,20 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A directory or zip of files.
+class ForeignModel:
+    """The files of another toolkit's model.
 
     Attributes:
-        path: that directory or zip.
+        path: a directory or a zip.
     """
 
     path: Path
 
     def names(self) -> list[str]:
-        """Return the files' names with ``/``, those nearest to the root first.
+        """Return the names of all files with ``/``, those nearest to the root first.
 
         Raises:
-            LidError: nothing there, or neither a directory nor a zip.
+            LidError: the path does not exist, or is neither a directory nor a zip.
         """
         if self.path.is_dir():
             found = [p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file()]
@@ -62,24 +63,26 @@ class Source:
             with zipfile.ZipFile(self.path) as archive:
                 found = [info.filename for info in archive.infolist() if not info.is_dir()]
         else:
-            what = "neither a directory nor a zip" if self.path.exists() else "no such file"
-            raise LidError(what, where=self.path, mend="name the directory or zip of a trained model")
+            what = "neither a directory nor a zip" if self.path.exists() else "no such file or directory"
+            raise LidError(what, where=self.path, mend="give the directory or zip of a trained model")
         return sorted(found, key=lambda name: (name.count("/"), name))
 
     def find(self, *wanted: str) -> str | None:
-        """Return the file nearest to the root whose last name is one of ``wanted``, or None."""
+        """Return the file nearest to the root with one of these base names, or None."""
         return next((name for name in self.names() if PurePosixPath(name).name in wanted), None)
 
     def need(self, *wanted: str) -> str:
-        """Return what :meth:`find` does; raise LidError if there is none."""
+        """Return the result of :meth:`find`; raise LidError if there is no such file."""
         name = self.find(*wanted)
         if name is None:
-            raise LidError(f"no {' or '.join(wanted)} in it", where=self.path, mend="name another source")
+            raise LidError(f"{' or '.join(wanted)} is missing", where=self.path, mend=ANOTHER)
         return name
 
     @contextlib.contextmanager
     def file(self, name: str, largest: int) -> Iterator[Path]:
-        """Give the path of a file; one out of a zip lies, under a name of ours, in a temporary directory.
+        """Give the path of a file. A file in a zip is unpacked into a temporary directory for as long.
+
+        It is unpacked under a fixed name, because a name in an untrusted zip may lead anywhere.
 
         Raises:
             LidError: larger than ``largest`` bytes, or damaged.
@@ -96,22 +99,22 @@ class Source:
                 with archive.open(name) as packed, open(path, "wb") as stream:
                     shutil.copyfileobj(packed, stream)
             except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-                raise LidError(f"{name}: {error}", where=self.path, mend="fetch it again") from error
+                raise LidError(f"{name}: {error}", where=self.path, mend="download it again") from error
             yield path
 
     def text(self, name: str) -> str:
-        """Return a text file's content."""
+        """Return the content of a text file."""
         with self.file(name, LARGEST_TEXT) as path:
             try:
                 return path.read_text(encoding="utf-8")
             except UnicodeDecodeError as error:
-                raise LidError(f"{name} is not UTF-8", where=self.path, mend="fetch it again") from error
+                raise LidError(f"{name} is not UTF-8", where=self.path, mend="download it again") from error
 
     def weights(self, name: str) -> dict[str, Tensor]:
-        """Return the tensors of a file that ``torch.save`` wrote, loaded with ``weights_only=True``.
+        """Return the tensors in a file of ``torch.save``, loaded with ``weights_only=True``.
 
         Raises:
-            LidError: damaged, or something else than tensors by name.
+            LidError: damaged, or the file holds anything but named tensors.
         """
         with self.file(name, LARGEST_WEIGHTS) as path:
             try:
@@ -119,20 +122,30 @@ class Source:
             except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
                 reason = str(error).partition("\n")[0]
                 what = f"{name} is damaged, or holds more than tensors: {reason}"
-                raise LidError(what, where=self.path, mend="name another file") from error
+                raise LidError(what, where=self.path, mend="give another file") from error
         tensors = content.get("model", content) if isinstance(content, dict) else None
         if not isinstance(tensors, dict) or not all(isinstance(v, Tensor) for v in tensors.values()):
-            raise LidError(f"{name} does not hold tensors by name", where=self.path, mend="name another file")
+            raise LidError(f"{name} does not hold named tensors", where=self.path, mend="give another file")
         return dict(tensors)
 
     def _check_size(self, name: str, size: int, largest: int) -> None:
         if size > largest:
-            what = f"{name} has {size} bytes, more than {largest}"
-            raise LidError(what, where=self.path, mend="name another source")
+            what = f"{name} has {size:,} bytes, more than {largest:,}"
+            raise LidError(what, where=self.path, mend=ANOTHER)
+
+
+def mismatches(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> list[str]:
+    """Return the parameters that only one side has; if there are none, those with different shapes."""
+    differing = [name for name, value in theirs.items() if name in ours and value.shape != ours[name].shape]
+    return sorted(ours.keys() ^ theirs.keys()) or differing
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML whose unknown tags are kept as text: what they would construct is not constructed."""
+    """YAML loader that keeps unknown tags as text and does not construct the objects they name.
+
+    SpeechBrain's hyperparams.yaml has tags such as ``!new:speechbrain.lobes.features.Fbank``, which its own
+    loader imports and calls.
+    """
 
 
 def _construct_plain(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
@@ -146,18 +159,19 @@ def _construct_plain(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> A
 _PlainLoader.add_multi_constructor("!", _construct_plain)
 
 
-def read_settings(source: Source, name: str) -> dict[str, Any]:
-    """Return the mapping of a YAML file; its own tags construct nothing.
+def read_settings(model: ForeignModel, name: str) -> dict[str, Any]:
+    """Return the content of a YAML file with keys and values; its tags construct nothing.
 
-    A mapping with such a tag holds it, without its ``!``, under ``TAG``; a tag on nothing is the value.
+    The tag of a mapping is kept, without its ``!``, under the key ``TAG``. A tag without a value becomes the
+    value.
 
     Raises:
         LidError: not YAML, or not a mapping.
     """
     try:
-        settings = yaml.load(source.text(name), Loader=_PlainLoader)
+        settings = yaml.load(model.text(name), Loader=_PlainLoader)
     except yaml.YAMLError as error:
-        raise LidError(f"{name} is not YAML: {error}", where=source.path, mend="mend that line") from error
+        raise LidError(f"{name} is not valid YAML: {error}", where=model.path, mend="correct it") from error
     if not isinstance(settings, dict):
-        raise LidError(f"{name} is not a list of 'key: value' lines", where=source.path)
+        raise LidError(f"{name} is not a list of 'key: value' lines", where=model.path)
     return settings
