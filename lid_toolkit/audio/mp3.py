@@ -1,18 +1,19 @@
-"""MP3 without a frame that tells the length: libsndfile guesses it from the bitrate of the first frame.
+"""MP3 files whose length libsndfile would guess from the bitrate of the first frame.
 
-Layout of a frame's header: ISO/IEC 11172-3, 2.4.1.3 (MPEG-1), and 13818-3, 2.4.1 (MPEG-2). The frame
-that tells the length, of silence, holds ``Xing`` or ``Info`` (LAME) or ``VBRI`` (Fraunhofer).
+Encoders write a first frame of silence that contains ``Xing`` or ``Info`` (LAME) or ``VBRI`` (Fraunhofer)
+and says how long the file is. Without one, only counting the frames gives the length. Layout of a
+frame's header: ISO/IEC 11172-3, 2.4.1.3 (MPEG-1), and 13818-3, 2.4.1 (MPEG-2).
 """
 
 from __future__ import annotations
 
 import functools
 
-from lid_toolkit.audio.entry import Entry
+from lid_toolkit.audio.references import ByteRange
 
 LENGTH_MARKS = (b"Xing", b"Info", b"VBRI")
 FIRST_BYTES = 64
-"""Of the first frame: a mark lies at most 38 bytes inside."""
+"""Bytes of the first frame to search: a mark starts within its first 38 bytes."""
 
 TAGS_BEHIND = (b"TAG", b"APE", b"LYR", b"")
 MPEG1, MPEG2, MPEG25 = 3, 2, 0
@@ -23,28 +24,28 @@ _KBITS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBITS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 
-def length_by_frames(entry: Entry) -> tuple[int, bool]:
-    """Count the samples of an mp3 that does not tell how many it has, by going from frame to frame.
+def length_by_frames(byte_range: ByteRange) -> tuple[int, bool]:
+    """Count the samples of an mp3 that does not say how many it has, by going from frame to frame.
 
     Returns:
-        How many a channel there are up to the first bytes that are no frame, and whether only tags
-        follow those; 0 and false if a frame tells the length.
+        The samples per channel up to the first bytes that are not a frame, and whether nothing but tags
+        follows the last frame; 0 and false if the file says how long it is.
     """
-    position = _after_tags(entry)
-    head = entry.bytes_at(position, FIRST_BYTES)
+    position = _after_tags(byte_range)
+    head = byte_range.bytes_at(position, FIRST_BYTES)
     if any(mark in head for mark in LENGTH_MARKS):
         return 0, False
     samples = 0
-    while (frame := _frame(entry.bytes_at(position, 3))) and position + frame[0] <= entry.end:
+    while (frame := _frame(byte_range.bytes_at(position, 3))) and position + frame[0] <= byte_range.end:
         position += frame[0]
         samples += frame[1]
-    return samples, frame is not None or entry.bytes_at(position, 3) in TAGS_BEHIND
+    return samples, frame is not None or byte_range.bytes_at(position, 3) in TAGS_BEHIND
 
 
-def _after_tags(entry: Entry) -> int:
-    """Return where what follows the ID3v2 tags starts."""
-    position = entry.begin
-    while (head := entry.bytes_at(position, 10)).startswith(b"ID3") and len(head) == 10:
+def _after_tags(byte_range: ByteRange) -> int:
+    """Return the position of the first byte after the ID3v2 tags."""
+    position = byte_range.begin
+    while (head := byte_range.bytes_at(position, 10)).startswith(b"ID3") and len(head) == 10:
         size = functools.reduce(lambda size, seven_bits: size << 7 | seven_bits, head[6:10])
         position += 10 + size + (10 if head[5] & 0x10 else 0)
     return position
@@ -52,7 +53,7 @@ def _after_tags(entry: Entry) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def _frame(head: bytes) -> tuple[int, int] | None:
-    """Return the bytes and the samples a channel of a layer III frame, given its first 3 bytes."""
+    """Return the size in bytes and the samples per channel of a layer III frame, from its first 3 bytes."""
     if len(head) < 3 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0 or head[1] >> 1 & 3 != LAYER_3:
         return None
     version, step, kind = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3

@@ -1,11 +1,11 @@
-"""Ogg pages: whether a file ends inside one, which libsndfile passes over in silence.
+"""Ogg pages: libsndfile reads a file that ends inside a page without an error.
 
 Layout of a page: RFC 3533, section 6.
 """
 
 from __future__ import annotations
 
-from lid_toolkit.audio.entry import Entry
+from lid_toolkit.audio.references import ByteRange
 
 MARK = b"OggS"
 VERSION = b"\0"
@@ -13,17 +13,23 @@ HEADER_BYTES = 27
 LONGEST_PAGE = HEADER_BYTES + 255 + 255 * 255
 
 
-def is_ogg(entry: Entry) -> bool:
-    """Say whether an entry is an Ogg stream."""
-    return entry.bytes_at(entry.begin, len(MARK)) == MARK
+def is_ogg(byte_range: ByteRange) -> bool:
+    """Say whether these bytes are an Ogg stream."""
+    return byte_range.bytes_at(byte_range.begin, len(MARK)) == MARK
 
 
-def ends_inside_page(entry: Entry) -> bool:
-    """Say whether the Ogg stream that an entry is was cut off inside a page."""
-    tail_start = max(entry.begin, entry.end - LONGEST_PAGE)
-    tail = entry.bytes_at(tail_start, entry.end - tail_start)
+def ends_inside_page(byte_range: ByteRange) -> bool:
+    """Say whether an Ogg stream was cut off inside a page.
+
+    Byte 26 of a page's header is the number of segments; that many bytes with the segments' sizes
+    follow, then the segments. A last page with sizes 255 and 40 is whole if 295 bytes follow its header
+    and sizes.
+    """
+    tail_start = max(byte_range.begin, byte_range.end - LONGEST_PAGE)
+    tail = byte_range.bytes_at(tail_start, byte_range.end - tail_start)
     page = tail.rfind(MARK)
-    while page >= 0 and tail[page + 4 : page + 5] not in (VERSION, b""):  # the mark, by chance in the data
+    # The audio itself may contain the four bytes of the mark; a page also has the version after it.
+    while page >= 0 and tail[page + 4 : page + 5] not in (VERSION, b""):
         page = tail.rfind(MARK, 0, page)
     if page < 0:
         return False

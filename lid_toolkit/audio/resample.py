@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def resampled_length(num_samples: int, from_rate: float, to_rate: float) -> int:
-    """Return how many samples :func:`resample` makes: the exact duration, rounded half up."""
+    """Return the number of samples that :func:`resample` returns: the exact duration, rounded half up."""
     return math.floor(num_samples * to_rate / from_rate + 0.5)
 
 
@@ -18,7 +18,7 @@ def resample(wave: NDArray[np.float32], from_rate: float, to_rate: float) -> NDA
     """Convert a (samples,) waveform from one rate in Hz to another.
 
     libsoxr's high-quality recipe: linear phase, pass band to 0.91 of the lower Nyquist frequency,
-    stop band from it on at -120 dB. The result has ``resampled_length(...)`` samples.
+    stop band from there on at -120 dB. The result has ``resampled_length(...)`` samples.
     """
     if from_rate == to_rate:
         return wave

@@ -1,6 +1,7 @@
-"""RIFF/WAVE headers: where the samples of a wav lie, so that a crop is one seek and one read.
+"""RIFF/WAVE headers: where the samples of a wav are, so that a crop is one seek and one read.
 
-Layout: Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0" (1991).
+Layout: Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0" (1991). RF64, for
+files over 4 GiB: EBU Tech 3306.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from lid_toolkit.audio.entry import Entry
+from lid_toolkit.audio.references import ByteRange
 
 PCM, EXTENSIBLE = 0x0001, 0xFFFE
 UNKNOWN_BYTES = 0x7FFF0000
-"""Writers that cannot seek back leave about 2^31 or 2^32 - 1 as the length of what follows."""
+"""Programs that write to a pipe cannot fill in the length afterwards; they leave about 2^31 or 2^32 - 1."""
+
+UNKNOWN_RF64_BYTES = 1 << 62
+"""The same in RF64: 2^63 - 1 or 2^64 - 1."""
 
 _FORMAT = struct.Struct("<HHIIHH")
 _CHUNK = struct.Struct("<4sI")
@@ -23,12 +27,12 @@ class WavHeader:
     """What the header of a wav says.
 
     Attributes:
-        rate: samples a second.
-        channels: samples a frame.
+        rate: sampling rate in Hz.
+        channels: number of channels.
         bytes_per_frame: bytes of one sample of all channels; 0 for packed codecs.
         is_pcm16: whether the samples are 16-bit little-endian integers.
-        data_start: where the samples start in the file.
-        data_bytes: how long the header says they are; None when its writer could not know.
+        data_start: position of the first sample in the file.
+        data_bytes: size of the samples according to the header; None if it does not say.
     """
 
     rate: int
@@ -40,26 +44,39 @@ class WavHeader:
 
     @property
     def data_end(self) -> int | None:
-        """Where the header says the samples end in the file; None when its writer could not know."""
+        """Position in the file at which the samples end according to the header; None if it does not say."""
         return None if self.data_bytes is None else self.data_start + self.data_bytes
 
 
-def read_wav_header(entry: Entry) -> WavHeader | None:
-    """Read the header of the wav that an entry is; None if it holds no whole one."""
-    head = entry.bytes_at(entry.begin, 12)
+def read_wav_header(byte_range: ByteRange) -> WavHeader | None:
+    """Read the header of a wav; None if these bytes are not a wav or the header is incomplete."""
+    head = byte_range.bytes_at(byte_range.begin, 12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
         return None
-    position = entry.begin + 12
+    position = byte_range.begin + 12
     layout: bytes | None = None
-    while len(chunk := entry.bytes_at(position, _CHUNK.size)) == _CHUNK.size:
+    while len(chunk := byte_range.bytes_at(position, _CHUNK.size)) == _CHUNK.size:
         name, size = _CHUNK.unpack(chunk)
         position += _CHUNK.size
         if name == b"fmt ":
-            layout = entry.bytes_at(position, min(size, 40))
+            layout = byte_range.bytes_at(position, min(size, 40))
         elif name == b"data":
             return _header(layout, position, size)
         position += size + size % 2
     return None
+
+
+def rf64_end(byte_range: ByteRange) -> int | None:
+    """Return the position at which an RF64 file ends according to its header.
+
+    None for other formats, and where the header does not say. libsndfile reads a truncated RF64 file as
+    a shorter recording, without an error.
+    """
+    head = byte_range.bytes_at(byte_range.begin, 28)
+    if len(head) < 28 or head[:4] != b"RF64" or head[8:16] != b"WAVEds64":
+        return None
+    size = int(struct.unpack_from("<Q", head, 20)[0])  # of all that follows the first 8 bytes
+    return None if size >= UNKNOWN_RF64_BYTES else byte_range.begin + 8 + size
 
 
 def pcm16_wav_header(num_samples: int, rate: int) -> bytes:

@@ -1,7 +1,9 @@
 """Write 16-bit mono recordings: ``wav`` and ``flac`` files, ``wav.ark`` and ``flac.ark`` archives.
 
-An archive holds, for each recording, its key, a blank and an entry as :mod:`lid_toolkit.audio.reader`
-describes: in ``wav.ark`` the wav as it is, in ``flac.ark`` ``AUDIO``, a length and the flac.
+An archive contains, for each recording, its key, a space and an entry as :mod:`lid_toolkit.audio.references`
+describes: in ``wav.ark`` a wav file, in ``flac.ark`` ``AUDIO``, a length and a flac file. kaldiio reads both.
+It cannot write them here, because it encodes the samples itself: formatting copies files that already have
+the right format byte by byte, and archives must appear whole.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from lid_toolkit.audio.entry import ENTRY_MARK
 from lid_toolkit.audio.reader import LOWEST_RATE
+from lid_toolkit.audio.references import ENTRY_MARK
 from lid_toolkit.audio.wav_header import pcm16_wav_header
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import fsync_directory, temporary_beside, write_whole
@@ -29,16 +31,16 @@ HIGHEST_ODD_RATE = 65_535
 LONGEST_FILE_NAME = 255
 
 Writer = Callable[[str, bytes], str]
-"""Writes a recording, given its key and the bytes of a file; returns its reference."""
+"""Writes a recording from its key and the bytes of a file, and returns its reference."""
 
 
 def is_rate(rate: int) -> bool:
-    """Say whether recordings can be written at a rate in Hz and read; a flac tells high ones in tens."""
+    """Say whether recordings can be written and read at a rate in Hz; flac stores high ones in tens of Hz."""
     return LOWEST_RATE <= rate <= HIGHEST_RATE and (rate <= HIGHEST_ODD_RATE or rate % 10 == 0)
 
 
 def quantise(wave: NDArray[np.float32]) -> tuple[NDArray[np.int16], int]:
-    """Round a waveform to 16 bits, a step being 2^-15; return it and how many samples were beyond [-1, 1]."""
+    """Round a waveform to 16 bits (steps of 2^-15); also return how many samples were outside [-1, 1]."""
     clipped = int(np.count_nonzero(np.abs(wave) > 1.0))
     scaled = np.rint(wave * np.float32(32768))
     return np.clip(scaled, -32768, 32767).astype(np.int16), clipped
@@ -55,13 +57,13 @@ def encode(samples: NDArray[np.int16], rate: int, kind: str) -> bytes:
 
 @contextlib.contextmanager
 def audio_writer(target: Path, audio_format: str) -> Iterator[Writer]:
-    """Yield a writer of files of one kind to ``target``.
+    """Yield a function that writes recordings to ``target``.
 
-    The target appears whole, or stays as it was if an exception ends the block. An earlier one is
-    replaced; if nothing is written, there is none.
+    The target appears whole when the block ends and replaces an earlier one. After an exception the
+    earlier one is unchanged. If nothing was written, the earlier one is removed.
 
     Args:
-        target: an archive for ``wav.ark`` and ``flac.ark``, else a directory of files.
+        target: an archive file for ``wav.ark`` and ``flac.ark``, else a directory.
         audio_format: one of ``AUDIO_FORMATS``.
     """
     kind, _, archive = audio_format.partition(".")
@@ -108,7 +110,7 @@ def _file_writer(target: Path, kind: str) -> Iterator[Writer]:
             return str(target / name)
 
         yield write
-        # All at the end: by then the kernel has written most, and one journal commit serves many.
+        # All at the end: the kernel has written most by then, and one journal commit covers many files.
         for file in temporary.iterdir():
             _fsync(file)
         _remove(target)
@@ -119,7 +121,7 @@ def _file_writer(target: Path, kind: str) -> Iterator[Writer]:
 
 
 def _remove(target: Path) -> None:
-    """Remove a file or directory, there or not."""
+    """Remove a file or directory if it exists."""
     if target.is_dir():
         shutil.rmtree(target)
     else:
@@ -137,7 +139,7 @@ def file_name(key: str, kind: str) -> str:
         safe = "%2E" + safe[1:]
     name = f"{safe}.{kind}"
     if len(name.encode()) > LONGEST_FILE_NAME:
-        raise LidError("the id is too long for a file name", where=key, mend=f"use --audio_format {kind}.ark")
+        raise LidError("the id is too long for a file name", where=key, mend=f"use the format {kind}.ark")
     return name
 
 

@@ -1,40 +1,42 @@
-r"""Kaldi archives of float32 vectors: embeddings and scores on disk.
+r"""Kaldi archives of vectors: embeddings and scores on disk, in float32.
 
-An entry is ``KEY`` and a blank, then the bytes ``\0B``, ``FV `` (``DV `` for float64), ``\4``, the
-length as little-endian int32, and the values. A table of ``key ark:offset``, the offset that of
-``\0B``, finds them (https://kaldi-asr.org/doc/io.html).
+kaldiio reads and writes the vectors. This module adds what it lacks: archives appear whole, and offsets
+are checked. kaldiio only gets open files, never references: it would run a reference that ends in ``|``
+as a shell command, and unpickle an entry that starts with ``PKL``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
+from kaldiio.matio import read_matrix_or_vector, write_array
 from numpy.typing import NDArray
 
 from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 
-VECTOR_TYPES: dict[bytes, np.dtype[Any]] = {b"FV ": np.dtype("<f4"), b"DV ": np.dtype("<f8")}
-HEAD = struct.Struct("<2s3sbi")
+VECTOR_MARKS = (b"\0BFV ", b"\0BDV ")
+"""How an entry starts that contains a vector, of float32 or float64."""
 
 
 def write_vectors(
     ark: str | Path, scp: str | Path, pairs: Iterable[tuple[str, NDArray[np.floating]]]
 ) -> None:
-    """Write vectors to ``ark`` as they come and, last, their places to ``scp``, each file whole.
+    """Write vectors to ``ark`` one by one and, at the end, their offsets to ``scp``. Both files appear whole.
 
     Args:
-        ark: the archive; its name goes into ``scp`` as given, so a relative one stays relative.
+        ark: the archive; its name is written to ``scp`` as given, so a relative path stays relative.
         scp: the table ``key ark:offset``.
-        pairs: keys in any order without repeats, and (D,) vectors, stored as float32.
+        pairs: unique keys in any order, and (D,) vectors, which are stored as float32.
 
     Raises:
-        LidError: a key that comes twice or holds a blank.
+        LidError: a duplicate key, or a key that contains white space.
     """
     places: list[tuple[str, str]] = []
     with write_whole(ark, "wb") as stream:
@@ -44,13 +46,12 @@ def write_vectors(
                 raise ValueError(f"{key}: a vector has one dimension, not shape {values.shape}")
             stream.write(key.encode() + b" ")
             places.append((key, f"{ark}:{stream.tell()}"))
-            stream.write(HEAD.pack(b"\0B", b"FV ", 4, len(values)))
-            stream.write(values.tobytes())
+            write_array(stream, values)
     write_table(scp, places)
 
 
 def read_vector(ref: str) -> NDArray[np.float32]:
-    """Read the (D,) vector at ``ark:offset``; raises LidError if there is none."""
+    """Read the (D,) vector at ``ark:offset``; LidError if there is none."""
     path, offset = _split(ref)
     with _open(path, ref) as stream:
         return _read_at(stream, offset, ref)
@@ -60,28 +61,23 @@ def read_vectors(scp: str | Path) -> tuple[tuple[str, ...], NDArray[np.float32]]
     """Read all vectors of a table: its keys in order, and a (rows, D) float32 matrix.
 
     Raises:
-        LidError: a missing or broken entry, or vectors of different lengths.
+        LidError: a missing or damaged entry, or vectors of different lengths.
     """
     table = read_table(scp)
     matrix = np.empty((0, 0), dtype=np.float32)
-    stream: IO[bytes] | None = None
     opened = None
-    try:
+    with contextlib.ExitStack() as stack:
         for row, ref in enumerate(table.values()):
             path, offset = _split(ref)
-            if path != opened or stream is None:
-                if stream is not None:
-                    stream.close()
-                stream, opened = _open(path, ref), path
+            if path != opened:
+                stack.close()
+                stream, opened = stack.enter_context(_open(path, ref)), path
             vector = _read_at(stream, offset, ref)
             if row == 0:
                 matrix = np.empty((len(table), len(vector)), dtype=np.float32)
             if len(vector) != matrix.shape[1]:
                 raise LidError(f"{len(vector)} values where others have {matrix.shape[1]}", where=ref)
             matrix[row] = vector
-    finally:
-        if stream is not None:
-            stream.close()
     return tuple(table.keys()), matrix
 
 
@@ -101,12 +97,11 @@ def _open(path: str, ref: str) -> IO[bytes]:
 
 def _read_at(stream: IO[bytes], offset: int, ref: str) -> NDArray[np.float32]:
     stream.seek(offset)
-    head = stream.read(HEAD.size)
-    if len(head) == HEAD.size:
-        mark, kind, width, count = HEAD.unpack(head)
-        if mark == b"\0B" and kind in VECTOR_TYPES and width == 4 and count >= 0:
-            data = stream.read(count * VECTOR_TYPES[kind].itemsize)
-            if len(data) == count * VECTOR_TYPES[kind].itemsize:
-                vector: NDArray[np.float32] = np.frombuffer(data, dtype=VECTOR_TYPES[kind]).astype(np.float32)
-                return vector
-    raise LidError("no whole binary Kaldi vector here", where=ref, mend="write the archive again")
+    if stream.read(len(VECTOR_MARKS[0])) in VECTOR_MARKS:
+        stream.seek(offset)
+        with contextlib.suppress(struct.error, AssertionError, ValueError):
+            vector, size = read_matrix_or_vector(stream, return_size=True)
+            if stream.tell() == offset + size:  # kaldiio returns fewer values where the file is too short
+                values: NDArray[np.float32] = vector.astype(np.float32)
+                return values
+    raise LidError("no complete Kaldi vector at this offset", where=ref, mend="write the archive again")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from lid_toolkit.audio.matrix import LARGEST
+from lid_toolkit.audio.kaldi_matrix import LARGEST
 from lid_toolkit.audio.reader import AudioError, audio_info, read_audio
 from lid_toolkit.audio.resample import resample
 from lid_toolkit.data.samplers import sorted_batches

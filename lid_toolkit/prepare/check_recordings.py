@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lid_toolkit.audio.entry import AudioError, file_of, is_pipe
 from lid_toolkit.audio.reader import DEFAULT, Reading, audio_info, read_audio
+from lid_toolkit.audio.references import AudioError, file_of, is_pipe
 from lid_toolkit.datadir.check import Scanned
 from lid_toolkit.datadir.datadir import scan_segments
 from lid_toolkit.datadir.faults import Faults
@@ -27,7 +27,7 @@ MEND = {
     "missing recording": "mend its path in wav.scp",
     "empty recording": "copy it again, or leave it out",
     "undecodable recording": "copy it again, or leave it out",
-    "command": "if you trust it: --allow_pipes true",
+    "command": "set allow_pipes to true if you trust it",
 }
 
 

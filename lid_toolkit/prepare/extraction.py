@@ -26,8 +26,8 @@ import numpy.typing as npt
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from lid_toolkit.audio.entry import AudioError
 from lid_toolkit.audio.reader import read_audio
+from lid_toolkit.audio.references import AudioError
 from lid_toolkit.augment.distortions import Wave
 from lid_toolkit.data.features import DESCRIPTION, TABLE, Features, reference
 from lid_toolkit.data.preprocess import PreprocessorConf, Sounds, augment_wave, load_sounds

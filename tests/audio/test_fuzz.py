@@ -11,8 +11,8 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lid_toolkit.audio.entry import AudioError
 from lid_toolkit.audio.reader import read_audio
+from lid_toolkit.audio.references import AudioError
 
 SAMPLES = np.random.default_rng(0).integers(-9999, 9999, 3000).astype(np.int16)
 

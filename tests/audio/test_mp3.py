@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from lid_toolkit.audio.entry import opened
 from lid_toolkit.audio.mp3 import length_by_frames
 from lid_toolkit.audio.reader import AudioError, audio_info, read_audio
+from lid_toolkit.audio.references import opened
 
 RATES = (8000, 11025, 16000, 22050, 44100, 48000)
 ID3V2 = b"ID3\4\0\0\0\0\2\1" + bytes(257)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lid_toolkit.audio.entry import AudioError, file_of
 from lid_toolkit.audio.reader import AudioInfo, Reading, audio_info, open_audio, read_audio
+from lid_toolkit.audio.references import AudioError, file_of
 
 RATE = 16000
 
@@ -158,19 +158,18 @@ def test_wav_without_a_length_in_an_archive(tmp_path, subtype):
     unknown = data[:size] + struct.pack("<I", 0xFFFFFFFF) + data[size + 4 :]
     path = tmp_path / "x.ark"
     path.write_bytes(b"k1 " + unknown + b"k2 " + data)
-    with pytest.raises(AudioError, match="does not tell its length"):
+    with pytest.raises(AudioError, match="does not say its length"):
         audio_info(f"{path}:3")
     assert audio_info(f"{path}:{3 + len(unknown) + 3}").num_samples == 1000
     path.write_bytes(b"k1 AUDIO\2" + struct.pack("<H", len(unknown)) + unknown + b"k2 " + data)
     assert audio_info(f"{path}:3").num_samples == 1000
 
 
-@pytest.mark.parametrize(("kind", "place"), [("RF64", 20), ("W64", 16)])
-def test_long_forms_of_wav_whose_writer_did_not_know_the_length(tmp_path, kind, place):
+def test_rf64_whose_writer_did_not_know_the_length(tmp_path):
     path = tmp_path / "x"
-    soundfile.write(path, speechlike(1000), RATE, format=kind)
+    soundfile.write(path, speechlike(1000), RATE, format="RF64")
     data = path.read_bytes()
-    path.write_bytes(data[:place] + b"\xff" * 8 + data[place + 8 :])
+    path.write_bytes(data[:20] + b"\xff" * 8 + data[28:])
     assert len(read_audio(str(path))[0]) == 1000
 
 
@@ -178,7 +177,7 @@ def test_pipes_run_only_when_allowed(tmp_path):
     path = tmp_path / "x y.wav"
     soundfile.write(path, speechlike(1000), RATE)
     ref = f'cat "{path}" |'
-    with pytest.raises(AudioError, match=r"is a command \(if you trust it: --allow_pipes true\)"):
+    with pytest.raises(AudioError, match=r"is a command \(set allow_pipes to true if you trust it\)"):
         read_audio(ref)
     np.testing.assert_allclose(
         read_audio(ref, 5, 10, Reading(allow_pipes=True))[0], speechlike(1000)[5:10], atol=1e-4
@@ -200,23 +199,14 @@ def broken_files(directory):
         path.write_bytes(data[: int(len(data) * share)])
         yield path, "lost sync" if name == "b.flac" else "truncated"
     for name, how in (
-        ("n.aiff", {}),
-        ("o.au", {"subtype": "ULAW"}),
         ("p.sph", {"format": "NIST"}),
         ("q.wav", {"subtype": "PCM_24"}),
         ("r.wav", {"format": "RF64", "subtype": "PCM_16"}),
         ("s.wav", {"format": "RF64", "subtype": "FLOAT"}),
-        ("t.w64", {"subtype": "PCM_16"}),
-        ("u.w64", {"subtype": "ULAW"}),
     ):
         path = directory / name
         soundfile.write(path, wave, RATE, **how)
         path.write_bytes(path.read_bytes()[:-100])
-        yield path, "truncated: the last 100 bytes are missing"
-    for subtype, end in (("PCM_16", 1), ("PCM_U8", 1)):  # voc files end with a block of one byte
-        path = directory / f"{subtype}.voc"
-        soundfile.write(path, wave[:200000], RATE, subtype=subtype)
-        path.write_bytes(path.read_bytes()[: -100 - end])
         yield path, "truncated: the last 100 bytes are missing"
     yield from huge_headers(directory)
     for name, size in (("f.wav", 20), ("g.flac", 100)):
@@ -227,9 +217,9 @@ def broken_files(directory):
     (directory / "h.wav").write_bytes(b"")
     yield directory / "h.wav", "empty file"
     soundfile.write(directory / "i.wav", wave[:0], RATE)
-    yield directory / "i.wav", "holds no samples"
+    yield directory / "i.wav", "contains no samples"
     soundfile.write(directory / "j.flac", wave[:0], RATE)
-    yield directory / "j.flac", "empty file|holds no samples"
+    yield directory / "j.flac", "empty file|contains no samples"
     for name, value in (("k.wav", np.nan), ("l.wav", np.inf)):
         soundfile.write(
             directory / name, np.where(np.arange(1000) == 7, value, wave[:1000]), RATE, subtype="FLOAT"
@@ -242,16 +232,16 @@ def broken_files(directory):
 
 
 def huge_headers(directory):
-    """Make files whose headers lie: a length past the end, a rate or a magic that is none."""
+    """Make files whose headers lie: a length past the end, an impossible rate, or another magic number."""
     for name, place, value, reason in (
         ("long.wav", 40, struct.pack("<I", 0x7F000000), "truncated: the header says 1065353216 samples"),
         ("long.flac", 21, b"\x0f\xff\xff\xff\xff", "truncated|cannot be decoded"),
-        ("no rate.wav", 24, struct.pack("<I", 0), "its header says 0 samples a second"),
+        ("no rate.wav", 24, struct.pack("<I", 0), "its header says a sampling rate of 0 Hz"),
         (
             "high rate.wav",
             24,
             struct.pack("<I", 4_000_000_000),
-            "its header says 4000000000 samples a second",
+            "its header says a sampling rate of 4000000000 Hz",
         ),
         ("no channels.wav", 22, struct.pack("<H", 0), "cannot be decoded"),
         ("magic.wav", 0, b"RIFX", "cannot be decoded|truncated|its header says"),
@@ -303,7 +293,7 @@ def test_floats_that_were_not_scaled(tmp_path, subtype, peak, told):
     if not told:
         np.testing.assert_allclose(read_audio(path)[0], wave, rtol=1e-6)
         return
-    with pytest.raises(AudioError, match=r"holds samples of up to.*far beyond.*divide by 32768") as caught:
+    with pytest.raises(AudioError, match=r"contains samples of up to.*far outside.*by 32768") as caught:
         read_audio(path)
     assert float(told) == pytest.approx(float(caught.value.what.split()[5].rstrip(",")))
     assert len(read_audio(path, 0, 1000)[0]) == 1000  # a part that is as it should be

@@ -44,6 +44,23 @@ def test_every_reader_gets_the_samples(tmp_path, waves, audio_format):
         assert dict(kaldiio.load_ark(str(target))).keys() == waves.keys()
 
 
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_the_bytes_of_an_archive_are_those_of_kaldiio(tmp_path, waves, kind):
+    """flac: those of kaldiio with soundfile. Copied files keep their bytes, whatever encoder wrote them."""
+    ours, theirs = tmp_path / f"1.{kind}.ark", str(tmp_path / "theirs.ark")
+    with audio_writer(ours, f"{kind}.ark") as write:
+        refs = [write(key, encode(wave, 16000, kind)) for key, wave in waves.items()]
+        write("copied", b"any bytes")
+    pairs = {key: (16000, wave) for key, wave in waves.items()}
+    how = {"format": "flac", "subtype": "PCM_16"}
+    flac = {"write_function": "soundfile", "write_kwargs": how} if kind == "flac" else {}
+    kaldiio.save_ark(theirs, pairs, scp=str(tmp_path / "scp"), **flac)
+    copied = b"copied any bytes" if kind == "wav" else b"copied AUDIO\1\tany bytes"
+    assert ours.read_bytes() == Path(theirs).read_bytes() + copied
+    places = [line.rsplit(":", 1)[1] for line in (tmp_path / "scp").read_text().splitlines()]
+    assert refs == [f"{ours}:{place}" for place in places]
+
+
 def test_wav_bytes_are_soundfiles(tmp_path, waves):
     for wave in waves.values():
         soundfile.write(tmp_path / "x.wav", wave, 8000)
@@ -104,7 +121,7 @@ def test_file_names_stay_inside_and_apart():
     names = [file_name(key, "wav") for key in keys]
     assert len(set(names)) == len(keys)
     assert not any("/" in name or name.startswith(".") for name in names)
-    with pytest.raises(LidError, match=r"too long for a file name \(use --audio_format wav.ark\)"):
+    with pytest.raises(LidError, match=r"too long for a file name \(use the format wav.ark\)"):
         file_name("x" * 252, "wav")
 
 

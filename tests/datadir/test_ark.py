@@ -1,8 +1,14 @@
-"""Vector archives both ways against kaldiio."""
+"""Vector archives: their bytes, what kaldiio makes of them, and that reading them runs nothing."""
+
+import contextlib
+import os
+import pickle
 
 import kaldiio
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lid_toolkit.datadir.ark import read_vector, read_vectors, write_vectors
 from lid_toolkit.datadir.tables.table import read_table, write_table
@@ -37,10 +43,55 @@ def test_we_read_what_kaldiio_writes(tmp_path, vectors, dtype):
         np.testing.assert_array_equal(read_vector(read_table(scp)[key]), vectors[key])
 
 
-def test_the_bytes_are_those_of_kaldiio(tmp_path, vectors):
-    write_vectors(tmp_path / "ours.ark", tmp_path / "ours.scp", vectors.items())
-    kaldiio.save_ark(str(tmp_path / "theirs.ark"), vectors)
-    assert (tmp_path / "ours.ark").read_bytes() == (tmp_path / "theirs.ark").read_bytes()
+def test_the_bytes_are_those_of_the_format(tmp_path, vectors):
+    """https://kaldi-asr.org/doc/io.html: key, space, binary mark, type, and the length as a marked int32."""
+    ark, scp = tmp_path / "a.ark", tmp_path / "a.scp"
+    write_vectors(ark, scp, vectors.items())
+    data, places = b"", {}
+    for key, vector in vectors.items():
+        data += key.encode() + b" "
+        places[key] = f"{ark}:{len(data)}"
+        data += b"\0BFV \4" + len(vector).to_bytes(4, "little") + vector.astype("<f4").tobytes()
+    assert ark.read_bytes() == data
+    lines = sorted((f"{key} {place}" for key, place in places.items()), key=str.encode)
+    assert scp.read_text() == "\n".join(lines) + "\n"
+
+
+def test_values_of_any_type_are_stored_as_float32(tmp_path):
+    ark, scp = tmp_path / "a.ark", tmp_path / "a.scp"
+    write_vectors(ark, scp, [("a", np.arange(6)[::2] / 3), ("b", np.zeros(0))])
+    expected = np.array([0, 2, 4], np.float64) / 3
+    assert ark.read_bytes() == b"".join(
+        (b"a \0BFV \4\3\0\0\0", expected.astype("<f4").tobytes(), b"b \0BFV \4\0\0\0\0")
+    )
+
+
+@pytest.mark.parametrize("ref", ["touch {ran} |", "touch {ran} |:0", "| touch {ran}", "{pickle}:2"])
+def test_a_table_runs_nothing(tmp_path, ref):
+    """Kaldiio itself runs commands and unpickles entries."""
+    ran, pickled = tmp_path / "ran", tmp_path / "p.ark"
+
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {ran}",)
+
+    pickled.write_bytes(b"k PKL" + pickle.dumps(Evil()))
+    (tmp_path / "x.scp").write_text(f"k {ref.format(ran=ran, pickle=pickled)}\n")
+    with pytest.raises(LidError):
+        read_vectors(tmp_path / "x.scp")
+    assert not ran.exists()
+
+
+@settings(deadline=None, max_examples=300, derandomize=True)
+@given(place=st.integers(0, 60), value=st.binary(min_size=1, max_size=8), cut=st.integers(0, 80))
+def test_damage_is_named_or_harmless(tmp_path_factory, place, value, cut):
+    ark = tmp_path_factory.mktemp("ark") / "x.ark"
+    write_vectors(ark, ark.with_suffix(".scp"), [("a", np.arange(5.0)), ("b", np.arange(5.0))])
+    data = ark.read_bytes()
+    ark.write_bytes((data[:place] + value + data[place + len(value) :])[: len(data) - cut % len(data)])
+    for offset in (0, 2, 34):
+        with contextlib.suppress(LidError):
+            assert read_vector(f"{ark}:{offset}").ndim == 1
 
 
 def test_table_of_several_archives(tmp_path):
@@ -69,12 +120,12 @@ def test_faults_are_named(tmp_path):
         read_vectors(scp)
     for ref, message in {
         f"{ark}": "not of the form ark:offset",
-        f"{ark}:1": "no whole binary Kaldi vector",
-        f"{ark}:9999": "no whole binary Kaldi vector",
+        f"{ark}:1": "no complete Kaldi vector",
+        f"{ark}:9999": "no complete Kaldi vector",
         f"{tmp_path}/none.ark:2": "No such file",
     }.items():
         with pytest.raises(LidError, match=message):
             read_vector(ref)
     ark.write_bytes(ark.read_bytes()[:-1])
-    with pytest.raises(LidError, match="no whole binary Kaldi vector"):
+    with pytest.raises(LidError, match="no complete Kaldi vector"):
         read_vectors(scp)

@@ -115,7 +115,7 @@ def test_bad_arguments_are_refused(lid, wave, tmp_path):
     with pytest.raises(LidError, match="batch_size: 0 is less than 1"):
         lid.embed(wave, batch_size=0)
     soundfile.write(tmp_path / "a.wav", wave, RATE)
-    with pytest.raises(AudioError, match="asked for"):
+    with pytest.raises(AudioError, match="cannot read samples"):
         lid.identify((tmp_path / "a.wav", 0.5, 1.5))
 
 

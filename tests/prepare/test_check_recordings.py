@@ -67,7 +67,7 @@ def test_messages_name_recording_file_and_reason(mixed):
         f"{mixed}/wav.scp:3: 'missing': {mixed.parent}/missing.wav: No such file or directory "
         "(mend its path in wav.scp)"
     )
-    assert messages[-1].endswith("'zpipe': cat x |: is a command (if you trust it: --allow_pipes true)")
+    assert messages[-1].endswith("'zpipe': cat x |: is a command (set allow_pipes to true if you trust it)")
     assert recordings.seconds[1] == 1.0
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lid_toolkit.audio.entry import AudioError, in_archive, is_pipe
 from lid_toolkit.audio.reader import Recording, open_audio
+from lid_toolkit.audio.references import AudioError, in_archive, is_pipe
 from lid_toolkit.audio.resample import resample, resampled_length
 from lid_toolkit.audio.writer import Writer, audio_writer, encode, quantise
 from lid_toolkit.errors import LidError

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lid_toolkit.audio.entry import file_of, is_pipe
+from lid_toolkit.audio.references import file_of, is_pipe
 from lid_toolkit.datadir.datadir import DataDir, parse_segments
 from lid_toolkit.datadir.tables.table import Table
 from lid_toolkit.errors import LidError

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from prepare.formatting.sets import add, format_set, tone, waves
 
-from lid_toolkit.audio.entry import AudioError
 from lid_toolkit.audio.reader import read_audio
+from lid_toolkit.audio.references import AudioError
 from lid_toolkit.audio.resample import resample
 from lid_toolkit.audio.writer import AUDIO_FORMATS, encode, quantise
 from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
@@ -74,7 +74,7 @@ def test_broken_recordings_are_listed_within_the_share(source, tmp_path):
     assert not (target / "wav.scp").exists()
     assert list(read_table(target / "failed").keys()) == ["w-nan", "w-none"]
     format_set(source, target, max_failed=0.1)
-    assert f"{nan}: holds NaN" in read_table(target / "failed")["w-nan"]
+    assert f"{nan}: contains NaN" in read_table(target / "failed")["w-nan"]
     assert len(waves(target)) == 12
     assert "w-nan" not in read_table(target / "utt2lang")
 
@@ -87,7 +87,7 @@ def test_every_fault_has_its_reason(source, tmp_path):
         "truncated.wav": (whole[:-1000], "truncated"),
         "empty.wav": (b"", "empty file"),
         "header.wav": (whole[:44], "truncated"),
-        "no samples.wav": (encode(np.zeros(0, np.int16), 16000, "wav"), "holds no samples"),
+        "no samples.wav": (encode(np.zeros(0, np.int16), 16000, "wav"), "contains no samples"),
         "magic.wav": (b"XXXX" + whole[4:], "cannot be decoded"),
         "long.wav": (whole[:40] + b"\xff\xff\xff\x7e" + whole[44:], "truncated"),
         "text.wav": (b"no audio " * 1000, "cannot be decoded"),

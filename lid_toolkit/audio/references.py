@@ -1,7 +1,14 @@
-"""Where a recording's bytes lie: a file, an entry of a Kaldi archive, or the output of a command.
+"""References to recordings: a file, an entry of a Kaldi archive, or the output of a command.
 
-An archive entry is a wav as it is, a Kaldi matrix, or ``AUDIO``, one byte N, a length in N
-little-endian bytes and a file of any format, as kaldiio writes; the offset is that of its first byte.
+A reference is a value of ``wav.scp``. Opening it gives the bytes in which the recording lies. An archive
+entry is one of these, and the offset in the reference is the position of its first byte:
+
+- a wav file;
+- a Kaldi matrix or vector (see :mod:`lid_toolkit.audio.kaldi_matrix`);
+- ``AUDIO``, one byte N, a length in N little-endian bytes, and a file of any format of that length.
+
+kaldiio writes and reads the same entries, but only whole ones. Here the entry is only located and its
+bounds are checked, so that a crop can be read by seeking.
 """
 
 from __future__ import annotations
@@ -27,16 +34,16 @@ class AudioError(LidError):
 
 
 @dataclass(frozen=True)
-class Entry:
-    """The bytes of an open recording: ``begin`` to ``end`` of a file.
+class ByteRange:
+    """The part of an open file in which a recording lies.
 
     Attributes:
         descriptor: the open file.
-        begin: where the recording starts.
-        end: where it ends at the latest.
+        begin: position of the first byte of the recording.
+        end: position after its last byte, or the end of the file if ``bounded`` is false.
         ref: its reference.
-        suffix: of its file's name, in lower case; ``""`` in an archive.
-        bounded: false for an archive entry that does not tell its length: others may follow.
+        suffix: of the file's name, in lower case; ``""`` in an archive.
+        bounded: false for an archive entry without a length: other entries may follow it.
     """
 
     descriptor: int
@@ -47,7 +54,7 @@ class Entry:
     bounded: bool = True
 
     def bytes_at(self, position: int, size: int) -> bytes:
-        """Return ``size`` bytes from a position of the file on, or as many as there are.
+        """Return ``size`` bytes from a position in the file, or fewer at the end of the file.
 
         Raises:
             AudioError: the system cannot read them.
@@ -63,9 +70,9 @@ class Entry:
         return data
 
     def truncated(self, declared: int, present: int) -> AudioError:
-        """Return the error for a header that says more samples than there are."""
+        """Return the error for a header that says more samples than the file contains."""
         return AudioError(
-            f"truncated: the header says {declared} samples, the file holds {present}", where=self.ref
+            f"truncated: the header says {declared} samples, the file contains {present}", where=self.ref
         )
 
 
@@ -86,11 +93,16 @@ def file_of(ref: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(ref: str, allow_pipes: bool) -> Iterator[Entry]:
-    """Open a recording; raises AudioError if it is missing, empty, or a command that may not run or fails."""
+def opened(ref: str, allow_pipes: bool) -> Iterator[ByteRange]:
+    """Open a recording.
+
+    Raises:
+        AudioError: the file does not exist or is empty, the offset is outside the archive, or the
+            reference is a command that fails or, without ``allow_pipes``, any command.
+    """
     if is_pipe(ref):
         with _pipe_output(ref, allow_pipes) as descriptor:
-            yield _entry(descriptor, None, ref, "")
+            yield _byte_range(descriptor, None, ref, "")
         return
     match = _IN_ARCHIVE.fullmatch(ref)
     path, offset = (match[1], int(match[2])) if match else (ref, None)
@@ -99,37 +111,37 @@ def opened(ref: str, allow_pipes: bool) -> Iterator[Entry]:
     except (OSError, ValueError) as error:
         raise AudioError(getattr(error, "strerror", None) or str(error), where=ref) from None
     try:
-        yield _entry(descriptor, offset, ref, PurePath(path).suffix.lower() if match is None else "")
+        yield _byte_range(descriptor, offset, ref, PurePath(path).suffix.lower() if match is None else "")
     finally:
         os.close(descriptor)
 
 
-def _entry(descriptor: int, offset: int | None, ref: str, suffix: str) -> Entry:
+def _byte_range(descriptor: int, offset: int | None, ref: str, suffix: str) -> ByteRange:
     size = os.fstat(descriptor).st_size
     if size == 0:
         raise AudioError("empty file", where=ref)
     if offset is None:
-        return Entry(descriptor, 0, size, ref, suffix)
+        return ByteRange(descriptor, 0, size, ref, suffix)
     if offset >= size:
         raise AudioError(f"the archive has only {size} bytes", where=ref)
-    entry = Entry(descriptor, offset, size, ref, bounded=False)
-    head = entry.bytes_at(offset, len(ENTRY_MARK) + 9)
+    unbounded = ByteRange(descriptor, offset, size, ref, bounded=False)
+    head = unbounded.bytes_at(offset, len(ENTRY_MARK) + 9)
     if not head.startswith(ENTRY_MARK):
-        return entry
+        return unbounded
     width = head[len(ENTRY_MARK)] if len(head) > len(ENTRY_MARK) else 0
     digits = head[len(ENTRY_MARK) + 1 :][:width]
     begin = offset + len(ENTRY_MARK) + 1 + width
     end = begin + int.from_bytes(digits, "little")
     if not 1 <= width <= 8 or end > size:
         raise AudioError("truncated archive entry", where=ref)
-    return Entry(descriptor, begin, end, ref)
+    return ByteRange(descriptor, begin, end, ref)
 
 
 @contextlib.contextmanager
 def _pipe_output(ref: str, allow_pipes: bool) -> Iterator[int]:
-    """Run a command and yield a descriptor of a nameless file with its output."""
+    """Run a command and yield the descriptor of an unnamed temporary file with its output."""
     if not allow_pipes:
-        raise AudioError("is a command", where=ref, mend="if you trust it: --allow_pipes true")
+        raise AudioError("is a command", where=ref, mend="set allow_pipes to true if you trust it")
     with tempfile.TemporaryFile() as output:
         command = ["bash", "-o", "pipefail", "-c", ref.rstrip("|")]
         done = subprocess.run(

@@ -8,8 +8,8 @@ import kaldiio
 import numpy as np
 import pytest
 
-from lid_toolkit.audio.entry import AudioError
 from lid_toolkit.audio.reader import AudioInfo, Reading, audio_info, read_audio
+from lid_toolkit.audio.references import AudioError
 
 TWO_BYTE_AUTO, TWO_BYTE_SIGNED_INTEGER = 3, 4
 SAMPLES = 5000
@@ -65,14 +65,14 @@ def test_the_rate_is_what_the_reader_says(tmp_path, wave):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda data: data[:-10], "truncated: the header says 5000 samples, the file holds 4997"),
+        (lambda data: data[:-10], "truncated: the header says 5000 samples, the file contains 4997"),
         (lambda data: data.replace(b"FV \4\x88\x13\0\0", b"FV \4\xff\xff\xff\x7f"), "truncated"),
         (lambda data: data.replace(b"FV \4\x88\x13\0\0", b"FV \4\xff\xff\xff\xff"), "truncated"),
-        (lambda data: data.replace(b"FV \4\x88\x13\0\0", b"FV \4\0\0\0\0"), "holds no samples"),
-        (lambda data: data.replace(b"wave \0BFV", b"wave \0BXY"), "a Kaldi object that is no waveform"),
-        (lambda data: data[: data.index(b"wave ") + 9], "a Kaldi object that is no waveform"),
-        (lambda data: data[:-4] + np.float32(np.nan).tobytes(), "holds NaN"),
-        (lambda data: data[:-4] + np.float32(12345).tobytes(), "far beyond.*divide them by 32768"),
+        (lambda data: data.replace(b"FV \4\x88\x13\0\0", b"FV \4\0\0\0\0"), "contains no samples"),
+        (lambda data: data.replace(b"wave \0BFV", b"wave \0BXY"), "a Kaldi object that is not a waveform"),
+        (lambda data: data[: data.index(b"wave ") + 9], "a Kaldi object that is not a waveform"),
+        (lambda data: data[:-4] + np.float32(np.nan).tobytes(), "contains NaN"),
+        (lambda data: data[:-4] + np.float32(12345).tobytes(), "far outside.*divide them by 32768"),
     ],
 )
 def test_faults_are_named(tmp_path, wave, change, reason):
