@@ -12,7 +12,7 @@ __all__ = ["LanguageIdentifier", "Prediction", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the model classes on first use: most commands need no torch (PEP 562)."""
+    """Import the model classes on first use (PEP 562): most commands do not need torch, which is slow."""
     if name in ("LanguageIdentifier", "Prediction"):
         from lid_toolkit.inference import identifier
 

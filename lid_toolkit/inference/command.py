@@ -17,10 +17,10 @@ def main() -> NoReturn:
 
 
 def identify(arguments: Sequence[str]) -> None:
-    """Print one line for each recording: path, language, probability, seconds.
+    """Print a line for each recording: path, languages with their probabilities, and length in seconds.
 
-    A recording that cannot be read gets its error line, the others are still identified, and the
-    exit code is 2.
+    For a recording that cannot be read, an error line is printed. The others are still identified; the exit
+    code is then 2.
     """
     parser = OptionParser("Identify the language of recordings.")
     parser.add_argument("action", choices=("identify",))
@@ -28,14 +28,14 @@ def identify(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--model",
         required=True,
-        help="experiment directory, model file, zip of stage 9, or user/repo on the Hub",
+        help="experiment directory, model file, packed model, or user/repo on the Hub",
     )
     parser.add_argument(
-        "--top_k", type=positive_int, default=1, help="languages to show, most probable first"
+        "--top_k", type=positive_int, default=1, help="number of languages to print, most probable first"
     )
-    parser.add_argument("--languages", help="labels to choose among, such as eng,fra")
+    parser.add_argument("--languages", help="labels to choose from, separated by commas, such as eng,fra")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each recording")
     options = parser.parse_args(arguments)
 
     from lid_toolkit.inference.identifier import LanguageIdentifier
@@ -54,7 +54,7 @@ def identify(arguments: Sequence[str]) -> None:
             line = {"path": recording, **vars(answer)}
             print(json.dumps(line, ensure_ascii=False), flush=True)
         else:
-            scores = " ".join(f"{label} {share:.3f}" for label, share in answer.scores.items())
+            scores = " ".join(f"{label} {probability:.3f}" for label, probability in answer.scores.items())
             print(f"{recording}\t{scores}\t{answer.duration:.2f} s", flush=True)
     if failures:
         sys.exit(USER_ERROR)

@@ -20,19 +20,17 @@ import torch
 from lid_toolkit.data.features import TABLE
 from lid_toolkit.data.loader import MinibatchReader, iterate
 from lid_toolkit.data.preprocess import PreprocessorConf
-from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.data.utterances import Utterances, load_unlabelled
 from lid_toolkit.datadir.ark import write_vectors
 from lid_toolkit.datadir.datadir import DIGEST
 from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.files import write_whole
+from lid_toolkit.inference.compute import Floats, ReadBatch, identify_batches, plan_batches
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
 from lid_toolkit.training.checkpoint import SavedModel, load_model
 
-Floats = npt.NDArray[np.float32]
-LONGEST_BATCH_S = 600
 SHARDS = ".shards"
 
 
@@ -125,24 +123,23 @@ def identify(
         Log posteriors (U, classes), L2-normalised embeddings (U, D), and the reason for each row that
         failed, whose scores are NaN.
     """
-    model, rate = saved.model.to(device), saved.rate
-    scores_uc = np.full((len(utterances), len(saved.languages)), np.nan, dtype=np.float32)
-    embeddings_ud = np.full((len(utterances), saved.embedding_size), np.nan, dtype=np.float32)
-    failed: dict[int, str] = {}
-    batches = sorted_batches(utterances.lengths_u, LONGEST_BATCH_S * rate, batch_size)
-    reader = MinibatchReader(utterances, batches, PreprocessorConf(), rate)
-    with Progress(title, len(utterances)) as progress:
-        for batch in iterate(reader, 0, workers, pin=device.type == "cuda"):
-            reasons = dict(batch.failed)
-            if len(batch.rows_b):
-                rows = batch.rows_b.numpy()
-                scores_bc, embeddings_bd = model.identify(batch.wave_bt.to(device), batch.lengths_b)
-                scores_uc[rows] = scores_bc.float().cpu().numpy()
-                embeddings_ud[rows] = embeddings_bd.cpu().numpy()
-                finite = np.isfinite(scores_uc[rows]).all(axis=1)
-                reasons |= {utterances.refs.key(int(r)): "scores are not finite" for r in rows[~finite]}
-            failed |= {int(utterances.refs.rows([key])[0]): reason for key, reason in reasons.items()}
-            progress.advance(len(batch.rows_b) + len(batch.failed), batch.samples / rate)
+    saved.model.to(device)
+    batches = plan_batches(utterances.lengths_u, saved.rate, batch_size)
+    reader = MinibatchReader(utterances, batches, PreprocessorConf(), saved.rate)
+    unread: dict[str, str] = {}
+
+    def read() -> Iterator[ReadBatch]:
+        with Progress(title, len(utterances)) as progress:
+            for batch in iterate(reader, 0, workers, pin=device.type == "cuda"):
+                unread.update(batch.failed)
+                if len(batch.rows_b):
+                    yield batch.rows_b.numpy(), batch.wave_bt, batch.lengths_b
+                progress.advance(len(batch.rows_b) + len(batch.failed), batch.samples / saved.rate)
+
+    scores_uc, embeddings_ud = identify_batches(saved, device, len(utterances), read())
+    failed = {int(utterances.refs.rows([key])[0]): reason for key, reason in unread.items()}
+    for row in np.flatnonzero(~np.isfinite(scores_uc).all(axis=1)):
+        failed.setdefault(int(row), "scores are not finite")
     return scores_uc, embeddings_ud, failed
 
 

@@ -1,8 +1,11 @@
-"""A trained model in three lines of Python: identify languages, extract embeddings."""
+"""Use a trained model in Python: identify languages and extract embeddings.
+
+Shapes: b utterances, c languages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, overload
@@ -15,17 +18,14 @@ from torch.nn.utils.rnn import pad_sequence
 from lid_toolkit.audio.kaldi_matrix import LARGEST
 from lid_toolkit.audio.reader import AudioError, audio_info, read_audio
 from lid_toolkit.audio.resample import resample
-from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.inference.compute import Floats, ReadBatch, identify_batches, plan_batches
 from lid_toolkit.inference.locate import open_model
 from lid_toolkit.training.checkpoint import SavedModel
 from lid_toolkit.training.device import choose_device
 
-Floats = npt.NDArray[np.float32]
-LONGEST_BATCH_S = 600
-
 Speech: TypeAlias = "str | Path | npt.NDArray[np.generic] | tuple[str | Path, float, float]"
-"""A recording's path, samples at the model's rate, or a path with start and end in seconds."""
+"""A recording's path, an array of samples at the model's rate, or a path with start and end in seconds."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Prediction:
     Attributes:
         language: the most probable label.
         score: its posterior probability, 0 to 1.
-        scores: probability of each label, most probable first; the ``top_k`` that were asked for.
+        scores: probabilities of the ``top_k`` most probable labels, in descending order.
         duration: seconds of speech.
     """
 
@@ -55,7 +55,7 @@ class LanguageIdentifier:
 
     def __init__(self, saved: SavedModel, device: torch.device) -> None:
         self._saved = saved
-        self._model = saved.model.to(device)
+        saved.model.to(device)
         self.device = device
 
     @classmethod
@@ -65,17 +65,17 @@ class LanguageIdentifier:
         """Load a model.
 
         Args:
-            source: an experiment directory of stage 5 (its best model is taken), a model file, a zip of
-                stage 9 or its unpacked folder, or ``user/repo`` on the Hugging Face Hub.
+            source: an experiment directory (its best model is loaded), a model file, a packed model (the
+                zip or its unpacked folder), or ``user/repo`` on the Hugging Face Hub.
             device: ``cpu``, ``cuda`` or ``auto``.
             revision: branch, tag or commit of the repository.
 
         Raises:
-            LidError: nothing there, not a model, or one that cannot be trusted.
+            LidError: the model does not exist, is not a model, or is not safe to load; an unknown device.
         """
         ngpu = {"auto": "auto", "cpu": "0", "cuda": "1"}.get(device)
         if ngpu is None:
-            raise LidError(f"'{device}' is not cpu, cuda or auto", where="device")
+            raise LidError(f"'{device}' is not supported", where="device", mend="give cpu, cuda or auto")
         return cls(open_model(source, revision), choose_device(ngpu))
 
     @property
@@ -85,7 +85,7 @@ class LanguageIdentifier:
 
     @property
     def rate(self) -> int:
-        """Samples per second of arrays that are passed in."""
+        """Samples per second that arrays must have."""
         return self._saved.rate
 
     @overload
@@ -116,14 +116,14 @@ class LanguageIdentifier:
         """Identify one utterance, or each of a list.
 
         Args:
-            speech: a path; an array of samples at ``rate`` (floats in [-1, 1] or int16), mono or
-                (samples, channels); or ``(path, start, end)`` in seconds. Or a list of these.
-            batch_size: most utterances computed together; answers do not depend on it.
-            languages: labels to choose among; probabilities are renormalised over them.
-            top_k: how many labels ``scores`` keeps; None for all.
+            speech: a path; an array of samples at ``rate`` (floats in [-1, 1] or int16) of shape (samples,)
+                or (samples, channels); ``(path, start, end)`` in seconds; or a list of these.
+            batch_size: largest number of utterances computed together; answers do not depend on it.
+            languages: the labels to choose from; probabilities are renormalised over them. None for all.
+            top_k: number of labels in ``scores``; None for all.
 
         Raises:
-            AudioError: unreadable, empty or non-finite audio.
+            AudioError: audio that cannot be read, is empty or is not finite.
             LidError: an unknown label, or a number below 1.
         """
         _at_least_one(batch_size=batch_size, top_k=1 if top_k is None else top_k)
@@ -131,16 +131,16 @@ class LanguageIdentifier:
         waves = self._waves(speech if isinstance(speech, list) else [speech])
         scores_bc, _ = self._compute(waves, batch_size)
         chosen_bc = scores_bc[:, columns]
-        shares_bc = np.exp(chosen_bc - np.logaddexp.reduce(chosen_bc, axis=1, keepdims=True))
+        probabilities_bc = np.exp(chosen_bc - np.logaddexp.reduce(chosen_bc, axis=1, keepdims=True))
         labels = [self.languages[column] for column in columns]
         answers = [
-            _prediction(shares_c, labels, top_k, len(wave) / self.rate)
-            for shares_c, wave in zip(shares_bc, waves, strict=True)
+            _prediction(probabilities_c, labels, top_k, len(wave) / self.rate)
+            for probabilities_c, wave in zip(probabilities_bc, waves, strict=True)
         ]
         return answers if isinstance(speech, list) else answers[0]
 
     def embed(self, speech: Speech | list[Speech], batch_size: int = 16) -> Floats:
-        """Return embeddings (N, D), float32, L2-normalised; N is 1 for a single utterance.
+        """Return L2-normalised embeddings (B, D), float32; B is 1 for a single utterance.
 
         Arguments and errors are those of :meth:`identify`.
         """
@@ -149,20 +149,16 @@ class LanguageIdentifier:
         return self._compute(waves, batch_size)[1]
 
     def _compute(self, waves: Sequence[Floats], batch_size: int) -> tuple[Floats, Floats]:
-        scores_uc = np.empty((len(waves), len(self.languages)), dtype=np.float32)
-        embeddings_ud = np.empty((len(waves), self._saved.embedding_size), dtype=np.float32)
-        if not waves:
-            return scores_uc, embeddings_ud
-        lengths = np.array([len(wave) for wave in waves])
-        for batch in sorted_batches(lengths, LONGEST_BATCH_S * self.rate, batch_size):
-            rows = batch.rows_b
-            wave_bt = pad_sequence([torch.from_numpy(waves[row]) for row in rows], batch_first=True)
-            scores_bc, embeddings_bd = self._model.identify(
-                wave_bt.to(self.device), torch.from_numpy(lengths[rows])
-            )
-            scores_uc[rows] = scores_bc.cpu().numpy()
-            embeddings_ud[rows] = embeddings_bd.cpu().numpy()
-        return scores_uc, embeddings_ud
+        lengths = np.array([len(wave) for wave in waves], dtype=np.int64)
+
+        def padded() -> Iterator[ReadBatch]:
+            for batch in plan_batches(lengths, self.rate, batch_size) if waves else ():
+                wave_bt = pad_sequence(
+                    [torch.from_numpy(waves[row]) for row in batch.rows_b], batch_first=True
+                )
+                yield batch.rows_b, wave_bt, torch.from_numpy(lengths[batch.rows_b])
+
+        return identify_batches(self._saved, self.device, len(waves), padded())
 
     def _waves(self, speech: Sequence[Speech]) -> list[Floats]:
         waves = []
@@ -172,10 +168,10 @@ class LanguageIdentifier:
             else:
                 name, wave = self._read(item)
             if not len(wave) or not np.isfinite(wave).all():
-                what = "no samples" if not len(wave) else "samples that are not finite"
+                what = "no samples" if not len(wave) else "samples are not finite"
                 raise AudioError(what, where=name, mend="leave it out")
             if (largest := float(np.abs(wave).max())) > LARGEST:
-                what = f"samples up to {largest:g}"
+                what = f"the largest sample is {largest:g}"
                 raise AudioError(what, where=name, mend="scale floats to [-1, 1], or give int16")
             waves.append(np.ascontiguousarray(wave))
         return waves
@@ -183,10 +179,10 @@ class LanguageIdentifier:
     def _read(self, item: str | Path | tuple[str | Path, float, float]) -> tuple[str, Floats]:
         if not isinstance(item, str | Path) and not (isinstance(item, tuple) and len(item) == 3):
             mend = "give a path, a NumPy array or (path, start, end); several in a list"
-            raise AudioError(f"a {type(item).__name__} is no utterance", where="speech", mend=mend)
+            raise AudioError(f"{type(item).__name__} is not supported", where="speech", mend=mend)
         path, start_s, end_s = item if isinstance(item, tuple) else (item, 0.0, None)
         if end_s is not None and not 0 <= start_s < end_s < np.inf:
-            raise AudioError(f"from {start_s} s to {end_s} s", where=path, mend="start before the end")
+            raise AudioError(f"no audio from {start_s} s to {end_s} s", where=path, mend="0 <= start < end")
         rate = audio_info(str(path)).rate
         stop = None if end_s is None else round(end_s * rate)
         wave, rate = read_audio(str(path), round(start_s * rate), stop)
@@ -196,21 +192,21 @@ class LanguageIdentifier:
         if languages is None:
             return list(range(len(self.languages)))
         if isinstance(languages, str):
-            raise LidError(f"'{languages}' alone", where="languages", mend="give a list of labels")
+            raise LidError(f"'{languages}' is not a list", where="languages", mend="give a list of labels")
         wanted = list(dict.fromkeys(languages))
         for label in wanted:
             if label not in self.languages:
                 mend = nearest(label, self.languages)
                 raise LidError(f"the model does not know '{label}'", where="languages", mend=mend)
         if not wanted:
-            raise LidError("no language to choose", where="languages", mend="name at least one")
+            raise LidError("the list is empty", where="languages", mend="give at least one label")
         return [self.languages.index(label) for label in wanted]
 
 
 def _at_least_one(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
-            raise LidError(f"{number} is less than 1", where=name)
+            raise LidError(f"must be at least 1, not {number}", where=name)
 
 
 def _mono(samples: npt.NDArray[np.generic]) -> Floats:
@@ -220,17 +216,18 @@ def _mono(samples: npt.NDArray[np.generic]) -> Floats:
     elif np.issubdtype(samples.dtype, np.floating):
         wave = samples.astype(np.float32)
     else:
-        raise LidError(f"samples of type {samples.dtype}", where="array", mend="pass floats or int16")
+        raise LidError(f"type {samples.dtype} is not supported", where="array", mend="give floats or int16")
     if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[0] < wave.shape[1]):
-        raise LidError(f"shape {wave.shape}", where="array", mend="pass (samples,) or (samples, channels)")
+        what = f"shape {wave.shape} is not supported"
+        raise LidError(what, where="array", mend="give (samples,) or (samples, channels)")
     mono: Floats = wave if wave.ndim == 1 else wave.mean(axis=1, dtype=np.float32)
     return mono
 
 
 def _prediction(
-    shares_c: npt.NDArray[np.floating], labels: Sequence[str], top_k: int | None, duration: float
+    probabilities_c: npt.NDArray[np.floating], labels: Sequence[str], top_k: int | None, duration: float
 ) -> Prediction:
-    order = np.argsort(-shares_c, kind="stable")
-    scores = {labels[column]: float(shares_c[column]) for column in order[:top_k]}
+    order = np.argsort(-probabilities_c, kind="stable")
+    scores = {labels[column]: float(probabilities_c[column]) for column in order[:top_k]}
     best = labels[order[0]]
-    return Prediction(best, float(shares_c[order[0]]), scores, duration)
+    return Prediction(best, float(probabilities_c[order[0]]), scores, duration)

@@ -86,11 +86,11 @@ def test_nothing_in_nothing_out(lid):
     ("speech", "message"),
     [
         (np.zeros(0, np.float32), "array 0: no samples"),
-        (np.array([0.1, np.nan]), "array 0: samples that are not finite"),
-        (np.array([0.1, 30000.0]), r"array 0: samples up to 30000 \(scale floats"),
-        (("/none.wav", "/other.wav"), "speech: a tuple is no utterance"),
-        (torch.zeros(5), "speech: a Tensor is no utterance"),
-        (np.zeros(5, np.int32), "samples of type int32"),
+        (np.array([0.1, np.nan]), "array 0: samples are not finite"),
+        (np.array([0.1, 30000.0]), r"array 0: the largest sample is 30000 \(scale floats"),
+        (("/none.wav", "/other.wav"), "speech: tuple is not supported"),
+        (torch.zeros(5), "speech: Tensor is not supported"),
+        (np.zeros(5, np.int32), "type int32 is not supported"),
         (np.zeros((2, 5), np.float32), r"shape \(2, 5\)"),
         (np.zeros((5, 2, 2), np.float32), r"shape \(5, 2, 2\)"),
         ("/none.wav", r"/none\.wav: No such file"),
@@ -106,13 +106,13 @@ def test_bad_speech_is_refused_by_name(lid, speech, message):
 def test_bad_arguments_are_refused(lid, wave, tmp_path):
     with pytest.raises(LidError, match=r"does not know 'lov' \(did you mean 'low'"):
         lid.identify(wave, languages=["lov"])
-    with pytest.raises(LidError, match="'low' alone"):
+    with pytest.raises(LidError, match="'low' is not a list"):
         lid.identify(wave, languages="low")
-    with pytest.raises(LidError, match="no language to choose"):
+    with pytest.raises(LidError, match="the list is empty"):
         lid.identify(wave, languages=[])
-    with pytest.raises(LidError, match="top_k: 0 is less than 1"):
+    with pytest.raises(LidError, match="top_k: must be at least 1, not 0"):
         lid.identify(wave, top_k=0)
-    with pytest.raises(LidError, match="batch_size: 0 is less than 1"):
+    with pytest.raises(LidError, match="batch_size: must be at least 1, not 0"):
         lid.embed(wave, batch_size=0)
     soundfile.write(tmp_path / "a.wav", wave, RATE)
     with pytest.raises(AudioError, match="cannot read samples"):
@@ -123,7 +123,7 @@ def test_loading(model_file, tmp_path):
     assert lid_toolkit.LanguageIdentifier.from_pretrained(model_file.parent, "cpu").rate == RATE
     with pytest.raises(LidError, match="no such file"):
         LanguageIdentifier.from_pretrained(tmp_path)
-    with pytest.raises(LidError, match="is not cpu, cuda or auto"):
+    with pytest.raises(LidError, match="'tpu' is not supported"):
         LanguageIdentifier.from_pretrained(model_file, "tpu")
     (tmp_path / "valid.loss.best.pth").write_bytes(model_file.read_bytes())
     assert LanguageIdentifier.from_pretrained(tmp_path, "cpu").languages == LANGUAGES

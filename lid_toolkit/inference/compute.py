@@ -1,0 +1,52 @@
+"""Compute the scores and embeddings of many utterances, batch by batch.
+
+Shapes: u utterances, b batch, t samples, c languages, d embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lid_toolkit.data.samplers import Batches, sorted_batches
+from lid_toolkit.training.checkpoint import SavedModel
+
+Floats = npt.NDArray[np.float32]
+ReadBatch: TypeAlias = "tuple[npt.NDArray[np.int64], Tensor, Tensor]"
+"""The utterances of a batch by number, their zero-padded waveforms (B, T), and their lengths in samples."""
+
+LONGEST_BATCH_S = 600
+"""Seconds of padded audio in a batch. Answers do not depend on it; it bounds the memory."""
+
+
+def plan_batches(lengths_u: npt.NDArray[np.integer], rate: int, batch_size: int) -> Batches:
+    """Cut utterances of these lengths in samples, longest first, into batches of at most ``batch_size``."""
+    return sorted_batches(lengths_u, LONGEST_BATCH_S * rate, batch_size)
+
+
+def identify_batches(
+    saved: SavedModel, device: torch.device, utterances: int, batches: Iterable[ReadBatch]
+) -> tuple[Floats, Floats]:
+    """Identify all utterances of the batches.
+
+    Args:
+        saved: the model, already on ``device``.
+        device: where to compute.
+        utterances: number of utterances.
+        batches: the batches, whose rows are numbers of utterances.
+
+    Returns:
+        Log posteriors (U, C) and L2-normalised embeddings (U, D). Both are NaN for an utterance in no batch.
+    """
+    scores_uc = np.full((utterances, len(saved.languages)), np.nan, dtype=np.float32)
+    embeddings_ud = np.full((utterances, saved.embedding_size), np.nan, dtype=np.float32)
+    for rows_b, wave_bt, lengths_b in batches:
+        scores_bc, embeddings_bd = saved.model.identify(wave_bt.to(device), lengths_b)
+        scores_uc[rows_b] = scores_bc.float().cpu().numpy()
+        embeddings_ud[rows_b] = embeddings_bd.cpu().numpy()
+    return scores_uc, embeddings_ud
