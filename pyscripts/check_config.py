@@ -20,19 +20,21 @@ def main(arguments: Sequence[str]) -> None:
     options, overrides = parser.parse_known_args(arguments)
 
     from lid_toolkit.models.build import build_model
+    from lid_toolkit.models.external import EVERY
     from lid_toolkit.training.config import load_config
     from lid_toolkit.training.init_weights import check_sources
     from lid_toolkit.training.measures import check_wandb
     from lid_toolkit.training.optimization import configured_optimizer, freeze
-    from lid_toolkit.training.train import check_rate
+    from lid_toolkit.training.train import check_rate, check_sharded
 
     config = load_config(options.config, overrides)
     rate = config.preprocessor_conf.sample_rate
     if options.fs is not None and options.fs != rate:
         mend = f"set preprocessor_conf.sample_rate and frontend_conf.fs to {options.fs}, or give another --fs"
         raise LidError(f"for {rate} Hz, not for --fs {options.fs}", where=options.config, mend=mend)
-    model = build_model(config.model_description(), classes=2)
+    model = build_model(config.model_description(), 2, EVERY)
     check_rate(model, rate)
+    check_sharded(model, config)
     freeze(model, config.freeze_param)
     configured_optimizer(model, config)
     check_sources(config.init_param)

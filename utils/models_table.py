@@ -10,7 +10,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from config_table import shown
 
-from lid_toolkit.models.build import COMPONENTS, FIXED, arguments_model
+from lid_toolkit.models.arguments import fixed_arguments
+from lid_toolkit.models.build import arguments_model
+from lid_toolkit.models.registry import COMPONENTS, find
 
 ROLE = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`")
 SECTION = re.compile(r"^(Args|Raises|Returns|Attributes):$", re.MULTILINE)
@@ -27,7 +29,7 @@ def section(component: str, name: str, make: Callable[..., Any]) -> str:
         rows.append(f"| `{argument}` | {default} | {meaning} |")
     rows += [
         f"| `{argument}` | {shown(value)} | The only value. |"
-        for argument, value in FIXED.get((component, name), {}).items()
+        for argument, value in fixed_arguments(make).items()
     ]
     table = ["| argument | default | meaning |", "|---|---|---|", *rows, ""] if rows else []
     return "\n".join([f"#### `{component}: {name}`", "", text, "", *table])
@@ -63,7 +65,7 @@ def plain(text: str) -> str:
 
 if __name__ == "__main__":
     pages = [
-        "\n".join(section(component, name, make) for name, make in known.items())
+        "\n".join(section(component, name, find(component, name)) for name in known)
         for component, known in COMPONENTS.items()
     ]
     titled = zip(COMPONENTS, pages, strict=True)

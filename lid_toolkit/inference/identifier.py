@@ -60,7 +60,11 @@ class LanguageIdentifier:
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path, device: str = "auto", revision: str | None = None
+        cls,
+        source: str | Path,
+        device: str = "auto",
+        revision: str | None = None,
+        external: Iterable[str] = (),
     ) -> LanguageIdentifier:
         """Load a model.
 
@@ -69,6 +73,8 @@ class LanguageIdentifier:
                 zip or its unpacked folder), or ``user/repo`` on the Hugging Face Hub.
             device: ``cpu``, ``cuda`` or ``auto``.
             revision: branch, tag or commit of the repository.
+            external: installed packages that the model's own components may be imported from; name only
+                packages that you trust, since importing one runs its code.
 
         Raises:
             LidError: the model does not exist, is not a model, or is not safe to load; an unknown device.
@@ -76,7 +82,7 @@ class LanguageIdentifier:
         ngpu = {"auto": "auto", "cpu": "0", "cuda": "1"}.get(device)
         if ngpu is None:
             raise LidError(f"'{device}' is not supported", where="device", mend="give cpu, cuda or auto")
-        return cls(open_model(source, revision), choose_device(ngpu))
+        return cls(open_model(source, revision, tuple(external)), choose_device(ngpu))
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from huggingface_hub.errors import (
 )
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.package.format import LANGUAGES, META, NEEDED
 from lid_toolkit.package.read import read_labels, read_package
 from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model
@@ -31,19 +32,20 @@ BEST_MODEL = "valid.*.best.pth"
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
-def open_model(source: str | Path, revision: str | None = None) -> SavedModel:
+def open_model(source: str | Path, revision: str | None = None, external: Packages = NONE) -> SavedModel:
     """Load a model.
 
     Args:
         source: an experiment directory (its best model is loaded), a model file, a packed model (the zip
             or its unpacked folder), or ``user/repo`` on the Hugging Face Hub if no such path exists.
         revision: branch, tag or commit of the repository; None for its main branch.
+        external: the packages that components may be imported from beside this toolkit.
 
     Raises:
         LidError: the model does not exist, is not a model, or is not safe to load.
     """
     path, is_package = locate(source, revision, NEEDED)
-    return read_package(path) if is_package else load_model(path)
+    return read_package(path, external) if is_package else load_model(path, external)
 
 
 def labels_of(source: str | Path, revision: str | None = None) -> tuple[str, ...]:

@@ -1,9 +1,8 @@
 """A model from its description: components chosen by name, with ESPnet's names and arguments.
 
-To add a component, write it in a module of its own and name it in ``COMPONENTS``. Its parameters
-are its configuration: annotations give their types (pydantic checks them), defaults their defaults,
-and the ``Args`` section of its docstring their lines in docs/models.md. What its neighbours decide
-(``input_size``, ``embedding_size``, ``classes``) is passed in by keyword and is no key of the YAML.
+A component's parameters are its configuration: annotations give their types (pydantic checks them), defaults
+their defaults, and the ``Args`` section of its docstring their lines in the documentation. What its
+neighbours decide (``FROM_NEIGHBOURS``) is passed in by keyword and is no key of the YAML.
 """
 
 from __future__ import annotations
@@ -11,137 +10,33 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.errors import PydanticUserError
 from torch import nn
 
 from lid_toolkit.errors import LidError, nearest
-from lid_toolkit.models.arguments import Positive, SamplingRate
-from lid_toolkit.models.classifiers import DnnSoftmax, LinearSoftmax
-from lid_toolkit.models.encoders.ecapa_tdnn import EcapaTdnnEncoder
-from lid_toolkit.models.encoders.identity import IdentityEncoder
-from lid_toolkit.models.encoders.mfa_conformer import MfaConformerEncoder
-from lid_toolkit.models.encoders.rawnet3 import RawNet3Encoder
-from lid_toolkit.models.encoders.ska_tdnn import SkaTdnnEncoder
-from lid_toolkit.models.encoders.speechbrain_ecapa import (
-    SpeechBrainAttentiveStatistics,
-    SpeechBrainEcapaEncoder,
-)
-from lid_toolkit.models.encoders.xvector import XvectorEncoder
-from lid_toolkit.models.frontends.fused import FusedFrontend
-from lid_toolkit.models.frontends.log_mel import LogMelFrontend, PrecomputedFeatures
-from lid_toolkit.models.frontends.mel_spectrogram import MelSpectrogramFrontend
-from lid_toolkit.models.frontends.pretrained.frontend import TransformersFrontend, s3prl
-from lid_toolkit.models.frontends.pretrained.whisper_language import WhisperLanguageFrontend
-from lid_toolkit.models.frontends.sliding_window import SlidingWindowFrontend
-from lid_toolkit.models.frontends.speechbrain_fbank import SpeechBrainFbank
+from lid_toolkit.models.arguments import fixed_arguments
+from lid_toolkit.models.external import EVERY, NONE, Packages, is_external
+from lid_toolkit.models.frontends.precomputed import PrecomputedFeatures
 from lid_toolkit.models.lid_model import LidModel
-from lid_toolkit.models.losses import aamsoftmax, aamsoftmax_sc_topk, softmax
-from lid_toolkit.models.normalize import GlobalMVN, UtteranceMVN
-from lid_toolkit.models.poolings import ChannelAttentiveStatistics, MeanPooling, StatisticsPooling
-from lid_toolkit.models.projectors import (
-    IdentityProjector,
-    RawNet3Projector,
-    SkaTdnnProjector,
-    XvectorProjector,
-)
-from lid_toolkit.models.specaug import SpecAug
+from lid_toolkit.models.protocols import Encoder, Frontend, Kind, Pooling, Projector, missing
+from lid_toolkit.models.registry import OPTIONAL, find
+
+FROM_NEIGHBOURS = ("input_size", "embedding_size", "classes", "external")
 
 
-def fused(
-    frontends: Annotated[list[dict[str, Any]], Field(min_length=2)],
-    proj_dim: Positive = 100,
-    fs: SamplingRate = 16000,
-) -> FusedFrontend:
-    """Return several front ends beside each other (:class:`.FusedFrontend`).
-
-    Args:
-        frontends: two or more front ends: ``frontend_type``, its name, and its arguments; not
-            those that give one frame for an utterance.
-        proj_dim: features that each contributes.
-        fs: sampling rate in Hz of those that name none.
-    """
-    parts = []
-    for conf in frontends:
-        if makes_one_vector(name := conf.get("frontend_type"), conf):
-            what = f"{name} has one frame for an utterance, and would cut the others to it"
-            raise LidError(what, where="frontend_conf.frontends", mend="leave it or language_token out")
-        make = COMPONENTS["frontend"].get(conf.get("frontend_type", ""))
-        rate = {"fs": fs} if make is not None and "fs" in arguments_model(make).model_fields else {}
-        own = {key: value for key, value in conf.items() if key != "frontend_type"}
-        parts.append(build_component("frontend", conf.get("frontend_type"), {**rate, **own}, {}))
-    return FusedFrontend(parts, proj_dim)
-
-
-COMPONENTS: Mapping[str, Mapping[str, Callable[..., nn.Module]]] = {
-    "frontend": {
-        "default": LogMelFrontend,
-        "melspec_torch": MelSpectrogramFrontend,
-        "sliding_window": SlidingWindowFrontend,
-        "transformers": TransformersFrontend,
-        "s3prl": s3prl,
-        "whisper_language": WhisperLanguageFrontend,
-        "fused": fused,
-        "speechbrain_fbank": SpeechBrainFbank,
-    },
-    "specaug": {"specaug": SpecAug},
-    "normalize": {"utterance_mvn": UtteranceMVN, "global_mvn": GlobalMVN},
-    "encoder": {
-        "ecapa_tdnn": EcapaTdnnEncoder,
-        "xvector": XvectorEncoder,
-        "rawnet3": RawNet3Encoder,
-        "ska_tdnn": SkaTdnnEncoder,
-        "mfaconformer": MfaConformerEncoder,
-        "identity": IdentityEncoder,
-        "speechbrain_ecapa": SpeechBrainEcapaEncoder,
-    },
-    "pooling": {
-        "chn_attn_stat": ChannelAttentiveStatistics,
-        "stats": StatisticsPooling,
-        "mean": MeanPooling,
-        "speechbrain_asp": SpeechBrainAttentiveStatistics,
-    },
-    "projector": {
-        "rawnet3": RawNet3Projector,
-        "ska_tdnn": SkaTdnnProjector,
-        "xvector": XvectorProjector,
-        "identity": IdentityProjector,
-    },
-    "loss": {
-        "aamsoftmax_sc_topk": aamsoftmax_sc_topk,
-        "aamsoftmax": aamsoftmax,
-        "softmax": softmax,
-        "dnn_softmax": DnnSoftmax,
-        "linear_softmax": LinearSoftmax,
-    },
-}
-# Arguments of ESPnet's that have one possible value here: accepted with it, refused with any other.
-FIXED: Mapping[tuple[str, str], Mapping[str, Any]] = {
-    ("frontend", "default"): {"onesided": True, "apply_stft": True, "frontend_conf": None},
-    ("frontend", "sliding_window"): {"channels": 1, "padding": None},
-    ("frontend", "fused"): {"align_method": "linear_projection"},
-    ("encoder", "ecapa_tdnn"): {"block": "EcapaBlock"},
-    ("encoder", "rawnet3"): {"block": "Bottle2neck"},
-    ("encoder", "ska_tdnn"): {"block": "Bottle2neck", "skablock": "ResBlock"},
-    ("encoder", "mfaconformer"): {
-        "pos_enc_layer_type": "rel_pos",
-        "selfattention_layer_type": "rel_selfattn",
-    },
-    ("loss", "aamsoftmax_sc_topk"): {"do_lm": False},
-}
-OPTIONAL = ("specaug", "normalize")
-FROM_NEIGHBOURS = ("input_size", "embedding_size", "classes")
-
-
-def build_model(description: Mapping[str, Any], classes: int) -> LidModel:
+def build_model(description: Mapping[str, Any], classes: int, external: Packages = NONE) -> LidModel:
     """Build a model with random weights.
 
     Args:
-        description: for each component C of ``COMPONENTS`` the keys ``C`` (a name; None leaves an
-            optional one out) and ``C_conf`` (its arguments), and ``input_size`` where ``frontend`` is
-            None; other keys are not read.
+        description: for each kind of component K the keys ``K`` (a name; None leaves an optional one out)
+            and ``K_conf`` (its arguments), and ``input_size`` where ``frontend`` is None; other keys are
+            not read.
         classes: number of languages, at least 2.
+        external: the packages that components may be imported from beside this toolkit; leave it out for
+            a description that the user did not write.
 
     Raises:
         LidError: an unknown component or argument, naming the nearest known one, or a wrong value.
@@ -149,89 +44,134 @@ def build_model(description: Mapping[str, Any], classes: int) -> LidModel:
     if classes < 2:
         raise LidError(f"{classes} language in training data", mend="identification needs at least two")
 
-    def build(component: str, **sizes: int) -> Any:
-        name, conf = description.get(component), description.get(f"{component}_conf") or {}
-        return (
-            None if name is None and component in OPTIONAL else build_component(component, name, conf, sizes)
-        )
+    def build(kind: Kind, **sizes: int) -> Any:
+        name, conf = description.get(kind), description.get(f"{kind}_conf") or {}
+        if name is None and kind in OPTIONAL:
+            return None
+        return build_component(kind, name, conf, sizes, external)
 
-    frontend = build_frontend(description)
-    encoder = build("encoder", input_size=frontend.output_size)
-    pooling = build("pooling", input_size=encoder.output_size)
-    projector = build("projector", input_size=pooling.output_size)
+    frontend = build_frontend(description, external)
+    encoder: Encoder = build("encoder", input_size=frontend.output_size)
+    pooling: Pooling = build("pooling", input_size=encoder.output_size)
+    projector: Projector = build("projector", input_size=pooling.output_size)
     loss = build("loss", embedding_size=projector.output_size, classes=classes)
     normalize = build("normalize", input_size=frontend.output_size)
     return LidModel(frontend, build("specaug"), normalize, encoder, pooling, projector, loss)
 
 
-def build_frontend(description: Mapping[str, Any]) -> Any:
-    """Build the front end of a description: a module with ``output_size``, ``rate`` and ``hop_length``.
+def build_frontend(description: Mapping[str, Any], external: Packages = NONE) -> Frontend:
+    """Build the front end of a description.
 
-    It maps waveforms (B, T) in [-1, 1] and their lengths (B,), which stay on the CPU, to features
-    (B, frames, output_size) and their lengths. ``rate`` is that of the waveforms in Hz, None if it
-    does not matter; frames are ``hop_length`` samples apart. Without a front end (``frontend: null``)
-    the model takes features of ``input_size`` dimensions.
+    Without a front end (``frontend: null``) the model takes features of ``input_size`` dimensions.
+
+    Raises:
+        LidError: as :func:`build_model`.
     """
     conf = description.get("frontend_conf") or {}
     if description.get("frontend") is not None:
-        return build_component("frontend", description["frontend"], conf, {})
+        return cast(Frontend, build_component("frontend", description["frontend"], conf, {}, external))
     if conf or not description.get("input_size"):
-        what = "frontend_conf without a frontend" if conf else "features of no known dimension"
+        what = "frontend_conf without a frontend" if conf else "the dimension of the features is unknown"
         raise LidError(what, where="frontend", mend="name a frontend, or set input_size for features")
     return PrecomputedFeatures(description["input_size"])
 
 
-def makes_one_vector(frontend: str | None, conf: Mapping[str, Any]) -> bool:
-    """Say whether such a front end gives one frame for an utterance, which cannot be cropped."""
-    return frontend == "whisper_language" or bool(conf.get("language_token"))
+def one_frame_per_utterance(description: Mapping[str, Any], external: Packages = EVERY) -> bool:
+    """Say, without building it, whether a front end gives one frame for an utterance of any length."""
+    if description.get("frontend") is None:
+        return False
+    make: Any = find("frontend", description["frontend"], external)
+    asked = getattr(make, "one_frame_per_utterance", None)  # functions make front ends of many frames
+    return asked is not None and bool(asked(description.get("frontend_conf") or {}))
+
+
+def needs_statistics(description: Mapping[str, Any], external: Packages = EVERY) -> bool:
+    """Say, without building it, whether a normaliser uses statistics of the training set."""
+    if description.get("normalize") is None:
+        return False
+    return bool(getattr(find("normalize", description["normalize"], external), "needs_statistics", False))
+
+
+def with_architecture(description: Mapping[str, Any], frontend: Frontend) -> dict[str, Any]:
+    """Return a model's description from which it is built without the pretrained weights it began with."""
+    return {**description, "frontend_conf": frontend.portable_conf(description.get("frontend_conf") or {})}
 
 
 def build_component(
-    component: str, name: str | None, conf: Mapping[str, Any], sizes: Mapping[str, int]
+    kind: Kind,
+    name: str | None,
+    conf: Mapping[str, Any],
+    sizes: Mapping[str, int],
+    external: Packages = NONE,
 ) -> nn.Module:
     """Build one component from its name, its configured arguments and the sizes its neighbours set.
 
     Raises:
-        LidError: an unknown name or argument, naming the nearest known one, or a wrong value.
+        LidError: an unknown name or argument, naming the nearest known one, a wrong value, or a class from
+            outside that lacks what a component of this kind must have.
     """
-    known = COMPONENTS[component]
-    if not isinstance(name, str) or name not in known:
-        raise LidError(f"unknown {component} '{name}'", where=component, mend=nearest(str(name), known))
-    make = known[name]
-    fixed = FIXED.get((component, name), {})
+    make = find(kind, name, external)
+    where, fixed = f"{kind}_conf", fixed_arguments(make)
     for argument in conf.keys() & fixed.keys():
         if conf[argument] != fixed[argument]:
-            what = f"{argument}: {conf[argument]} is not there"
-            raise LidError(what, where=f"{component}_conf", mend=f"only {fixed[argument]} is")
+            what = f"{argument}: {conf[argument]} is not supported"
+            raise LidError(what, where=where, mend=f"the only value is {fixed[argument]}")
     free = {key: value for key, value in conf.items() if key not in fixed}
-    arguments = _check(component, name, arguments_model(make), free)
+    arguments = _check(kind, str(name), arguments_model(make), free)
+    offered = {**sizes, "external": external}
     wanted = inspect.signature(make).parameters
     try:
-        return make(**{key: size for key, size in sizes.items() if key in wanted}, **arguments)
+        part: nn.Module = make(**{key: offered[key] for key in offered if key in wanted}, **arguments)
     except (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError, AttributeError) as error:
         what = f"{error} is not known" if isinstance(error, KeyError) else str(error)
-        raise LidError(what, where=f"{component}_conf", mend="correct the value") from error
+        raise LidError(what, where=where, mend="correct the value") from error
+    if is_external(str(name)) and (absent := missing(kind, part)):
+        what = f"{name} is not a {kind}: it has no {', '.join(absent)}"
+        raise LidError(what, where=kind, mend=f"see the protocol of a {kind} in lid_toolkit.models.protocols")
+    return part
 
 
 @functools.cache
-def arguments_model(make: Callable[..., nn.Module]) -> type[BaseModel]:
-    """Return the configurable parameters of a component as a pydantic model that forbids all others."""
+def arguments_model(make: Callable[..., Any]) -> type[BaseModel]:
+    """Return the configurable parameters of a component as a pydantic model that forbids all others.
+
+    Raises:
+        LidError: a class from outside, whose parameters have no annotations or unusable ones.
+    """
     function = make.__init__ if inspect.isclass(make) else make
-    hints = get_type_hints(function, include_extras=True)
-    fields: dict[str, Any] = {
-        name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
+    parameters = {
+        name: parameter
         for name, parameter in inspect.signature(make).parameters.items()
         if name not in FROM_NEIGHBOURS
     }
-    return create_model(make.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+    for name, parameter in parameters.items():
+        if parameter.annotation is parameter.empty or parameter.kind in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        ):
+            raise LidError(
+                f"parameter {name} of {make.__name__} has no type that can be checked",
+                where=make.__module__,
+                mend=f"write each parameter with its type, such as {name.strip('*')}: int",
+            )
+    try:
+        hints = get_type_hints(function, include_extras=True)
+        fields: dict[str, Any] = {
+            name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
+            for name, parameter in parameters.items()
+        }
+        return create_model(make.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+    except (NameError, PydanticUserError) as error:
+        what = f"types of {make.__name__}'s parameters cannot be checked: {str(error).partition(chr(10))[0]}"
+        raise LidError(what, where=make.__module__, mend="use types that pydantic knows") from error
 
 
-def _check(component: str, name: str, model: type[BaseModel], conf: Mapping[str, Any]) -> dict[str, Any]:
+def _check(kind: Kind, name: str, model: type[BaseModel], conf: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configured arguments with their types made right."""
-    where = f"{component}_conf"
+    where = f"{kind}_conf"
     for argument in conf:
         if argument not in model.model_fields:
-            what = f"unknown argument '{argument}' of {component} '{name}'"
+            what = f"unknown argument '{argument}' of {kind} '{name}'"
             raise LidError(what, where=where, mend=nearest(str(argument), model.model_fields))
     try:
         checked = model.model_validate(conf)

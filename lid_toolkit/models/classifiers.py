@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lid_toolkit.models.arguments import Positive
+from lid_toolkit.models.arguments import PositiveInt, component
+from lid_toolkit.models.bases import LossBase
 from lid_toolkit.models.masking import MaskedBatchNorm1d
 
 
-class LinearSoftmax(nn.Module):
+class LinearSoftmax(LossBase):
     """Multinomial logistic regression: cross entropy on W e + b of the embedding e (``linear_softmax``).
 
     W and b start at zero, every language alike. With ``optim: adam``, whose ``weight_decay`` d adds
@@ -41,6 +42,11 @@ class LinearSoftmax(nn.Module):
         self.weight = nn.Parameter(torch.zeros(classes, embedding_size - classes * offset))
         self.bias = nn.Parameter(torch.zeros(classes)) if bias else None
 
+    @property
+    def reads_posteriors(self) -> bool:
+        """Whether the first numbers of an embedding are log posteriors."""
+        return self.offset
+
     def logits(self, embedding_bd: Tensor) -> Tensor:
         """Return (B, classes): logarithms of the posteriors but for a constant of each utterance."""
         with torch.autocast(embedding_bd.device.type, enabled=False):
@@ -56,7 +62,8 @@ class LinearSoftmax(nn.Module):
         return F.cross_entropy(logits_bc, labels_b, reduction="none"), logits_bc
 
 
-class DnnSoftmax(nn.Module):
+@component(small={"lin_neurons": 4})
+class DnnSoftmax(LossBase):
     """Cross entropy on W h_n + b, h_i = norm(act(W_i h_{i-1} + b_i)), h_0 = norm(act(embedding)).
 
     SpeechBrain's ``Classifier``, with act the leaky ReLU. Computed in float32 whatever the autocast type.
@@ -71,7 +78,7 @@ class DnnSoftmax(nn.Module):
     by_class = ("out.weight", "out.bias")
 
     def __init__(
-        self, embedding_size: int, classes: int, lin_blocks: Positive = 1, lin_neurons: Positive = 512
+        self, embedding_size: int, classes: int, lin_blocks: PositiveInt = 1, lin_neurons: PositiveInt = 512
     ) -> None:
         super().__init__()
         self.norm = MaskedBatchNorm1d(embedding_size)

@@ -1,16 +1,28 @@
-"""The language identifier: waveform in, embedding, language scores and training loss out."""
+"""The language identifier: waveform in, embedding, language scores and training loss out.
+
+Shapes: b batch, t time, d features or embedding, c channels or classes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lid_toolkit.models.classifiers import DnnSoftmax, LinearSoftmax
-from lid_toolkit.models.losses import CosineLoss
+from lid_toolkit.errors import LidError
+from lid_toolkit.languages import code
+from lid_toolkit.models.protocols import (
+    Encoder,
+    FeatureMap,
+    Frontend,
+    Loss,
+    Normalizer,
+    Pooling,
+    Projector,
+)
 
 
 @dataclass(frozen=True)
@@ -37,27 +49,49 @@ class LidModel(nn.Module):
 
     def __init__(
         self,
-        frontend: Any,
-        specaug: nn.Module | None,
-        normalize: nn.Module | None,
-        encoder: nn.Module,
-        pooling: nn.Module,
-        projector: Any,
-        loss: CosineLoss | DnnSoftmax | LinearSoftmax,
+        frontend: Frontend,
+        specaug: FeatureMap | None,
+        normalize: Normalizer | None,
+        encoder: Encoder,
+        pooling: Pooling,
+        projector: Projector,
+        loss: Loss,
     ) -> None:
         super().__init__()
-        self.frontend: Any = frontend
+        self.frontend = frontend
         self.specaug = specaug
         self.normalize = normalize
         self.encoder = encoder
         self.pooling = pooling
-        self.projector: Any = projector
+        self.projector = projector
         self.loss = loss
 
     @property
     def embedding_size(self) -> int:
         """Dimension of the embeddings."""
-        return int(self.projector.output_size)
+        return self.projector.output_size
+
+    def check_posteriors(self, languages: Sequence[str]) -> None:
+        """Refuse a loss that takes features for log posteriors of ``languages`` when they are not these.
+
+        Raises:
+            LidError: the front end gives none or those of other languages, or the normaliser changes them.
+        """
+        if not self.loss.reads_posteriors:
+            return
+        named = self.frontend.posteriors_of
+        if [*map(code, named)] != [*map(code, languages)]:
+            raise LidError(
+                f"an offset of {', '.join(named) or 'no languages'}; the data's are {', '.join(languages)}",
+                where="loss_conf.offset",
+                mend="list the data's languages in frontend_conf.languages, or leave offset out",
+            )
+        if self.normalize is not None and self.normalize.unchanged != len(languages):
+            raise LidError(
+                "normalize changes the log posteriors that loss_conf.offset adds",
+                where="normalize_conf",
+                mend=f"use one that leaves them unchanged (skip: {len(languages)}), or leave normalize out",
+            )
 
     def forward(self, wave_bt: Tensor, lengths_b: Tensor, labels_b: Tensor) -> LidOutput:
         """Return the loss of a batch.
@@ -78,8 +112,7 @@ class LidModel(nn.Module):
         if self.specaug is not None:
             feats_btd = self.specaug(feats_btd, frames_b)
         encoded_bct, steps_b = self.encoder(feats_btd, frames_b)
-        embedding_bd: Tensor = self.projector(self.pooling(encoded_bct, steps_b))
-        return embedding_bd.float()
+        return self.projector(self.pooling(encoded_bct, steps_b)).float()
 
     @torch.inference_mode()
     def identify(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,19 +6,24 @@ Cosines, margins and the cross entropy are computed in float32 whatever the auto
 from __future__ import annotations
 
 import math
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lid_toolkit.models.arguments import (
+    NotNegative,
+    NotNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    component,
+)
+from lid_toolkit.models.bases import LossBase
+
 COSINE_LIMIT = 1 - 1e-7
-NotNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
 
 
-class CosineLoss(nn.Module):
+class CosineLoss(LossBase):
     """Cross entropy over scaled cosines to class centres, with an angular margin and a penalty.
 
     Parameters named in ``by_class`` have as many rows for each class, in the classes' order.
@@ -101,8 +106,8 @@ def softmax(embedding_size: int, classes: int) -> CosineLoss:
 def aamsoftmax(
     embedding_size: int,
     classes: int,
-    margin: NotNegative = 0.3,
-    scale: Positive = 15.0,
+    margin: NotNegativeFloat = 0.3,
+    scale: PositiveFloat = 15.0,
     easy_margin: bool = False,
 ) -> CosineLoss:
     """Return additive angular margin softmax (``aamsoftmax``; Deng et al., CVPR 2019, equation 3).
@@ -120,15 +125,16 @@ def aamsoftmax(
     return CosineLoss(embedding_size, classes, scale, margin, easy_margin, margin * math.sin(margin))
 
 
+@component(fixed={"do_lm": False}, small={"K": 2, "k_top": 1})
 def aamsoftmax_sc_topk(
     embedding_size: int,
     classes: int,
-    margin: NotNegative = 0.2,
-    scale: Positive = 32.0,
+    margin: NotNegativeFloat = 0.2,
+    scale: PositiveFloat = 32.0,
     easy_margin: bool = False,
-    K: Annotated[int, Field(gt=0)] = 3,  # noqa: N803 - ESPnet's key
-    mp: NotNegative = 0.06,
-    k_top: Annotated[int, Field(ge=0)] = 5,
+    K: PositiveInt = 3,  # noqa: N803 - ESPnet's key
+    mp: NotNegativeFloat = 0.06,
+    k_top: NotNegative = 5,
 ) -> CosineLoss:
     """Return the margin loss with sub-centres and an inter-top-k penalty (``aamsoftmax_sc_topk``).
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lid_toolkit.models.arguments import NotNegative
+from lid_toolkit.models.bases import NormalizerBase
 from lid_toolkit.models.masking import masked_mean, padding_mask, zero_padding
 
 # A deviation below this share of the mean is that of float32's rounding, in sums of many frames too.
 ROUNDING = 1e-5
 
 
-class UtteranceMVN(nn.Module):
+class UtteranceMVN(NormalizerBase):
     """Mean and variance normalisation over each utterance's own frames: (x - mean_u) / std_u.
 
     ESPnet's ``utterance_mvn``; (B, T, D) to (B, T, D). With ``norm_vars`` a dimension that is constant
@@ -43,7 +44,7 @@ class UtteranceMVN(nn.Module):
         return zero_padding(out_bdt, mask_b1t).transpose(1, 2)
 
 
-class GlobalMVN(nn.Module):
+class GlobalMVN(NormalizerBase):
     """Mean and variance normalisation by the training set's statistics: (x - mean) / std.
 
     ESPnet's ``global_mvn``; (B, T, D) to (B, T, D). Mean and deviation are buffers, so they travel in
@@ -51,13 +52,15 @@ class GlobalMVN(nn.Module):
 
     Args:
         input_size: dimension D of the features.
-        stats_file: the npz of stage 4 with ``count``, ``sum`` and ``sum_square``, read when training
-            begins; null for ``train/feats_stats.npz`` in stage 4's directory.
+        stats_file: an npz of ``count``, ``sum`` and ``sum_square``, read when training begins; null for
+            ``train/feats_stats.npz`` in the directory of the training set's statistics.
         norm_means: subtract the mean of each dimension.
         norm_vars: divide by the standard deviation of each dimension.
-        skip: leave so many first dimensions as they are, as log posteriors.
-        eps: the least variance whose root is divided by.
+        skip: number of leading dimensions that stay as they are, such as log posteriors.
+        eps: the least variance; the divisor is its square root.
     """
+
+    needs_statistics = True
 
     def __init__(
         self,
@@ -72,7 +75,7 @@ class GlobalMVN(nn.Module):
         if skip > input_size:
             raise ValueError(f"skip: {skip} of {input_size} dimensions")
         self.stats_file, self.norm_means, self.norm_vars = stats_file, norm_means, norm_vars
-        self.skip, self.eps = skip, eps
+        self.unchanged, self.eps = skip, eps
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.zeros(input_size))
@@ -97,8 +100,8 @@ class GlobalMVN(nn.Module):
             raise ValueError("statistics of no frames, or not finite")
         self.mean.copy_(mean_d)
         self.std.copy_(variance_d.clamp(min=self.eps).sqrt())
-        self.mean[: self.skip] = 0.0
-        self.std[: self.skip] = 1.0
+        self.mean[: self.unchanged] = 0.0
+        self.std[: self.unchanged] = 1.0
 
     def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> Tensor:
         """Return normalised features (B, T, D); padded frames are zero."""

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lid_toolkit.models.arguments import PositiveInt, component
 from lid_toolkit.models.frame_rows import convolve
 from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, widened
 
 VARIANCE_RANGE = (1e-4, 1e4)
 CONTEXT_VARIANCE_FLOOR = 1e-10
+SPEECHBRAIN_VARIANCE_FLOOR = 1e-12
 
 
 class ChannelAttentiveStatistics(nn.Module):
@@ -42,6 +44,36 @@ class ChannelAttentiveStatistics(nn.Module):
         scores_btc = convolve(self.score_channel, hidden_bth)
         mean_bc, variance_bc = moments(x_btc, scores_btc, lengths_b)
         return torch.cat((mean_bc, variance_bc.clamp(*VARIANCE_RANGE).sqrt()), dim=1)
+
+
+@component(small={"attention_channels": 4})
+class SpeechBrainAttentiveStatistics(nn.Module):
+    """Attentive statistics with SpeechBrain's tanh, (B, C, T) to (B, 2 C) (Okabe et al., Interspeech 2018).
+
+    From the frame x_t, the utterance's mean m and deviation s, weights a_t = softmax_t(V tanh(norm(
+    relu(W [x_t; m; s])))) for each channel; output their mean mu = sum_t a_t x_t and the square root of
+    sum_t a_t (x_t - mu)^2.
+
+    Args:
+        input_size: channels C of the encoder's output.
+        attention_channels: hidden units of the attention.
+    """
+
+    def __init__(self, input_size: int, attention_channels: PositiveInt = 128) -> None:
+        super().__init__()
+        self.output_size = 2 * input_size
+        self.score_frame = nn.Conv1d(3 * input_size, attention_channels, kernel_size=1)
+        self.norm = MaskedBatchNorm1d(attention_channels)
+        self.score_channel = nn.Conv1d(attention_channels, input_size, kernel_size=1)
+
+    def forward(self, x_bct: Tensor, lengths_b: Tensor) -> Tensor:
+        """Return (B, 2 C) in float32 from (B, C, T) and the valid frames of each."""
+        x_btc = x_bct.transpose(1, 2).contiguous()
+        mask_b1t = padding_mask(lengths_b, x_btc.shape[1], x_btc.device)
+        hidden_bth = torch.relu(score_frames(self.score_frame, x_btc, lengths_b, SPEECHBRAIN_VARIANCE_FLOOR))
+        hidden_bth = torch.tanh(self.norm(hidden_bth.transpose(1, 2), mask_b1t)).transpose(1, 2)
+        mean_bc, variance_bc = moments(x_btc, convolve(self.score_channel, hidden_bth), lengths_b)
+        return torch.cat((mean_bc, variance_bc.clamp(min=SPEECHBRAIN_VARIANCE_FLOOR).sqrt()), dim=1)
 
 
 def score_frames(conv: nn.Conv1d, x_btc: Tensor, lengths_b: Tensor, floor: float) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lid_toolkit.models.arguments import Positive
+from lid_toolkit.models.arguments import PositiveInt, component
 from lid_toolkit.models.masking import MaskedBatchNorm1d
 
 
@@ -25,6 +25,7 @@ class IdentityProjector(nn.Module):
         return pooled_bd
 
 
+@component(small={"output_size": 5})
 class RawNet3Projector(nn.Module):
     """Batch normalisation and a linear map, W norm(x) + b (``rawnet3``; Jung et al., Interspeech 2022).
 
@@ -33,7 +34,7 @@ class RawNet3Projector(nn.Module):
         output_size: dimension of the embedding.
     """
 
-    def __init__(self, input_size: int, output_size: Positive = 192) -> None:
+    def __init__(self, input_size: int, output_size: PositiveInt = 192) -> None:
         super().__init__()
         self.output_size = output_size
         self.bn = MaskedBatchNorm1d(input_size)
@@ -45,6 +46,7 @@ class RawNet3Projector(nn.Module):
         return embedding_bd
 
 
+@component(small={"output_size": 5})
 class SkaTdnnProjector(nn.Module):
     """A linear map between two batch normalisations, norm(W norm(x) + b) (``ska_tdnn``; Mun et al., 2022).
 
@@ -53,7 +55,7 @@ class SkaTdnnProjector(nn.Module):
         output_size: dimension of the embedding.
     """
 
-    def __init__(self, input_size: int, output_size: Positive = 192) -> None:
+    def __init__(self, input_size: int, output_size: PositiveInt = 192) -> None:
         super().__init__()
         self.output_size = output_size
         self.bn = MaskedBatchNorm1d(input_size)
@@ -66,6 +68,7 @@ class SkaTdnnProjector(nn.Module):
         return embedding_bd
 
 
+@component(small={"output_size": 16})  # of fewer, its rectifier may leave none
 class XvectorProjector(nn.Module):
     """Two linear maps, W_2 relu(W_1 x + b_1) + b_2 (``xvector``; Snyder et al., ICASSP 2018).
 
@@ -74,7 +77,7 @@ class XvectorProjector(nn.Module):
         output_size: dimension of the embedding.
     """
 
-    def __init__(self, input_size: int, output_size: Positive = 192) -> None:
+    def __init__(self, input_size: int, output_size: PositiveInt = 192) -> None:
         super().__init__()
         self.output_size = output_size
         self.fc1 = nn.Linear(input_size, output_size)

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.package.format import (
     DEEPEST,
     FETCH_AGAIN,
@@ -53,11 +54,12 @@ DAMAGED = (
 BAD_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
-def read_package(source: Path) -> SavedModel:
+def read_package(source: Path, external: Packages = NONE) -> SavedModel:
     """Read a packed model.
 
     Args:
         source: the zip, or the folder with its files.
+        external: the packages that components may be imported from beside this toolkit.
 
     Raises:
         LidError: not a packed model, damaged, or not safe to unpack.
@@ -72,7 +74,7 @@ def read_package(source: Path) -> SavedModel:
             weights = load_file(folder / WEIGHTS)
         except SafetensorError as error:
             raise LidError(f"{WEIGHTS} is damaged: {error}", where=source, mend=FETCH_AGAIN) from error
-        return restore(description.components, weights, labels, description.rate, source)
+        return restore(description.components, weights, labels, description.rate, source, external)
 
 
 def read_labels(source: Path) -> tuple[str, ...]:
@@ -80,6 +82,7 @@ def read_labels(source: Path) -> tuple[str, ...]:
 
     Args:
         source: the zip, or the folder with its files.
+        external: the packages that components may be imported from beside this toolkit.
 
     Raises:
         LidError: not a packed model, damaged, or not safe to unpack.

@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,9 @@ from lid_toolkit.datadir.datadir import DIGEST, read_data_dir
 from lid_toolkit.datadir.tables.table import Table, read_table, write_table
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.files import write_whole
-from lid_toolkit.models.build import build_frontend, makes_one_vector
+from lid_toolkit.models.build import build_frontend, one_frame_per_utterance
+from lid_toolkit.models.external import EVERY
+from lid_toolkit.models.protocols import FrozenFrontend
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
 from lid_toolkit.training.config import TrainConfig
@@ -116,7 +118,7 @@ class Extraction:
 
     def _options(self, copy: int) -> dict[str, Any]:
         description = self.config.model_description()
-        acts_later = set() if makes_one_vector(self.config.frontend, self.config.frontend_conf) else CROPS
+        acts_later = set() if one_frame_per_utterance(description) else CROPS
         augmentation = self.config.preprocessor_conf.model_dump(mode="json", exclude=acts_later)
         return {
             "frontend": description["frontend"],
@@ -156,7 +158,7 @@ def plan(task: Extraction, jobs: int, dry_run: bool) -> int:
         )
     work = list_work(task)
     frontend = frozen_frontend(task.config)
-    one_vector = makes_one_vector(task.config.frontend, task.config.frontend_conf)
+    one_vector = one_frame_per_utterance(task.config.model_description())
     frames_u = np.ones_like(work.lengths_u) if one_vector else work.lengths_u // frontend.hop_length + 1
     frames = (1 + task.copies) * int(frames_u.sum())
     size = 2 * frames * frontend.states_size
@@ -249,20 +251,20 @@ def list_work(task: Extraction) -> Work:
     return Work(refs, lengths_u, [Part(number, *share) for number, share in enumerate(shares, 1)])
 
 
-def frozen_frontend(config: TrainConfig) -> Any:
+def frozen_frontend(config: TrainConfig) -> FrozenFrontend:
     """Build a configuration's front end, in evaluation mode.
 
     Raises:
         LidError: it is not frozen, or copies of it would not differ.
     """
-    frontend = build_frontend(config.model_description())
-    if not getattr(frontend, "frozen", False):
+    frontend = build_frontend(config.model_description(), EVERY)
+    if not frontend.frozen:
         raise LidError(
             f"features are extracted from a frozen front end, not from '{config.frontend}' in training",
             where="frontend_conf",
-            mend="take transformers with frozen: true, or whisper_language, or feats_type raw",
+            mend="take a pretrained front end with frozen: true, or feats_type raw",
         )
-    return frontend.eval()
+    return cast(FrozenFrontend, frontend.eval())
 
 
 def crop(wave: Wave, conf: PreprocessorConf, rng: np.random.Generator) -> Wave:
@@ -288,7 +290,7 @@ class Extractor:
         self.frontend = frozen_frontend(task.config).to(device)
         self.precision = choose_precision(task.config, device)
         self.sounds = load_sounds(task.config.preprocessor_conf) if task.copies else Sounds()
-        self.crops = makes_one_vector(task.config.frontend, task.config.frontend_conf)
+        self.crops = one_frame_per_utterance(task.config.model_description())
         self.rate = task.config.preprocessor_conf.sample_rate
 
     def do(self, part: Part, progress: Progress) -> None:

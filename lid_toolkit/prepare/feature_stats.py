@@ -1,4 +1,4 @@
-"""Global mean and variance of the features of a training set (stage 4), for ``normalize: global_mvn``.
+"""Global mean and variance of the features of a training set, for normalisers that need them.
 
 One pass over the whole utterances, without augmentation, by N jobs. The set is cut into parts that do
 not depend on the number of jobs; sums are kept in float64 and added without rounding between parts, so
@@ -28,6 +28,8 @@ from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.files import write_whole
 from lid_toolkit.models.build import build_frontend
+from lid_toolkit.models.external import EVERY
+from lid_toolkit.models.protocols import Frontend
 from lid_toolkit.progress import Progress
 from lid_toolkit.training.feature_stats import STATS_FILE, FeatureStats, Sums, read_sums
 
@@ -117,19 +119,21 @@ def add(sums: Sequence[Sums]) -> Sums:
     return Sums(sum(one.frames for one in sums), *np.split(total, 2))
 
 
-def _fixed_frontend(task: FeatureStats) -> Any:
+def _fixed_frontend(task: FeatureStats) -> Frontend | None:
     """Build the front end, which training must not change; None where its features are on disk."""
     config = task.config
     if references(task.train_dir)[1] is not None:
         check_made_by(task.train_dir, config.model_description())
         return None
-    mend = "choose another normalize, such as utterance_mvn, or give normalize_conf.stats_file"
+    mend = "choose a normalize that needs no statistics, or give normalize_conf.stats_file"
     if config.frontend is None:
-        raise LidError("global_mvn without a front end: no features", where="normalize", mend=mend)
-    frontend = build_frontend(config.model_description())
+        raise LidError("statistics of features without a front end", where="normalize", mend=mend)
+    frontend = build_frontend(config.model_description(), EVERY)
     if any(parameter.requires_grad for parameter in frontend.parameters()):
         raise LidError(
-            f"global_mvn behind '{config.frontend}', which training changes", where="normalize", mend=mend
+            f"statistics of the features of '{config.frontend}', which training changes",
+            where="normalize",
+            mend=mend,
         )
     return frontend.eval()
 
@@ -160,7 +164,7 @@ def _sums_of_features(
 
 @torch.inference_mode()
 def _sums_of_audio(
-    frontend: Any,
+    frontend: Frontend,
     utterances: Utterances,
     rows_u: npt.NDArray[np.int64],
     failed: list[tuple[str, str]],
@@ -169,7 +173,7 @@ def _sums_of_audio(
     """Yield the sums of batches of similar length; note in ``failed`` what cannot be read."""
     yield _sums(np.zeros((0, frontend.output_size)))
     for batch_u in _batches(rows_u, utterances.lengths_u):
-        waves = []
+        waves, seconds = [], 0.0
         for row in batch_u.tolist():
             ref = utterances.refs.value(row)
             try:
@@ -177,15 +181,16 @@ def _sums_of_audio(
             except AudioError as error:
                 failed.append((utterances.refs.key(row), str(error)))
                 continue
-            if rate != frontend.rate:
+            if frontend.rate not in (None, rate):
                 raise LidError(f"{rate} Hz, not {frontend.rate} Hz", where=ref, mend="format it with stage 3")
             waves.append(torch.from_numpy(wave))
+            seconds += len(wave) / rate
         lengths = [len(wave) for wave in waves]
         if waves:
             feats_btd, frames_b = frontend(pad_sequence(waves, batch_first=True), torch.tensor(lengths))
             valid_bt = torch.arange(feats_btd.shape[1]) < frames_b[:, None]
             yield _sums(feats_btd[valid_bt].double().numpy())
-        progress.advance(len(batch_u), sum(lengths) / frontend.rate)
+        progress.advance(len(batch_u), seconds)
 
 
 def _sums(feats_fd: npt.NDArray[np.float64]) -> Sums:

@@ -14,6 +14,7 @@ from torch import Tensor
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import temporary_beside, write_whole
 from lid_toolkit.models.build import build_model
+from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.models.lid_model import LidModel
 
 MODEL_FORMAT = 1
@@ -59,14 +60,19 @@ def save_model(
     save(path, content)
 
 
-def load_model(path: Path) -> SavedModel:
+def load_model(path: Path, external: Packages = NONE) -> SavedModel:
     """Read a model file.
+
+    Args:
+        path: the file.
+        external: the packages that components may be imported from beside this toolkit.
 
     Raises:
         LidError: not there, damaged, or not a model file of this toolkit.
     """
     content = _model_content(path)
-    return restore(content["description"], content["model"], content["languages"], content["rate"], path)
+    parts = (content[key] for key in ("description", "model", "languages", "rate"))
+    return restore(*parts, path, external)
 
 
 def load_labels(path: Path) -> tuple[str, ...]:
@@ -94,6 +100,7 @@ def restore(
     languages: Sequence[str],
     rate: int,
     source: Path,
+    external: Packages = NONE,
 ) -> SavedModel:
     """Build a described model around its weights.
 
@@ -101,7 +108,7 @@ def restore(
         LidError: they do not fit; ``source`` says where both come from.
     """
     try:
-        model = build_model(description, len(languages))
+        model = build_model(description, len(languages), external)
         model.load_state_dict(weights)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise LidError(f"weights do not fit their description: {error}", where=source) from error

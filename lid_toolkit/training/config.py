@@ -27,7 +27,6 @@ Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 MeasuredSet = Literal["train", "valid"]
 Measure = Literal["loss", "accuracy", "macro_accuracy"]
-SKIP_RATES = ("layer_drop_rate", "stochastic_depth_rate")
 
 
 def _measured(criterion: tuple[str, ...]) -> tuple[str, ...]:
@@ -266,14 +265,9 @@ def _check_batches(config: TrainConfig, where: object) -> None:
 
 
 def _check_sharded(config: TrainConfig, where: object) -> None:
-    """Raise LidError for what cannot be where each process has a part of the weights only.
-
-    That is a moving average of them, and blocks that one process skips while others wait for its part.
-    """
-    skips = {f"encoder_conf.{key}": config.encoder_conf.get(key) for key in SKIP_RATES}
-    for key, value in {"ema_decay": config.ema_decay, **skips}.items():
-        if config.sharded_ddp and (any(value) if isinstance(value, list) else value):
-            raise LidError(f"{key} with sharded_ddp", where=where, mend="take one of them only")
+    """Raise LidError for a moving average of weights of which each process has a part only."""
+    if config.sharded_ddp and config.ema_decay:
+        raise LidError("ema_decay with sharded_ddp", where=where, mend="leave out one of them")
 
 
 def _one_line(

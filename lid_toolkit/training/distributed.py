@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.models.protocols import skips_parameters
 from lid_toolkit.training.device import choose_device, count_gpus
 
 CPU = torch.device("cpu")
@@ -129,7 +130,7 @@ def spread(model: nn.Module, world: World, sharded: bool, unused_parameters: boo
     """Return what computes the model's loss such that gradients are those of all processes' batches.
 
     DDP waits for every parameter's gradient. It looks for those that a batch does not use, which takes
-    time, where told to, and where a part of the model has a true attribute ``skips_parameters``.
+    time, where told to, and where a part of the model skips parameters.
 
     Args:
         model: on its device; sharding changes it in place.
@@ -151,11 +152,6 @@ def spread(model: nn.Module, world: World, sharded: bool, unused_parameters: boo
         broadcast_buffers=False,
         find_unused_parameters=unused_parameters or skips_parameters(model),
     )
-
-
-def skips_parameters(model: nn.Module) -> bool:
-    """Say whether some batches leave trained parameters of a part of the model without a gradient."""
-    return any(getattr(part, "skips_parameters", False) for part in model.modules())
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Mean and variance of the training features, for ``normalize: global_mvn``: their record and their use.
+"""Mean and variance of the training features, for normalisers that need them: their record and their use.
 
 ``lid_toolkit.prepare.feature_stats`` collects them before training.
 """
@@ -16,8 +16,8 @@ import torch
 
 from lid_toolkit.datadir.datadir import DIGEST
 from lid_toolkit.errors import LidError
+from lid_toolkit.models.build import needs_statistics
 from lid_toolkit.models.lid_model import LidModel
-from lid_toolkit.models.normalize import GlobalMVN
 from lid_toolkit.steps import Step
 from lid_toolkit.training.config import TrainConfig
 
@@ -52,7 +52,7 @@ class FeatureStats:
     @property
     def used(self) -> bool:
         """Whether training normalises by statistics."""
-        return self.config.normalize == "global_mvn"
+        return needs_statistics(self.config.model_description())
 
     @property
     def needed(self) -> bool:
@@ -108,12 +108,12 @@ def check_statistics(task: FeatureStats) -> None:
 
 
 def use_statistics(model: LidModel, config: TrainConfig, stats_dir: Path) -> None:
-    """Give a ``global_mvn`` normaliser its mean and variance; leave other models as they are.
+    """Give a normaliser that needs them its mean and variance; leave other models as they are.
 
     Raises:
         LidError: there are no statistics, or they are of other features.
     """
-    if not isinstance(model.normalize, GlobalMVN):
+    if model.normalize is None or not model.normalize.needs_statistics:
         return
     path = Path(config.normalize_conf.get("stats_file") or stats_dir / STATS_FILE)
     sums = read_sums(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.frontends.pretrained.frontend import with_architecture
+from lid_toolkit.models.build import with_architecture
 from lid_toolkit.training.checkpoint import average, load, point_to, save_model
 from lid_toolkit.training.config import Criterion, TrainConfig
 from lid_toolkit.training.distributed import full_model_state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from lid_toolkit.data.utterances import load_utterances, read_languages
 from lid_toolkit.datadir.datadir import DIGEST
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import remove_leftovers, write_whole
-from lid_toolkit.languages import code
 from lid_toolkit.models.build import build_model
+from lid_toolkit.models.external import EVERY
 from lid_toolkit.models.lid_model import LidModel, LidOutput
+from lid_toolkit.models.protocols import skips_blocks
 from lid_toolkit.steps import digest
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.console import describe_end, describe_training, log_lines
@@ -207,9 +208,10 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
     """Build the model with its initial weights, or as the last checkpoint left it."""
     config, world = training.config, training.world
     seed_everything(config.seed)
-    model = build_model(config.model_description(), len(training.languages))
+    model = build_model(config.model_description(), len(training.languages), EVERY)
     check_rate(model, config.preprocessor_conf.sample_rate)
-    check_offset(model, training.languages)
+    model.check_posteriors(training.languages)
+    check_sharded(model, config)
     going_on = training.checkpoint.exists()
     content = read_checkpoint(training.checkpoint, training.identity) if going_on else {}
     if going_on:
@@ -268,26 +270,17 @@ def check_rate(model: LidModel, rate: int) -> None:
         )
 
 
-def check_offset(model: LidModel, languages: Sequence[str]) -> None:
-    """Refuse log posteriors as an offset of the logits that are not of the data's languages, in order.
+def check_sharded(model: LidModel, config: TrainConfig) -> None:
+    """Refuse to share out the weights of a model whose blocks each process skips by itself.
 
     Raises:
-        LidError: they are not, or the normaliser changes them.
+        LidError: it is one.
     """
-    if not getattr(model.loss, "offset", False):
-        return
-    named = getattr(model.frontend, "languages", None) or ()
-    if [*map(code, named)] != [*map(code, languages)]:
+    if config.sharded_ddp and skips_blocks(model):
         raise LidError(
-            f"an offset of {', '.join(named) or 'no languages'}; the data's are {', '.join(languages)}",
-            where="loss_conf.offset",
-            mend="name the data's in frontend_conf.languages of whisper_language, or leave offset out",
-        )
-    if model.normalize is not None and getattr(model.normalize, "skip", 0) != len(languages):
-        raise LidError(
-            "normalize changes the log posteriors that loss_conf.offset adds",
-            where="normalize_conf",
-            mend=f"take global_mvn with skip: {len(languages)}, or no normalize",
+            "sharded_ddp with a model that skips blocks at random in training",
+            where="encoder_conf",
+            mend="set the chances of skipping blocks to 0, or leave sharded_ddp out",
         )
 
 

@@ -1,4 +1,4 @@
-"""Every front end, encoder and pooling, so small that all their combinations are tried."""
+"""Every component of the registry, so small that all combinations are tried."""
 
 from __future__ import annotations
 
@@ -8,66 +8,36 @@ from typing import Any
 
 import torch
 
-from lid_toolkit.models.build import build_model
+from lid_toolkit.models.arguments import small_arguments
+from lid_toolkit.models.build import arguments_model, build_model
 from lid_toolkit.models.classifiers import LinearSoftmax
 from lid_toolkit.models.lid_model import LidModel
+from lid_toolkit.models.protocols import Kind
+from lid_toolkit.models.registry import COMPONENTS, find
 
 BANDS = 16
 CLASSES = 3
-LOG_MEL = {"n_fft": 64, "hop_length": 80, "n_mels": BANDS}
-FRONTENDS: dict[str | None, dict[str, Any]] = {
-    "default": LOG_MEL,
-    "melspec_torch": {"n_fft": 64, "win_length": 64, "hop_length": 80, "n_mels": BANDS, "log": True},
-    "sliding_window": {"win_length": BANDS, "hop_length": 80},
-    "fused": {
-        "frontends": [
-            {"frontend_type": "default", **LOG_MEL},
-            {"frontend_type": "sliding_window", "win_length": 100, "hop_length": 120},
-        ],
-        "proj_dim": BANDS // 2,
-    },
-    "speechbrain_fbank": {"n_fft": 64, "hop_length": 80, "n_mels": BANDS},
-    None: {},
-}
-TDNN = {"ndim": 8, "model_scale": 2, "output_size": 6}
-ENCODERS: dict[str, dict[str, Any]] = {
-    "ecapa_tdnn": TDNN,
-    "xvector": {"ndim": 8, "output_size": 6},
-    "rawnet3": TDNN,
-    "ska_tdnn": {**TDNN, "ska_dim": 2},
-    "mfaconformer": {
-        "output_size": 4,
-        "attention_heads": 2,
-        "linear_units": 4,
-        "num_blocks": 2,
-        "cnn_module_kernel": 5,
-        "dropout_rate": 0.0,
-        "positional_dropout_rate": 0.0,
-    },
-    "identity": {},
-    "speechbrain_ecapa": {"channels": [8, 8, 8, 8, 6], "res2net_scale": 2, "se_channels": 4},
-}
-POOLINGS: dict[str, dict[str, Any]] = {
-    "chn_attn_stat": {},
-    "stats": {},
-    "mean": {},
-    "speechbrain_asp": {"attention_channels": 4},
-}
-PROJECTORS: dict[str, dict[str, Any]] = {
-    "rawnet3": {"output_size": 5},
-    "ska_tdnn": {"output_size": 5},
-    "xvector": {"output_size": 16},  # of fewer, its rectifier may leave none
-    "identity": {},
-}
-LOSSES: dict[str, dict[str, Any]] = {
-    "aamsoftmax_sc_topk": {"K": 2, "k_top": 1},
-    "aamsoftmax": {},
-    "softmax": {},
-    "dnn_softmax": {"lin_neurons": 4},
-    "linear_softmax": {},
-}
-NORMALISERS = ("utterance_mvn", None, "global_mvn")
-PRETRAINED = {"transformers", "s3prl", "whisper_language"}  # tested with checkpoints of their own
+
+
+def small(kind: Kind) -> dict[str, dict[str, Any]]:
+    """Return the components of a kind with the arguments of small ones."""
+    made = {name: find(kind, name) for name in COMPONENTS[kind]}
+    return {name: dict(small_arguments(make)) for name, make in made.items() if name not in PRETRAINED}
+
+
+def needs_a_checkpoint(name: str) -> bool:
+    """Say whether a front end has arguments that must be given and are not known here."""
+    make = find("frontend", name)
+    fields = arguments_model(make).model_fields
+    return any(field.is_required() and key not in small_arguments(make) for key, field in fields.items())
+
+
+# Front ends that are tested with checkpoints of their own.
+PRETRAINED = {name for name in COMPONENTS["frontend"] if needs_a_checkpoint(name)}
+FRONTENDS: dict[str | None, dict[str, Any]] = {**small("frontend"), None: {}}
+ENCODERS, POOLINGS = small("encoder"), small("pooling")
+PROJECTORS, LOSSES = small("projector"), small("loss")
+NORMALISERS = ("utterance_mvn", None, *sorted(COMPONENTS["normalize"].keys() - {"utterance_mvn"}))
 COMBINATIONS = tuple(itertools.product(FRONTENDS, ENCODERS, POOLINGS))
 
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.build import COMPONENTS, FIXED, arguments_model, build_component, build_model
+from lid_toolkit.models.arguments import fixed_arguments, small_arguments
+from lid_toolkit.models.build import arguments_model, build_component, build_model
+from lid_toolkit.models.registry import COMPONENTS, find
 
 TINY = {
     "frontend": "default",
@@ -46,11 +48,11 @@ def test_sizes_follow_from_the_neighbours():
         ({"frontend_conf": {"n_mels": "many"}}, "frontend_conf: "),
         ({"loss_conf": {"K": 0}}, "loss_conf: K: Input should be greater than 0"),
         ({"loss_conf": {"margin": -1}}, "loss_conf: margin: "),
-        ({"loss_conf": {"do_lm": True}}, "loss_conf: do_lm: True is not there (only False is)"),
+        ({"loss_conf": {"do_lm": True}}, "loss_conf: do_lm: True is not supported (the only value is False)"),
         ({"encoder": "xvector", "encoder_conf": {"paddings": [1, 2]}}, "encoder_conf: paddings: "),
         (
             {"encoder": "rawnet3", "encoder_conf": {"block": "Basic"}},
-            "block: Basic is not there (only Bottle2neck",
+            "block: Basic is not supported (the only value is Bottle2neck",
         ),
         ({"encoder": "mfaconformer", "encoder_conf": {"input_layer": "linear"}}, "input_layer: "),
         (
@@ -63,7 +65,7 @@ def test_sizes_follow_from_the_neighbours():
         ),
         ({"frontend_conf": {"n_mels": 18}, "encoder": "ska_tdnn", "encoder_conf": {}}, "a multiple of 4"),
         ({"frontend": None}, "frontend_conf without a frontend"),
-        ({"frontend": None, "frontend_conf": {}}, "frontend: features of no known dimension"),
+        ({"frontend": None, "frontend_conf": {}}, "frontend: the dimension of the features is unknown"),
         ({"frontend": "fused", "frontend_conf": {"frontends": []}}, "frontend_conf: frontends: "),
         (
             {"frontend": "fused", "frontend_conf": {"frontends": [{"frontend_type": "defaul"}, {}]}},
@@ -91,7 +93,7 @@ def test_sizes_follow_from_the_neighbours():
                     ]
                 },
             },
-            "frontend_conf.frontends: transformers has one frame for an utterance",
+            "frontend_conf.frontends: transformers gives one frame for an utterance",
         ),
         (
             {
@@ -103,7 +105,7 @@ def test_sizes_follow_from_the_neighbours():
                     ]
                 },
             },
-            "frontend_conf.frontends: whisper_language has one frame for an utterance",
+            "frontend_conf.frontends: whisper_language gives one frame for an utterance",
         ),
         *(
             ({"specaug": "specaug", "specaug_conf": {key: value}}, f"specaug_conf: {key}: widths from ")
@@ -127,10 +129,13 @@ def test_faults_are_one_line(change, message):
 
 
 def test_every_argument_of_espnets_may_have_the_one_value_it_has_here():
-    for (component, name), values in FIXED.items():
-        conf = {**values, "frontends": [{"frontend_type": "default"}] * 2} if name == "fused" else values
-        sizes = {"input_size": 16, "embedding_size": 8, "classes": 3}
-        assert build_component(component, name, conf, sizes).training
+    sizes = {"input_size": 16, "embedding_size": 8, "classes": 3}
+    for kind, known in COMPONENTS.items():
+        for name in known:
+            make = find(kind, name)
+            if fixed := fixed_arguments(make):
+                assert build_component(kind, name, {**fixed, **small_arguments(make)}, sizes).training
+    assert fixed_arguments(find("encoder", "rawnet3")) == {"block": "Bottle2neck"}
     assert build_model({**TINY, "loss_conf": {"do_lm": False}}, 3).loss.state_dict().keys() == {"weight"}
 
 
@@ -158,7 +163,8 @@ def test_statistics_travel_with_the_weights():
 
 def test_every_argument_is_documented():
     for component, known in COMPONENTS.items():
-        for name, make in known.items():
+        for name in known:
+            make = find(component, name)
             documented = inspect.getdoc(make).partition("Args:")[2]
             for argument in arguments_model(make).model_fields:
                 assert f"\n    {argument}: " in documented, f"{component} {name}: {argument}"

@@ -14,30 +14,17 @@ from models.combinations import (
     COMBINATIONS,
     ENCODERS,
     FRONTENDS,
-    LOSSES,
-    NORMALISERS,
     POOLINGS,
-    PRETRAINED,
-    PROJECTORS,
     description,
     untrained,
 )
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from lid_toolkit.models.build import COMPONENTS, build_model
+from lid_toolkit.models.build import build_model
 from lid_toolkit.models.lid_model import LidModel
 
 GARBAGE = 1e3
-
-
-def test_no_component_is_forgotten_here():
-    assert FRONTENDS.keys() - {None} == COMPONENTS["frontend"].keys() - PRETRAINED
-    assert ENCODERS.keys() == COMPONENTS["encoder"].keys()
-    assert POOLINGS.keys() == COMPONENTS["pooling"].keys()
-    assert set(PROJECTORS) == COMPONENTS["projector"].keys()
-    assert LOSSES.keys() == COMPONENTS["loss"].keys()
-    assert set(NORMALISERS) - {None} == COMPONENTS["normalize"].keys()
 
 
 def utterances(frontend: str | None, lengths: list[int], seed: int = 0) -> list[Tensor]:

@@ -9,7 +9,8 @@ import yaml
 from models.combinations import PRETRAINED
 from models.espnet import FIXTURES
 
-from lid_toolkit.models.build import COMPONENTS, arguments_model, build_model
+from lid_toolkit.models.build import arguments_model, build_model
+from lid_toolkit.models.registry import COMPONENTS, find
 from lid_toolkit.training.config import TrainConfig, load_config, parse_config
 
 OURS = sorted((Path(__file__).resolve().parents[2] / "conf").glob("*.yaml"))
@@ -82,10 +83,10 @@ scheduler_conf:
 def assert_components_are_known(config: TrainConfig) -> None:
     """Check names and arguments; a model is built where no checkpoint has to be fetched for it."""
     description = config.model_description()
-    for component, known in COMPONENTS.items():
+    for component in COMPONENTS:
         name, conf = description[component], description[f"{component}_conf"]
         if name is not None:
-            assert conf.keys() <= arguments_model(known[name]).model_fields.keys()
+            assert conf.keys() <= arguments_model(find(component, name)).model_fields.keys()
     if config.frontend not in PRETRAINED:
         build_model(description, classes=3)
 

@@ -20,8 +20,7 @@ from data.corpus import RATE, beeps
 from huggingface_hub import constants
 
 from lid_toolkit.evaluation.answers import input_files
-from lid_toolkit.models.build import build_model
-from lid_toolkit.models.frontends.pretrained.frontend import with_architecture
+from lid_toolkit.models.build import build_model, with_architecture
 from lid_toolkit.package.write import Packing, pack
 from lid_toolkit.steps import Step
 from lid_toolkit.training.checkpoint import save_model

@@ -20,8 +20,7 @@ from lid_toolkit.inference.directory import Identification
 from lid_toolkit.inference.directory import merge as merge_answers
 from lid_toolkit.inference.directory import run_job as identify_job
 from lid_toolkit.inference.identifier import LanguageIdentifier
-from lid_toolkit.models.build import build_model
-from lid_toolkit.models.frontends.pretrained.frontend import with_architecture
+from lid_toolkit.models.build import build_model, with_architecture
 from lid_toolkit.models.frontends.pretrained.whisper_language import WhisperLanguageFrontend
 from lid_toolkit.prepare import extraction
 from lid_toolkit.prepare.extraction import Extraction, list_work, merge, plan, run_job

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.hub.importers.foreign_model import ForeignModel, Imported, mismatches, read_settings
-from lid_toolkit.models.build import COMPONENTS, build_model
+from lid_toolkit.models.build import build_model
 from lid_toolkit.models.frontends.pretrained.load import read_architecture
+from lid_toolkit.models.registry import COMPONENTS
 
 DEFAULT_RATE = 16000
 MODEL_NAMES = ("valid.accuracy.best.pth", "valid.accuracy.ave.pth")

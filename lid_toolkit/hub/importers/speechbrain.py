@@ -99,7 +99,7 @@ def read_speechbrain(foreign: ForeignModel) -> Imported:
     if unfit := mismatches(weights, model.state_dict()):
         what = f"{len(unfit)} parameters do not fit the model, such as {unfit[0]}"
         raise LidError(what, where=foreign.path, mend=ANOTHER)
-    return Imported(description, weights, labels, int(model.frontend.rate))
+    return Imported(description, weights, labels, description["frontend_conf"]["sample_rate"])
 
 
 def rename(name: str) -> str:

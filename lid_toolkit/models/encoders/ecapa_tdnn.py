@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.arguments import Positive
+from lid_toolkit.models.arguments import PositiveInt, component
 from lid_toolkit.models.encoders.res2net import SqueezeExcitation, res2net
 from lid_toolkit.models.frame_rows import Exchange, FrameRows, convolve
 from lid_toolkit.models.masking import MaskedBatchNorm1d
 
 
+@component(fixed={"block": "EcapaBlock"}, small={"ndim": 8, "model_scale": 2, "output_size": 6})
 class EcapaTdnnEncoder(nn.Module):
     """Convolution, three SE-Res2Net blocks, their outputs joined: (B, T, D) to (B, output_size, T).
 
@@ -34,9 +35,9 @@ class EcapaTdnnEncoder(nn.Module):
     def __init__(
         self,
         input_size: int,
-        model_scale: Positive = 8,
-        ndim: Positive = 1024,
-        output_size: Positive = 1536,
+        model_scale: PositiveInt = 8,
+        ndim: PositiveInt = 1024,
+        output_size: PositiveInt = 1536,
     ) -> None:
         super().__init__()
         if ndim % model_scale:

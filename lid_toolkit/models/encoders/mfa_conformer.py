@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.arguments import Positive, Share
+from lid_toolkit.models.arguments import Fraction, PositiveInt, component
 from lid_toolkit.models.encoders.conformer_block import (
     Activation,
     ConformerBlock,
@@ -31,6 +31,18 @@ SUBSAMPLINGS = {
 }
 
 
+@component(
+    fixed={"pos_enc_layer_type": "rel_pos", "selfattention_layer_type": "rel_selfattn"},
+    small={
+        "output_size": 4,
+        "attention_heads": 2,
+        "linear_units": 4,
+        "num_blocks": 2,
+        "cnn_module_kernel": 5,
+        "dropout_rate": 0.0,
+        "positional_dropout_rate": 0.0,
+    },
+)
 class MfaConformerEncoder(nn.Module):
     """Conformer blocks whose outputs are all joined: (B, T, D) to (B, output_size * num_blocks, T').
 
@@ -66,26 +78,26 @@ class MfaConformerEncoder(nn.Module):
     def __init__(
         self,
         input_size: int,
-        output_size: Positive = 256,
-        attention_heads: Positive = 4,
-        linear_units: Positive = 2048,
-        num_blocks: Positive = 6,
-        dropout_rate: Share = 0.1,
-        positional_dropout_rate: Share = 0.1,
-        attention_dropout_rate: Share = 0.0,
+        output_size: PositiveInt = 256,
+        attention_heads: PositiveInt = 4,
+        linear_units: PositiveInt = 2048,
+        num_blocks: PositiveInt = 6,
+        dropout_rate: Fraction = 0.1,
+        positional_dropout_rate: Fraction = 0.1,
+        attention_dropout_rate: Fraction = 0.0,
         input_layer: Literal["conv2d", "conv2d1", "conv2d2", "conv2d6", "conv2d8"] = "conv2d2",
         normalize_before: bool = True,
         positionwise_layer_type: FeedForwardKind = "linear",
-        positionwise_conv_kernel_size: Positive = 3,
+        positionwise_conv_kernel_size: PositiveInt = 3,
         macaron_style: bool = False,
         rel_pos_type: RelPosType = "legacy",
         activation_type: Activation = "swish",
         use_cnn_module: bool = True,
         zero_triu: bool = False,
-        cnn_module_kernel: Positive = 31,
-        stochastic_depth_rate: Share | list[Share] = 0.0,
-        layer_drop_rate: Share = 0.0,
-        max_pos_emb_len: Positive = 5000,
+        cnn_module_kernel: PositiveInt = 31,
+        stochastic_depth_rate: Fraction | list[Fraction] = 0.0,
+        layer_drop_rate: Fraction = 0.0,
+        max_pos_emb_len: PositiveInt = 5000,
     ) -> None:
         super().__init__()
         depth_rates = (
@@ -112,7 +124,7 @@ class MfaConformerEncoder(nn.Module):
             raise ValueError(f"{len(depth_rates)} rates of stochastic depth for {num_blocks} blocks")
         self.output_size = output_size * num_blocks
         self.layer_drop_rate = layer_drop_rate
-        self.skips_parameters = bool(layer_drop_rate) or any(depth_rates)
+        self.skips_parameters = self.skips_blocks = bool(layer_drop_rate) or any(depth_rates)
         self.rel_pos_type, self.longest = layout.rel_pos_type, max_pos_emb_len
         self.embed = ConvSubsampling(input_size, output_size, input_layer)
         self.positional_dropout = nn.Dropout(positional_dropout_rate)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lid_toolkit.models.arguments import Positive
+from lid_toolkit.models.arguments import PositiveInt, component
 from lid_toolkit.models.encoders.res2net import res2net, stages
 from lid_toolkit.models.masking import (
     MaskedBatchNorm1d,
@@ -19,6 +19,7 @@ from lid_toolkit.models.masking import (
 FIRST_POOL, SECOND_POOL = 5, 3
 
 
+@component(fixed={"block": "Bottle2neck"}, small={"ndim": 8, "model_scale": 2, "output_size": 6})
 class RawNet3Encoder(nn.Module):
     """Three Res2Net blocks with feature-map scaling and max pooling: (B, T, D) to (B, output_size, T // 15).
 
@@ -36,9 +37,9 @@ class RawNet3Encoder(nn.Module):
     def __init__(
         self,
         input_size: int,
-        model_scale: Positive = 8,
-        ndim: Positive = 1024,
-        output_size: Positive = 1536,
+        model_scale: PositiveInt = 8,
+        ndim: PositiveInt = 1024,
+        output_size: PositiveInt = 1536,
     ) -> None:
         super().__init__()
         if ndim < model_scale:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.arguments import Positive
+from lid_toolkit.models.arguments import PositiveInt, component
 from lid_toolkit.models.encoders.res2net import SqueezeExcitation, res2net
 from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, zero_padding
 
@@ -24,6 +24,10 @@ KERNELS = (5, 7)
 LEAST_HIDDEN = 16
 
 
+@component(
+    fixed={"block": "Bottle2neck", "skablock": "ResBlock"},
+    small={"ndim": 8, "model_scale": 2, "output_size": 6, "ska_dim": 2},
+)
 class SkaTdnnEncoder(nn.Module):
     """2-D selective kernels, then SE-Res2Net blocks: (B, T, D) to (B, output_size, (T + 1) // 2).
 
@@ -41,10 +45,10 @@ class SkaTdnnEncoder(nn.Module):
     def __init__(
         self,
         input_size: int,
-        ndim: Positive = 1024,
-        model_scale: Positive = 8,
-        ska_dim: Positive = 128,
-        output_size: Positive = 1536,
+        ndim: PositiveInt = 1024,
+        model_scale: PositiveInt = 8,
+        ska_dim: PositiveInt = 128,
+        output_size: PositiveInt = 1536,
     ) -> None:
         super().__init__()
         if input_size % 4:

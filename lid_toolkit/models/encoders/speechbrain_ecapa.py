@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.arguments import Positive
-from lid_toolkit.models.frame_rows import convolve
+from lid_toolkit.models.arguments import PositiveInt, component
 from lid_toolkit.models.masking import (
     MaskedBatchNorm1d,
     continue_by_zeros,
@@ -20,12 +19,11 @@ from lid_toolkit.models.masking import (
     padding_mask,
     zero_padding,
 )
-from lid_toolkit.models.poolings import moments, score_frames
 
-Five = tuple[Positive, Positive, Positive, Positive, Positive]
-VARIANCE_FLOOR = 1e-12
+Five = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt]
 
 
+@component(small={"channels": [8, 8, 8, 8, 6], "res2net_scale": 2, "se_channels": 4})
 class SpeechBrainEcapaEncoder(nn.Module):
     """Convolution, three SE-Res2Net blocks, their outputs joined: (B, T, D) to (B, channels[4], T).
 
@@ -46,8 +44,8 @@ class SpeechBrainEcapaEncoder(nn.Module):
         channels: Five = (512, 512, 512, 512, 1536),
         kernel_sizes: Five = (5, 3, 3, 3, 1),
         dilations: Five = (1, 2, 3, 4, 1),
-        res2net_scale: Positive = 8,
-        se_channels: Positive = 128,
+        res2net_scale: PositiveInt = 8,
+        se_channels: PositiveInt = 128,
     ) -> None:
         super().__init__()
         if len(set(channels[:4])) > 1 or channels[0] % res2net_scale or not all(k % 2 for k in kernel_sizes):
@@ -124,32 +122,3 @@ class SpeechBrainBlock(nn.Module):
         mean_bc1 = masked_mean(y_bct, mask_b1t).to(y_bct.dtype)
         gated_bct: Tensor = y_bct * torch.sigmoid(self.expand(torch.relu(self.reduce(mean_bc1))))
         return gated_bct + x_bct
-
-
-class SpeechBrainAttentiveStatistics(nn.Module):
-    """Attentive statistics with SpeechBrain's tanh, (B, C, T) to (B, 2 C) (Okabe et al., Interspeech 2018).
-
-    From the frame x_t, the utterance's mean m and deviation s, weights a_t = softmax_t(V tanh(norm(
-    relu(W [x_t; m; s])))) for each channel; output their mean mu = sum_t a_t x_t and the square root of
-    sum_t a_t (x_t - mu)^2.
-
-    Args:
-        input_size: channels C of the encoder's output.
-        attention_channels: hidden units of the attention.
-    """
-
-    def __init__(self, input_size: int, attention_channels: Positive = 128) -> None:
-        super().__init__()
-        self.output_size = 2 * input_size
-        self.score_frame = nn.Conv1d(3 * input_size, attention_channels, kernel_size=1)
-        self.norm = MaskedBatchNorm1d(attention_channels)
-        self.score_channel = nn.Conv1d(attention_channels, input_size, kernel_size=1)
-
-    def forward(self, x_bct: Tensor, lengths_b: Tensor) -> Tensor:
-        """Return (B, 2 C) in float32 from (B, C, T) and the valid frames of each."""
-        x_btc = x_bct.transpose(1, 2).contiguous()
-        mask_b1t = padding_mask(lengths_b, x_btc.shape[1], x_btc.device)
-        hidden_bth = torch.relu(score_frames(self.score_frame, x_btc, lengths_b, VARIANCE_FLOOR))
-        hidden_bth = torch.tanh(self.norm(hidden_bth.transpose(1, 2), mask_b1t)).transpose(1, 2)
-        mean_bc, variance_bc = moments(x_btc, convolve(self.score_channel, hidden_bth), lengths_b)
-        return torch.cat((mean_bc, variance_bc.clamp(min=VARIANCE_FLOOR).sqrt()), dim=1)

@@ -6,13 +6,14 @@ import itertools
 
 from torch import Tensor, nn
 
-from lid_toolkit.models.arguments import NotNegative, Positive
+from lid_toolkit.models.arguments import NotNegative, PositiveInt, component
 from lid_toolkit.models.masking import MaskedBatchNorm1d, continue_by_zeros, padding_mask, zero_padding
 
-Sizes = tuple[Positive, Positive, Positive, Positive, Positive]
+Sizes = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt]
 Paddings = tuple[NotNegative, NotNegative, NotNegative, NotNegative, NotNegative]
 
 
+@component(small={"ndim": 8, "output_size": 6})
 class XvectorEncoder(nn.Module):
     """Five time-delay layers x -> norm(relu(W * x)), the frame-level part of table 1 of the paper.
 
@@ -31,8 +32,8 @@ class XvectorEncoder(nn.Module):
     def __init__(
         self,
         input_size: int,
-        ndim: Positive = 512,
-        output_size: Positive = 1500,
+        ndim: PositiveInt = 512,
+        output_size: PositiveInt = 1500,
         kernel_sizes: Sizes = (5, 3, 3, 1, 1),
         paddings: Paddings = (2, 1, 1, 0, 0),
         dilations: Sizes = (1, 2, 3, 1, 1),

@@ -1,18 +1,67 @@
-"""Several front ends beside each other (``frontend: fused``), at one frame rate."""
+"""Several front ends beside each other (``frontend: fused``), at one frame rate.
+
+Shapes: b batch, t time, d features, p projected features.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.models.arguments import PositiveInt, SamplingRate, component
+from lid_toolkit.models.bases import FrontendBase
+from lid_toolkit.models.build import arguments_model, build_frontend, one_frame_per_utterance
+from lid_toolkit.models.external import NONE, Packages
+from lid_toolkit.models.protocols import Frontend
+from lid_toolkit.models.registry import find
 
 
-class FusedFrontend(nn.Module):
+@component(
+    fixed={"align_method": "linear_projection"},
+    small={
+        "frontends": [
+            {"frontend_type": "default", "n_fft": 64, "hop_length": 80, "n_mels": 16},
+            {"frontend_type": "sliding_window", "win_length": 100, "hop_length": 120},
+        ],
+        "proj_dim": 8,
+    },
+)
+def fused(
+    frontends: Annotated[list[dict[str, Any]], Field(min_length=2)],
+    proj_dim: PositiveInt = 100,
+    fs: SamplingRate = 16000,
+    external: Packages = NONE,
+) -> FusedFrontend:
+    """Return several front ends beside each other (:class:`.FusedFrontend`).
+
+    Args:
+        frontends: two or more front ends: ``frontend_type``, its name, and its arguments; not
+            those that give one frame for an utterance.
+        proj_dim: features that each contributes.
+        fs: sampling rate in Hz of those that name none.
+        external: the packages that front ends may be imported from beside this toolkit.
+    """
+    parts = []
+    for conf in frontends:
+        name = conf.get("frontend_type", "")
+        own = {key: value for key, value in conf.items() if key != "frontend_type"}
+        if one_frame_per_utterance({"frontend": name, "frontend_conf": own}, external):
+            what = f"{name} gives one frame for an utterance, to which the others would be cut"
+            mend = "choose a front end, or arguments of it, that gives more frames"
+            raise LidError(what, where="frontend_conf.frontends", mend=mend)
+        takes_rate = "fs" in arguments_model(find("frontend", name, external)).model_fields
+        own = {"fs": fs, **own} if takes_rate else own
+        parts.append(build_frontend({"frontend": name, "frontend_conf": own}, external))
+    return FusedFrontend(parts, proj_dim)
+
+
+class FusedFrontend(FrontendBase):
     """Front ends whose features are projected linearly to one frame rate and joined (Berrebbi et al., 2022).
 
     "Combining Spectral and Self-Supervised Features for Low Resource Speech Recognition and
@@ -21,27 +70,32 @@ class FusedFrontend(nn.Module):
     linear map; the frames that not all front ends have, at an utterance's own end, are dropped.
 
     Args:
-        frontends: the front ends, each with ``output_size``, ``rate`` and ``hop_length``.
+        frontends: the front ends.
         proj_dim: features that each front end contributes.
     """
 
-    def __init__(self, frontends: Sequence[nn.Module], proj_dim: int) -> None:
+    def __init__(self, frontends: Sequence[Frontend], proj_dim: int) -> None:
         super().__init__()
-        parts: list[Any] = list(frontends)
-        rates = sorted({part.rate for part in parts} - {None})
+        rates = sorted({part.rate for part in frontends if part.rate is not None})
         if len(rates) > 1:
             raise LidError(f"front ends at {rates} Hz", where="frontend_conf", mend="use one rate")
-        hops = [part.hop_length for part in parts]
+        hops = [part.hop_length for part in frontends]
         common = math.gcd(*hops)
         self.rate = rates[0] if rates else None
         self.hop_length = common
         self.factors = [hop // common for hop in hops]
-        self.output_size = proj_dim * len(parts)
-        self.frontends = nn.ModuleList(parts)
+        self.output_size = proj_dim * len(frontends)
+        self.frontends = nn.ModuleList(cast(Sequence[nn.Module], frontends))
         self.projection_layers = nn.ModuleList(
             nn.Linear(part.output_size, factor * proj_dim)
-            for part, factor in zip(parts, self.factors, strict=True)
+            for part, factor in zip(frontends, self.factors, strict=True)
         )
+
+    def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments with those of each front end as it stores them."""
+        parts = cast(Sequence[Frontend], list(self.frontends))
+        pairs = zip(parts, conf["frontends"], strict=True)
+        return {**conf, "frontends": [part.portable_conf(own) for part, own in pairs]}
 
     def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (B, frames, proj_dim * front ends) and each utterance's frame count (B,).

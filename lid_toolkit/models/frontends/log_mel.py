@@ -1,23 +1,31 @@
-"""Log-mel front end (``frontend: default``), and none: waveform to features inside the model."""
+"""Log-mel front end (``frontend: default``).
+
+Shapes: b batch, t time, f frequency bins, m mel filters, n samples of a window, d features.
+"""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lid_toolkit.models.arguments import Positive, SamplingRate, Window
+from lid_toolkit.models.arguments import PositiveInt, SamplingRate, Window, component
+from lid_toolkit.models.bases import FrontendBase
 from lid_toolkit.models.frontends.mel_filters import mel_filters
 from lid_toolkit.models.frontends.power_spectrum import Ends, centred_window, power_spectrum
 
 ENERGY_FLOOR = 1e-10
 
 
-class LogMelFrontend(nn.Module):
+@component(
+    fixed={"onesided": True, "apply_stft": True, "frontend_conf": None},
+    small={"n_fft": 64, "hop_length": 80, "n_mels": 16},
+)
+class LogMelFrontend(FrontendBase):
     """Logarithm of mel-filter energies: log(max(|STFT|^2 M, 1e-10)), M of unit-area triangles.
 
     ESPnet's ``DefaultFrontend``: (B, samples) to (B, frames, n_mels), frames = samples / hop_length
-    + 1, rounded down. The mirror that a centred frame needs stands at each utterance's own end,
-    never at the batch's. Computed in float32 whatever the autocast type.
+    + 1, rounded down. Each utterance is mirrored at its own end, never at the batch's, for the frames
+    centred there. Computed in float32 whatever the autocast type.
 
     Args:
         fs: sampling rate in Hz, also as ``16k``.
@@ -37,13 +45,13 @@ class LogMelFrontend(nn.Module):
     def __init__(
         self,
         fs: SamplingRate = 16000,
-        n_fft: Positive = 512,
-        win_length: Positive | None = None,
-        hop_length: Positive = 128,
+        n_fft: PositiveInt = 512,
+        win_length: PositiveInt | None = None,
+        hop_length: PositiveInt = 128,
         window: Window | None = "hann",
         center: bool = True,
         normalized: bool = False,
-        n_mels: Positive = 80,
+        n_mels: PositiveInt = 80,
         fmin: float | None = 0.0,
         fmax: float | None = None,
         htk: bool = False,
@@ -70,21 +78,3 @@ class LogMelFrontend(nn.Module):
                 wave_bt.float(), lengths_b, self.window_n, self.hop_length, self.ends
             )
             return (power_btf @ self.filters_fm).clamp(min=ENERGY_FLOOR).log(), frames_b
-
-
-class PrecomputedFeatures(nn.Module):
-    """No front end (``frontend: null``): the model is given features instead of waveforms.
-
-    Args:
-        input_size: dimension of the features.
-    """
-
-    rate = None
-
-    def __init__(self, input_size: int) -> None:
-        super().__init__()
-        self.output_size = input_size
-
-    def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features (B, T, input_size) in float32 and their lengths (B,), as they are."""
-        return feats_btd.float(), lengths_b

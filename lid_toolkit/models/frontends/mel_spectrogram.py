@@ -1,13 +1,17 @@
-"""Mel spectrogram in torchaudio's conventions (``frontend: melspec_torch``)."""
+"""Mel spectrogram in torchaudio's conventions (``frontend: melspec_torch``).
+
+Shapes: b batch, t time, f frequency bins, m mel filters, n samples of a window.
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lid_toolkit.models.arguments import Positive
+from lid_toolkit.models.arguments import PositiveInt, component
+from lid_toolkit.models.bases import FrontendBase
 from lid_toolkit.models.frontends.mel_filters import mel_filters
 from lid_toolkit.models.frontends.power_spectrum import centred_window, power_spectrum
 from lid_toolkit.models.masking import continue_by_zeros, masked_mean, padding_mask
@@ -16,7 +20,8 @@ PREEMPHASIS = 0.97
 LOG_FLOOR = 1e-6
 
 
-class MelSpectrogramFrontend(nn.Module):
+@component(small={"n_fft": 64, "win_length": 64, "hop_length": 80, "n_mels": 16, "log": True})
+class MelSpectrogramFrontend(FrontendBase):
     """Mel energies |STFT(x_t - 0.97 x_{t-1})|^2 M, M of triangles of unit height.
 
     ESPnet's ``melspec_torch``: (B, samples) at 16 kHz to (B, frames, n_mels), frames = samples /
@@ -36,18 +41,18 @@ class MelSpectrogramFrontend(nn.Module):
         normalize: ``mn`` subtracts each utterance's mean.
     """
 
-    rate = 16000
+    rate: int = 16000
 
     def __init__(
         self,
         preemp: bool = True,
-        n_fft: Positive = 512,
+        n_fft: PositiveInt = 512,
         log: bool = False,
-        win_length: Positive = 400,
-        hop_length: Positive = 160,
+        win_length: PositiveInt = 400,
+        hop_length: PositiveInt = 160,
         f_min: float = 20,
         f_max: float = 7600,
-        n_mels: Positive = 80,
+        n_mels: PositiveInt = 80,
         window_fn: Literal["hamming", "hann"] = "hamming",
         mel_scale: Literal["htk", "slaney"] = "htk",
         normalize: Literal["mn"] | None = None,

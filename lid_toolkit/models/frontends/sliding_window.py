@@ -1,18 +1,23 @@
-"""Frames of raw samples (``frontend: sliding_window``)."""
+"""Frames of raw samples (``frontend: sliding_window``).
+
+Shapes: b batch, t time, d features.
+"""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from lid_toolkit.models.arguments import Positive, SamplingRate
+from lid_toolkit.models.arguments import PositiveInt, SamplingRate, component
+from lid_toolkit.models.bases import FrontendBase
 from lid_toolkit.models.masking import continue_by_zeros
 
 
-class SlidingWindowFrontend(nn.Module):
+@component(fixed={"channels": 1, "padding": None}, small={"win_length": 16, "hop_length": 80})
+class SlidingWindowFrontend(FrontendBase):
     """Overlapping windows of the waveform: feature d of frame t is sample ``t * hop_length + d``.
 
-    ESPnet's ``sliding_window`` for one channel, without the channel axis, which none of the encoders
-    here reads: (B, samples) to (B, frames, win_length), frames = (samples - win_length) / hop_length
+    ESPnet's ``sliding_window`` for one channel, without the channel axis, which no encoder here
+    reads: (B, samples) to (B, frames, win_length), frames = (samples - win_length) / hop_length
     + 1, rounded down. Samples after the last whole window are not read; a waveform shorter than one
     window is continued by zeros.
 
@@ -24,8 +29,8 @@ class SlidingWindowFrontend(nn.Module):
 
     def __init__(
         self,
-        win_length: Positive = 400,
-        hop_length: Positive = 160,
+        win_length: PositiveInt = 400,
+        hop_length: PositiveInt = 160,
         fs: SamplingRate | None = None,
     ) -> None:
         super().__init__()

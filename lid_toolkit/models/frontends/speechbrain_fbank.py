@@ -6,9 +6,10 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from lid_toolkit.models.arguments import Positive, SamplingRate
+from lid_toolkit.models.arguments import PositiveInt, SamplingRate, component
+from lid_toolkit.models.bases import FrontendBase
 from lid_toolkit.models.frontends.mel_filters import check_edges
 from lid_toolkit.models.frontends.power_spectrum import centred_window, power_spectrum
 from lid_toolkit.models.masking import padding_mask
@@ -16,7 +17,8 @@ from lid_toolkit.models.masking import padding_mask
 ENERGY_FLOOR = 1e-10
 
 
-class SpeechBrainFbank(nn.Module):
+@component(small={"n_fft": 64, "hop_length": 80, "n_mels": 16})
+class SpeechBrainFbank(FrontendBase):
     """Mel energies in dB, at most ``top_db`` below the utterance's own maximum over time and frequency.
 
     SpeechBrain's ``Fbank``: (B, samples) to (B, frames, n_mels), frames = samples / hop_length + 1,
@@ -37,10 +39,10 @@ class SpeechBrainFbank(nn.Module):
     def __init__(
         self,
         sample_rate: SamplingRate = 16000,
-        n_fft: Positive = 400,
-        win_length: Positive | None = None,
-        hop_length: Positive = 160,
-        n_mels: Positive = 40,
+        n_fft: PositiveInt = 400,
+        win_length: PositiveInt | None = None,
+        hop_length: PositiveInt = 160,
+        n_mels: PositiveInt = 40,
         f_min: float = 0.0,
         f_max: float | None = None,
         top_db: Annotated[float, Field(gt=0)] = 80.0,

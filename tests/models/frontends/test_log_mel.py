@@ -11,7 +11,8 @@ from torch import nn
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.build import build_component
-from lid_toolkit.models.frontends.log_mel import LogMelFrontend, PrecomputedFeatures
+from lid_toolkit.models.frontends.log_mel import LogMelFrontend
+from lid_toolkit.models.frontends.precomputed import PrecomputedFeatures
 from lid_toolkit.models.frontends.sliding_window import SlidingWindowFrontend
 from lid_toolkit.models.masking import mirror_ends
 

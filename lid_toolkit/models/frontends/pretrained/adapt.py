@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.arguments import Positive, Share
+from lid_toolkit.models.arguments import Fraction, PositiveInt
 from lid_toolkit.models.frontends.pretrained.hidden_states import span_mask
 
 # WavLM's attention reads the weights past these modules.
@@ -22,11 +22,11 @@ class Lora(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    rank: Positive = 8
+    rank: PositiveInt = 8
     """Rank r of the added maps."""
-    alpha: Positive = 8
+    alpha: PositiveInt = 8
     """They are scaled by alpha / r."""
-    dropout: Share = 0.0
+    dropout: Fraction = 0.0
     """Dropout on their input."""
     target_modules: list[str] | None = None
     """Names of the linear maps; null takes queries and values, of WavLM the feed-forward maps."""

@@ -1,21 +1,26 @@
-"""Front ends of pretrained speech encoders: ``transformers``, and ``s3prl`` in the form ESPnet's LID uses.
+"""The front end of pretrained speech encoders (``frontend: transformers``).
 
 wav2vec 2.0, XLS-R, MMS, HuBERT, WavLM, w2v-BERT 2.0 and Whisper's encoder, from a folder, the cache
 or the Hugging Face Hub. ``transformers`` and ``peft`` are imported only where such a front end is built.
+The modules beside this one: ``load`` finds and loads an encoder, ``families`` says what differs between kinds
+of encoders, ``inputs`` makes an encoder's inputs of waveforms, ``adapt`` changes an encoder before training,
+``hidden_states`` and ``whisper_states`` run it on padded batches.
+
+Shapes: b batch, t time, d features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lid_toolkit.errors import LidError, nearest
-from lid_toolkit.models.arguments import NotNegative, Positive, SamplingRate, Share
+from lid_toolkit.errors import LidError
+from lid_toolkit.models.arguments import Fraction, NotNegative, NotNegativeFloat, PositiveInt
+from lid_toolkit.models.bases import FrontendBase
 from lid_toolkit.models.frontends.pretrained import hidden_states, whisper_states
 from lid_toolkit.models.frontends.pretrained.adapt import (
     Lora,
@@ -38,7 +43,7 @@ from lid_toolkit.models.frontends.pretrained.load import Attention, make_encoder
 from lid_toolkit.models.masking import padding_mask, zero_padding
 
 
-class TransformersFrontend(nn.Module):
+class TransformersFrontend(FrontendBase):
     """Hidden states of a pretrained encoder (``transformers``), summed with learnt weights.
 
     Output: sum over the chosen layers l of softmax(w)_l * state_l, as in SUPERB (Yang et al.,
@@ -88,16 +93,16 @@ class TransformersFrontend(nn.Module):
         layers: Layers = "all",
         layer_norm: bool = False,
         language_token: bool = False,
-        silence: Annotated[float, Field(ge=0)] = 0.0,
+        silence: NotNegativeFloat = 0.0,
         frozen: bool = False,
         freeze_extractor: bool = False,
         freeze_steps: NotNegative = 0,
         lora: Lora | None = None,
-        layerdrop: Share | None = 0.0,
-        mask_time_prob: Share | None = 0.0,
-        mask_time_length: Positive | None = 10,
-        mask_feature_prob: Share | None = 0.0,
-        mask_feature_length: Positive | None = 10,
+        layerdrop: Fraction | None = 0.0,
+        mask_time_prob: Fraction | None = 0.0,
+        mask_time_length: PositiveInt | None = 10,
+        mask_feature_prob: Fraction | None = 0.0,
+        mask_feature_length: PositiveInt | None = 10,
         gradient_checkpointing: bool = False,
         attention: Attention = "auto",
         repeat_last: bool = False,
@@ -162,6 +167,15 @@ class TransformersFrontend(nn.Module):
             self.upstream.requires_grad_(False)
         if freeze_extractor:
             freeze_parts(self.upstream, self.family.extractor)
+
+    @staticmethod
+    def one_frame_per_utterance(conf: Mapping[str, Any]) -> bool:
+        """Say whether only the start-of-transcript token is read."""
+        return bool(conf.get("language_token"))
+
+    def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments with the encoder's configuration in place of its weights."""
+        return {**conf, "architecture": self.architecture}
 
     @property
     def states_size(self) -> int:
@@ -248,82 +262,6 @@ class TransformersFrontend(nn.Module):
         for share, state_btd in zip(shares[1:], states[1:], strict=True):
             total_btd = total_btd + share * state_btd
         return total_btd
-
-
-def s3prl(
-    frontend_conf: dict[str, Any],
-    fs: SamplingRate = 16000,
-    download_dir: str | None = None,
-    multilayer_feature: bool = False,
-    layer: Annotated[int, Field(ge=-1)] = -1,
-    architecture: dict[str, Any] | None = None,
-) -> TransformersFrontend:
-    """Return the front end that ESPnet's ``s3prl`` is with ``upstream: hf_wav2vec2_custom``.
-
-    It is served by transformers, and trained as in ESPnet: whole, with the masks and the layer drop of
-    the checkpoint's configuration.
-
-    Args:
-        frontend_conf: ``upstream``, ``path_or_url`` and, optionally, ``normalize`` (``layer_norm`` of
-            ``transformers``), ``tile_factor: 1`` and ``extra_conf: null``.
-        fs: sampling rate, which must be 16000.
-        download_dir: where downloads are kept.
-        multilayer_feature: sum all layers with learnt weights; else take the last.
-        layer: the one layer to take; -1 for none in particular.
-        architecture: as in ``transformers``.
-    """
-    if fs != RATE:
-        raise LidError(f"fs {fs}", where="frontend_conf", mend=f"these encoders take {RATE} Hz")
-    check_s3prl(frontend_conf)
-    if layer >= 0 and multilayer_feature:
-        raise LidError(
-            "both layer and multilayer_feature", where="frontend_conf", mend="leave out one of them"
-        )
-    return TransformersFrontend(
-        str(frontend_conf["path_or_url"]),
-        layers=[layer] if layer >= 0 else "all" if multilayer_feature else "last",
-        layer_norm=bool(frontend_conf.get("normalize", False)),
-        layerdrop=None,
-        mask_time_prob=None,
-        mask_time_length=None,
-        mask_feature_prob=None,
-        mask_feature_length=None,
-        repeat_last=True,
-        download_dir=download_dir,
-        architecture=architecture,
-    )
-
-
-def check_s3prl(conf: Mapping[str, Any]) -> None:
-    """Refuse what ESPnet passes to s3prl and ``s3prl`` does not serve."""
-    where, fixed = "frontend_conf.frontend_conf", {"tile_factor": 1, "extra_conf": None}
-    known = ("upstream", "path_or_url", "normalize", *fixed)
-    for key, value in conf.items():
-        if key not in known:
-            raise LidError(f"unknown '{key}'", where=where, mend=nearest(key, known))
-        if key in fixed and value != fixed[key]:
-            raise LidError(f"{key} {value}", where=where, mend="leave it out: there is no such option here")
-    if conf.get("upstream") != "hf_wav2vec2_custom" or "path_or_url" not in conf:
-        raise LidError(
-            f"upstream '{conf.get('upstream')}' of s3prl",
-            where=where,
-            mend="give upstream: hf_wav2vec2_custom and path_or_url, or take frontend: transformers",
-        )
-
-
-def with_architecture(description: Mapping[str, Any], frontend: nn.Module) -> dict[str, Any]:
-    """Return a model's description from which it is built without the pretrained weights it began with."""
-    conf = dict(description.get("frontend_conf") or {})
-    if hasattr(frontend, "architecture"):
-        conf["architecture"] = frontend.architecture
-    elif "frontends" in conf:
-        conf["frontends"] = [
-            {**own, "architecture": part.architecture} if hasattr(part, "architecture") else own
-            for own, part in zip(
-                conf["frontends"], frontend.get_submodule("frontends").children(), strict=True
-            )
-        ]
-    return {**description, "frontend_conf": conf}
 
 
 def share_and_width(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.languages import code
+from lid_toolkit.models.arguments import NotNegativeFloat
+from lid_toolkit.models.bases import FrontendBase
 from lid_toolkit.models.frontends.pretrained.families import make_inputs
 from lid_toolkit.models.frontends.pretrained.inputs import RATE
 from lid_toolkit.models.frontends.pretrained.load import WHERE, make_encoder, read_architecture
@@ -24,11 +26,10 @@ from lid_toolkit.models.frontends.pretrained.whisper_states import (
 )
 from lid_toolkit.models.masking import masked_mean, padding_mask, zero_padding
 
-Seconds = Annotated[float, Field(ge=0)]
 FIRST_LANGUAGE, LANGUAGES = START_OF_TRANSCRIPT + 1, 99
 
 
-class WhisperLanguageFrontend(nn.Module):
+class WhisperLanguageFrontend(FrontendBase):
     """Whisper's own answer and the mean of what its encoder heard (``whisper_language``), frozen.
 
     One frame for an utterance, (log p(k_1 | x), ..., log p(k_K | x), m): the log posteriors among
@@ -60,7 +61,7 @@ class WhisperLanguageFrontend(nn.Module):
         self,
         path_or_url: str,
         languages: Annotated[list[str], Field(min_length=2)] | None = None,
-        silence: tuple[Seconds, Seconds] = (0.5, 3.0),
+        silence: tuple[NotNegativeFloat, NotNegativeFloat] = (0.5, 3.0),
         download_dir: str | None = None,
         architecture: dict[str, Any] | None = None,
     ) -> None:
@@ -84,6 +85,20 @@ class WhisperLanguageFrontend(nn.Module):
         self.added_samples = (self.before + self.after) * self.hop_length
         self.rate = RATE
         self.output_size = len(rows) + int(self.upstream.config.hidden_size)
+
+    @property
+    def posteriors_of(self) -> Sequence[str]:
+        """The languages named in the configuration; none where Whisper chooses among all it knows."""
+        return self.languages or ()
+
+    @staticmethod
+    def one_frame_per_utterance(conf: Mapping[str, Any]) -> bool:  # noqa: ARG004 - always
+        """Return True."""
+        return True
+
+    def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments with Whisper's configuration in place of its weights."""
+        return {**conf, "architecture": self.architecture}
 
     @property
     def states_size(self) -> int:

@@ -10,8 +10,8 @@ from models.test_masking import batch
 from lid_toolkit.models.frontends.pretrained import adapt
 from lid_toolkit.models.frontends.pretrained import frontend as frontend_module
 from lid_toolkit.models.frontends.pretrained.adapt import Lora
-from lid_toolkit.models.frontends.pretrained.frontend import s3prl
 from lid_toolkit.models.frontends.pretrained.hidden_states import span_mask
+from lid_toolkit.models.frontends.pretrained.s3prl import s3prl
 
 LENGTHS = [16000, 9000, 1, 401, 7123, 720]
 

@@ -9,9 +9,8 @@ from models.test_masking import batch
 from transformers import SeamlessM4TFeatureExtractor
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.build import build_component, build_frontend
+from lid_toolkit.models.build import build_component, build_frontend, with_architecture
 from lid_toolkit.models.frontends.pretrained.adapt import Lora
-from lid_toolkit.models.frontends.pretrained.frontend import with_architecture
 
 LENGTHS = [16000, 9000, 1, 401, 7123, 720]
 

@@ -10,8 +10,7 @@ from models.test_masking import batch
 from transformers import WhisperForConditionalGeneration
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.build import build_component, build_frontend
-from lid_toolkit.models.frontends.pretrained.frontend import with_architecture
+from lid_toolkit.models.build import build_component, build_frontend, with_architecture
 from lid_toolkit.models.frontends.pretrained.whisper_language import WhisperLanguageFrontend
 
 VOCABULARY = {"vocab_size": 51865, "decoder_start_token_id": 50258}

@@ -1,0 +1,57 @@
+"""Bases with the usual answers to what the protocols ask; a component overrides those that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class FrontendBase(nn.Module):
+    """A front end without pretrained weights; a subclass sets ``rate``, ``hop_length``, ``output_size``.
+
+    See :class:`.protocols.Frontend`.
+    """
+
+    rate: int | None
+    hop_length: int
+    output_size: int
+    frozen: bool = False
+    added_samples: int = 0
+
+    @property
+    def posteriors_of(self) -> Sequence[str]:
+        """None: the features are not log posteriors."""
+        return ()
+
+    @staticmethod
+    def one_frame_per_utterance(conf: Mapping[str, Any]) -> bool:  # noqa: ARG004 - for subclasses
+        """Return False: longer utterances have more frames."""
+        return False
+
+    def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments as they are."""
+        return dict(conf)
+
+
+class NormalizerBase(nn.Module):
+    """A normaliser that needs nothing but the utterance; see :class:`.protocols.Normalizer`."""
+
+    needs_statistics: bool = False
+    unchanged: int = 0
+
+    def set_statistics(self, count: Tensor, sum_d: Tensor, sum_square_d: Tensor) -> None:  # noqa: ARG002
+        """Raise TypeError: no statistics are needed."""
+        raise TypeError(f"{type(self).__name__} takes no statistics")
+
+
+class LossBase(nn.Module):
+    """A loss on embeddings; a subclass has ``logits`` and ``forward``. See :class:`.protocols.Loss`."""
+
+    by_class: Sequence[str] = ()
+
+    @property
+    def reads_posteriors(self) -> bool:
+        """False: an embedding is no more than features."""
+        return False

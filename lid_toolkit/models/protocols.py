@@ -1,0 +1,207 @@
+"""What each kind of component offers: all that the model and the other packages rely on.
+
+Other packages ask a component for these attributes; none tests its name or its class. A component of one's
+own satisfies them by its own attributes, or inherits the usual answers from :mod:`lid_toolkit.models.bases`.
+
+Shapes: b batch, t time, d features, c channels, p pooled numbers, e embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+Kind = Literal["frontend", "specaug", "normalize", "encoder", "pooling", "projector", "loss"]
+"""The kinds of components, each by its key in a training YAML."""
+
+
+class Part(Protocol):
+    """What a component has because it is an ``nn.Module``."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters."""
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """Return a part by its dotted name."""
+
+    def eval(self) -> Self:
+        """Switch to evaluation mode."""
+
+    def to(self, device: torch.device) -> Self:
+        """Move to a device."""
+
+
+class Frontend(Part, Protocol):
+    """Waveforms to features."""
+
+    @property
+    def rate(self) -> int | None:
+        """Sampling rate of the waveforms in Hz; None if any will do."""
+
+    @property
+    def hop_length(self) -> int:
+        """Samples between frames."""
+
+    @property
+    def output_size(self) -> int:
+        """Number of features D in a frame."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether training never changes what :meth:`FrozenFrontend.frozen_states` computes."""
+
+    @property
+    def added_samples(self) -> int:
+        """Samples of silence that it adds to each utterance."""
+
+    @property
+    def posteriors_of(self) -> Sequence[str]:
+        """Languages whose log posteriors are the first features of each frame, in order; usually none."""
+
+    @staticmethod
+    def one_frame_per_utterance(conf: Mapping[str, Any]) -> bool:
+        """Say whether a front end with these arguments gives one frame for an utterance of any length.
+
+        Such features cannot be cropped. This is known before the front end is built.
+        """
+
+    def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments to store in a model file, given those of the configuration.
+
+        The front end is built from them without the pretrained weights that it began with.
+        """
+
+    def __call__(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (B, frames, D) and each utterance's frame count (B,), on the CPU.
+
+        Args:
+            wave_bt: waveforms in [-1, 1], padded at the end with anything.
+            lengths_b: valid samples of each, int64, on the CPU.
+        """
+
+
+class FrozenFrontend(Frontend, Protocol):
+    """A front end whose ``frozen`` is true: what it computes can be kept on disk and reused."""
+
+    @property
+    def states_size(self) -> int:
+        """Numbers in a frame of :meth:`frozen_states`."""
+
+    def frozen_states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what does not change in training, (B, frames, states_size), and frame counts (B,).
+
+        The front end takes this in place of waveforms.
+        """
+
+
+class FeatureMap(Part, Protocol):
+    """Features to features (B, T, D), such as SpecAugment."""
+
+    def __call__(self, feats_btd: Tensor, lengths_b: Tensor) -> Tensor:
+        """Map features (B, T, D), with the valid frames (B,) of each, to (B, T, D)."""
+
+
+class Normalizer(FeatureMap, Protocol):
+    """A feature normaliser."""
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether it uses mean and variance of the training set; known from the class alone."""
+
+    @property
+    def unchanged(self) -> int:
+        """Number of leading features that it leaves as they are."""
+
+    def set_statistics(self, count: Tensor, sum_d: Tensor, sum_square_d: Tensor) -> None:
+        """Take number, sum and sum of squares of the training set's frames, where it needs them."""
+
+
+class Encoder(Part, Protocol):
+    """Features to frame-level outputs."""
+
+    @property
+    def output_size(self) -> int:
+        """Channels C of the output."""
+
+    def __call__(self, feats_btd: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Map features (B, T, D) and their lengths (B,) to (B, C, T') and the lengths of that."""
+
+
+class Pooling(Part, Protocol):
+    """Frame-level outputs to one vector for each utterance."""
+
+    @property
+    def output_size(self) -> int:
+        """Size P of the vector."""
+
+    def __call__(self, x_bct: Tensor, lengths_b: Tensor) -> Tensor:
+        """Map (B, C, T) and the valid frames (B,) of each to (B, P)."""
+
+
+class Projector(Part, Protocol):
+    """Pooled vectors to embeddings."""
+
+    @property
+    def output_size(self) -> int:
+        """Dimension E of the embeddings."""
+
+    def __call__(self, pooled_bp: Tensor) -> Tensor:
+        """Map (B, P) to (B, E)."""
+
+
+class Loss(Part, Protocol):
+    """Embeddings to language scores and training loss."""
+
+    @property
+    def by_class(self) -> Sequence[str]:
+        """Parameters whose rows belong to the languages, in index order, the same number to each."""
+
+    @property
+    def reads_posteriors(self) -> bool:
+        """Whether it takes the first numbers of an embedding for log posteriors of the languages."""
+
+    def logits(self, embedding_be: Tensor) -> Tensor:
+        """Return (B, languages): logarithms of the posteriors up to a constant of each utterance."""
+
+    def __call__(self, embedding_be: Tensor, labels_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each utterance's loss (B,) and the scores (B, languages)."""
+
+
+PROTOCOLS: Mapping[Kind, type] = {
+    "frontend": Frontend,
+    "specaug": FeatureMap,
+    "normalize": Normalizer,
+    "encoder": Encoder,
+    "pooling": Pooling,
+    "projector": Projector,
+    "loss": Loss,
+}
+
+
+def missing(kind: Kind, part: nn.Module) -> list[str]:
+    """Return the names of what a module lacks to be a component of a kind."""
+    wanted = {name for base in PROTOCOLS[kind].__mro__ for name in vars(base) if not name.startswith("_")}
+    absent = sorted(name for name in wanted if not hasattr(part, name))
+    return absent if type(part).forward is not nn.Module.forward else [*absent, "forward"]
+
+
+def skips_parameters(model: nn.Module) -> bool:
+    """Say whether some batches leave trained parameters of a model without a gradient.
+
+    A part of which that holds, such as one that drops layers at random, says so by an attribute
+    ``skips_parameters`` that is true.
+    """
+    return any(getattr(part, "skips_parameters", False) for part in model.modules())
+
+
+def skips_blocks(model: nn.Module) -> bool:
+    """Say whether the processes of a training may skip different blocks of a model in the same update.
+
+    Where weights are sharded, a process that skips a block would leave the others waiting for its shard. A
+    part of which that holds says so by an attribute ``skips_blocks`` that is true.
+    """
+    return any(getattr(part, "skips_blocks", False) for part in model.modules())

@@ -1,0 +1,82 @@
+"""The components of this toolkit by kind and name.
+
+A line here is all that a new component needs beside its module: tests and documentation find it through
+this table, and its own module says everything else (:func:`.arguments.component`). A line names a class or a
+function as ``module:Name``, within ``lid_toolkit.models``, and is imported when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.models.external import NONE, Packages, find_external, is_external
+from lid_toolkit.models.protocols import Kind
+
+COMPONENTS: Mapping[Kind, Mapping[str, str]] = {
+    "frontend": {
+        "default": "frontends.log_mel:LogMelFrontend",
+        "melspec_torch": "frontends.mel_spectrogram:MelSpectrogramFrontend",
+        "sliding_window": "frontends.sliding_window:SlidingWindowFrontend",
+        "transformers": "frontends.pretrained.frontend:TransformersFrontend",
+        "s3prl": "frontends.pretrained.s3prl:s3prl",
+        "whisper_language": "frontends.pretrained.whisper_language:WhisperLanguageFrontend",
+        "fused": "frontends.fused:fused",
+        "speechbrain_fbank": "frontends.speechbrain_fbank:SpeechBrainFbank",
+    },
+    "specaug": {"specaug": "specaug:SpecAug"},
+    "normalize": {"utterance_mvn": "normalize:UtteranceMVN", "global_mvn": "normalize:GlobalMVN"},
+    "encoder": {
+        "ecapa_tdnn": "encoders.ecapa_tdnn:EcapaTdnnEncoder",
+        "xvector": "encoders.xvector:XvectorEncoder",
+        "rawnet3": "encoders.rawnet3:RawNet3Encoder",
+        "ska_tdnn": "encoders.ska_tdnn:SkaTdnnEncoder",
+        "mfaconformer": "encoders.mfa_conformer:MfaConformerEncoder",
+        "identity": "encoders.identity:IdentityEncoder",
+        "speechbrain_ecapa": "encoders.speechbrain_ecapa:SpeechBrainEcapaEncoder",
+    },
+    "pooling": {
+        "chn_attn_stat": "poolings:ChannelAttentiveStatistics",
+        "stats": "poolings:StatisticsPooling",
+        "mean": "poolings:MeanPooling",
+        "speechbrain_asp": "poolings:SpeechBrainAttentiveStatistics",
+    },
+    "projector": {
+        "rawnet3": "projectors:RawNet3Projector",
+        "ska_tdnn": "projectors:SkaTdnnProjector",
+        "xvector": "projectors:XvectorProjector",
+        "identity": "projectors:IdentityProjector",
+    },
+    "loss": {
+        "aamsoftmax_sc_topk": "losses:aamsoftmax_sc_topk",
+        "aamsoftmax": "losses:aamsoftmax",
+        "softmax": "losses:softmax",
+        "dnn_softmax": "classifiers:DnnSoftmax",
+        "linear_softmax": "classifiers:LinearSoftmax",
+    },
+}
+OPTIONAL: tuple[Kind, ...] = ("specaug", "normalize")
+"""Kinds that a model may do without."""
+
+
+def find(kind: Kind, name: object, external: Packages = NONE) -> Callable[..., Any]:
+    """Return what makes a component: its class, or a function that returns one.
+
+    Args:
+        kind: key of the component in a training YAML.
+        name: a name of ``COMPONENTS``, or ``package.module:Class`` of an installed package.
+        external: the packages that ``name`` may be from, see :mod:`lid_toolkit.models.external`.
+
+    Raises:
+        LidError: an unknown name, naming the nearest known one, or a class that cannot be imported.
+    """
+    known = COMPONENTS[kind]
+    if isinstance(name, str) and is_external(name):
+        return find_external(kind, name, external)
+    if not isinstance(name, str) or name not in known:
+        raise LidError(f"unknown {kind} '{name}'", where=kind, mend=nearest(str(name), known))
+    module, _, attribute = known[name].partition(":")
+    make: Callable[..., Any] = getattr(importlib.import_module(f"lid_toolkit.models.{module}"), attribute)
+    return make
