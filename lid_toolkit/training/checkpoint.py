@@ -71,8 +71,8 @@ def load_model(path: Path, external: Packages = NONE) -> SavedModel:
         LidError: not there, damaged, or not a model file of this toolkit.
     """
     content = _model_content(path)
-    parts = (content[key] for key in ("description", "model", "languages", "rate"))
-    return restore(*parts, path, external)
+    weights, languages, rate = content["model"], content["languages"], content["rate"]
+    return restore(content["description"], weights, languages, rate, path, external)
 
 
 def load_labels(path: Path) -> tuple[str, ...]:
