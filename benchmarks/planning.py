@@ -70,4 +70,6 @@ def make_up_results(target: Path) -> None:
         ]
         with write_whole(plan.result(part)) as stream:
             json.dump(asdict(Result(written=rows)), stream)
-        plan.part_step(part).finish([plan.result(part)])
+        with plan.part_step(part).work("making up results", lock=None) as work:
+            if work is not None:
+                work.finish([plan.result(part)])

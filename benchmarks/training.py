@@ -99,7 +99,7 @@ def measure(raw: dict[str, Any], options: Any) -> dict[str, float]:
         sources = Sources(options.train_dir, options.valid_dir, options.stats_dir, Path(scratch) / "exp")
         figures = whole_stage(raw, sources)
         apart = replace(sources, output_dir=Path(scratch) / "apart")
-        training = gather_training(parse_config(raw, "benchmark"), apart, World(), 1e9)
+        training = gather_training(parse_config(raw, "benchmark"), apart, World(), 1e9, {})
         return figures | parts(training, apart, options.parts)
 
 

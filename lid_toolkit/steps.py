@@ -3,27 +3,36 @@
 A step is skipped only when its inputs' contents and its options are those of the recorded run and
 every recorded output is still there with the size and time it was left with. That an output merely
 exists proves nothing: it may come from other inputs, or from a run that was cut off.
+
+    with step.work("scoring", lock=directory) as work:
+        if work is None:  # current
+            return
+        ...
+        work.finish(outputs)
+
+The order inside is fixed: lock, check, digest, work. The record holds the inputs as they were before
+the work began, so a file that changes while the work reads it makes the next run start again.
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lid_toolkit.files import write_whole
+from lid_toolkit.files import locked, write_whole
 
 RECORD_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Step:
-    """One piece of a stage.
+    """One piece of work whose outputs are files.
 
     Attributes:
         name: what messages call it, e.g. ``"format train_mini"``.
@@ -31,15 +40,56 @@ class Step:
             ``OUTPUT_DIR/.done/NAME.json``.
         inputs: files by name; a missing file counts as absent content.
         options: JSON-serialisable values that change the outcome.
+        version: of the code that makes the outputs. Raise it when the outputs change, for example when
+            a report gets another metric: what an older version made is then out of date.
     """
 
     name: str
     record: Path
     inputs: Mapping[str, Path]
     options: Mapping[str, Any]
+    version: int = 1
 
     def reason(self) -> str:
         """Return why the step must run, in words, or ``""`` if its outputs are current."""
+        return self._compare(None)
+
+    def due(self, dry_run: bool = False) -> bool:
+        """Return True if the step must run now; say so if it is current, or if this is a dry run.
+
+        This only asks: what comes of it may have changed when the work begins, so :meth:`work` asks again.
+        """
+        reason = self.reason()
+        if not reason or dry_run:
+            self._log(reason, dry_run)
+        return bool(reason) and not dry_run
+
+    @contextlib.contextmanager
+    def work(self, doing: str, lock: Path | None) -> Iterator[Work | None]:
+        """Hold the lock and do the work, unless the step is current: then yield None.
+
+        Args:
+            doing: what whoever finds the directory locked is told, e.g. ``"scoring"``.
+            lock: the directory to hold; None if the caller holds it.
+
+        Raises:
+            LidError: another process holds the directory.
+        """
+        with locked(lock, doing) if lock else contextlib.nullcontext():
+            digests = self._digests()
+            reason = self._compare(digests)
+            self._log(reason)
+            yield Work(self, digests) if reason else None
+
+    def inputs_digest(self) -> str:
+        """Return one digest of all inputs as they are now."""
+        return combined(self._digests())
+
+    def _digests(self) -> dict[str, str | None]:
+        return {name: digest(path) for name, path in self.inputs.items()}
+
+    def _compare(self, digests: Mapping[str, str | None] | None) -> str:
+        """Return why the record does not fit; inputs are read only if their digests are needed."""
         try:
             last = json.loads(self.record.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -48,52 +98,65 @@ class Step:
             return "recorded by another version"
         if not all(isinstance(last.get(key), dict) for key in ("options", "inputs", "outputs")):
             return "the record is damaged"
+        # Records had no "code" before steps had versions, and all steps began with version 1.
+        if last.get("code", 1) != self.version:
+            return "made by another version of the code"
         now_options = json.loads(json.dumps(dict(self.options)))
         for option in sorted(now_options.keys() | last["options"].keys()):
             before, now = last["options"].get(option), now_options.get(option)
             if before != now:
                 return f"{option} changed from {before} to {now}"
-        for name in sorted(self.digests.keys() | last["inputs"].keys()):
-            if last["inputs"].get(name) != self.digests.get(name):
+        now_inputs = self._digests() if digests is None else digests
+        for name in sorted(now_inputs.keys() | last["inputs"].keys()):
+            if last["inputs"].get(name) != now_inputs.get(name):
                 return f"{name} changed"
         for output, stamp in last["outputs"].items():
             if _stamp(Path(output)) != stamp:
                 return f"{output} is missing or was changed"
         return ""
 
-    def due(self, dry_run: bool = False) -> bool:
-        """Say whether the step is current or to do, and why; return True if it must run now."""
-        _ = self.digests  # the inputs as they are before the work, also on a first run
-        reason = self.reason()
+    def _log(self, reason: str, dry_run: bool = False) -> None:
         if not reason:
             logging.info("%s: current, skipped", self.name)
         elif dry_run:
             logging.info("%s: to do (%s)", self.name, reason)
         else:
             logging.info("%s (%s)", self.name, reason)
-        return bool(reason) and not dry_run
+
+
+class Work:
+    """A step that is being done; made by :meth:`Step.work`.
+
+    Attributes:
+        digests: content of each input before the work began.
+    """
+
+    def __init__(self, step: Step, digests: Mapping[str, str | None]) -> None:
+        self._step = step
+        self.digests = dict(digests)
+
+    @property
+    def inputs_digest(self) -> str:
+        """One digest of all inputs, for the parts of a step, which then need not read them again."""
+        return combined(self.digests)
 
     def finish(self, outputs: Iterable[Path]) -> None:
         """Record the step as done. Call it last, when every output is in place."""
         record = {
             "version": RECORD_VERSION,
-            "options": dict(self.options),
+            "code": self._step.version,
+            "options": dict(self._step.options),
             "inputs": self.digests,
             "outputs": {str(path): _stamp(path) for path in outputs},
         }
-        with write_whole(self.record) as stream:
+        with write_whole(self._step.record) as stream:
             json.dump(record, stream, indent=1, sort_keys=True)
 
-    @functools.cached_property
-    def digests(self) -> dict[str, str | None]:
-        """Content of each input when first asked: what changes while the step runs makes it stale."""
-        return {name: digest(path) for name, path in self.inputs.items()}
 
-    @property
-    def inputs_digest(self) -> str:
-        """One digest of all inputs, for the parts of a step, which then need not read them anew."""
-        text = json.dumps(self.digests, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+def combined(digests: Mapping[str, str | None]) -> str:
+    """Return one digest of the digests of several files."""
+    text = json.dumps(digests, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def digest(path: Path) -> str | None:

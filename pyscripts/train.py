@@ -12,7 +12,6 @@ from pathlib import Path
 from stages import run
 
 from lid_toolkit.cli import OptionParser, boolean, non_negative, positive_int
-from lid_toolkit.files import locked
 from lid_toolkit.steps import Step
 
 
@@ -23,7 +22,7 @@ def main(arguments: Sequence[str]) -> None:
     from lid_toolkit.training.config import load_config
     from lid_toolkit.training.distributed import is_member, joined
     from lid_toolkit.training.launch import launch, processes_here
-    from lid_toolkit.training.train import Sources, named_files, train
+    from lid_toolkit.training.train import Sources, input_files, train
 
     config = load_config(options.config, words)
     out = options.output_dir
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     step = Step(
         f"train {out}",
         out / ".done" / "train.json",
-        inputs=sources.tables(config) | named_files(config),
+        inputs=input_files(config, sources),
         options=config.model_dump(mode="json"),
     )
     if not is_member():
@@ -42,17 +41,20 @@ def main(arguments: Sequence[str]) -> None:
             launch([__file__, *arguments], here, options.num_nodes)
             return
     with joined(options.ngpu) as world, contextlib.ExitStack() as stack:
+        work = stack.enter_context(step.work("training", lock=out)) if world.main else None
+        # All processes go by the inputs as the main one found them before the training.
+        digests = world.gather(work and work.digests)[0]
+        if digests is None:
+            return
         if world.main:
-            stack.enter_context(locked(out, "training"))
             log = logging.FileHandler(out / "train.log", encoding="utf-8")
             log.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
             logging.getLogger().addHandler(log)
         else:
             logging.getLogger().setLevel(logging.WARNING)
-        world.wait()
-        models = train(config, sources, world, 60 * options.checkpoint_interval)
-        if world.main:
-            step.finish(models)
+        models = train(config, sources, world, 60 * options.checkpoint_interval, digests)
+        if work is not None:
+            work.finish(models)
 
 
 def parse(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:

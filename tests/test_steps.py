@@ -1,9 +1,11 @@
 """When a step is current and when it is stale."""
 
+import dataclasses
 import json
 
 import pytest
 
+from lid_toolkit.errors import LidError
 from lid_toolkit.steps import Step, digest
 
 
@@ -14,7 +16,8 @@ def made(tmp_path):
     (tmp_path / "out").write_text("output")
     step = Step("work", tmp_path / "record.json", {"in": tmp_path / "in"}, {"fs": 16000})
     assert step.reason() == "not done yet"
-    step.finish([tmp_path / "out"])
+    with step.work("working", lock=tmp_path) as work:
+        work.finish([tmp_path / "out"])
     return step
 
 
@@ -71,11 +74,44 @@ def test_a_dry_run_is_never_due(made):
 def test_what_changes_while_the_step_runs_makes_it_stale(tmp_path):
     (tmp_path / "in").write_text("before")
     step = Step("work", tmp_path / "record", {"in": tmp_path / "in"}, {})
-    assert step.due()
-    _ = step.digests
-    (tmp_path / "in").write_text("during")
-    step.finish([])
+    with step.work("working", lock=tmp_path) as work:
+        (tmp_path / "in").write_text("during")
+        work.finish([])
     assert again(step).reason() == "in changed"
+
+
+def test_inputs_are_read_after_the_lock_is_taken_and_not_when_asked_before(tmp_path):
+    (tmp_path / "in").write_text("when asked")
+    step = Step("work", tmp_path / "record", {"in": tmp_path / "in"}, {})
+    assert step.due()
+    (tmp_path / "in").write_text("when begun")
+    with step.work("working", lock=tmp_path) as work:
+        assert work.digests == {"in": digest(tmp_path / "in")}
+        with pytest.raises(LidError, match="in use: working"), step.work("again", lock=tmp_path):
+            pass
+        work.finish([])
+    assert again(step).reason() == ""
+
+
+def test_what_another_run_finished_meanwhile_is_not_done_again(made, tmp_path):
+    with again(made).work("working", lock=tmp_path) as work:
+        assert work is None
+
+
+def test_work_that_fails_leaves_no_record(tmp_path):
+    step = Step("work", tmp_path / "record", {}, {})
+    with pytest.raises(ZeroDivisionError), step.work("working", lock=tmp_path):
+        _ = 1 / 0
+    assert step.reason() == "not done yet"
+
+
+def test_outputs_of_an_older_version_of_the_code_are_out_of_date(made):
+    newer = dataclasses.replace(made, version=2)
+    assert newer.reason() == "made by another version of the code"
+    with newer.work("working", lock=None) as work:
+        work.finish([])
+    assert newer.reason() == ""
+    assert made.reason() == "made by another version of the code"
 
 
 def test_digest_is_of_the_content(tmp_path):

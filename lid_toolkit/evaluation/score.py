@@ -12,7 +12,7 @@ from lid_toolkit.evaluation.html_report import html_report
 from lid_toolkit.evaluation.metrics import as_dict, evaluate
 from lid_toolkit.evaluation.mistakes import confident_mistakes
 from lid_toolkit.evaluation.text_report import headline, text_report
-from lid_toolkit.files import locked, write_whole
+from lid_toolkit.files import write_whole
 from lid_toolkit.steps import Step
 
 OUTPUTS = ("results", "results.json", "confusion.png", "report.html")
@@ -48,10 +48,10 @@ def score(
         step.due(dry_run=True)
         return
     check_directories(data_dir, inference_dir)
-    with locked(inference_dir, "scoring"):
-        if step.due():
+    with step.work("scoring", lock=inference_dir) as work:
+        if work is not None:
             _write_results(inference_dir, read_answers(data_dir, inference_dir, sample_rate, merge=merge))
-            step.finish(inference_dir / name for name in OUTPUTS)
+            work.finish(inference_dir / name for name in OUTPUTS)
     logging.info("see %s and %s", inference_dir / "results", inference_dir / "report.html")
 
 

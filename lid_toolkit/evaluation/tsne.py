@@ -9,7 +9,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import check_directories, input_files, read_answers
 from lid_toolkit.evaluation.embedding_map import map_embeddings
 from lid_toolkit.evaluation.map_pictures import map_csv, map_html, map_png
-from lid_toolkit.files import locked, write_whole
+from lid_toolkit.files import write_whole
 from lid_toolkit.steps import Step
 
 FEWEST_ITERATIONS = 250
@@ -60,8 +60,8 @@ def plot_tsne(
         return
     check_directories(data_dir, inference_dir)
     plots = inference_dir / "tsne_plots"
-    with locked(inference_dir, "drawing embeddings"):
-        if step.due():
+    with step.work("drawing embeddings", lock=inference_dir) as work:
+        if work is not None:
             if not embeddings.exists():
                 raise LidError("no such file", where=embeddings, mend="run stage 6 with --extract_embd true")
             answers = read_answers(data_dir, inference_dir, sample_rate)
@@ -72,5 +72,5 @@ def plot_tsne(
                 stream.write(map_html(answers, chart))
             with write_whole(plots / "tsne.png", "wb") as stream:
                 stream.write(map_png(answers, chart))
-            step.finish(plots / name for name in ("tsne.csv", "tsne.html", "tsne.png"))
+            work.finish(plots / name for name in ("tsne.csv", "tsne.html", "tsne.png"))
     logging.info("see %s", plots)

@@ -76,7 +76,7 @@ class Identification:
     @functools.cached_property
     def _inputs_digest(self) -> str:
         """Of the inputs before the work."""
-        return self.step().inputs_digest
+        return self.step().inputs_digest()
 
 
 def run_job(task: Identification, job: int, batch_size: int, device: torch.device, workers: int) -> None:
@@ -89,14 +89,21 @@ def run_job(task: Identification, job: int, batch_size: int, device: torch.devic
         device: where.
         workers: processes that read ahead.
     """
-    step = task.shard_step(job)
-    if not step.due():
-        return
+    with task.shard_step(job).work("identifying", lock=None) as work:
+        if work is not None:
+            work.finish(_do_shard(task, job, batch_size, device, workers))
+
+
+def _do_shard(
+    task: Identification, job: int, batch_size: int, device: torch.device, workers: int
+) -> list[Path]:
     saved = load_model(task.model)
     utterances = load_unlabelled(task.data_dir)
     rows = np.sort(np.argsort(-utterances.lengths_u, kind="stable")[job - 1 :: task.jobs])
     own = utterances.select(rows)
-    scores_uc, embeddings_ud, failed = identify(saved, own, batch_size, device, workers, step.name)
+    scores_uc, embeddings_ud, failed = identify(
+        saved, own, batch_size, device, workers, task.shard_step(job).name
+    )
     done = np.array(sorted(set(range(len(own))) - failed.keys()), dtype=np.int64)
     shard = task.output_dir / SHARDS
     outputs = [shard / f"{job}.{name}" for name in ("keys", "scores.npy", "embeddings.npy", "failed")]
@@ -106,7 +113,7 @@ def run_job(task: Identification, job: int, batch_size: int, device: torch.devic
         with write_whole(path, "wb") as stream:
             np.save(stream, matrix)
     write_table(outputs[3], ((own.refs.key(row), reason) for row, reason in failed.items()))
-    step.finish(outputs)
+    return outputs
 
 
 def identify(
@@ -149,9 +156,14 @@ def merge(task: Identification) -> None:
     Raises:
         LidError: a shard is missing, or more than ``max_failed`` of the utterances failed.
     """
-    step, out = task.step(), task.output_dir
-    if not step.due():
-        return
+    with task.step().work("merging", lock=None) as work:
+        if work is not None:
+            work.finish(_merge(task))
+            shutil.rmtree(task.output_dir / SHARDS, ignore_errors=True)
+
+
+def _merge(task: Identification) -> list[Path]:
+    out = task.output_dir
     saved = load_model(task.model)
     for job in range(1, task.jobs + 1):
         if reason := task.shard_step(job).reason():
@@ -182,9 +194,8 @@ def merge(task: Identification) -> None:
     else:
         for name in ("embeddings.ark", "embeddings.scp", "lang_embeddings.ark", "lang_embeddings.scp"):
             (out / name).unlink(missing_ok=True)
-    step.finish(outputs)
-    shutil.rmtree(out / SHARDS, ignore_errors=True)
-    logging.info("%s: %d utterances identified, %d failed", step.name, len(places), len(failed))
+    logging.info("%s: %d utterances identified, %d failed", task.step().name, len(places), len(failed))
+    return outputs
 
 
 @dataclass(frozen=True)

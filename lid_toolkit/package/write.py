@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 import lid_toolkit
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import input_files
-from lid_toolkit.files import locked, write_whole
+from lid_toolkit.files import write_whole
 from lid_toolkit.package.card import Facts, model_card
 from lid_toolkit.package.format import (
     CARD,
@@ -119,8 +119,8 @@ def pack(packing: Packing, dry_run: bool = False) -> None:
     if dry_run:
         step.due(dry_run=True)
         return
-    with locked(packing.output.parent, "packing"):
-        if not step.due():
+    with step.work("packing", lock=packing.output.parent) as work:
+        if work is None:
             return
         folder = packing.output.parent / WORK
         shutil.rmtree(folder, ignore_errors=True)
@@ -128,13 +128,13 @@ def pack(packing: Packing, dry_run: bool = False) -> None:
         try:
             saved = load_model(packing.model_file)
             for directory in packing.inference_dirs:
-                check_results(directory, step.digests["model"])
+                check_results(directory, work.digests["model"])
             files = gather(packing, saved, folder)
             with write_whole(packing.output, "wb") as stream:
                 write_zip(stream, files)
         finally:
             shutil.rmtree(folder)
-        step.finish([packing.output])
+        work.finish([packing.output])
     logging.info("%s: %.1f MB, %d files", packing.output, packing.output.stat().st_size / 1e6, len(files))
 
 

@@ -114,7 +114,7 @@ class Extraction:
     @functools.cached_property
     def _inputs_digest(self) -> str:
         """Of the inputs before the work."""
-        return self.step().inputs_digest
+        return self.step().inputs_digest()
 
     def _options(self, copy: int) -> dict[str, Any]:
         description = self.config.model_description()
@@ -208,9 +208,12 @@ def merge(task: Extraction) -> None:
     Raises:
         LidError: a part is missing, or too many utterances failed.
     """
-    step = task.step()
-    if not step.due():
-        return
+    with task.step().work("merging", lock=None) as work:
+        if work is not None:
+            work.finish(_merge(task))
+
+
+def _merge(task: Extraction) -> list[Path]:
     work = list_work(task)
     notes: dict[str, dict[str, str]] = {"rows": {}, "samples": {}, "failed": {}}
     for part in work.parts:
@@ -230,8 +233,8 @@ def merge(task: Extraction) -> None:
     matrices = [task.matrix(part) for part in work.parts]
     for path in set((task.output_dir / "data").glob("*.npy")) - set(matrices):
         path.unlink()
-    step.finish([*tables, *matrices])
-    logging.info("%s: %d utterances, %d failed", step.name, len(notes["rows"]), len(failed))
+    logging.info("%s: %d utterances, %d failed", task.step().name, len(notes["rows"]), len(failed))
+    return [*tables, *matrices]
 
 
 def list_work(task: Extraction) -> Work:
@@ -317,7 +320,9 @@ class Extractor:
             np.save(stream, np.concatenate(blocks))
         for name, path in notes.items():
             write_table(path, noted[name])
-        self.task.part_step(part).finish([matrix, *notes.values()])
+        with self.task.part_step(part).work("extracting", lock=None) as work:
+            if work is not None:
+                work.finish([matrix, *notes.values()])
 
     def _waves(self, rows: list[int], copy: int) -> tuple[list[tuple[str, Wave]], list[tuple[str, str]]]:
         """Return the waveforms that can be read, and (utterance, reason) of the others."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,9 @@ def run_job(task: FeatureStats, job: int) -> None:
             with write_whole(task.file(part, "npz"), "wb") as stream:
                 np.savez(stream, **_arrays(add(sums)))
             write_table(task.file(part, "failed"), failed)
-            step.finish([task.file(part, "npz"), task.file(part, "failed")])
+            with step.work("collecting", lock=None) as work:
+                if work is not None:
+                    work.finish([task.file(part, "npz"), task.file(part, "failed")])
 
 
 def merge(task: FeatureStats) -> None:
@@ -83,8 +86,12 @@ def merge(task: FeatureStats) -> None:
     Raises:
         LidError: a part is not done, or more recordings than ``max_failed`` cannot be read.
     """
-    if not task.step.reason():
-        return
+    with task.step.work("merging", lock=None) as work:
+        if work is not None:
+            work.finish(_merge(task))
+
+
+def _merge(task: FeatureStats) -> list[Path]:
     count = _count(task)
     sums: list[Sums] = []
     failed: list[tuple[str, str]] = []
@@ -108,8 +115,8 @@ def merge(task: FeatureStats) -> None:
     keys = path.with_name("stats_keys")
     with write_whole(keys) as stream:
         stream.write("feats\n")
-    task.step.finish([path, keys])
     logging.info("%s: %d frames of %d utterances", task.step.name, total.frames, count - len(failed))
+    return [path, keys]
 
 
 def add(sums: Sequence[Sums]) -> Sums:

@@ -20,7 +20,6 @@ from lid_toolkit.datadir.datadir import (
 )
 from lid_toolkit.datadir.tables.table import Table
 from lid_toolkit.errors import LidError
-from lid_toolkit.files import locked
 from lid_toolkit.steps import Step
 
 SLOWEST, FASTEST = 0.1, 10.0
@@ -65,14 +64,16 @@ def perturb_data_dir(source: Path, target: Path, factors: tuple[str, ...], dry_r
         table_paths(source),
         {"factors": list(factors)},
     )
-    if not step.due(dry_run):
+    if dry_run:
+        step.due(dry_run=True)
         return
-    _ = step.digests  # before reading: what changes from here on makes the step stale
-    data = read_data_dir(source)
-    prefixes = {factor: b"" if factor == "1" else f"sp{factor}-".encode() for factor in factors}
-    _check_original(data, prefixes)
-    with locked(target, "perturbing speed"):
-        step.finish(write_tables(target, _tables(data, prefixes)))
+    with step.work("perturbing speed", lock=target) as work:
+        if work is None:
+            return
+        data = read_data_dir(source)
+        prefixes = {factor: b"" if factor == "1" else f"sp{factor}-".encode() for factor in factors}
+        _check_original(data, prefixes)
+        work.finish(write_tables(target, _tables(data, prefixes)))
 
 
 def _check_original(data: DataDir, prefixes: Mapping[str, bytes]) -> None:

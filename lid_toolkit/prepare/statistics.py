@@ -17,7 +17,7 @@ from lid_toolkit.audio.reader import audio_info
 from lid_toolkit.datadir.datadir import DataDir, by_language, lang2utt_blocks, read_data_dir
 from lid_toolkit.datadir.tables.table import Table, read_table, table_from_pairs, write_blocks, write_table
 from lid_toolkit.errors import LidError
-from lid_toolkit.files import locked, write_whole
+from lid_toolkit.files import write_whole
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
 
@@ -37,16 +37,18 @@ def collect_stats(train_dir: Path, valid_dir: Path, out: Path, dry_run: bool = F
     names = ("wav.scp", "utt2lang", LENGTHS)
     inputs = {f"{part}/{name}": path / name for part, path in sets.items() for name in names}
     step = Step("collect statistics", out / ".done" / "collect_stats.json", inputs, {})
-    if not step.due(dry_run):
+    if dry_run:
+        step.due(dry_run=True)
         return
-    _ = step.digests  # before reading: what changes from here on makes the step stale
-    data = {part: read_data_dir(path) for part, path in sets.items()}
-    labels = _labels(data["train"], data["valid"])
-    with locked(out, "collecting statistics"):
+    with step.work("collecting statistics", lock=out) as work:
+        if work is None:
+            return
+        data = {part: read_data_dir(path) for part, path in sets.items()}
+        labels = _labels(data["train"], data["valid"])
         _check_unchanged(out / "lang2idx", labels)
         outputs = [file for part in sets for file in _write_part(out / part, data[part])]
         write_table(out / "lang2idx", [(label, str(index)) for index, label in enumerate(labels)])
-        step.finish([*outputs, out / "lang2idx"])
+        work.finish([*outputs, out / "lang2idx"])
     counts = ", ".join(f"{len(data[part].utt2lang)} utterances to {part}" for part in sets)
     logging.info("%s: %d languages, %s", step.name, len(labels), counts)
 

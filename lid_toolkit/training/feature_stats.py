@@ -86,7 +86,7 @@ class FeatureStats:
     @functools.cached_property
     def _inputs_digest(self) -> str:
         """Of the inputs before the work."""
-        return self.step.inputs_digest
+        return self.step.inputs_digest()
 
     def file(self, part: int, kind: str) -> Path:
         """Return a part's file."""

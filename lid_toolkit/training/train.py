@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,23 @@ class Sources:
         return FeatureStats(config, self.train_dir, self.stats_dir, num_jobs=1)
 
 
-def train(config: TrainConfig, sources: Sources, world: World, checkpoint_interval_s: float) -> list[Path]:
+def train(
+    config: TrainConfig,
+    sources: Sources,
+    world: World,
+    checkpoint_interval_s: float,
+    digests: Mapping[str, str | None] | None = None,
+) -> list[Path]:
     """Train to the end, from the last checkpoint if there is one; return the model files.
 
     Every process of ``world`` calls it; the caller holds the output directory's lock.
+
+    Args:
+        config: what to train.
+        sources: where to read and write.
+        world: the processes that train together.
+        checkpoint_interval_s: seconds between checkpoints.
+        digests: contents of :func:`input_files` before the training; None reads them here.
 
     Raises:
         LidError: bad data or configuration, or a checkpoint of another training.
@@ -117,7 +130,9 @@ def train(config: TrainConfig, sources: Sources, world: World, checkpoint_interv
     set_backends(config)
     check_wandb(config)
     load_sounds(config.preprocessor_conf)  # what it lacks is told before any work
-    training = gather_training(config, sources, world, checkpoint_interval_s)
+    if digests is None:
+        digests = {name: digest(path) for name, path in input_files(config, sources).items()}
+    training = gather_training(config, sources, world, checkpoint_interval_s, digests)
     learner, state = make_learner(training, sources.stats_dir)
     if world.main:
         for directory in (out, out / "images"):
@@ -160,7 +175,11 @@ def set_backends(config: TrainConfig) -> None:
 
 
 def gather_training(
-    config: TrainConfig, sources: Sources, world: World, checkpoint_interval_s: float
+    config: TrainConfig,
+    sources: Sources,
+    world: World,
+    checkpoint_interval_s: float,
+    digests: Mapping[str, str | None],
 ) -> Training:
     """Load the data and decide what stays the same."""
     for data_dir in (sources.train_dir, sources.valid_dir):
@@ -185,17 +204,23 @@ def gather_training(
         sampler=make_sampler(config, data),
         world=world,
         precision=choose_precision(config, world.device),
-        identity=identity(config, sources, languages),
+        identity=identity(config, digests, languages),
         checkpoint=sources.output_dir / "checkpoint.pth",
         checkpoint_interval_s=checkpoint_interval_s,
     )
 
 
-def identity(config: TrainConfig, sources: Sources, languages: tuple[str, ...]) -> dict[str, Any]:
+def identity(
+    config: TrainConfig, digests: Mapping[str, str | None], languages: tuple[str, ...]
+) -> dict[str, Any]:
     """Return what a checkpoint must agree on to be continued: configuration, data, files it names."""
     settings = {k: v for k, v in config.model_dump(mode="json").items() if k not in FREE_TO_CHANGE}
-    data = {name: digest(path) for name, path in (sources.tables(config) | named_files(config)).items()}
-    return {**settings, **data, "languages": list(languages)}
+    return {**settings, **digests, "languages": list(languages)}
+
+
+def input_files(config: TrainConfig, sources: Sources) -> dict[str, Path]:
+    """Return the files that decide a training, by name."""
+    return sources.tables(config) | named_files(config)
 
 
 def named_files(config: TrainConfig) -> dict[str, Path]:

@@ -75,8 +75,16 @@ def prepare(datadir: Path, corpus_dir: Path, counts: tuple[int, ...], jobs: int,
             **{name: metadata.version(name) for name in ("espeakng-loader", "babel")},
         },
     )
-    if not step.due(dry_run):
+    if dry_run:
+        step.due(dry_run=True)
         return
+    with step.work("preparing mini", lock=None) as work:
+        if work is not None:
+            work.finish(make(datadir, corpus_dir, counts, jobs))
+
+
+def make(datadir: Path, corpus_dir: Path, counts: tuple[int, ...], jobs: int) -> list[Path]:
+    """Synthesise the corpus, write its data directories, and return all files."""
     fresh, final = corpus_dir / ".wav.new", corpus_dir / "wav"
     shutil.rmtree(fresh, ignore_errors=True)
     plans = parallel(functools.partial(plan, counts), LANGUAGES, jobs, "plan mini", "language")
@@ -90,8 +98,8 @@ def prepare(datadir: Path, corpus_dir: Path, counts: tuple[int, ...], jobs: int,
             replace(u, audio=final / u.audio.relative_to(fresh)) for u in utterances
         ]
     tables = [path for name, members in sets.items() for path in write_set(datadir / name, members)]
-    step.finish([*tables, *sorted(final.rglob("*.wav"))])
     print(report(sets))
+    return [*tables, *sorted(final.rglob("*.wav"))]
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -86,15 +86,19 @@ def prepare(source: Source, folder: Path, datadir: Path, jobs: int, dry_run: boo
         sources(__file__),
         {"folder": str(folder), "folder_time": folder.stat().st_mtime_ns},
     )
-    if not step.due(dry_run):
+    if dry_run:
+        step.due(dry_run=True)
         return
-    for name, parts in source.lists.items():
-        table, dropped = listed(folder, parts, jobs, name)
-        write_table(datadir / name, table)
-        print(f"{datadir / name}: {len(table)} recordings, {len(dropped)} dropped")
-        for path, why in dropped:
-            logging.warning("%s: dropped: %s", path, why)
-    step.finish(datadir / name for name in source.lists)
+    with step.work("listing noises", lock=None) as work:
+        if work is None:
+            return
+        for name, parts in source.lists.items():
+            table, dropped = listed(folder, parts, jobs, name)
+            write_table(datadir / name, table)
+            print(f"{datadir / name}: {len(table)} recordings, {len(dropped)} dropped")
+            for path, why in dropped:
+                logging.warning("%s: dropped: %s", path, why)
+        work.finish(datadir / name for name in source.lists)
 
 
 def obtain(source: Source, folder: Path) -> None:

@@ -178,19 +178,27 @@ def prepare(datadir: Path, corpus_dir: Path, jobs: int, dry_run: bool) -> None:
         {**sources(__file__), **{package.name: deb for package, deb in zip(PACKAGES, debs, strict=True)}},
         {"corpus_dir": str(corpus_dir)},
     )
-    if not step.due(dry_run):
+    if dry_run:
+        step.due(dry_run=True)
         return
+    with step.work("preparing prompts", lock=None) as work:
+        if work is not None:
+            work.finish(make(debs, datadir, corpus_dir, jobs))
+
+
+def make(debs: Sequence[Path], datadir: Path, corpus_dir: Path, jobs: int) -> list[Path]:
+    """Unpack and judge the recordings, write the data directories, and return all files."""
     heard = list(parallel(listen, gather(debs, corpus_dir), jobs, "listen to prompts"))
     refuse_unreadable(heard, corpus_dir)
     utterances, dropped = choose(heard)
     write_table(corpus_dir / "dropped", dropped.items())
     sets = split(utterances)
     tables = [path for name, members in sets.items() for path in write_set(datadir / name, members)]
-    step.finish([*tables, *(u.audio for u in utterances)])
     reasons = Counter(reason.split(" (")[0] for reason in dropped.values())
     print(report(sets))
     print(f"dropped {len(dropped)} of {len(heard)}:", ", ".join(f"{r} {n}" for r, n in reasons.most_common()))
     logging.info("what was dropped and why: %s", corpus_dir / "dropped")
+    return [*tables, *(u.audio for u in utterances)]
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -129,7 +129,9 @@ def verify(job: Job) -> None:
                 mend=f"delete it and run this again later, or strike it from {job.corpus.path / ZIP_LIST}",
             )
     for item in todo:
-        _verification(item.archive).finish([item.archive.path])
+        with _verification(item.archive).work("verifying", lock=None) as work:
+            if work is not None:
+                work.finish([item.archive.path])
 
 
 def extract(job: Job) -> None:
@@ -167,8 +169,16 @@ def tables(job: Job) -> None:
         LidError: something is not extracted, or there is nothing to train or to test on.
     """
     step = tables_step(job)
-    if not step.due(job.dry_run):
+    if job.dry_run:
+        step.due(dry_run=True)
         return
+    with step.work("writing tables", lock=None) as work:
+        if work is not None:
+            work.finish(make_tables(job))
+
+
+def make_tables(job: Job) -> list[Path]:
+    """Write the data directories and return their files; see :func:`tables`."""
     for item in to_extract(job):
         raise LidError(
             item.fault or f"{item.missing} of {item.files} files are not extracted",
@@ -187,8 +197,9 @@ def tables(job: Job) -> None:
         logging.info("%s: passed over, as none of the corpus's: %s", path, ", ".join(others))
     listings = list_folders([*train, *dev], job.jobs)
     sets = make_sets(listings[: len(train)], listings[len(train) :])
-    step.finish(write_sets(job.datadir, sets))
+    files = write_sets(job.datadir, sets)
     print(report(sets))
+    return files
 
 
 def refuse_half_extracted(corpus: Corpus) -> None:
@@ -210,8 +221,16 @@ def validate(job: Job) -> None:
         LidError: there is a fault.
     """
     step = validate_step(job)
-    if not step.due(job.dry_run):
+    if job.dry_run:
+        step.due(dry_run=True)
         return
+    with step.work("validating", lock=None) as work:
+        if work is not None:
+            work.finish(check_tables(job))
+
+
+def check_tables(job: Job) -> list[Path]:
+    """Check the data directories and return the tables that were checked; see :func:`validate`."""
     train, selection, dev = (scan_dir(job.datadir / name) for name in (TRAIN, SELECTION, DEV_SET))
     found = [group for scanned in (train, selection, dev) for group in scanned.faults]
     found += [group for scanned in (selection, dev) for group in compare_dirs(scanned, train)]
@@ -229,7 +248,7 @@ def validate(job: Job) -> None:
         logging.info(
             "%s: %d utterances, %d languages, no fault", scanned.path, len(table), len(table.codes()[0])
         )
-    step.finish(s.path / name for s in (train, selection, dev) for name in ("wav.scp", "utt2lang", "utt2spk"))
+    return [s.path / name for s in (train, selection, dev) for name in ("wav.scp", "utt2lang", "utt2spk")]
 
 
 STAGES: tuple[tuple[str, Callable[[Job], None]], ...] = (

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,14 @@ def record_results(model: Path) -> None:
     read = input_files(scored, scored)
     drawn = {name: scored / name for name in ("embeddings.scp", "embeddings.ark")}
     for name, inputs in (("identify", {"model": model}), ("score", read), ("tsne", read | drawn)):
-        Step(name, scored / ".done" / f"{name}.json", inputs, {}).finish([])
+        record(Step(name, scored / ".done" / f"{name}.json", inputs, {}), [])
+
+
+def record(step: Step, outputs: Sequence[Path]) -> None:
+    """Record a step as done."""
+    with step.work("recording", lock=None) as work:
+        if work is not None:
+            work.finish(outputs)
 
 
 def packing(model: Path, **changes: Any) -> Packing:

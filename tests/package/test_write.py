@@ -17,6 +17,7 @@ from package.packed import (
     answers,
     packed,
     packing,
+    record,
     record_results,
     run_alone,
     write_experiment,
@@ -144,7 +145,7 @@ def test_scores_of_another_model_or_of_older_answers_are_refused(tmp_path):
     ):
         pack(how)
     assert not how.output.exists()
-    Identification(model, made.data_dir, made.inference_dir, jobs=1).step().finish([made.answers])
+    record(Identification(model, made.data_dir, made.inference_dir, jobs=1).step(), [made.answers])
     pack(how)
     assert "| accuracy | 100.00 %" in card_of(how.output)
 
@@ -155,7 +156,7 @@ def test_scores_of_another_model_or_of_older_answers_are_refused(tmp_path):
     with pytest.raises(LidError, match=r"test_x: results of another model \(run identification again\)"):
         pack(how)
     write_table(made.answers, {"a": "fin", "b": "fin"}.items())
-    Identification(model, made.data_dir, made.inference_dir, jobs=1).step().finish([made.answers])
+    record(Identification(model, made.data_dir, made.inference_dir, jobs=1).step(), [made.answers])
     with pytest.raises(
         LidError, match=r"test_x: the answers changed after they were scored \(run scoring again\)"
     ):
@@ -171,7 +172,7 @@ def test_a_map_of_another_models_embeddings_is_refused(tmp_path):
     truth = {f"{label}{number}": label for label in LABELS for number in range(3)}
     made = write_set(tmp_path, truth, truth, LABELS, {})
     how = packing(model, inference_dirs=(made.inference_dir,))
-    Identification(model, made.data_dir, made.inference_dir, jobs=1).step().finish([made.answers])
+    record(Identification(model, made.data_dir, made.inference_dir, jobs=1).step(), [made.answers])
     score(made.data_dir, made.inference_dir, 16000)
     plot_tsne(made.data_dir, made.inference_dir, 16000, 2.0, 250, 9)
     pack(how)

@@ -70,7 +70,7 @@ def begin(tmp_path, words):
     directory = write_experiment(tmp_path)
     config = load_config(directory / "train.yaml", words)
     sources = Sources(directory / "train", directory / "valid", directory / "stats", directory / "exp")
-    training = gather_training(config, sources, World(), 1e9)
+    training = gather_training(config, sources, World(), 1e9, {})
     learner, _ = make_learner(training, directory / "stats")
     return directory, config, training, learner
 

@@ -27,7 +27,7 @@ def make(tmp_path):
     def made(*words):
         config = load_config(directory / "train.yaml", words)
         sources = Sources(directory / "train", directory / "valid", directory / "stats", directory / "exp")
-        training = gather_training(config, sources, World(), 1e9)
+        training = gather_training(config, sources, World(), 1e9, {})
         return training, make_learner(training, directory / "stats")[0]
 
     return made

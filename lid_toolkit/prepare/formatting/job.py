@@ -66,7 +66,9 @@ def run_job(output_dir: Path, job: int) -> None:
         logging.info("job %d: %d of %d parts to do", job, len(todo), len(parts))
         with Progress(f"format {output_dir.name}", sum(map(plan.size, todo))) as progress:
             for part in todo:
-                _do_part(plan, part, progress)
+                with plan.part_step(part).work("formatting", lock=None) as work:
+                    if work is not None:
+                        work.finish(_do_part(plan, part, progress))
 
 
 def read_result(path: Path) -> Result:
@@ -74,7 +76,8 @@ def read_result(path: Path) -> Result:
     return Result(**json.loads(path.read_text(encoding="utf-8")))
 
 
-def _do_part(plan: Plan, part: int, progress: Progress) -> None:
+def _do_part(plan: Plan, part: int, progress: Progress) -> list[Path]:
+    """Write the audio and the result of a part; return the files."""
     audio, result = plan.audio(part), Result()
     state, files_written = hashlib.blake2b(digest_size=16), 0
     with audio_writer(audio, plan.options.audio_format) as write_file:
@@ -96,7 +99,7 @@ def _do_part(plan: Plan, part: int, progress: Progress) -> None:
     with write_whole(plan.result(part)) as stream:
         json.dump(asdict(result), stream, ensure_ascii=False)
     files = [audio, *sorted(audio.iterdir())] if audio.is_dir() else [audio] if audio.exists() else []
-    plan.part_step(part).finish([*files, plan.result(part)])
+    return [*files, plan.result(part)]
 
 
 def _format_recording(ref: str, utterances: list[Utterance], options: FormatOptions, write: Writer) -> Result:

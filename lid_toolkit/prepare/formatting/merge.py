@@ -27,7 +27,7 @@ from lid_toolkit.datadir.tables.table import (
     write_table,
 )
 from lid_toolkit.errors import LidError, allowed_failures
-from lid_toolkit.files import locked, write_whole
+from lid_toolkit.files import write_whole
 from lid_toolkit.prepare.formatting.job import read_result
 from lid_toolkit.prepare.formatting.plan import Plan, load_plan
 
@@ -67,11 +67,10 @@ def merge(output_dir: Path) -> None:
             ``--max_failed`` allows; none is left.
     """
     plan = load_plan(output_dir)
-    with locked(output_dir, "merging"):
-        step = plan.step
-        if not step.reason():
+    with plan.step.work("merging", lock=output_dir) as work:
+        if work is None:
             return
-        if step.digests != plan.inputs:
+        if work.digests != plan.inputs:
             raise LidError("changed while it was formatted", where=plan.data_dir, mend="run the stage again")
         outcome = _gather(plan)
         for name in ("failed", "dropped", "clipped"):
@@ -79,7 +78,7 @@ def merge(output_dir: Path) -> None:
         _judge(plan, outcome)
         _remove_strays(plan)
         audio = [path for part in range(plan.num_parts) if (path := plan.audio(part)).exists()]
-        step.finish([*audio, *_write_tables(plan, outcome)])
+        work.finish([*audio, *_write_tables(plan, outcome)])
     _report(plan, outcome)
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from lid_toolkit.audio.reader import Reading
 from lid_toolkit.datadir.datadir import DataDir, read_data_dir, table_paths
 from lid_toolkit.errors import LidError
-from lid_toolkit.files import locked, write_whole
+from lid_toolkit.files import write_whole
 from lid_toolkit.prepare.formatting.listing import Listing, Utterance, list_utterances
 from lid_toolkit.steps import Step
 
@@ -170,13 +170,16 @@ def make_plan(
         for first, stop in itertools.pairwise(bounds)
     ]
     step = _whole_step(data_dir, output_dir, options, recordings)
-    if not step.due(dry_run):
+    if dry_run:
+        step.due(dry_run=True)
         return 0
     num_jobs = min(num_jobs, num_parts)
-    with locked(output_dir, "planning"):
+    with step.work("planning", lock=output_dir) as work:
+        if work is None:
+            return 0
         (output_dir / "wav.scp").unlink(missing_ok=True)
         offsets = _write_parts(work_dir(output_dir) / "utterances.jsonl", listing, bounds)
-        _save(Plan(data_dir, output_dir, options, offsets, num_jobs, step.digests, recordings))
+        _save(Plan(data_dir, output_dir, options, offsets, num_jobs, work.digests, recordings))
     logging.info("%s: %d utterances in %d parts for %d jobs", step.name, len(listing), num_parts, num_jobs)
     return num_jobs
 
