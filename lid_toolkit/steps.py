@@ -101,15 +101,11 @@ class Step:
         # Records had no "code" before steps had versions, and all steps began with version 1.
         if last.get("code", 1) != self.version:
             return "made by another version of the code"
-        now_options = json.loads(json.dumps(dict(self.options)))
-        for option in sorted(now_options.keys() | last["options"].keys()):
-            before, now = last["options"].get(option), now_options.get(option)
-            if before != now:
-                return f"{option} changed from {before} to {now}"
-        now_inputs = self._digests() if digests is None else digests
-        for name in sorted(now_inputs.keys() | last["inputs"].keys()):
-            if last["inputs"].get(name) != now_inputs.get(name):
-                return f"{name} changed"
+        now = json.loads(json.dumps(dict(self.options)))
+        for name in _differing(last["options"], now):
+            return f"{name} changed from {last['options'].get(name)} to {now.get(name)}"
+        for name in _differing(last["inputs"], self._digests() if digests is None else digests):
+            return f"{name} changed"
         for output, stamp in last["outputs"].items():
             if _stamp(Path(output)) != stamp:
                 return f"{output} is missing or was changed"
@@ -151,6 +147,10 @@ class Work:
         }
         with write_whole(self._step.record) as stream:
             json.dump(record, stream, indent=1, sort_keys=True)
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
 
 
 def combined(digests: Mapping[str, str | None]) -> str:

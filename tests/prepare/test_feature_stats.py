@@ -107,6 +107,20 @@ def test_only_what_is_missing_or_stale_is_done(tmp_path, monkeypatch):
     assert np.load(tmp_path / "stats/train/feats_stats.npz")["sum"].shape == (24,)
 
 
+def test_what_changes_during_the_merge_makes_it_stale(tmp_path, monkeypatch):
+    task = task_of(tmp_path)
+
+    def added(sums):
+        (task.train_dir / "audio_digest").write_text("of other audio\n")
+        return add(sums)
+
+    for job in range(1, plan(task) + 1):
+        run_job(task, job)
+    monkeypatch.setattr(feature_stats, "add", added)
+    merge(task)
+    assert task.step.reason() == "audio_digest changed"
+
+
 def test_statistics_of_another_configuration_are_not_trained_on(tmp_path):
     """The experiments of a directory share stage 4's files."""
     task = task_of(tmp_path)
