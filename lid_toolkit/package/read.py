@@ -82,7 +82,6 @@ def read_labels(source: Path) -> tuple[str, ...]:
 
     Args:
         source: the zip, or the folder with its files.
-        external: the packages that components may be imported from beside this toolkit.
 
     Raises:
         LidError: not a packed model, damaged, or not safe to unpack.
