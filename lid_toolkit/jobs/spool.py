@@ -174,13 +174,13 @@ def _wait_for_end(spool: Spool) -> None:
     """Wait for jobs to end after their runner. A job whose guarding process is gone counts as ended."""
     spool.note_stop()
     deadline = time.monotonic() + ABANDONED_S
-    told = False
+    announced = False
     while any(_watched(spool.path / f"{number}.started") for number in spool.running()):
         if time.monotonic() > deadline:
             return
-        if not told:
+        if not announced:
             sys.stderr.write("waiting for the jobs of a killed run to end\n")
-            told = True
+            announced = True
         time.sleep(0.2)
 
 

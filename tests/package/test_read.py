@@ -21,6 +21,7 @@ from package.packed import packed, rewritten, run_alone, write_experiment
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.locate import labels_of
+from lid_toolkit.models import external
 from lid_toolkit.package.format import LARGEST_TEXT, NEEDED
 from lid_toolkit.package.read import read_package, unpacked
 from lid_toolkit.training.checkpoint import load_model
@@ -73,6 +74,10 @@ def test_zip_and_folder_hold_the_model(model, package, tmp_path):
         assert not read.model.training
         theirs = read.model.state_dict()
         assert all(torch.equal(value, theirs[name]) for name, value in saved.model.state_dict().items())
+
+
+def test_folders_of_packed_models_are_known_to_those_who_import_components():
+    assert set(external.PACKED) <= set(NEEDED)
 
 
 def test_labels_are_read_without_the_weights(model, package, tmp_path):
