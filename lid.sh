@@ -188,7 +188,7 @@ format_set() {
   run ${train_cmd} JOB=1:"${jobs}" "${out}/logs/format.JOB.log" \
     "${python}" pyscripts/format_audio.py job --output_dir "${out}" --job JOB
   run "${python}" pyscripts/format_audio.py merge --output_dir "${out}"
-  run "${python}" pyscripts/report_data_dir.py --fs "${fs/k/000}" "${out}"
+  run "${python}" pyscripts/report_data_dir.py "${out}"
 }
 
 stage_4() {
@@ -298,7 +298,7 @@ stage_7() {
   for set in ${test_sets}; do
     needs "${inference_dir}/${set}/${set}_lids"
     run "${python}" pyscripts/score.py --data_dir "${audio_feats}/${set}" --inference_dir "${inference_dir}/${set}" \
-      --fs "${fs/k/000}" --dry_run "${dry_run}"
+      --dry_run "${dry_run}"
   done
 }
 
@@ -306,7 +306,7 @@ stage_8() {
   infer_set "${tsne_set}" true
   needs "${inference_dir}/${tsne_set}/embeddings.scp"
   run "${python}" pyscripts/plot_tsne.py --data_dir "${audio_feats}/${tsne_set}" \
-    --inference_dir "${inference_dir}/${tsne_set}" --perplexity "${perplexity}" --max_iter "${max_iter}" --fs "${fs/k/000}" \
+    --inference_dir "${inference_dir}/${tsne_set}" --perplexity "${perplexity}" --max_iter "${max_iter}" \
     --max_utt_per_lang_for_tsne "${max_utt_per_lang_for_tsne}" --dry_run "${dry_run}"
 }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stages import run
 
-from lid_toolkit.cli import OptionParser, positive_int
+from lid_toolkit.cli import OptionParser
 from lid_toolkit.evaluation.answers import read_answers
 from lid_toolkit.evaluation.compare import compare, summary
 
@@ -17,11 +17,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--data_dir", type=Path, required=True, help="the truth: dump/raw/SET")
     parser.add_argument("--a", type=Path, required=True, help="one system's answers: .../MODEL/SET")
     parser.add_argument("--b", type=Path, required=True, help="the other's: .../MODEL/SET")
-    parser.add_argument("--fs", type=positive_int, default=16000, help="sample rate of the set in Hz")
     options = parser.parse_args(arguments)
-    first, second = (
-        read_answers(options.data_dir, path.resolve(), options.fs) for path in (options.a, options.b)
-    )
+    first, second = (read_answers(options.data_dir, path.resolve()) for path in (options.a, options.b))
     print(summary(compare(first, second), str(options.a), str(options.b)))
 
 

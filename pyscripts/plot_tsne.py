@@ -35,7 +35,6 @@ def main(arguments: Sequence[str]) -> None:
     parser = OptionParser(__doc__)
     parser.add_argument("--data_dir", type=Path, required=True, help="the truth: dump/raw/SET")
     parser.add_argument("--inference_dir", type=Path, required=True, help="the embeddings: .../MODEL/SET")
-    parser.add_argument("--fs", type=positive_int, default=16000, help="sample rate of the set in Hz")
     parser.add_argument("--perplexity", type=perplexity, default=5.0, help="neighbours of an utterance")
     parser.add_argument("--max_iter", type=iterations, default=1000, help="iterations of t-SNE")
     parser.add_argument(
@@ -46,7 +45,6 @@ def main(arguments: Sequence[str]) -> None:
     plot_tsne(
         options.data_dir,
         options.inference_dir,
-        options.fs,
         options.perplexity,
         options.max_iter,
         options.max_utt_per_lang_for_tsne,

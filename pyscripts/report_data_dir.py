@@ -19,9 +19,6 @@ def main(arguments: Sequence[str]) -> None:
     parser = OptionParser(__doc__)
     parser.add_argument("data_dir", type=Path, help="data/SET or dump/raw/SET")
     parser.add_argument("--output_dir", type=Path, help="where the report goes; DATA_DIR/report unless given")
-    parser.add_argument(
-        "--fs", type=positive_int, default=16000, help="rate of the counts in utt2num_samples, Hz"
-    )
     parser.add_argument("--allow_pipes", type=boolean, default=False, help="run commands in wav.scp")
     parser.add_argument(
         "--multi_columns_input_wav_scp", type=boolean, default=False, help="wav.scp has several files a line"
@@ -30,7 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     data = read_data_dir(options.data_dir)
     reading = Reading(allow_pipes=options.allow_pipes, multi_columns=options.multi_columns_input_wav_scp)
-    seconds = utterance_seconds(data, options.fs, reading, options.nj)
+    seconds = utterance_seconds(data, reading, options.nj)
     report = describe(options.data_dir.name, data.utt2lang, seconds)
     out = options.output_dir or options.data_dir / "report"
     with locked(out, "writing a report"):

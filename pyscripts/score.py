@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stages import run
 
-from lid_toolkit.cli import OptionParser, boolean, positive_int
+from lid_toolkit.cli import OptionParser, boolean
 from lid_toolkit.evaluation.score import score
 
 
@@ -15,7 +15,6 @@ def main(arguments: Sequence[str]) -> None:
     parser = OptionParser(__doc__)
     parser.add_argument("--data_dir", type=Path, required=True, help="the truth: dump/raw/SET")
     parser.add_argument("--inference_dir", type=Path, required=True, help="the answers: .../MODEL/SET")
-    parser.add_argument("--fs", type=positive_int, default=16000, help="sample rate of the set in Hz")
     parser.add_argument(
         "--merge_macrolanguages",
         type=boolean,
@@ -24,13 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say what is to do")
     options = parser.parse_args(arguments)
-    score(
-        options.data_dir,
-        options.inference_dir,
-        options.fs,
-        options.dry_run,
-        merge=options.merge_macrolanguages,
-    )
+    score(options.data_dir, options.inference_dir, options.dry_run, merge=options.merge_macrolanguages)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,10 @@ also have the second, because ESPnet users' scripts read it."""
 DIGEST = "audio_digest"
 """In a formatted directory: the digest of its audio, which may change where no table does."""
 
-SET_METADATA_FILES = ("audio_format", "feats_type", DIGEST)
+SAMPLING_RATE = "sampling_rate"
+"""In a formatted directory: the sampling rate of its audio in Hz, which ``utt2num_samples`` counts in."""
+
+SET_METADATA_FILES = ("audio_format", "feats_type", SAMPLING_RATE, DIGEST)
 """One-word files that describe the whole formatted set."""
 
 
@@ -118,6 +122,43 @@ def read_data_dir(path: str | Path) -> DataDir:
     if data.segments is not None:
         parse_segments(data.segments, data.wav_scp, paths["segments"])
     return data
+
+
+def read_sampling_rate(path: Path) -> int:
+    """Return the sampling rate of a formatted data directory in Hz.
+
+    Raises:
+        LidError: the directory does not record its rate, or what it records is not a rate.
+    """
+    file = path / SAMPLING_RATE
+    try:
+        word = file.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        what = "missing file: this set does not record its sampling rate"
+        raise LidError(what, where=file, redo="formatting") from None
+    if not re.fullmatch("[1-9][0-9]{0,8}", word):
+        raise LidError(f"'{word}' is not a sampling rate in Hz", where=file, redo="formatting")
+    return int(word)
+
+
+def check_sampling_rate(path: Path, rate: int, setting: str) -> None:
+    """Check the rate a model expects against the one a data directory records, if it records one.
+
+    Args:
+        path: the directory.
+        rate: what the model expects, in Hz.
+        setting: the name of the setting that says so, for the error.
+
+    Raises:
+        LidError: they differ.
+    """
+    if (path / SAMPLING_RATE).exists() and read_sampling_rate(path) != rate:
+        raise LidError(
+            f"{read_sampling_rate(path)} Hz, but {setting} is {rate} Hz",
+            where=path / SAMPLING_RATE,
+            redo="formatting",
+            mend=f"change {setting}",
+        )
 
 
 def write_data_dir(

@@ -1,8 +1,8 @@
 """Combine, split, subset and copy data directories, formatted ones too.
 
 What is known of a directory goes along: ``segments``, ``utt2speed``, ``utt2spk``, ``utt2dataset``,
-``utt2num_samples``, ``audio_format`` and ``feats_type``; ``lang2utt`` is made anew. Other files stay
-behind, and a warning names them.
+``utt2num_samples``, ``audio_format``, ``feats_type`` and ``sampling_rate``; ``lang2utt`` is made anew. Other
+files stay behind, and a warning names them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lid_toolkit.datadir.datadir import (
     BY_LANGUAGE_TABLES,
     DIGEST,
     LENGTHS,
+    SAMPLING_RATE,
     SET_METADATA_FILES,
     by_language,
     lang2utt_blocks,
@@ -104,10 +105,12 @@ def combine(sources: Sequence[Path], target: Path) -> int:
     with a warning. A recording that several sources have alike comes once.
 
     Raises:
-        LidError: a faulty source, an utterance in two of them, or a recording with two references.
+        LidError: a faulty source, an utterance in two of them, a recording with two references, or
+            formatted sets of different sampling rates.
     """
     _check_apart(sources, target)
     parts = [read_set(path) for path in sources]
+    _check_rates(parts, sources, target)
     names = {name for part in parts for name in part.tables}
     filled = {"segments": "{} 0 -1", "utt2speed": "1"}
     columns: dict[str, list[Table]] = {}
@@ -227,6 +230,22 @@ def _check_apart(sources: Sequence[Path], target: Path) -> None:
     for source in sources:
         if source.resolve() == target.resolve():
             raise LidError("is both source and target", where=target, mend="choose another target")
+
+
+def _check_rates(parts: Sequence[Set], sources: Sequence[Path], target: Path) -> None:
+    """Raise LidError if two formatted sets differ in sampling rate: their sample counts cannot be mixed."""
+    rates = {
+        part.words[SAMPLING_RATE].strip(): path
+        for part, path in zip(parts, sources, strict=True)
+        if SAMPLING_RATE in part.words
+    }
+    if len(rates) > 1:
+        (first, one), (second, other), *_ = rates.items()
+        raise LidError(
+            f"{one} has a sampling rate of {first} Hz, {other} of {second} Hz",
+            where=target,
+            mend="format them at one rate",
+        )
 
 
 def _filled(part: Set, value: str) -> Table:

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lid_toolkit.datadir.ark import read_vectors
+from lid_toolkit.datadir.datadir import SAMPLING_RATE, read_sampling_rate
 from lid_toolkit.datadir.tables.table import Table, parse_table, read_table
-from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.errors import LidError, Work, nearest
 from lid_toolkit.languages import merged
 
 FAILED = -1
@@ -61,6 +62,7 @@ def input_files(data_dir: Path, inference_dir: Path) -> dict[str, Path]:
         "answers": answer_file(inference_dir),
         "languages": inference_dir / "languages",
         "failures": inference_dir / "failed",
+        SAMPLING_RATE: data_dir / SAMPLING_RATE,
         "dropped": data_dir / "dropped",
         "broken": data_dir / "failed",
     }
@@ -68,9 +70,10 @@ def input_files(data_dir: Path, inference_dir: Path) -> dict[str, Path]:
 
 def check_directories(data_dir: Path, inference_dir: Path) -> None:
     """Raise LidError if either directory is not there."""
-    for path, stage in ((data_dir, 3), (inference_dir, 6)):
+    works: tuple[tuple[Path, Work], ...] = ((data_dir, "formatting"), (inference_dir, "identification"))
+    for path, work in works:
         if not path.is_dir():
-            raise LidError("no such directory", where=path, mend=f"run stage {stage} first")
+            raise LidError("no such directory", where=path, redo=work)
 
 
 def answer_file(inference_dir: Path) -> Path:
@@ -78,14 +81,13 @@ def answer_file(inference_dir: Path) -> Path:
     return inference_dir / f"{inference_dir.name}_lids"
 
 
-def read_answers(data_dir: Path, inference_dir: Path, sample_rate: int, *, merge: bool = False) -> Answers:
+def read_answers(data_dir: Path, inference_dir: Path, *, merge: bool = False) -> Answers:
     """Read a set's truth (stage 3) and a system's answers to it (stage 6).
 
     Args:
-        data_dir: ``dump/raw/SET``, with ``utt2lang``, ``utt2num_samples`` and, maybe, ``dropped`` and
-            ``failed``.
+        data_dir: the formatted set, with ``utt2lang``, ``utt2num_samples``, ``sampling_rate`` and, maybe,
+            ``dropped`` and ``failed``.
         inference_dir: ``.../MODEL/SET``, with ``SET_lids``, ``languages`` and, maybe, ``failed``.
-        sample_rate: samples per second of the counts in ``utt2num_samples``.
         merge: count a macrolanguage and its members as one, in truth and answers; see
             :func:`lid_toolkit.languages.merged`.
 
@@ -123,7 +125,7 @@ def read_answers(data_dir: Path, inference_dir: Path, sample_rate: int, *, merge
         merged=merge,
         true=numbers(true_labels)[true_codes],
         predicted=predicted,
-        seconds=_durations(truth, files["utt2num_samples"], sample_rate),
+        seconds=_durations(truth, files["utt2num_samples"], read_sampling_rate(data_dir)),
         failed=failed,
         dropped=len(read_optional_table(files["dropped"])),
         broken=len(read_optional_table(files["broken"])),
@@ -147,13 +149,11 @@ def read_scores(inference_dir: Path, answers: Answers) -> npt.NDArray[np.float32
         raise LidError(
             f"{vectors.shape[1]} scores an utterance, but {len(answers.columns)} languages",
             where=path,
-            mend="run stage 6 again",
+            redo="identification",
         )
     rows = answers.truth.rows(keys)
     if not np.array_equal(rows, np.flatnonzero(answers.predicted != FAILED)):
-        raise LidError(
-            "the scored utterances are not the answered ones", where=path, mend="run stage 6 again"
-        )
+        raise LidError("the scored utterances are not the answered ones", where=path, redo="identification")
     together = np.full((answers.known, len(rows)), -np.inf, np.float32)
     np.logaddexp.at(together, answers.columns, vectors.T)
     scores[rows] = together.T
@@ -174,14 +174,14 @@ def read_languages(path: Path) -> tuple[str, ...]:
     try:
         labels = path.read_text(encoding="utf-8").split()
     except FileNotFoundError:
-        raise LidError("no such file", where=path, mend="run stage 6 first") from None
+        raise LidError("no such file", where=path, redo="identification") from None
     except UnicodeDecodeError:
         raise LidError("not UTF-8 text", where=path) from None
     if not labels:
-        raise LidError("names no language", where=path, mend="run stage 6 again")
+        raise LidError("names no language", where=path, redo="identification")
     if len(set(labels)) < len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
-        raise LidError(f"names '{twice}' twice", where=path, mend="run stage 6 again")
+        raise LidError(f"names '{twice}' twice", where=path, redo="identification")
     return tuple(labels)
 
 
@@ -206,13 +206,13 @@ def _rows_of_answers(truth: Table, answered: Table, failed: Table, path: Path) -
         )
     answers = np.bincount(np.concatenate([answered_rows, failed_rows]), minlength=len(truth))
     if both := [truth.key(row) for row in np.flatnonzero(answers > 1).tolist()]:
-        raise LidError(f"both answered and failed: {some(both)}", where=path, mend="run stage 6 again")
+        raise LidError(f"both answered and failed: {some(both)}", where=path, redo="identification")
     if missing := [truth.key(row) for row in np.flatnonzero(answers == 0).tolist()]:
         raise LidError(
             f"neither answer nor recorded failure for {len(missing)} of {len(truth)} utterances: "
             f"{some(missing)}",
             where=path,
-            mend="run stage 6 again",
+            redo="identification",
         )
     return answered_rows
 
@@ -242,7 +242,5 @@ def _durations(truth: Table, path: Path, sample_rate: int) -> npt.NDArray[np.flo
     samples = read_table(path)
     rows = samples.rows(truth.keys())
     if len(missing := np.flatnonzero(rows < 0)):
-        raise LidError(
-            f"utterance '{truth.key(int(missing[0]))}' is missing", where=path, mend="run stage 3 again"
-        )
+        raise LidError(f"utterance '{truth.key(int(missing[0]))}' is missing", where=path, redo="formatting")
     return samples.integers()[rows] / sample_rate

@@ -18,15 +18,12 @@ from lid_toolkit.steps import Step
 OUTPUTS = ("results", "results.json", "confusion.png", "report.html")
 
 
-def score(
-    data_dir: Path, inference_dir: Path, sample_rate: int, dry_run: bool = False, *, merge: bool = False
-) -> None:
+def score(data_dir: Path, inference_dir: Path, dry_run: bool = False, *, merge: bool = False) -> None:
     """Write ``results``, ``results.json``, ``confusion.png`` and ``report.html`` unless current.
 
     Args:
         data_dir: the truth, ``dump/raw/SET``.
         inference_dir: the answers, ``.../MODEL/SET``; the outputs go there too.
-        sample_rate: of the counts in ``utt2num_samples``.
         dry_run: only say whether there is work to do.
         merge: count a macrolanguage and its members as one.
 
@@ -42,7 +39,7 @@ def score(
             "scores.scp": inference_dir / "scores.scp",
             "scores.ark": inference_dir / "scores.ark",
         },
-        options={"fs": sample_rate, "merge_macrolanguages": merge},
+        options={"merge_macrolanguages": merge},
     )
     if dry_run:
         step.due(dry_run=True)
@@ -50,7 +47,7 @@ def score(
     check_directories(data_dir, inference_dir)
     with step.work("scoring", lock=inference_dir) as work:
         if work is not None:
-            _write_results(inference_dir, read_answers(data_dir, inference_dir, sample_rate, merge=merge))
+            _write_results(inference_dir, read_answers(data_dir, inference_dir, merge=merge))
             work.finish(inference_dir / name for name in OUTPUTS)
     logging.info("see %s and %s", inference_dir / "results", inference_dir / "report.html")
 

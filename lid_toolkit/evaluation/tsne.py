@@ -18,7 +18,6 @@ FEWEST_ITERATIONS = 250
 def plot_tsne(
     data_dir: Path,
     inference_dir: Path,
-    sample_rate: int,
     perplexity: float,
     max_iter: int,
     max_utt_per_lang: int,
@@ -29,7 +28,6 @@ def plot_tsne(
     Args:
         data_dir: the truth, ``dump/raw/SET``.
         inference_dir: answers and embeddings, ``.../MODEL/SET``; the outputs go there too.
-        sample_rate: of the counts in ``utt2num_samples``.
         perplexity: as in :func:`lid_toolkit.evaluation.embedding_map.map_embeddings`.
         max_iter: iterations of t-SNE, at least FEWEST_ITERATIONS.
         max_utt_per_lang: utterances drawn of a language, at most.
@@ -49,7 +47,6 @@ def plot_tsne(
             "embeddings.ark": inference_dir / "embeddings.ark",
         },
         options={
-            "fs": sample_rate,
             "perplexity": perplexity,
             "max_iter": max_iter,
             "max_utt_per_lang_for_tsne": max_utt_per_lang,
@@ -64,7 +61,7 @@ def plot_tsne(
         if work is not None:
             if not embeddings.exists():
                 raise LidError("no such file", where=embeddings, mend="run stage 6 with --extract_embd true")
-            answers = read_answers(data_dir, inference_dir, sample_rate)
+            answers = read_answers(data_dir, inference_dir)
             chart = map_embeddings(answers, embeddings, perplexity, max_iter, max_utt_per_lang)
             with write_whole(plots / "tsne.csv") as stream:
                 stream.write(map_csv(answers, chart))

@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lid_toolkit.audio.reader import DEFAULT, Reading
-from lid_toolkit.datadir.datadir import LENGTHS, DataDir, parse_segments
+from lid_toolkit.datadir.datadir import LENGTHS, DataDir, parse_segments, read_sampling_rate
 from lid_toolkit.datadir.tables.table import Table, read_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.prepare.check_recordings import read_recordings
 
 
-def utterance_seconds(
-    data: DataDir, sample_rate: int, reading: Reading = DEFAULT, num_jobs: int = 1
-) -> NDArray[np.float64]:
+def utterance_seconds(data: DataDir, reading: Reading = DEFAULT, num_jobs: int = 1) -> NDArray[np.float64]:
     """Return (utterances,) seconds in the order of ``utt2lang``, NaN where the recording cannot be read.
 
     They come from ``utt2num_samples`` where there is one, then from ``segments``, and from the headers
@@ -24,12 +22,12 @@ def utterance_seconds(
 
     Args:
         data: the directory.
-        sample_rate: of the counts in ``utt2num_samples``.
         reading: how references are understood.
         num_jobs: how many processes read headers.
 
     Raises:
-        LidError: ``utt2num_samples`` is of other utterances, or a faulty table.
+        LidError: ``utt2num_samples`` is of other utterances, or a faulty table; a formatted set does
+            not record its sampling rate.
     """
     lengths = data.path / LENGTHS
     if lengths.exists():
@@ -37,7 +35,7 @@ def utterance_seconds(
         if not table.same_keys(data.utt2lang):
             mend = "run stage 3 again"
             raise LidError("names other utterances than utt2lang", where=lengths, mend=mend)
-        return table.integers() / sample_rate
+        return table.integers() / read_sampling_rate(data.path)
     seconds = _unchanged_seconds(data, reading, num_jobs)
     return seconds if data.utt2speed is None else seconds / _speeds(data.utt2speed, data.path)
 

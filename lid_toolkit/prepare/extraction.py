@@ -33,7 +33,7 @@ from lid_toolkit.data.features import DESCRIPTION, TABLE, Features, reference
 from lid_toolkit.data.preprocess import PreprocessorConf, Sounds, augment_wave, load_sounds
 from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.data.utterances import load_unlabelled
-from lid_toolkit.datadir.datadir import DIGEST, read_data_dir
+from lid_toolkit.datadir.datadir import DIGEST, SAMPLING_RATE, read_data_dir
 from lid_toolkit.datadir.tables.table import Table, read_table, write_table
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.files import write_whole
@@ -48,6 +48,8 @@ from lid_toolkit.training.precision import choose_precision
 PART_S = 600.0
 BATCH_S = 60.0
 WORK = ".work"
+FILES_VERSION = 2
+"""Raised when the merge writes other files, so that sets of an earlier version are merged again."""
 CROPS = {"fix_duration", "target_duration"}
 """What of the preprocessor acts in training, not here, where features can be cropped."""
 
@@ -89,7 +91,7 @@ class Extraction:
         """Return the step that knows whether the merged set is current."""
         options = {**self._options(self.copies), "copies": self.copies, "max_failed": self.max_failed}
         record = self.output_dir / ".done" / "extract.json"
-        return Step(f"extract {self.output_dir}", record, self._inputs(), options)
+        return Step(f"extract {self.output_dir}", record, self._inputs(), options, FILES_VERSION)
 
     def part_step(self, part: Part) -> Step:
         """Return the step that knows whether a part is current; further copies do not make it stale."""
@@ -379,7 +381,9 @@ def _write_set(
     for name, pairs in tables.items():
         write_table(out / name, pairs)
     shutil.copyfile(out / WORK / DESCRIPTION, out / DESCRIPTION)
-    (out / DIGEST).unlink(missing_ok=True)
-    if (data.path / DIGEST).exists():
-        shutil.copyfile(data.path / DIGEST, out / DIGEST)
-    return [*(out / name for name in tables), out / DESCRIPTION]
+    copied = [name for name in (DIGEST, SAMPLING_RATE) if (data.path / name).exists()]
+    for name in {DIGEST, SAMPLING_RATE} - {*copied}:
+        (out / name).unlink(missing_ok=True)
+    for name in copied:
+        shutil.copyfile(data.path / name, out / name)
+    return [*(out / name for name in (*tables, *copied)), out / DESCRIPTION]

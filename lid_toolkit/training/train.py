@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from lid_toolkit.data.features import DESCRIPTION, check_made_by
 from lid_toolkit.data.preprocess import load_sounds
 from lid_toolkit.data.utterances import load_utterances, read_languages
-from lid_toolkit.datadir.datadir import DIGEST
+from lid_toolkit.datadir.datadir import DIGEST, check_sampling_rate
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import remove_leftovers, write_whole
 from lid_toolkit.models.build import build_model
@@ -183,6 +183,7 @@ def gather_training(
 ) -> Training:
     """Load the data and decide what stays the same."""
     for data_dir in (sources.train_dir, sources.valid_dir):
+        check_sampling_rate(data_dir, config.preprocessor_conf.sample_rate, "preprocessor_conf.sample_rate")
         check_made_by(data_dir, config.model_description())
     check_statistics(sources.statistics(config))
     languages = read_languages(sources.stats_dir / "lang2idx")

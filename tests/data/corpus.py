@@ -33,6 +33,7 @@ def write_set(directory: Path, utterances: int, seed: int = 0, shortest=4000, lo
         path = directory / "wav" / f"{directory.name}-{number:03d}.wav"
         soundfile.write(path, beeps(language, samples, 1000 * seed + number), RATE, subtype="PCM_16")
         rows.append((path.stem, str(path), language, str(samples)))
+    (directory / "sampling_rate").write_text(f"{RATE}\n")
     for column, name in enumerate(("wav.scp", "utt2lang", "utt2num_samples"), start=1):
         write_table(directory / name, [(row[0], row[column]) for row in rows])
     return directory

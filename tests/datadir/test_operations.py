@@ -20,6 +20,7 @@ FORMATTED = {
     "utt2num_samples": "a 10\nb 20\nc 30\n",
     "audio_format": "flac\n",
     "feats_type": "raw\n",
+    "sampling_rate": "8000\n",
     "failed": "",
 }
 
@@ -46,7 +47,7 @@ def renamed(files, prefix):
     return {
         name: "".join(f"{prefix}{line}\n" for line in text.splitlines())
         for name, text in files.items()
-        if name not in ("lang2utt", "category2utt", "audio_format", "feats_type", "failed")
+        if name not in ("lang2utt", "category2utt", "audio_format", "feats_type", "sampling_rate", "failed")
     }
 
 
@@ -89,6 +90,16 @@ def test_what_is_left_out_is_said(tmp_path, caplog):
     assert f"utt2num_samples left out, as {other} lacks it" in caplog.text
     assert "audio_format left out, as the sources differ in it" in caplog.text
     assert set(files_of(tmp_path / "both")) == {"wav.scp", "utt2lang", "lang2utt"}
+
+
+def test_sets_of_different_sampling_rates_are_not_combined(tmp_path):
+    one = write_files(tmp_path / "one", FORMATTED)
+    other = write_files(
+        tmp_path / "other", {**FORMATTED, **renamed(FORMATTED, "x"), "sampling_rate": "16000\n"}
+    )
+    with pytest.raises(LidError, match=r"one has a sampling rate of 8000 Hz, \S+/other of 16000 Hz"):
+        combine([one, other], tmp_path / "both")
+    assert not (tmp_path / "both").exists()
 
 
 def test_formatted_directories_stay_formatted(tmp_path):

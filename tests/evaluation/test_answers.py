@@ -17,7 +17,7 @@ from lid_toolkit.evaluation.mistakes import confident_mistakes
 
 
 def read(made: WrittenSet) -> Answers:
-    return read_answers(made.data_dir, made.inference_dir, 16000)
+    return read_answers(made.data_dir, made.inference_dir)
 
 
 def change(path: Path, **changes: str | None) -> None:
@@ -143,7 +143,7 @@ def test_macrolanguages_count_as_one_where_that_is_asked_for(tmp_path: Path):
     plain = read(made)
     assert plain.languages == ("arb", "cmn", "yue", "zho", "arz")
     assert not np.any(plain.true == plain.predicted)
-    answers = read_answers(made.data_dir, made.inference_dir, 16000, merge=True)
+    answers = read_answers(made.data_dir, made.inference_dir, merge=True)
     assert (answers.languages, answers.known) == (("ara", "zho", "yue"), 3)
     assert (answers.true == answers.predicted).tolist() == [True, True, False, True]
     columns = np.exp(read_scores(made.inference_dir, plain))

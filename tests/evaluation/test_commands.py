@@ -30,7 +30,7 @@ def test_both_stages_run_from_another_directory(small_set: WrittenSet, tmp_path:
 @pytest.mark.parametrize(
     ("script", "arguments", "fault"),
     [
-        ("score.py", ["--fs", "16k"], "argument --fs: '16k' is not a whole number of at least 1"),
+        ("score.py", ["--fs", "16000"], "unknown option --fs"),
         ("score.py", ["--dryrun", "true"], "unknown option --dryrun (did you mean '--dry_run'?)"),
         ("plot_tsne.py", ["--perplexity", "0"], "'0' is not a number of at least 1"),
         ("plot_tsne.py", ["--perplexity", "nan"], "'nan' is not a number of at least 1"),

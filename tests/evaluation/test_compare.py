@@ -45,10 +45,10 @@ def test_gain_covers_the_truth_in_95_percent():
 
 
 def test_compares_utterance_by_utterance(small_set: WrittenSet, tmp_path: Path):
-    first = read_answers(small_set.data_dir, small_set.inference_dir, 16000)
+    first = read_answers(small_set.data_dir, small_set.inference_dir)
     truth = dict(first.truth)
     other = write_set(tmp_path / "b", truth, truth | {"d05": "fra"}, ["deu", "fra", "nld"], {})
-    second = read_answers(other.data_dir, other.inference_dir, 16000)
+    second = read_answers(other.data_dir, other.inference_dir)
     result = compare(first, second)
     assert (result.both, result.only_a, result.only_b, result.neither) == (11, 1, 4, 0)
     assert result.gain.value == 3 / 16
@@ -61,6 +61,6 @@ def test_compares_utterance_by_utterance(small_set: WrittenSet, tmp_path: Path):
 
 def test_other_sets_are_refused(small_set: WrittenSet, tmp_path: Path):
     other = write_set(tmp_path / "b", {"a": "deu"}, {"a": "deu"}, ["deu"], {})
-    first = read_answers(small_set.data_dir, small_set.inference_dir, 16000)
+    first = read_answers(small_set.data_dir, small_set.inference_dir)
     with pytest.raises(LidError, match="answered different sets"):
-        compare(first, read_answers(other.data_dir, other.inference_dir, 16000))
+        compare(first, read_answers(other.data_dir, other.inference_dir))

@@ -24,7 +24,7 @@ def test_metrics_equal_scikit_learns(tmp_path: Path):
     keys = [f"u{n:03d}" for n in range(500)]
     truth, answers = (dict(zip(keys, map(str, values), strict=True)) for values in (true, predicted))
     made = write_set(tmp_path, truth, answers, labels, {})
-    evaluation = evaluate(read_answers(made.data_dir, made.inference_dir, 16000))
+    evaluation = evaluate(read_answers(made.data_dir, made.inference_dir))
     assert np.array_equal(
         evaluation.confusion[:, :-1], sklearn_metrics.confusion_matrix(true, predicted, labels=labels)
     )
@@ -42,7 +42,7 @@ def test_metrics_equal_scikit_learns(tmp_path: Path):
 
 
 def test_failed_utterances_count_as_wrong_and_lower_coverage(small_set: WrittenSet):
-    evaluation = evaluate(read_answers(small_set.data_dir, small_set.inference_dir, 16000))
+    evaluation = evaluate(read_answers(small_set.data_dir, small_set.inference_dir))
     assert (evaluation.accuracy.correct, evaluation.accuracy.utterances) == (12, 16)
     assert evaluation.answered is not None
     assert (evaluation.answered.correct, evaluation.answered.utterances) == (12, 15)
@@ -56,7 +56,7 @@ def test_failed_utterances_count_as_wrong_and_lower_coverage(small_set: WrittenS
 
 def test_all_failed_is_reported(tmp_path: Path):
     made = write_set(tmp_path, {"a": "deu", "b": "deu"}, {}, ["deu", "fra"], {"a": "cut off", "b": "empty"})
-    evaluation = evaluate(read_answers(made.data_dir, made.inference_dir, 16000))
+    evaluation = evaluate(read_answers(made.data_dir, made.inference_dir))
     assert (evaluation.coverage, evaluation.accuracy.correct, evaluation.answered) == (0, 0, None)
     assert "all failed" in text_report(evaluation)
     assert as_dict(evaluation)["answered"] is None
@@ -76,7 +76,7 @@ def test_duration_buckets_hold_their_lower_edge():
 
 
 def test_results_are_plain_json(small_set: WrittenSet):
-    content = as_dict(evaluate(read_answers(small_set.data_dir, small_set.inference_dir, 16000)))
+    content = as_dict(evaluate(read_answers(small_set.data_dir, small_set.inference_dir)))
     assert json.loads(json.dumps(content, allow_nan=False)) == content
     for key in ("accuracy", "macro_accuracy"):
         assert set(content[key]) == {"value", "low", "high"}
@@ -88,13 +88,13 @@ def test_results_are_plain_json(small_set: WrittenSet):
 def test_utterances_lost_in_formatting_are_stated(small_set: WrittenSet):
     write_table(small_set.data_dir / "failed", [("x1", "truncated")])
     write_table(small_set.data_dir / "dropped", [("x2", "0.05 s is under 0.1 s"), ("x3", "too long")])
-    evaluation = evaluate(read_answers(small_set.data_dir, small_set.inference_dir, 16000))
+    evaluation = evaluate(read_answers(small_set.data_dir, small_set.inference_dir))
     assert as_dict(evaluation)["not_scored"] == {"dropped": 2, "broken": 1}
     assert "not scored      1 broken, 2 shorter or longer than stage 3's limits" in text_report(evaluation)
 
 
 def test_text_report_tells_it_all(small_set: WrittenSet):
-    text = text_report(evaluate(read_answers(small_set.data_dir, small_set.inference_dir, 16000)))
+    text = text_report(evaluate(read_answers(small_set.data_dir, small_set.inference_dir)))
     assert "accuracy         75.00 % [50.50, 89.82]  12 of 16 correct" in text
     assert "1 failed; without them 80.00 %" in text
     assert "deu    German    10" in text

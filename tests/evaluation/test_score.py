@@ -23,30 +23,51 @@ from lid_toolkit.files import locked
 
 def test_writes_results_and_skips_when_current(small_set: WrittenSet, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
-    score(small_set.data_dir, small_set.inference_dir, 16000)
+    score(small_set.data_dir, small_set.inference_dir)
     assert json.loads((small_set.inference_dir / "results.json").read_text())["accuracy"]["value"] == 0.75
     assert image.imread(small_set.inference_dir / "confusion.png").ndim == 3
     before = {name: (small_set.inference_dir / name).read_bytes() for name in OUTPUTS}
     caplog.clear()
-    score(small_set.data_dir, small_set.inference_dir, 16000)
+    score(small_set.data_dir, small_set.inference_dir)
     assert "current, skipped" in caplog.text
     (small_set.inference_dir / "results").write_text("tampered")
-    score(small_set.data_dir, small_set.inference_dir, 16000)
+    score(small_set.data_dir, small_set.inference_dir)
     assert {name: (small_set.inference_dir / name).read_bytes() for name in OUTPUTS} == before
 
 
 def test_dry_run_writes_nothing(small_set: WrittenSet, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
     before = sorted(small_set.inference_dir.iterdir())
-    score(small_set.data_dir, small_set.inference_dir, 16000, dry_run=True)
+    score(small_set.data_dir, small_set.inference_dir, dry_run=True)
     assert "score test_x: to do (not done yet)" in caplog.text
     assert sorted(small_set.inference_dir.iterdir()) == before
+
+
+def test_durations_follow_the_sampling_rate_of_the_set(tmp_path: Path):
+    truth = {"a": "deu", "b": "fra"}
+    made = write_set(tmp_path, truth, truth, ["deu", "fra"], {}, seconds=3.0, sampling_rate=8000)
+    score(made.data_dir, made.inference_dir)
+    buckets = json.loads((made.inference_dir / "results.json").read_text())["duration_buckets"]
+    assert [(bucket["from_s"], bucket["utterances"]) for bucket in buckets if bucket["utterances"]] == [
+        (2.0, 2)
+    ]
+
+
+def test_a_set_without_its_sampling_rate_is_not_scored(small_set: WrittenSet):
+    (small_set.data_dir / "sampling_rate").unlink()
+    with pytest.raises(LidError, match="sampling_rate: missing file: this set does not record") as caught:
+        score(small_set.data_dir, small_set.inference_dir)
+    assert caught.value.redo == "formatting"
+    (small_set.data_dir / "sampling_rate").write_text("16k\n")
+    with pytest.raises(LidError, match="'16k' is not a sampling rate in Hz"):
+        score(small_set.data_dir, small_set.inference_dir)
+    assert not (small_set.inference_dir / "results").exists()
 
 
 def test_merging_macrolanguages_scores_anew_and_says_so(tmp_path: Path):
     made = write_set(tmp_path, {"a": "cmn", "b": "fra"}, {"a": "zho", "b": "fra"}, ["fra", "zho"], {})
     for merge, accuracy in ((False, 0.5), (True, 1.0)):
-        score(made.data_dir, made.inference_dir, 16000, merge=merge)
+        score(made.data_dir, made.inference_dir, merge=merge)
         results = json.loads((made.inference_dir / "results.json").read_text())
         assert (results["accuracy"]["value"], results["merged_macrolanguages"]) == (accuracy, merge)
         for name in ("results", "report.html"):
@@ -55,22 +76,22 @@ def test_merging_macrolanguages_scores_anew_and_says_so(tmp_path: Path):
 
 def test_a_second_run_at_once_is_told(small_set: WrittenSet):
     with locked(small_set.inference_dir, "scoring"), pytest.raises(LidError, match="in use: scoring"):
-        score(small_set.data_dir, small_set.inference_dir, 16000)
+        score(small_set.data_dir, small_set.inference_dir)
 
 
 def test_bad_answers_leave_old_results_alone(small_set: WrittenSet):
-    score(small_set.data_dir, small_set.inference_dir, 16000)
+    score(small_set.data_dir, small_set.inference_dir)
     before = (small_set.inference_dir / "results").read_bytes()
     write_table(small_set.answers, [("d00", "deu")])
     with pytest.raises(LidError, match="neither answer nor recorded failure"):
-        score(small_set.data_dir, small_set.inference_dir, 16000)
+        score(small_set.data_dir, small_set.inference_dir)
     assert (small_set.inference_dir / "results").read_bytes() == before
 
 
 def test_report_is_self_contained_and_shows_names_as_text(tmp_path: Path):
     truth = {"<b>a</b>": "<script>alert(1)</script>", "b": "deu"}
     made = write_set(tmp_path, truth, {"<b>a</b>": "deu"}, ["<script>alert(1)</script>", "deu"], {"b": "<i>"})
-    score(made.data_dir, made.inference_dir, 16000)
+    score(made.data_dir, made.inference_dir)
     report = (made.inference_dir / "report.html").read_text()
     assert "<script>alert" not in report
     assert "<code>&lt;b&gt;a&lt;/b&gt;</code>" in report
@@ -80,7 +101,7 @@ def test_report_is_self_contained_and_shows_names_as_text(tmp_path: Path):
 
 
 def test_confusion_shows_true_rows_and_used_columns(small_set: WrittenSet):
-    evaluation = evaluate(read_answers(small_set.data_dir, small_set.inference_dir, 16000))
+    evaluation = evaluate(read_answers(small_set.data_dir, small_set.inference_dir))
     confusion = drawn_confusion(evaluation)
     assert confusion.rows == ("German (deu)", "Dutch (nld)")
     assert confusion.columns == ("German (deu)", "Dutch (nld)", "French (fra)", "(failed)")
@@ -94,7 +115,7 @@ def test_labels_with_dollars_are_no_formulas(tmp_path: Path, count: int):
     labels = [*DOLLARS, *(f"l{number:03d}" for number in range(count - 3))]
     truth = {str(number): label for number, label in enumerate(labels)}
     made = write_set(tmp_path, truth, truth, labels, {}, name="$test$")
-    score(made.data_dir, made.inference_dir, 16000)
+    score(made.data_dir, made.inference_dir)
     assert image.imread(made.inference_dir / "confusion.png").ndim == 3
 
 
@@ -102,7 +123,7 @@ def test_a_picture_of_107_languages_has_room_for_each(tmp_path: Path):
     labels = [f"l{number:03d}" for number in range(107)]
     truth = {f"{label}-{number}": label for label in labels for number in range(2)}
     made = write_set(tmp_path, truth, truth, labels, {})
-    evaluation = evaluate(read_answers(made.data_dir, made.inference_dir, 16000))
+    evaluation = evaluate(read_answers(made.data_dir, made.inference_dir))
     (made.inference_dir / "many.png").write_bytes(confusion_png(evaluation))
     height, width, _ = np.shape(image.imread(made.inference_dir / "many.png"))
     assert min(height, width) > 107 * 20

@@ -20,7 +20,7 @@ from lid_toolkit.evaluation.tsne import plot_tsne
 
 
 def draw(made: WrittenSet, at_most: int = 1000, dry_run: bool = False) -> Path:
-    plot_tsne(made.data_dir, made.inference_dir, 16000, 3.0, 250, at_most, dry_run)
+    plot_tsne(made.data_dir, made.inference_dir, 3.0, 250, at_most, dry_run)
     return made.inference_dir / "tsne_plots"
 
 

@@ -37,10 +37,14 @@ def write_set(
     failed: Mapping[str, str],
     seconds: float = 3.0,
     name: str = "test_x",
+    sampling_rate: int = 16000,
 ) -> WrittenSet:
     made = WrittenSet(root / "dump" / "raw" / name, root / "inference" / "model" / name)
     write_table(made.data_dir / "utt2lang", truth.items())
-    write_table(made.data_dir / "utt2num_samples", [(key, str(int(16000 * seconds))) for key in truth])
+    write_table(
+        made.data_dir / "utt2num_samples", [(key, str(int(sampling_rate * seconds))) for key in truth]
+    )
+    (made.data_dir / "sampling_rate").write_text(f"{sampling_rate}\n")
     write_table(made.answers, answers.items())
     write_table(made.inference_dir / "failed", failed.items())
     (made.inference_dir / "languages").write_text("".join(f"{label}\n" for label in languages))

@@ -139,7 +139,7 @@ def test_scores_of_another_model_or_of_older_answers_are_refused(tmp_path):
     truth = {"a": "fin", "b": "fra"}
     made = write_set(tmp_path, truth, truth, LABELS, {})
     how = packing(model, inference_dirs=(made.inference_dir,))
-    score(made.data_dir, made.inference_dir, 16000)
+    score(made.data_dir, made.inference_dir)
     with pytest.raises(
         LidError, match=r"test_x: no record of the model that made these results \(run identification"
     ):
@@ -162,7 +162,7 @@ def test_scores_of_another_model_or_of_older_answers_are_refused(tmp_path):
     ):
         pack(how)
     assert how.output.read_bytes() == before
-    score(made.data_dir, made.inference_dir, 16000)
+    score(made.data_dir, made.inference_dir)
     pack(how)
     assert "| accuracy | 50.00 %" in card_of(how.output)
 
@@ -173,8 +173,8 @@ def test_a_map_of_another_models_embeddings_is_refused(tmp_path):
     made = write_set(tmp_path, truth, truth, LABELS, {})
     how = packing(model, inference_dirs=(made.inference_dir,))
     record(Identification(model, made.data_dir, made.inference_dir, jobs=1).step(), [made.answers])
-    score(made.data_dir, made.inference_dir, 16000)
-    plot_tsne(made.data_dir, made.inference_dir, 16000, 2.0, 250, 9)
+    score(made.data_dir, made.inference_dir)
+    plot_tsne(made.data_dir, made.inference_dir, 2.0, 250, 9)
     pack(how)
     (made.inference_dir / "embeddings.ark").write_bytes(b"of the same answers")
     model.with_name("config.yaml").write_text("{}")

@@ -102,7 +102,7 @@ def test_the_set_is_the_same_by_any_number_of_jobs_and_made_once(task, tmp_path,
         assert np.array_equal(
             read_features(ref), read_features(read_table(other.output_dir / "feats.scp")[key])
         )
-    for name in ("utt2lang", "utt2num_samples"):
+    for name in ("utt2lang", "utt2num_samples", "sampling_rate"):
         assert (task.output_dir / name).read_bytes() == (task.data_dir / name).read_bytes()
     assert plan(task, 2, dry_run=False) == 0
     before = {path: path.stat().st_mtime_ns for path in (task.output_dir / "data").glob("*.npy")}

@@ -76,7 +76,14 @@ def test_combine_split_subset_copy(tmp_path):
 
 def test_report(tmp_path):
     path = write_files(tmp_path / "set", {**PLAIN, "utt2num_samples": "a 8000\nb 16000\nc 24000\n"})
-    done = run("report_data_dir.py", path, "--fs", "8000")
+    done = run("report_data_dir.py", path)
+    assert done.returncode == 2
+    assert (
+        "sampling_rate: missing file: this set does not record its sampling rate (run stage 3 again)"
+        in done.stderr
+    )
+    (path / "sampling_rate").write_text("8000\n")
+    done = run("report_data_dir.py", path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("set: 3 utterances, 0.00 h, 2 languages\n")
     assert (path / "report/report.txt").read_text() == done.stdout

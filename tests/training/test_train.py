@@ -259,6 +259,13 @@ def test_a_front_end_of_another_rate_is_refused(tmp_path):
         run(directory)
 
 
+def test_sets_of_another_rate_are_refused(tmp_path):
+    directory = write_experiment(tmp_path)
+    (directory / "valid" / "sampling_rate").write_text("8000\n")
+    with pytest.raises(LidError, match=r"8000 Hz, but preprocessor_conf\.sample_rate is 16000 Hz"):
+        run(directory)
+
+
 def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
     directory = write_experiment(tmp_path, max_epoch=1)
     (directory / "exp" / "images").mkdir(parents=True)

@@ -59,8 +59,8 @@ def merge(output_dir: Path) -> None:
     """Write the tables of ``output_dir`` from its finished parts.
 
     ``wav.scp``, ``utt2lang``, ``lang2utt``, ``category2utt``, ``utt2num_samples``, ``audio_format``,
-    ``feats_type``, ``audio_digest``; and ``failed``, ``dropped`` (utterance and reason) and ``clipped``
-    (utterance and number of samples), which are empty files when there is nothing to tell.
+    ``feats_type``, ``sampling_rate``, ``audio_digest``; and ``failed``, ``dropped`` (utterance and reason)
+    and ``clipped`` (utterance and number of samples), which are empty files when there is nothing to tell.
 
     Raises:
         LidError: a part is not done; the source changed since the plan; more utterances failed than
@@ -147,9 +147,8 @@ def _write_tables(plan: Plan, outcome: Outcome) -> list[Path]:
         if name in ("utt2lang", *PER_UTTERANCE_TABLES) and path.exists()
     }
     options = plan.options
-    words = dict(
-        zip(SET_METADATA_FILES, (options.audio_format, options.feats_type, outcome.digest), strict=True)
-    )
+    values = (options.audio_format, options.feats_type, options.fs, outcome.digest)
+    words = dict(zip(SET_METADATA_FILES, values, strict=True))
     for name, word in words.items():
         with write_whole(output / name) as stream:
             stream.write(f"{word}\n")

@@ -34,6 +34,8 @@ from lid_toolkit.steps import Step
 UTTERANCES_PER_PART = 50
 MOST_PARTS = 1024
 FEATS_TYPES = ("raw", "raw_copy")
+FILES_VERSION = 2
+"""Raised when the merge writes other files, so that sets of an earlier version are merged again."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,7 @@ def _whole_step(data_dir: Path, output_dir: Path, options: FormatOptions, record
         output_dir / ".done" / "format.json",
         table_paths(data_dir),
         {**asdict(options), "recordings": digest},
+        FILES_VERSION,
     )
 
 

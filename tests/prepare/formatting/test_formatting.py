@@ -38,6 +38,7 @@ def test_waveforms_and_tables(source, tmp_path, audio_format):
     assert (target / "category2utt").read_text() == (target / "lang2utt").read_text()
     assert (target / "audio_format").read_text() == f"{audio_format}\n"
     assert (target / "feats_type").read_text() == "raw\n"
+    assert (target / "sampling_rate").read_text() == "16000\n"
     for name in ("failed", "dropped", "clipped"):
         assert (target / name).read_text() == ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 
 import pytest
@@ -49,6 +50,21 @@ def test_a_changed_recording_redoes_its_part_alone(source, tmp_path, decoded):
     assert format_set(source, target) == 2
     assert len(decoded) == 3
     assert len(waves(target)["utt05"]) == 32000
+
+
+def test_a_set_formatted_before_rates_were_recorded_gets_its_rate_without_decoding(source, tmp_path, decoded):
+    target = tmp_path / "out"
+    format_set(source, target)
+    record = target / ".done" / "format.json"
+    old = json.loads(record.read_text())
+    del old["code"]
+    old["outputs"] = {name: stamp for name, stamp in old["outputs"].items() if "sampling_rate" not in name}
+    record.write_text(json.dumps(old))
+    (target / "sampling_rate").unlink()
+    decoded.clear()
+    assert format_set(source, target) == 2
+    assert (target / "sampling_rate").read_text() == "16000\n"
+    assert not decoded
 
 
 @pytest.mark.parametrize("audio_format", ["wav", "wav.ark", "flac.ark"])
