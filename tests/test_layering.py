@@ -53,15 +53,17 @@ def room_of(module: str) -> str:
 
 def test_page_names_every_package_and_shared_module():
     packages = {path.parent.name for path in ROOT.glob("lid_toolkit/*/__init__.py")}
-    assert packages == {*ROOMS, "jobs"}
+    assert packages == {*ROOMS, "jobs"}, f"list the packages in {PAGE}"
     modules = {path.stem for path in ROOT.glob("lid_toolkit/*.py")} - {"__init__"}
-    assert modules == set(GROUND_FLOOR)
+    assert modules == set(GROUND_FLOOR), f"list the shared modules in {PAGE}"
 
 
 def test_diagram_names_every_package_and_shared_module():
     diagram = (ROOT / "docs/images/architecture.svg").read_text(encoding="utf-8")
     assert set(re.findall(r'class="name"[^>]*>(\w+)<', diagram)) == {*ROOMS, "jobs"}
-    assert tuple(re.findall(r"\w+", re.search(r">(errors .*)</text>", diagram)[1])) == GROUND_FLOOR
+    shared = re.search(r">(errors .*)</text>", diagram)
+    assert shared is not None
+    assert tuple(re.findall(r"\w+", shared[1])) == GROUND_FLOOR, "change the last line of text in the diagram"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
