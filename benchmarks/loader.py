@@ -31,8 +31,8 @@ from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.datadir.tables.table import parse_table
 from lid_toolkit.files import write_whole
 from lid_toolkit.models.build import build_model
+from lid_toolkit.training.build_sampler import build_sampler
 from lid_toolkit.training.config import TrainConfig, load_config
-from lid_toolkit.training.sampler_choice import make_sampler
 
 RATE = 16000
 RECORDING_S = 20
@@ -100,7 +100,7 @@ def corpus(refs: Sequence[str], utterances: int) -> Utterances:
 def measure_speeds(config: TrainConfig, utterances: Utterances, lists: str, count: int) -> dict[str, float]:
     """Return audio-seconds per second of processor time, for each augmentation alone, and print them."""
     conf = config.preprocessor_conf
-    batches = make_sampler(config.model_copy(update={"num_iters_per_epoch": count}), utterances).epoch(1)
+    batches = build_sampler(config.model_copy(update={"num_iters_per_epoch": count}), utterances).epoch(1)
     plain = {"fix_duration": conf.fix_duration, "target_duration": conf.target_duration}
     readers = {}
     for name, keys in AUGMENTATIONS.items():
@@ -133,7 +133,7 @@ def measure_speeds(config: TrainConfig, utterances: Utterances, lists: str, coun
 def measure_memory(config: TrainConfig, utterances: Utterances) -> dict[str, float]:
     """Return the memory in megabytes that each of two workers alone holds, early and late, and print it."""
     started = time.process_time()
-    batches = make_sampler(config.model_copy(update={"num_iters_per_epoch": None}), utterances).epoch(1)
+    batches = build_sampler(config.model_copy(update={"num_iters_per_epoch": None}), utterances).epoch(1)
     seconds = time.process_time() - started
     reader = MinibatchReader(utterances, batches, PreprocessorConf(target_duration=0.1), RATE)
     private: list[float] = []

@@ -26,9 +26,9 @@ from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.files import write_whole
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.lid_model import LidModel
+from lid_toolkit.training.build_sampler import build_sampler
 from lid_toolkit.training.config import TrainConfig, load_config
 from lid_toolkit.training.precision import Precision
-from lid_toolkit.training.sampler_choice import make_sampler
 
 CPU = torch.device("cpu")
 
@@ -59,7 +59,7 @@ def load_set(data_dir: Path) -> Utterances:
 
 def measure(config: TrainConfig, utterances: Utterances, count: int) -> dict[str, float]:
     conf = config.preprocessor_conf
-    batches = make_sampler(config.model_copy(update={"num_iters_per_epoch": count}), utterances).epoch(1)
+    batches = build_sampler(config.model_copy(update={"num_iters_per_epoch": count}), utterances).epoch(1)
     plain = PreprocessorConf(target_duration=conf.target_duration, sample_rate=conf.sample_rate)
     augmenting = MinibatchReader(utterances, batches, conf, conf.sample_rate)
     reading = MinibatchReader(utterances, batches, plain, conf.sample_rate)

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
             return
     with joined(options.ngpu) as world, contextlib.ExitStack() as stack:
         work = stack.enter_context(step.work("training", lock=out)) if world.main else None
-        # All processes go by the inputs as the main one found them before the training.
+        # All processes use the digests that the main process computed before the training.
         digests = world.gather(work and work.digests)[0]
         if digests is None:
             return
@@ -62,15 +62,19 @@ def parse(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--config", type=Path, required=True, help="training YAML")
     parser.add_argument("--train_dir", type=Path, required=True, help="formatted training set")
-    parser.add_argument("--valid_dir", type=Path, required=True, help="formatted set that picks the model")
-    parser.add_argument("--stats_dir", type=Path, required=True, help="stage 4's directory")
-    parser.add_argument("--output_dir", type=Path, required=True, help="the experiment")
-    parser.add_argument("--ngpu", default="auto", help="GPUs of each machine: a number, or auto for all")
-    parser.add_argument("--num_nodes", type=positive_int, default=1, help="machines that train together")
+    parser.add_argument(
+        "--valid_dir", type=Path, required=True, help="formatted validation set, which selects the model"
+    )
+    parser.add_argument("--stats_dir", type=Path, required=True, help="directory of the statistics (stage 4)")
+    parser.add_argument("--output_dir", type=Path, required=True, help="directory of the experiment")
+    parser.add_argument("--ngpu", default="auto", help="number of GPUs on each machine, or auto for all")
+    parser.add_argument("--num_nodes", type=positive_int, default=1, help="number of machines")
     parser.add_argument(
         "--checkpoint_interval", type=non_negative, default=15.0, help="minutes between checkpoints"
     )
-    parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether there is work")
+    parser.add_argument(
+        "--dry_run", type=boolean, default=False, help="only report whether there is work to do"
+    )
     return parser.parse_known_args(arguments)
 
 

@@ -1,7 +1,9 @@
-"""Features kept on disk in half precision: rows of memory-mapped ``.npy`` matrices.
+"""Extracted features on disk: rows of memory-mapped float16 ``.npy`` matrices.
 
-A reference is ``FILE.npy[START:STOP]``, the rows of one utterance. ``features.json`` in a set's
-directory says what made them.
+A reference ``FILE.npy[START:STOP]`` names the rows of one utterance. ``features.json`` in a data directory
+describes the front end that computed the features.
+
+Shapes: r rows, d feature dimensions.
 """
 
 from __future__ import annotations
@@ -29,32 +31,30 @@ def reference(path: Path, start: int, stop: int) -> str:
 
 
 def read_features(ref: str, start: int = 0, stop: int | None = None) -> Features:
-    """Read frames ``start`` to ``stop`` of an utterance, (frames, D) float16; only these are read.
+    """Read frames ``start`` to ``stop`` of an utterance, (frames, D) float16, without reading the others.
 
-    There is always one: a later start is the last frame.
+    At least one frame is returned: if ``start`` is too large, the last one.
 
     Raises:
-        LidError: no such reference, file or rows.
+        LidError: the reference is not valid, or the file or its rows do not exist.
     """
     match = REFERENCE.fullmatch(ref)
     if match is None:
-        raise LidError("not of the form FILE.npy[START:STOP]", where=ref, mend="extract the features again")
+        raise LidError("not of the form FILE.npy[START:STOP]", where=ref, redo="feature extraction")
     matrix_rd = _mapped(match[1])
     first, last = int(match[2]), int(match[3])
     if not first < last <= len(matrix_rd):
-        raise LidError(
-            f"the file has {len(matrix_rd)} rows", where=ref, mend="extract the features again (stage 4)"
-        )
+        raise LidError(f"the file has only {len(matrix_rd)} rows", where=ref, redo="feature extraction")
     begin = min(first + start, last - 1)
     end = last if stop is None else max(min(first + stop, last), begin + 1)
     return np.array(matrix_rd[begin:end])
 
 
 def read_description(data_dir: Path) -> dict[str, Any] | None:
-    """Return what made a set's features, or None for a set of audio.
+    """Return the description of a set's features, or None if the set consists of audio.
 
     Raises:
-        LidError: a damaged description.
+        LidError: the description is damaged.
     """
     path = data_dir / DESCRIPTION
     try:
@@ -62,15 +62,15 @@ def read_description(data_dir: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise LidError(f"damaged: {error}", where=path, mend="extract the features again") from error
+        raise LidError(f"damaged: {error}", where=path, redo="feature extraction") from error
     return made
 
 
 def check_made_by(data_dir: Path, description: Mapping[str, Any]) -> None:
-    """Refuse a set's features if another front end than the described one made them.
+    """Check that a set's features were computed by the described front end.
 
     Raises:
-        LidError: naming the part of the configuration that differs.
+        LidError: they were not; the message names the key of the configuration that differs.
     """
     made = read_description(data_dir)
     if made is None:
@@ -80,7 +80,8 @@ def check_made_by(data_dir: Path, description: Mapping[str, Any]) -> None:
             raise LidError(
                 f"extracted with another {key}: {json.dumps(made[key])}",
                 where=data_dir / DESCRIPTION,
-                mend="run stage 4 with this configuration, or choose another --dumpdir",
+                redo="feature extraction",
+                mend="use the configuration of the features",
             )
 
 
@@ -89,7 +90,7 @@ def _mapped(path: str) -> Features:
     try:
         matrix_rd: Features = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise LidError(f"no features: {error}", where=path, mend="extract them again (stage 4)") from error
+        raise LidError(f"cannot be read: {error}", where=path, redo="feature extraction") from error
     if matrix_rd.ndim != 2 or matrix_rd.dtype != np.float16:
-        raise LidError("not a float16 matrix", where=path, mend="extract the features again (stage 4)")
+        raise LidError("not a float16 matrix", where=path, redo="feature extraction")
     return matrix_rd

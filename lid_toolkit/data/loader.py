@@ -1,4 +1,7 @@
-"""Batches of waveforms from disk: worker processes seek, read, augment and pad ahead of the model."""
+"""Batches of waveforms from disk: workers read, crop, augment and pad while the model computes.
+
+Shapes: b batch, t samples or frames, d feature dimensions, u utterances.
+"""
 
 from __future__ import annotations
 
@@ -27,19 +30,19 @@ from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.processes import die_with_parent, stop_only_for, stop_signals_blocked
 
 REPLACEMENTS = 3
-"""Utterances tried in the place of one that cannot be read."""
+"""Number of other utterances to try when one cannot be read."""
 
 
 class Minibatch(NamedTuple):
-    """Tensors of one batch; every field is on the CPU.
+    """One batch; all tensors are on the CPU.
 
     Attributes:
         wave_bt: float32 waveforms, zero-padded at the end; or extracted features (B, T, D), float16.
-        lengths_b: valid samples, or frames of features, int64.
-        labels_b: classes, int64.
-        rows_b: rows in the set's tables, int64.
-        failed: (utterance, reason) of those that could not be read and were replaced or left out.
-        samples: of audio that the batch holds or that its features stand for.
+        lengths_b: number of valid samples (frames, if features) of each utterance, int64.
+        labels_b: class indices, int64.
+        rows_b: row numbers in the tables of the data directory, int64.
+        failed: (utterance, reason) of utterances that could not be read, and were replaced or skipped.
+        samples: number of audio samples in the batch, or from which its features were computed.
     """
 
     wave_bt: Tensor
@@ -51,16 +54,16 @@ class Minibatch(NamedTuple):
 
 
 class MinibatchReader(Dataset[Minibatch]):
-    """Item i is batch i of ``batches``, read and augmented.
+    """A PyTorch dataset whose item i is batch i of ``batches``, read and augmented.
 
     Args:
-        utterances: the set.
+        utterances: the data.
         batches: rows, crop and seeds of each batch.
-        conf: crops and augmentations; used by batches that carry seeds.
-        rate: samples per second the audio must have.
+        conf: crops and augmentations; used for batches with seeds.
+        rate: sampling rate that the audio must have.
 
     Raises:
-        LidError: a list of noise or rooms is missing.
+        LidError: a list of noise or room recordings is missing.
     """
 
     def __init__(
@@ -73,14 +76,16 @@ class MinibatchReader(Dataset[Minibatch]):
         return len(self.batches)
 
     def __getitem__(self, index: int) -> Minibatch:
-        """Return the batch; what cannot be read is left out, in training replaced."""
+        """Return a batch. Utterances that cannot be read are replaced in training, and skipped otherwise."""
         batch = self.batches[index]
         waves: list[Wave | Features] = []
         rows: list[int] = []
         failed: list[tuple[str, str]] = []
         samples = 0
-        for place, planned in enumerate(batch.rows_b.tolist()):
-            rng = None if batch.seed is None else np.random.default_rng((AUGMENTATION, *batch.seed[place]))
+        for index_in_batch, planned in enumerate(batch.rows_b.tolist()):
+            rng = None
+            if batch.seed is not None:
+                rng = np.random.default_rng((AUGMENTATION, *batch.seed[index_in_batch]))
             for row in self._candidates(planned, rng):
                 try:
                     waves.append(self._wave(row, batch.crop, rng))
@@ -102,20 +107,20 @@ class MinibatchReader(Dataset[Minibatch]):
         )
 
     def _samples(self, row: int, crop: int | None, size: int) -> int:
-        """Return the audio of an utterance that takes ``size`` steps in a batch."""
+        """Return the number of audio samples behind ``size`` samples or frames of an utterance."""
         if self.utterances.hop_length is None:
             return size
         length = int(self.utterances.lengths_u[row])
         return length if crop is None else min(crop, length)
 
     def _candidates(self, row: int, rng: np.random.Generator | None) -> Iterator[int]:
-        """Yield the row, then, in training, others of its language to replace it."""
+        """Yield the row, then, in training, other utterances of its language that may replace it."""
         yield row
         if rng is None:
             return
         labels_u = self.utterances.labels_u
-        alike = np.setdiff1d(np.flatnonzero(labels_u == labels_u[row]), [row], assume_unique=True)
-        yield from rng.permutation(alike)[:REPLACEMENTS].tolist()
+        same_language = np.setdiff1d(np.flatnonzero(labels_u == labels_u[row]), [row], assume_unique=True)
+        yield from rng.permutation(same_language)[:REPLACEMENTS].tolist()
 
     def _wave(self, row: int, crop: int | None, rng: np.random.Generator | None) -> Wave | Features:
         ref, length = self.utterances.refs.value(row), int(self.utterances.lengths_u[row])
@@ -123,7 +128,8 @@ class MinibatchReader(Dataset[Minibatch]):
             return self._features(ref, length, crop, rng)
         if rng is None:
             return self._read(ref, 0, length)
-        # A faster voice is shorter: read enough for the fastest.
+        # Raising the tempo shortens a waveform: read enough for the highest tempo. Example: for a crop of
+        # 3 s and tempo up to 1.2, 3.6 s are read; cropped again after augmentation.
         reach = 1.0 if self.conf.voice_apply_prob == 0 else max(self.conf.tempo_range[1], 1.0)
         wanted = length if crop is None else min(int(crop * reach), length)
         start = int(rng.integers(length - wanted + 1))
@@ -134,7 +140,10 @@ class MinibatchReader(Dataset[Minibatch]):
         return wave[start : start + crop]
 
     def _features(self, ref: str, length: int, crop: int | None, rng: np.random.Generator | None) -> Features:
-        """Read a crop of as many frames as its samples make; features were augmented when extracted."""
+        """Read a random crop of features; they were augmented when they were extracted.
+
+        ``length`` and ``crop`` are in samples, and are converted to frames.
+        """
         if rng is None or crop is None or crop >= length:
             return read_features(ref)
         hop = self.utterances.hop_length or 1
@@ -144,12 +153,12 @@ class MinibatchReader(Dataset[Minibatch]):
     def _read(self, ref: str, start: int, stop: int) -> Wave:
         wave, rate = read_audio(ref, start, stop)
         if rate != self.rate:
-            raise LidError(f"{rate} Hz, not {self.rate} Hz", where=ref, mend="format it with stage 3")
+            raise LidError(f"sampling rate is {rate} Hz, not {self.rate} Hz", where=ref, redo="formatting")
         return wave
 
 
 class _FaultsAsItems(Dataset["Minibatch | LidError"]):
-    """The reader's batches, or the error met instead: raised in a worker it would lose its message."""
+    """The reader's batches, with errors as items: an error raised in a worker would lose its message."""
 
     def __init__(self, reader: MinibatchReader) -> None:
         self.reader = reader
@@ -164,29 +173,30 @@ class _FaultsAsItems(Dataset["Minibatch | LidError"]):
 def iterate(
     reader: MinibatchReader, first: int, workers: int, pin: bool = False, max_failed: float = 1.0
 ) -> Iterator[Minibatch]:
-    """Yield the reader's batches in order, read ahead by worker processes; log what cannot be read.
+    """Yield the reader's batches in order, read ahead by workers; log utterances that cannot be read.
 
     Args:
         reader: the batches.
-        first: number of the first to yield.
-        workers: processes; 0 reads in this one.
-        pin: put the tensors where a GPU can fetch them while it computes.
-        max_failed: largest share of the utterances that may be unreadable.
+        first: number of the first batch to yield.
+        workers: number of worker processes; 0 reads in this process.
+        pin: use pinned memory, from which a GPU can copy while it computes.
+        max_failed: largest proportion of utterances that may be unreadable, from 0 to 1.
 
     Raises:
-        LidError: audio at another rate, more than ``max_failed`` unreadable, or a worker was killed.
+        LidError: the sampling rate is wrong, too many utterances are unreadable, or a worker was killed.
     """
     total = utterances_in(reader.batches)
     failed = 0
     for minibatch in _loaded(reader, first, workers, pin):
         for utterance, reason in minibatch.failed:
-            logging.warning("%s left out: %s", utterance, reason)
+            logging.warning("%s skipped: %s", utterance, reason)
             failed += 1
             if failed > allowed_failures(max_failed, total):
                 raise LidError(
-                    f"{failed} of {total} utterances cannot be read, the last: {reason}",
+                    f"{failed} of {total} utterances cannot be read; the last one: {reason}",
                     where=utterance,
-                    mend="mend the recordings and run from stage 3",
+                    redo="formatting",
+                    mend="raise max_failed",
                 )
         yield minibatch
     if failed:

@@ -1,4 +1,4 @@
-"""What a waveform goes through on its way into a training batch: crop, augmentation."""
+"""Crops and augmentations of training waveforms: their configuration and application."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from lid_toolkit.augment import distortions
 from lid_toolkit.augment.distortions import Wave
@@ -15,19 +24,17 @@ from lid_toolkit.augment.voice import change_voice
 from lid_toolkit.datadir.tables.table import Table
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-Share = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
 Number = TypeVar("Number", int, float)
 
 
 def _ascending(bounds: tuple[Number, Number]) -> tuple[Number, Number]:
     if not bounds[0] <= bounds[1]:
-        raise ValueError(f"the lower end {bounds[0]} lies above the upper end {bounds[1]}")
+        raise ValueError(f"the lower bound {bounds[0]} is greater than the upper bound {bounds[1]}")
     return bounds
 
 
 def _low_high(value: object) -> object:
-    """Split ESPnet's ``"5_30"`` in two; ``"10"`` is both ends."""
+    """Split ESPnet's ``"5_30"`` into two bounds; ``"10"`` is both of them."""
     if not isinstance(value, str):
         return value
     ends = value.split("_")
@@ -39,68 +46,68 @@ Decibels = Annotated[Range[float], BeforeValidator(_low_high)]
 
 
 class NoiseInfo(NamedTuple):
-    """One kind of noise: ``[weight, list of recordings, how many at once, SNR in dB]``, ESPnet's order."""
+    """One kind of noise, in ESPnet's order: ``[weight, list of recordings, how many at once, SNR in dB]``."""
 
-    weight: Share
+    weight: NonNegativeFloat
     scp: str
-    together: Range[Annotated[int, Field(gt=0)]]
+    together: Range[PositiveInt]
     db_range: Decibels
 
 
 class PreprocessorConf(BaseModel):
-    """``preprocessor_conf``: crops and augmentations of training waveforms. Validation sees neither."""
+    """``preprocessor_conf``: crops and augmentations of training waveforms (not used in validation)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     fix_duration: bool = True
-    """Train on random crops of ``target_duration``; shorter utterances stay whole. Else on all of each."""
-    target_duration: Positive | Range[Positive] | None = 3.0
-    """Length of a crop in seconds, or the range from which each batch's length is drawn; null for no crop."""
-    sample_rate: Annotated[int, Field(gt=0)] = 16000
-    """Samples per second of the formatted audio."""
+    """Train on random crops of `target_duration` instead of whole utterances; shorter ones stay whole."""
+    target_duration: PositiveFloat | Range[PositiveFloat] | None = 3.0
+    """Length of a crop in seconds, or a range from which it is drawn for each batch; null for no crops."""
+    sample_rate: PositiveInt = 16000
+    """Sampling rate of the formatted audio in Hz."""
     voice_apply_prob: Probability = 0.0
-    """Chance of another voice: pitch, formants and tempo changed apart."""
-    pitch_range: Range[Positive] = (0.8, 1.25)
-    """Factor on the fundamental, drawn log-uniformly."""
-    formant_range: Range[Positive] = (0.85, 1.18)
-    """Factor on the formants, drawn log-uniformly."""
-    tempo_range: Range[Positive] = (0.85, 1.18)
-    """Factor on the tempo, drawn log-uniformly."""
+    """Probability of changing the voice: pitch, formants and tempo, independently."""
+    pitch_range: Range[PositiveFloat] = (0.8, 1.25)
+    """Factor of the fundamental frequency, drawn log-uniformly."""
+    formant_range: Range[PositiveFloat] = (0.85, 1.18)
+    """Factor of the formant frequencies, drawn log-uniformly."""
+    tempo_range: Range[PositiveFloat] = (0.85, 1.18)
+    """Factor of the tempo, drawn log-uniformly."""
     rir_apply_prob: Probability | None = None
-    """Chance of a room; null for 1 with ``rir_scp``, else 0."""
+    """Probability of reverberation; null for 1 with `rir_scp`, otherwise 0."""
     rir_scp: str | None = None
-    """List of impulse responses; null for simulated rooms."""
-    rir_decay_range: Range[Positive] = (0.1, 0.7)
+    """List of room impulse responses; null for simulated rooms."""
+    rir_decay_range: Range[PositiveFloat] = (0.1, 0.7)
     """Reverberation time T60 of a simulated room in seconds."""
     rir_direct_db_range: Range[float] = (-3.0, 12.0)
-    """Energy of the direct sound over the reverberation in a simulated room, in dB."""
+    """Ratio of direct to reverberant energy in a simulated room, in dB."""
     noise_apply_prob: Probability | None = None
-    """Chance of added noise; null for 1 with ``noise_scp`` or ``noise_info``, else 0."""
+    """Probability of added noise; null for 1 with `noise_scp` or `noise_info`, otherwise 0."""
     noise_scp: str | None = None
-    """List of noise recordings; without it and ``noise_info`` the noise is made up, white to brown."""
+    """List of noise recordings; without it and `noise_info`, noise is synthesised, from white to brown."""
     noise_db_range: Decibels = (5.0, 30.0)
-    """Signal-to-noise ratio in dB of ``noise_scp`` or made-up noise: ``[5, 30]``, or ``'5_30'`` in quotes."""
+    """Signal-to-noise ratio in dB for `noise_scp` or synthesised noise: `[5, 30]`, or `'5_30'` in quotes."""
     noise_info: tuple[NoiseInfo, ...] | None = None
-    """Kinds of noise, one of them drawn by weight: ``[weight, list, [fewest, most], [dB, dB]]`` each."""
-    short_noise_thres: Share = 0.5
-    """A recording under this share of the speech's length comes once; a longer one is repeated to its end."""
+    """Kinds of noise: `[weight, list, [fewest, most], [dB, dB]]` each; one is drawn by weight."""
+    short_noise_thres: NonNegativeFloat = 0.5
+    """Noise shorter than this proportion of the speech is added once; longer noise is repeated to its end."""
     equalizer_apply_prob: Probability = 0.0
-    """Chance of a random frequency response."""
+    """Probability of a random frequency response."""
     equalizer_db_range: Range[float] = (-10.0, 10.0)
-    """Gain at each of 8 points of the response, in dB."""
+    """Gain at each of the 8 points of the frequency response, in dB."""
     telephone_apply_prob: Probability = 0.0
-    """Chance of an 8 kHz line."""
+    """Probability of an 8 kHz telephone line."""
     telephone_codecs: Annotated[tuple[distortions.Codec, ...], Field(min_length=1)] = (
         distortions.TELEPHONE_CODECS
     )
-    """Codecs of lines, drawn alike: linear, mu-law, A-law, GSM 06.10, IMA ADPCM."""
+    """Codecs of the line, with equal probabilities: linear, mu-law, A-law, GSM 06.10, IMA ADPCM."""
     volume_apply_prob: Probability = 0.0
-    """Chance of another level."""
+    """Probability of changing the level."""
     volume_db_range: Range[float] = (-30.0, 0.0)
-    """Peak below full scale, in dB."""
+    """Peak level relative to full scale, in dB."""
 
     def crop_range_s(self) -> tuple[float, float]:
-        """Return the shortest and the longest crop in seconds; infinite without ``fix_duration``."""
+        """Return the shortest and longest crop in seconds; infinite without ``fix_duration``."""
         if not self.fix_duration or self.target_duration is None:
             return (np.inf, np.inf)
         if isinstance(self.target_duration, tuple):
@@ -108,22 +115,22 @@ class PreprocessorConf(BaseModel):
         return (self.target_duration, self.target_duration)
 
     def noise_prob(self) -> float:
-        """Return the chance of added noise."""
+        """Return the probability of added noise."""
         if self.noise_apply_prob is None:
             return float(bool(self.noise_scp or self.noise_info))
         return self.noise_apply_prob
 
     def rir_prob(self) -> float:
-        """Return the chance of a room."""
+        """Return the probability of reverberation."""
         return float(bool(self.rir_scp)) if self.rir_apply_prob is None else self.rir_apply_prob
 
     def noise_kinds(self) -> tuple[NoiseInfo, ...]:
-        """Return the kinds of recorded noise; none: the noise is made up."""
+        """Return the kinds of recorded noise; if empty, noise is synthesised."""
         single = (NoiseInfo(1.0, self.noise_scp, (1, 1), self.noise_db_range),) if self.noise_scp else ()
         return tuple(kind for kind in (*(self.noise_info or ()), *single) if kind.weight > 0)
 
     def sound_lists(self) -> tuple[str, ...]:
-        """Return the lists of recordings that augmentation draws from."""
+        """Return the lists of recordings that are used for augmentation."""
         noises = [kind.scp for kind in self.noise_kinds()] if self.noise_prob() > 0 else []
         rooms = [self.rir_scp] if self.rir_scp and self.rir_prob() > 0 else []
         return (*noises, *rooms)
@@ -131,11 +138,11 @@ class PreprocessorConf(BaseModel):
 
 @dataclass(frozen=True)
 class Sounds:
-    """The recordings that augmentation draws from.
+    """The recordings that are used for augmentation.
 
     Attributes:
-        noises: the list of each of ``noise_kinds()``.
-        rooms: impulse responses; None: rooms are simulated.
+        noises: the list of recordings of each of ``noise_kinds()``.
+        rooms: room impulse responses; None: rooms are simulated.
     """
 
     noises: tuple[Table, ...] = ()
@@ -146,9 +153,9 @@ def load_sounds(conf: PreprocessorConf) -> Sounds:
     """Read the lists of recordings that a configuration uses.
 
     Raises:
-        LidError: a list, or the first recording of one, is missing or faulty.
+        LidError: a list, or the first recording in it, is missing or not valid.
     """
-    without = "make this list, or set preprocessor_conf.{} 0"
+    without = "make this list, or set preprocessor_conf.{}: 0"
     noises, rooms = [], None
     if conf.noise_prob() > 0:
         noises = [read_sounds(kind.scp, without.format("noise_apply_prob")) for kind in conf.noise_kinds()]
@@ -158,19 +165,19 @@ def load_sounds(conf: PreprocessorConf) -> Sounds:
 
 
 def augment_wave(wave: Wave, conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> Wave:
-    """Distort a waveform in the order nature does: voice, room, noise, microphone, line, level.
+    """Augment a waveform in the order of nature: voice, room, noise, microphone, line, level.
 
     Args:
         wave: samples in [-1, 1]; not changed.
-        conf: chances and ranges.
-        sounds: recordings to draw from.
+        conf: probabilities and ranges.
+        sounds: recordings of noise and rooms.
         rng: the only source of randomness.
 
     Returns:
-        A waveform; another length only where the voice changed.
+        The augmented waveform; its length differs only if the tempo was changed.
 
     Raises:
-        AudioError: a recording to draw from cannot be read.
+        AudioError: a recording of noise or a room cannot be read.
     """
     rate = conf.sample_rate
     if rng.random() < conf.voice_apply_prob:
@@ -199,7 +206,7 @@ def _room(conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> W
 
 
 def _noise(wave: Wave, conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> Wave:
-    """Return what to add to a waveform: recordings of one kind, each at its own level, or made-up noise."""
+    """Return noise for a waveform: recordings of one kind, each at its own level, or synthesised noise."""
     if not sounds.noises:
         noise = distortions.coloured_noise(len(wave), rng.uniform(0.0, 2.0), rng)
         return distortions.scaled_noise(wave, noise, rng.uniform(*conf.noise_db_range))

@@ -1,7 +1,9 @@
-"""Draws to batches: utterances of similar length together, no batch above ``batch_bins``.
+"""From draws to batches: utterances of similar length together, at most ``batch_bins`` samples per batch.
 
-An epoch's batches are a function of (seed, epoch) and the same on any number of processes, of which
-each takes every so manyth; a training's :class:`Place` is therefore two numbers.
+The batches of an epoch are a function of (seed, epoch), and the same for any number of processes. Process
+``rank`` takes batches rank, rank + world_size, ..., so the position to resume from is (epoch, batches done).
+
+Shapes: b batches (or utterances of a batch), d draws, u utterances, m members of groups, g groups.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from lid_toolkit.errors import LidError
 
 BATCHES_A_WINDOW = 64
 ROUNDS_A_WINDOW = 1024
-# 0.1 s at 16 kHz. Every new shape costs the CPU's convolution library a compilation, and memory.
+# 0.1 s at 16 kHz. The CPU's convolution library compiles code for every new shape, which takes time and
+# memory, so crops have few different lengths.
 CROP_STEP = 1600
 BLOCK_ROWS = 1 << 16
 SPARE_DRAWS = 1.05
@@ -28,12 +31,14 @@ SPARE_DRAWS = 1.05
 
 @dataclass(frozen=True)
 class Batch:
-    """Utterances computed together.
+    """The utterances of one batch.
 
     Attributes:
-        rows_b: row numbers in the set's tables.
-        crop: most samples taken of each, which bounds the padded batch; None takes all.
-        seed: seeds of the crops and augmentations, an integer row for each utterance; None for neither.
+        rows_b: row numbers in the tables of the data directory.
+        crop: largest number of samples of each utterance, which limits the size of the padded batch; None:
+            whole utterances.
+        seed: seeds of the crops and augmentations, a row of integers for each utterance; None: utterances
+            are neither cropped at random nor augmented.
     """
 
     rows_b: Ints
@@ -43,15 +48,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Batches(Sequence[Batch]):
-    """Batches as arrays: a million cost some tens of megabytes, which forked workers share.
+    """Batches as arrays. A million batches take some tens of megabytes, which forked workers share.
 
     Attributes:
-        rows_d: row numbers, the utterances of a batch beside each other.
+        rows_d: row numbers; the utterances of a batch are next to each other.
         begins_b: where each batch begins in ``rows_d``.
-        ends_b: where it ends.
-        crops_b: its crop in samples; None: no batch is cropped.
-        visits_d: how often each utterance had come before; None: nothing is random.
-        seed: (seed, epoch) of what is random.
+        ends_b: where each batch ends in ``rows_d``.
+        crops_b: crop of each batch in samples; None: no batch is cropped.
+        visits_d: how often each utterance was drawn before; None: nothing is random.
+        seed: (seed, epoch) of the random numbers.
     """
 
     rows_d: Ints
@@ -71,7 +76,7 @@ class Batches(Sequence[Batch]):
     def __getitem__(self, index: slice | Ints) -> Batches: ...
 
     def __getitem__(self, index: int | slice | Ints) -> Batch | Batches:
-        """Return a batch, or the batches of a slice or an array of numbers."""
+        """Return one batch, or the batches of a slice or of an array of indices."""
         if isinstance(index, slice | np.ndarray):
             crops_b = None if self.crops_b is None else self.crops_b[index]
             return replace(self, begins_b=self.begins_b[index], ends_b=self.ends_b[index], crops_b=crops_b)
@@ -84,36 +89,42 @@ class Batches(Sequence[Batch]):
         return Batch(rows_b, crop, np.column_stack((epoch_seed, rows_b, self.visits_d[span])))
 
     def sizes_b(self) -> Ints:
-        """Return how many utterances each batch has."""
+        """Return the number of utterances in each batch."""
         return self.ends_b - self.begins_b
 
     def share(self, rank: int, world_size: int, done: int = 0) -> Batches:
-        """Return what process ``rank`` of ``world_size`` has to do when ``done`` of all batches are done.
+        """Return the remaining batches of process ``rank`` when ``done`` batches of the epoch are done.
 
-        The processes take turns, so that together they go through the batches in order. Each gets the
-        same number; up to ``world_size - 1`` batches at the end are left out.
+        The processes take turns and get equally many batches; up to ``world_size - 1`` batches at the end
+        are skipped. Example: of 9 batches, 2 done, with 3 processes, process 0 gets batches 2 and 5,
+        process 1 gets 3 and 6, process 2 gets 4 and 7, and batch 8 is skipped.
 
         Raises:
             LidError: there are more processes than batches.
         """
         if len(self) < world_size:
             raise LidError(
-                f"{len(self)} batches an epoch for {world_size} processes",
+                f"{len(self)} batches per epoch are too few for {world_size} processes",
                 where="batch_bins",
-                mend="lower batch_bins or ngpu, or raise num_iters_per_epoch",
+                mend="lower batch_bins, use fewer processes, or raise num_iters_per_epoch",
             )
         steps = max(len(self) - done, 0) // world_size
         return self[done + rank : done + steps * world_size : world_size]
 
     def rows(self) -> Ints:
-        """Return the row numbers of all batches in order."""
+        """Return the row numbers of all batches, in order.
+
+        This concatenates ``rows_d[begin:end]`` without a loop. Example: batches 7:9 and 2:5 have sizes 2 and
+        3. Counting 0 1 | 2 3 4 over both and adding end minus cumulative size of each batch (9 - 2 and
+        5 - 5) gives 7 8 | 2 3 4.
+        """
         sizes_b = self.sizes_b()
         ends_b = np.cumsum(sizes_b)
-        places: Ints = np.arange(sizes_b.sum()) + np.repeat(self.ends_b - ends_b, sizes_b)
-        return self.rows_d[places]
+        indices: Ints = np.arange(sizes_b.sum()) + np.repeat(self.ends_b - ends_b, sizes_b)
+        return self.rows_d[indices]
 
     def padding(self, lengths_u: npt.NDArray[np.integer]) -> float:
-        """Return the share of padding in the batches' samples."""
+        """Return the proportion of padding in the batches."""
         sizes_b, lengths_d = self.sizes_b(), lengths_u[self.rows()]
         if not len(lengths_d):
             return 0.0
@@ -124,12 +135,12 @@ class Batches(Sequence[Batch]):
 
 
 @dataclass
-class Place:
-    """How far a training has come through a sampler's batches: the same in every process.
+class Position:
+    """The position of a training in the batches of a sampler, the same in every process.
 
     Attributes:
-        epoch: the epoch under way, from 1.
-        batches: its batches that are done, by all processes together.
+        epoch: the current epoch, from 1.
+        batches: number of its batches that are done, by all processes together.
     """
 
     epoch: int = 1
@@ -140,23 +151,16 @@ class Place:
         self.epoch, self.batches = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, int]:
-        """Return what :meth:`load_state_dict` takes."""
+        """Return the position as :meth:`load_state_dict` expects it."""
         return {"epoch": self.epoch, "batches": self.batches}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go to where :meth:`state_dict` was taken, by any number of processes.
-
-        Raises:
-            LidError: the numbers are no place.
-        """
-        epoch, batches = state["epoch"], state["batches"]
-        if epoch < 1 or batches < 0:
-            raise LidError(f"epoch {epoch}, batch {batches} is no place in a training", where="sampler")
-        self.epoch, self.batches = epoch, batches
+        """Restore a position, which may come from a training with another number of processes."""
+        self.epoch, self.batches = state["epoch"], state["batches"]
 
 
 def utterances_in(batches: Sequence[Batch]) -> int:
-    """Return how many utterances batches have together."""
+    """Return the total number of utterances in some batches."""
     if isinstance(batches, Batches):
         return int(batches.sizes_b().sum())
     return sum(len(batch.rows_b) for batch in batches)
@@ -164,26 +168,27 @@ def utterances_in(batches: Sequence[Batch]) -> int:
 
 @dataclass(frozen=True)
 class Sampler:
-    """A law's draws, cut into batches.
+    """Draws utterances by a sampling law and splits the draws into batches.
 
-    Batching does not bend the law: draws are only reordered, within windows of about 64 batches (or as
-    ``law.sorting`` says), by length, one window falling and the next rising, and cut into batches; each
-    64 batches are shuffled. Similar lengths lie together, and every draw is in one batch, but for what
-    ``fewest`` and ``drop_last`` leave out, and ``batches_an_epoch``, by chance, of batches that are too many.
+    Batching does not change how often an utterance is drawn. The draws are only reordered: within windows
+    of about 64 batches (or as ``law.sorting`` says) they are sorted by length, descending and ascending in
+    turn, then split into batches, and each 64 batches are shuffled. So a batch has utterances of similar
+    length, and every draw is in one batch, except those in a last batch that ``fewest`` or ``drop_last``
+    removes, and those in the surplus batches that ``batches_an_epoch`` removes at random.
 
     Attributes:
-        law: what is drawn.
-        lengths_u: samples of each utterance.
-        batch_bins: most samples in a batch, padding included; a longer utterance is cropped to it.
-        most: most utterances in a batch; None: as many as fit.
-        fewest: least utterances in a batch; crops are short enough for so many to fit. A last batch with
-            fewer is left out, unless it is the only one.
-        crop_range: shortest and longest crop in samples; a batch draws its own, rounded down to a
-            multiple of ``CROP_STEP``. None: whole utterances.
-        drop_last: leave out the last batch, which nothing filled, unless it is the only one.
-        draws: draws in an epoch; not used with ``batches_an_epoch``.
-        batches_an_epoch: number of batches; None: as many as the draws fill.
-        seed: of everything that is drawn.
+        law: how utterances are drawn.
+        lengths_u: number of samples of each utterance.
+        batch_bins: largest number of samples in a batch, padding included; a longer utterance is cropped.
+        most: largest number of utterances in a batch; None: as many as fit.
+        fewest: smallest number of utterances in a batch; crops are short enough for that many to fit. A last
+            batch with fewer is removed, unless it is the only one.
+        crop_range: shortest and longest crop in samples; the crop of each batch is drawn, and rounded down
+            to a multiple of ``CROP_STEP``. None: whole utterances.
+        drop_last: remove the last batch, which may not be full, unless it is the only one.
+        draws: number of draws per epoch; not used with ``batches_an_epoch``.
+        batches_an_epoch: number of batches per epoch; None: as many as the draws fill.
+        seed: seed of all random numbers.
     """
 
     law: Law
@@ -205,20 +210,21 @@ class Sampler:
         draws = math.ceil(SPARE_DRAWS * wanted * self.fill())
         while len(batches := self._batches(draws, epoch)) < wanted:
             draws = math.ceil(1.1 * draws * wanted / len(batches))
-        # By chance: where the draws end, batches are of short utterances.
+        # Remove surplus batches at random: those at the end would be the ones with the shortest utterances.
         chosen = np.random.default_rng((CHOICE, self.seed, epoch)).permutation(len(batches))[:wanted]
         return batches[np.sort(chosen)]
 
     def longest(self) -> int:
-        """Return the samples that an utterance has at most in a batch."""
+        """Return the largest number of samples that an utterance can have in a batch."""
         fitting = max(self.batch_bins // self.fewest, 1)
         return fitting if self.crop_range is None else min(self.crop_range[1], fitting)
 
     def fill(self) -> float:
-        """Return how many utterances a batch without padding would have on average."""
+        """Return the mean number of utterances in a batch, if there were no padding."""
         crop: float = self.longest()
         if self.crop_range is not None and self.crop_range[0] < crop:
-            # The logarithmic mean: its reciprocal is the mean of the reciprocals of the crops.
+            # The number of utterances is proportional to 1 / crop, so what is needed is the reciprocal of the
+            # mean of 1 / crop: the logarithmic mean. Example: (4 - 2) / log(4 / 2) = 2.9 s for 2 to 4 s.
             crop = (crop - self.crop_range[0]) / math.log(crop / self.crop_range[0])
         lengths_m = np.minimum(self.lengths_u[self.law.members], crop)
         mean_g = np.add.reduceat(lengths_m, self.law.starts_g[:-1]) / self.law.sizes_g()
@@ -240,13 +246,15 @@ class Sampler:
         if self.crop_range is not None:
             crops_b = whole_steps(crops_b)
         begins_b = np.concatenate(([0], ends_b))[:-1]
-        mixed = rng.permutation(len(ends_b))
+        shuffled = rng.permutation(len(ends_b))
         if self.law.sorting == "window":
-            mixed = mixed[np.argsort(mixed // BATCHES_A_WINDOW, kind="stable")]
-        return Batches(rows_d, begins_b[mixed], ends_b[mixed], crops_b[mixed], visits_d, (self.seed, epoch))
+            shuffled = shuffled[np.argsort(shuffled // BATCHES_A_WINDOW, kind="stable")]
+        return Batches(
+            rows_d, begins_b[shuffled], ends_b[shuffled], crops_b[shuffled], visits_d, (self.seed, epoch)
+        )
 
     def _order(self, lengths_d: npt.NDArray[np.integer]) -> Ints:
-        """Return the places of the draws in the order in which they are cut into batches."""
+        """Return the indices of the draws in the order in which they are split into batches."""
         if self.law.sorting == "none":
             return np.arange(len(lengths_d))
         if self.law.sorting == "epoch":
@@ -260,12 +268,14 @@ class Sampler:
 
 
 def zigzag(lengths_dg: npt.NDArray[np.integer], window: int) -> Ints:
-    """Sort each column within windows of rows, falling in one window and rising in the next.
+    """Sort each column within windows of rows, descending in one window and ascending in the next.
 
-    Where one window ends with short utterances, the next begins with such.
+    A batch may extend from one window into the next. If all windows were descending, such a batch would
+    have the shortest utterances of one and the longest of the other, and much padding. Example: lengths
+    3 9 5 | 8 2 6 in windows of 3 become 9 5 3 | 2 6 8.
 
     Returns:
-        Row numbers of the same shape.
+        Row numbers, of the same shape.
     """
     order_dg = np.empty(lengths_dg.shape, dtype=np.int64)
     for number, start in enumerate(range(0, len(lengths_dg), window)):
@@ -275,34 +285,37 @@ def zigzag(lengths_dg: npt.NDArray[np.integer], window: int) -> Ints:
 
 
 def whole_steps(samples: Ints) -> Ints:
-    """Round down to multiples of ``CROP_STEP``, but not to none."""
+    """Round down to multiples of ``CROP_STEP``; smaller numbers are unchanged."""
     return np.maximum(samples // CROP_STEP * CROP_STEP, np.minimum(samples, CROP_STEP))
 
 
 def cut(
     lengths_d: npt.NDArray[np.integer], crops: npt.NDArray[np.integer], batch_bins: int, most: int
 ) -> tuple[Ints, Ints]:
-    """Cut a sequence of utterances into batches, each as long as it may be.
+    """Split a sequence of utterances into batches, each as large as possible.
+
+    Example: lengths 5 4 4 2 with crop 9 and 10 bins give batches ``5 4`` (2 x 5 samples) and ``4 2`` (2 x 4
+    samples): the ends are 2 and 4, the longest 5 and 4.
 
     Args:
-        lengths_d: samples of each utterance.
-        crops: most samples of an utterance in the first batch, the second, …; at most ``batch_bins``.
-        batch_bins: most samples in a batch: its utterances times the longest of them, cropped.
-        most: most utterances in a batch.
+        lengths_d: number of samples of each utterance.
+        crops: crop of the first batch, the second, ... in samples; at most ``batch_bins``.
+        batch_bins: largest number of samples in a batch: number of utterances times the longest, cropped.
+        most: largest number of utterances in a batch.
 
     Returns:
-        Where each batch ends, and its longest utterance, cropped.
+        The end of each batch in ``lengths_d``, and the length of its longest utterance, cropped.
     """
     ends: list[int] = []
     longest_b: list[int] = []
     crop = int(crops[0]) if len(crops) else 0
     longest = count = 0
-    for place, whole in enumerate(_integers(lengths_d)):
+    for draw_index, whole in enumerate(_integers(lengths_d)):
         length = whole if whole < crop else crop
         if length < longest:
             length = longest
         if count == most or length * (count + 1) > batch_bins:
-            ends.append(place)
+            ends.append(draw_index)
             longest_b.append(longest)
             crop = int(crops[len(ends)])
             length, count = whole if whole < crop else crop, 0
@@ -315,7 +328,7 @@ def cut(
 
 
 def _integers(array: npt.NDArray[np.integer]) -> Iterator[int]:
-    """Iterate over an array's numbers, a block of them at a time as objects."""
+    """Iterate over an array as Python integers, converting one block at a time to save memory."""
     blocks = (array[start : start + BLOCK_ROWS].tolist() for start in range(0, len(array), BLOCK_ROWS))
     return itertools.chain.from_iterable(blocks)
 
@@ -323,14 +336,14 @@ def _integers(array: npt.NDArray[np.integer]) -> Iterator[int]:
 def sorted_batches(
     lengths_u: npt.NDArray[np.integer], batch_bins: int, max_batch_size: int | None = None
 ) -> Batches:
-    """Cut all utterances, longest first, into batches of at most ``batch_bins`` padded samples.
+    """Split all utterances, longest first, into batches of at most ``batch_bins`` samples with padding.
 
-    For validation and identification: the least padding, and memory runs out at once or never. Nothing
-    is cropped: an utterance that alone exceeds the bins makes a batch of one.
+    For validation and identification: there is little padding, and if memory runs out, it does so in the
+    first batch. Utterances are not cropped; one longer than ``batch_bins`` is a batch of its own.
     """
     rows_u = np.argsort(-lengths_u, kind="stable")
     most = len(rows_u) if max_batch_size is None else max_batch_size
-    # Cropped to the bins, a longer utterance fills its batch; the batch itself is not cropped.
+    # For splitting only, a longer utterance counts as `batch_bins` samples, which fill a batch.
     crops = np.broadcast_to(np.int64(batch_bins), len(rows_u))
     ends_b, _ = cut(lengths_u[rows_u], crops, batch_bins, most)
     return Batches(rows_u, np.concatenate(([0], ends_b))[:-1], ends_b)

@@ -1,4 +1,7 @@
-"""A formatted data directory as arrays: what the loader's workers share."""
+"""A formatted data directory as arrays.
+
+Shapes: u utterances, l languages.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,17 @@ from lid_toolkit.errors import LidError
 
 @dataclass(frozen=True)
 class Utterances:
-    """One set; row u of every attribute is the same utterance. Buffers, not objects: forks share them.
+    """A set of utterances: row u of every attribute is the same utterance.
+
+    Everything is in arrays instead of Python objects, so that forked workers share the memory: counting
+    references to an object would copy the page it is on.
 
     Attributes:
-        refs: utterance id and where its audio lies.
-        labels_u: class of each, int32; -1 where unknown.
-        lengths_u: samples of each, int64.
-        datasets_u: number of the dataset each comes from, int32; None where nobody asked.
-        hop_length: samples for each row of extracted features; None where ``refs`` lead to audio.
+        refs: utterance ids, and references to their audio or features.
+        labels_u: class index of each utterance, int32; -1 if unknown.
+        lengths_u: number of samples of each utterance, int64.
+        datasets_u: number of the dataset of each utterance, int32; None if not loaded.
+        hop_length: samples per frame of extracted features; None if ``refs`` refer to audio.
     """
 
     refs: Table
@@ -54,10 +60,10 @@ def load_utterances(
         data_dir: a formatted set.
         shape_file: which of its utterances, and their lengths.
         languages: labels in index order.
-        with_datasets: read ``utt2dataset`` too.
+        with_datasets: also read ``utt2dataset``.
 
     Raises:
-        LidError: a table is missing or faulty, lacks an utterance, or names an unknown language.
+        LidError: a table is missing or not valid, lacks an utterance, or has an unknown language.
     """
     shapes = read_table(shape_file)
     table, hop_length = references(data_dir)
@@ -67,9 +73,9 @@ def load_utterances(
     unknown = [language for language in known if language not in index]
     if unknown:
         raise LidError(
-            f"languages unknown to training: {' '.join(unknown)}",
+            f"languages that are not in the training data: {' '.join(unknown)}",
             where=data_dir / "utt2lang",
-            mend="remove these utterances, or train with these languages",
+            mend="remove these utterances, or add training data of these languages",
         )
     to_class_l = np.array([index[language] for language in known], dtype=np.int32)
     datasets_u = _rows_of(data_dir / "utt2dataset", shapes).codes()[1] if with_datasets else None
@@ -77,21 +83,21 @@ def load_utterances(
 
 
 def load_unlabelled(data_dir: Path) -> Utterances:
-    """Load the utterances of a set of audio or of extracted features, which need no language labels."""
+    """Load the utterances of a set without their labels."""
     table, hop_length = references(data_dir)
     refs, lengths = read_table(table), read_table(data_dir / "utt2num_samples")
     if not refs.same_keys(lengths):
         raise LidError(
-            f"differs in utterances from {table.name}",
+            f"its utterances differ from those of {table.name}",
             where=data_dir / "utt2num_samples",
-            mend="run stage 3 again",
+            redo="formatting",
         )
     labels_u = np.full(len(refs), -1, dtype=np.int32)
     return Utterances(refs, labels_u, lengths.integers(), hop_length=hop_length)
 
 
 def references(data_dir: Path) -> tuple[Path, int | None]:
-    """Return the table of where utterances lie, and the samples for each row where they are features."""
+    """Return the table of references, and the hop length in samples if they refer to features, else None."""
     made = read_description(data_dir)
     return (data_dir / "wav.scp", None) if made is None else (data_dir / TABLE, int(made["hop_length"]))
 
@@ -101,7 +107,7 @@ def read_languages(lang2idx: Path) -> tuple[str, ...]:
     table = read_table(lang2idx)
     indices = table.integers()
     if sorted(indices.tolist()) != list(range(len(table))):
-        raise LidError("indices are not 0, 1, 2, …", where=lang2idx, mend="run stage 4 again")
+        raise LidError("indices are not 0, 1, 2, …", where=lang2idx, redo="statistics")
     return tuple(table.key(int(row)) for row in np.argsort(indices))
 
 
@@ -112,5 +118,5 @@ def _rows_of(path: Path, wanted: Table) -> Table:
     rows = table.rows(wanted.keys())
     if (rows < 0).any():
         lacking = wanted.key(int(np.argmax(rows < 0)))
-        raise LidError(f"lacks utterance '{lacking}'", where=path, mend="run stages 3 and 4 again")
+        raise LidError(f"utterance '{lacking}' is missing", where=path, redo="formatting")
     return table.select(rows)

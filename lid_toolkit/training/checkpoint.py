@@ -1,4 +1,4 @@
-"""Model files and resumable checkpoints: written whole, read without running anything in them."""
+"""Model files and checkpoints: written atomically, and read without running code stored in them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ MODEL_FORMAT = 1
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What a model file holds.
+    """The contents of a model file.
 
     Attributes:
         model: in evaluation mode, on the CPU.
         languages: labels in index order.
         rate: samples per second the model was trained at.
-        description: the components it is built from, as :func:`build_model` takes them.
+        description: the components of the model, as :func:`build_model` expects them.
     """
 
     model: LidModel
@@ -68,7 +68,7 @@ def load_model(path: Path, external: Packages = NONE) -> SavedModel:
         external: the packages that components may be imported from beside this toolkit.
 
     Raises:
-        LidError: not there, damaged, or not a model file of this toolkit.
+        LidError: the file does not exist, is damaged, or is not a model file of this toolkit.
     """
     content = _model_content(path)
     weights, languages, rate = content["model"], content["languages"], content["rate"]
@@ -87,7 +87,9 @@ def load_labels(path: Path) -> tuple[str, ...]:
 def _model_content(path: Path, mmap: bool = False) -> dict[str, Any]:
     content = load(path, mmap)
     if content.get("format") != MODEL_FORMAT:
-        raise LidError("not a model file of this toolkit", where=path, mend="give a .pth file of a training")
+        raise LidError(
+            "not a model file of this toolkit", where=path, mend="give the .pth file of a training"
+        )
     for key in ("description", "model", "languages", "rate"):
         if key not in content:
             raise LidError(f"the model file has no '{key}'", where=path, mend="use another file")
@@ -102,24 +104,24 @@ def restore(
     source: Path,
     external: Packages = NONE,
 ) -> SavedModel:
-    """Build a described model around its weights.
+    """Build a model from its description and weights; ``source`` is named in errors.
 
     Raises:
-        LidError: they do not fit; ``source`` says where both come from.
+        LidError: the weights do not fit the description.
     """
     try:
         model = build_model(description, len(languages), external)
         model.load_state_dict(weights)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise LidError(f"weights do not fit their description: {error}", where=source) from error
+        raise LidError(f"the weights do not fit the description: {error}", where=source) from error
     return SavedModel(model.eval(), tuple(languages), rate, description)
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write tensors and plain values with ``torch.save``, whole or not at all.
+    """Write tensors and plain values with ``torch.save``, completely or not at all.
 
     Raises:
-        LidError: the disk is full, or takes no file of that size.
+        LidError: the disk is full, or does not allow a file of that size.
     """
     try:
         with write_whole(path, "wb") as stream:
@@ -130,27 +132,31 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
         raise LidError(
             f"cannot be written: {error.__context__.strerror}",
             where=path,
-            mend="make room; the same command goes on from the last checkpoint",
+            mend="free some space; the same command continues from the last checkpoint",
         ) from error
 
 
 def load(path: Path, mmap: bool = False) -> dict[str, Any]:
     """Read what :func:`save` wrote, with ``weights_only=True``: no code in the file is run.
 
-    With ``mmap`` the tensors stay on disk until they are used, which makes reading everything else fast.
+    With ``mmap``, tensors stay on disk until they are used, so the rest is read quickly.
 
     Raises:
-        LidError: not there, damaged, or not such a file.
+        LidError: the file does not exist, is damaged, or was not written by :func:`save`.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
-        raise LidError("no such file", where=path, redo="training", mend="give another file") from None
+        raise LidError(
+            "the file does not exist", where=path, redo="training", mend="give another file"
+        ) from None
     except pickle.UnpicklingError as error:
         raise LidError(
-            "holds more than tensors and plain values, or is damaged", where=path, mend="use another file"
+            "the file holds more than tensors and plain values, or is damaged",
+            where=path,
+            mend="use another file",
         ) from error
-    except Exception as error:  # a damaged archive raises nearly anything
+    except Exception as error:  # torch.load raises many kinds of exception on a damaged archive
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise LidError(
             f"damaged, or not a checkpoint: {reason}", where=path, mend="use another file"
@@ -161,14 +167,14 @@ def load(path: Path, mmap: bool = False) -> dict[str, Any]:
 
 
 def point_to(link: Path, target: str) -> None:
-    """Make ``link`` a symbolic link to ``target`` in its directory, replacing what was there at once."""
+    """Make ``link`` a symbolic link to ``target`` in the same directory, replacing an old one atomically."""
     temporary = temporary_beside(link)
     temporary.symlink_to(target)
     temporary.replace(link)
 
 
 def average(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the mean of weights and running statistics; whole numbers are the first state's."""
+    """Return the mean of weights and running statistics; integers are taken from the first state."""
     return {
         name: torch.stack([state[name].double() for state in states]).mean(dim=0).to(value.dtype)
         if value.is_floating_point()

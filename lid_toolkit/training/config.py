@@ -12,6 +12,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
     StringConstraints,
     ValidationError,
 )
@@ -21,22 +25,20 @@ from lid_toolkit.data.sampling import BY_CATEGORY, BatchType
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.training.espnet_yaml import without_espnet_keys
 from lid_toolkit.training.overrides import numbers, override, read_settings
-from lid_toolkit.training.schedules import SCHEDULES
+from lid_toolkit.training.schedules import NOT_SUPPORTED, SCHEDULES
 
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[int, Field(ge=0)]
 MeasuredSet = Literal["train", "valid"]
 Measure = Literal["loss", "accuracy", "macro_accuracy"]
 
 
 def _measured(criterion: tuple[str, ...]) -> tuple[str, ...]:
     if criterion[:2] == ("train", "macro_accuracy"):
-        raise ValueError("macro_accuracy is measured on the validation set alone")
+        raise ValueError("macro_accuracy is only measured on the validation set")
     return criterion
 
 
 def _criteria(value: object) -> object:
-    """Write out the short form: a measure stands for its best value on the validation set."""
+    """Expand the short form: a measure alone means its best value on the validation set."""
     if isinstance(value, str):
         return [("valid", value, "min" if value == "loss" else "max")]
     return value
@@ -51,16 +53,16 @@ Criteria = Annotated[tuple[Criterion, ...], Field(min_length=1), BeforeValidator
 
 
 class TrainConfig(BaseModel):
-    """Everything that decides a training, apart from the data and the machine."""
+    """Everything that determines the result of a training, except the data and the machine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     frontend: str | None = None
-    """Waveform to features; null for a model that is given features."""
+    """Front end: waveform to features; null for a model that takes features."""
     frontend_conf: dict[str, Any] = {}
     """Arguments of the front end."""
-    input_size: Positive | None = None
-    """Dimension of the features where there is no front end."""
+    input_size: PositiveInt | None = None
+    """Dimension of the features, if there is no front end."""
     specaug: str | None = None
     """Masking of features in training; null for none."""
     specaug_conf: dict[str, Any] = {}
@@ -70,15 +72,15 @@ class TrainConfig(BaseModel):
     normalize_conf: dict[str, Any] = {}
     """Arguments of the normaliser."""
     encoder: str = "rawnet3"
-    """Features to frame-level outputs."""
+    """Encoder: features to frame-level outputs."""
     encoder_conf: dict[str, Any] = {}
     """Arguments of the encoder."""
     pooling: str = "chn_attn_stat"
-    """Frame-level outputs to one vector."""
+    """Pooling: frame-level outputs to one vector."""
     pooling_conf: dict[str, Any] = {}
     """Arguments of the pooling."""
     projector: str = "rawnet3"
-    """Pooled vector to embedding."""
+    """Projector: pooled vector to embedding."""
     projector_conf: dict[str, Any] = {}
     """Arguments of the projector."""
     loss: str = "aamsoftmax"
@@ -90,104 +92,104 @@ class TrainConfig(BaseModel):
     preprocessor_conf: PreprocessorConf = PreprocessorConf()
     """Arguments of the preprocessor."""
     iterator_type: Literal["category", "sequence"] = "category"
-    """``sequence`` goes with ``unsorted``, ``sorted``, ``length`` and ``numel``; ``category`` with all."""
+    """`sequence` allows `unsorted`, `sorted`, `length` and `numel`; `category` allows all batch types."""
     batch_type: BatchType = "catpow"
-    """Law of the draws and what goes into one batch; see below."""
-    upsampling_factor: Annotated[float, Field(ge=0)] | None = None
-    """Power of a language's share in ``catpow``; null for ``category_upsampling_factor``."""
-    category_upsampling_factor: Annotated[float, Field(ge=0)] = 0.5
-    """Power of a language's share: 1 keeps the proportions of the corpus, 0 draws every language alike."""
-    dataset_upsampling_factor: Annotated[float, Field(ge=0)] = 0.5
-    """Power of a dataset's share in ``catpow_balance_dataset``."""
-    batch_bins: Positive = 1000000
-    """Most samples in a training batch, padding included; longer utterances are cropped to it."""
-    valid_batch_bins: Positive | None = None
-    """Most samples in a validation batch; null for ``batch_bins``."""
-    batch_size: Positive = 20
-    """Utterances in a batch of ``catbel``, ``unsorted`` and ``sorted``, as far as ``batch_bins`` allows."""
-    max_batch_size: Positive | None = None
-    """Most utterances in a training batch; null for as many as fit."""
-    min_batch_size: Positive = 1
-    """Fewest utterances in a training batch; crops are short enough for so many to fit."""
+    """How utterances are drawn and put into batches; see above."""
+    upsampling_factor: NonNegativeFloat | None = None
+    """Power of a language's proportion in `catpow`; null for `category_upsampling_factor`."""
+    category_upsampling_factor: NonNegativeFloat = 0.5
+    """Power of a language's proportion: 1 keeps the proportions of the corpus, 0 makes them all equal."""
+    dataset_upsampling_factor: NonNegativeFloat = 0.5
+    """Power of a dataset's proportion in `catpow_balance_dataset`."""
+    batch_bins: PositiveInt = 1000000
+    """Largest number of samples in a training batch, padding included; longer utterances are cropped."""
+    valid_batch_bins: PositiveInt | None = None
+    """Largest number of samples in a validation batch; null for `batch_bins`."""
+    batch_size: PositiveInt = 20
+    """Utterances per batch of `catbel`, `unsorted` and `sorted`, if `batch_bins` allows it."""
+    max_batch_size: PositiveInt | None = None
+    """Largest number of utterances in a training batch; null for as many as fit."""
+    min_batch_size: PositiveInt = 1
+    """Smallest number of utterances in a training batch; crops are short enough for that many to fit."""
     drop_last_iter: bool = False
-    """Leave out an epoch's last batch, which nothing filled."""
-    dataset_scaling_factor: Annotated[float, Field(gt=0)] = 1.2
-    """Draws in an epoch by category (``catpow``, ``catbel``, …), as a multiple of the utterances."""
-    num_iters_per_epoch: Positive | None = None
-    """Batches in an epoch, over all processes; null for all draws, or one pass over the corpus."""
-    max_epoch: Positive = 20
+    """Skip the last batch of an epoch, which may not be full."""
+    dataset_scaling_factor: PositiveFloat = 1.2
+    """Draws per epoch of `catpow`, `catpow_balance_dataset` and `catbel`, as a multiple of the utterances."""
+    num_iters_per_epoch: PositiveInt | None = None
+    """Batches per epoch, over all processes; null for all draws, or one pass over the corpus."""
+    max_epoch: PositiveInt = 20
     """Number of epochs."""
-    accum_grad: Positive = 1
-    """Batches whose gradients make one update."""
-    grad_clip: Annotated[float, Field(gt=0)] = 5.0
-    """Largest norm of the gradient; larger ones are scaled down."""
-    grad_clip_type: Annotated[float, Field(gt=0)] = 2.0
-    """Exponent of that norm."""
+    accum_grad: PositiveInt = 1
+    """Number of batches per update (gradient accumulation)."""
+    grad_clip: PositiveFloat = 5.0
+    """Largest norm of the gradient; larger gradients are scaled down."""
+    grad_clip_type: PositiveFloat = 2.0
+    """Exponent of that norm, such as 2 for the Euclidean norm."""
     detect_anomaly: bool = False
-    """Name the operation whose gradient is not a number; slow."""
+    """Report the operation whose gradient is not a number; slow."""
     optim: str = "adam"
-    """Optimizer of ``torch.optim``, in lower case."""
+    """Name of an optimizer of `torch.optim`, in lower case."""
     optim_conf: dict[str, Any] = {"lr": 1e-3}
     """Arguments of the optimizer."""
     optim_groups: dict[str, dict[str, Any]] = {}
-    """Arguments of the optimizer for parts of the model, by the start of their names (``frontend``)."""
+    """Arguments of the optimizer for parts of the model, by prefix of parameter names (`frontend`)."""
     exclude_weight_decay: bool = False
-    """No ``weight_decay`` for biases and normalisations."""
+    """Do not apply `weight_decay` to biases and normalisations."""
     freeze_param: tuple[str, ...] = ()
-    """Starts of the names of parameters that are not trained, such as ``frontend.upstream``."""
+    """Prefixes of the names of parameters that are not trained, such as `frontend.upstream`."""
     scheduler: Annotated[str, StringConstraints(to_lower=True)] | None = None
-    """Learning-rate schedule, in capitals or not; null keeps the rate."""
+    """Learning-rate schedule, in upper or lower case; null for a constant rate."""
     scheduler_conf: dict[str, Any] = {}
     """Arguments of the schedule."""
     val_scheduler_criterion: Annotated[tuple[MeasuredSet, Measure], AfterValidator(_measured)] = (
         "valid",
         "loss",
     )
-    """Measure that ``reducelronplateau`` looks at."""
+    """Measure that `reducelronplateau` uses."""
     use_amp: bool | Literal["auto"] = False
-    """Compute the forward pass in 16 bits; ``auto`` where the machine does bfloat16 natively."""
+    """Compute the forward pass in 16 bits; `auto`: if the machine has instructions for bfloat16."""
     amp_dtype: Literal["auto", "bfloat16", "float16"] = "auto"
-    """Those 16 bits; ``auto`` is float16 on GPUs without bfloat16. float16 scales the loss."""
+    """The 16-bit format; `auto` is bfloat16, but float16 (with a scaled loss) on GPUs without bfloat16."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Validate and keep a moving average of the weights, with this decay at each update; null for none."""
+    """Validate and save a moving average of the weights with this decay per update; null for none."""
     torch_compile: bool = False
-    """Compile the model by ``torch.compile``."""
+    """Compile the model with `torch.compile`."""
     sharded_ddp: bool = False
-    """Share weights, gradients and optimizer out over the processes (FSDP), not a copy for each (DDP)."""
+    """Split weights, gradients and optimizer state over the processes (FSDP), instead of copies (DDP)."""
     unused_parameters: bool = False
-    """Let DDP look for parameters that a batch does not use; parts that skip some see to it themselves."""
+    """Let DDP look for parameters that a batch does not use; components that skip some need no setting."""
     cudnn_enabled: bool = True
     """Use cuDNN."""
     cudnn_benchmark: bool = False
-    """Let cuDNN try its algorithms for each new shape."""
+    """Let cuDNN compare its algorithms for each new shape."""
     cudnn_deterministic: bool = False
-    """Take only those of cuDNN's algorithms that repeat their results."""
+    """Use only deterministic algorithms of cuDNN."""
     use_tf32: bool = False
-    """Let NVIDIA GPUs since Ampere multiply float32 with a mantissa of 10 bits."""
+    """Let NVIDIA GPUs (Ampere or newer) multiply float32 with a mantissa of 10 bits (TF32)."""
     deterministic: bool = False
-    """Take only algorithms that repeat their results, or fail; on a CPU all do."""
+    """Use only deterministic algorithms, or fail; on a CPU all are deterministic."""
     selection_set: Literal["valid"] | Annotated[float, Field(gt=0, lt=1)] = "valid"
-    """What picks the best epochs: the validation set, or this share of the training set, held out."""
+    """Data for selecting the best epochs: the validation set, or a held-out fraction of the training set."""
     best_model_criterion: Criteria = (("valid", "accuracy", "max"),)
-    """What picks the best epochs: a measure, or a list of ``[train or valid, measure, min or max]``."""
-    keep_nbest_models: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)] = 3
-    """Best epochs whose weights are kept and averaged; with several numbers, an average for each."""
-    patience: Positive | None = None
-    """Training ends after more than this many epochs without a better one; null for never."""
+    """Criteria for the best epochs: a measure, or a list of `[train or valid, measure, min or max]`."""
+    keep_nbest_models: PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = 3
+    """Number of best epochs whose weights are kept and averaged; several numbers make several averages."""
+    patience: PositiveInt | None = None
+    """Training ends after more than this many epochs without improvement; null for never."""
     early_stopping_criterion: Criterion | None = None
-    """What ``patience`` looks at; null for the first of ``best_model_criterion``."""
+    """Criterion for `patience`; null for the first of `best_model_criterion`."""
     init_param: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
-    """Weights to start from: ``FILE``, or ESPnet's ``FILE:SOURCE:DESTINATION:EXCLUDED``."""
+    """Initial weights: `FILE`, or ESPnet's `FILE:SOURCE:DESTINATION:EXCLUDED`."""
     ignore_init_mismatch: bool = False
-    """Start from them even where names or shapes differ."""
-    max_bad_updates: NotNegative = 10
-    """Non-finite losses or gradients that are skipped before training stops."""
+    """Use initial weights even if names or shapes differ; those parameters keep their own."""
+    max_bad_updates: NonNegativeInt = 10
+    """Number of updates with a non-finite loss or gradient that are skipped before training stops."""
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Largest share of an epoch's utterances, rounded up, that may be unreadable and are left out."""
-    num_workers: NotNegative = 2
-    """Processes that read and augment ahead."""
-    log_interval: Positive | None = None
-    """Batches between log lines; null for about ten an epoch."""
+    """Largest proportion of an epoch's utterances that may be unreadable; the number is rounded up."""
+    num_workers: NonNegativeInt = 2
+    """Number of data-loading workers, which read and augment ahead."""
+    log_interval: PositiveInt | None = None
+    """Batches between two lines in the log; null for about ten lines per epoch."""
     use_matplotlib: bool = True
     """Draw curves after each epoch."""
     use_tensorboard: bool = True
@@ -195,25 +197,25 @@ class TrainConfig(BaseModel):
     use_wandb: bool = False
     """Send the measures to Weights & Biases after each epoch."""
     wandb_project: str | None = None
-    """Its project; null for the name of the working directory."""
+    """Project; null for the name of the working directory."""
     wandb_entity: str | None = None
-    """Its user or team; null for the default one."""
+    """User or team; null for the default."""
     wandb_name: str | None = None
-    """Its name of the run; null for the experiment directory."""
+    """Name of the run; null for the name of the experiment directory."""
     wandb_id: str | None = None
-    """Its id of the run; null for one from the experiment directory, so that going on goes on there too."""
-    seed: NotNegative = 0
-    """Of weights, draws, crops and augmentations."""
+    """Id of the run; null for one made from the experiment directory, which a continued training keeps."""
+    seed: NonNegativeInt = 0
+    """Seed of initial weights, draws, crops and augmentations."""
 
     def model_description(self) -> dict[str, Any]:
-        """Return the components and their arguments: all that rebuilds the model."""
+        """Return the components and their arguments, from which the model can be rebuilt."""
         parts = ("frontend", "specaug", "normalize", "encoder", "pooling", "projector", "loss")
         components = {key: getattr(self, key) for part in parts for key in (part, f"{part}_conf")}
         return {"input_size": self.input_size, **components}
 
     @property
     def averaged(self) -> tuple[int, ...]:
-        """Numbers of best epochs that are averaged."""
+        """The numbers of best epochs to average."""
         kept = self.keep_nbest_models
         return (kept,) if isinstance(kept, int) else kept
 
@@ -222,7 +224,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a training YAML and apply ``--key value`` overrides, nested as in ``--optim_conf.lr 1e-4``.
 
     Raises:
-        LidError: no such file, not YAML, an unknown key (naming the nearest), a wrong value.
+        LidError: the file does not exist or is not YAML, or a key or value is not valid.
     """
     return parse_config(override(read_settings(path), overrides), path)
 
@@ -231,7 +233,7 @@ def parse_config(raw: Mapping[str, Any], where: object) -> TrainConfig:
     """Check a configuration's keys and values.
 
     Raises:
-        LidError: naming the key and, if it is unknown, the nearest known one.
+        LidError: a key or value is not valid; for an unknown key, the message names the nearest known one.
     """
     settings = numbers(without_espnet_keys(raw, TrainConfig.model_fields, where))
     try:
@@ -242,6 +244,9 @@ def parse_config(raw: Mapping[str, Any], where: object) -> TrainConfig:
     _check_sharded(config, where)
     if config.scheduler is not None:
         if config.scheduler not in SCHEDULES:
+            if config.scheduler in NOT_SUPPORTED:
+                what = f"ESPnet's scheduler '{config.scheduler}' is not supported"
+                raise LidError(what, where=where, mend=f"use one of {', '.join(sorted(SCHEDULES))}")
             what = f"unknown scheduler '{config.scheduler}'"
             raise LidError(what, where=where, mend=nearest(config.scheduler, SCHEDULES))
         conf = SCHEDULES[config.scheduler][0]
@@ -255,7 +260,7 @@ def parse_config(raw: Mapping[str, Any], where: object) -> TrainConfig:
 def _check_batches(config: TrainConfig, where: object) -> None:
     """Raise LidError for keys about batches that contradict each other."""
     if config.iterator_type == "sequence" and config.batch_type in BY_CATEGORY:
-        what = f"iterator_type sequence with batch_type {config.batch_type}, which draws by category"
+        what = f"iterator_type sequence does not support batch_type {config.batch_type}"
         raise LidError(what, where=where, mend="set iterator_type: category")
     for key in ("max_batch_size", "batch_bins"):
         most = getattr(config, key)
@@ -273,13 +278,13 @@ def _check_sharded(config: TrainConfig, where: object) -> None:
 def _one_line(
     error: ValidationError, model: type[BaseModel], prefix: Sequence[str], where: object
 ) -> LidError:
-    """Tell of the fault that explains most: an unknown key first, then a value that breaks a rule."""
-    telling = {"extra_forbidden": 0, "value_error": 1}
-    first = min(error.errors(), key=lambda fault: telling.get(fault["type"], len(telling)))
+    """Return the most helpful of pydantic's errors: an unknown key first, then a value that breaks a rule."""
+    priority = {"extra_forbidden": 0, "value_error": 1}
+    first = min(error.errors(), key=lambda fault: priority.get(fault["type"], len(priority)))
     keys = [str(part) for part in first["loc"]]
     known = (PreprocessorConf if len(keys) > 1 else model).model_fields
     unknown = first["type"] == "extra_forbidden"
-    if not unknown:  # pydantic also names the alternatives of a type
+    if not unknown:  # for a union of types, pydantic's location also names the alternative
         keys[1:] = [key for key in keys[1:] if key in known]
     name = ".".join((*prefix, *keys))
     if unknown:

@@ -1,4 +1,9 @@
-"""What a researcher watches: a bar on a terminal, lines in a log, first and last words."""
+"""What a person sees during a training: the progress bar and the lines of the log.
+
+Files and dashboards of measures are in :mod:`lid_toolkit.training.measures`.
+
+Shapes: d draws, l languages.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,9 @@ import contextlib
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +28,7 @@ SHOWN_LANGUAGES = 5
 
 @contextlib.contextmanager
 def shown_progress(title: str, total: int, done: int) -> Iterator[Callable[[int, str], None]]:
-    """Show a bar on a terminal, and nothing elsewhere; yields ``(batches, note) -> None`` to move it."""
+    """Show a progress bar on a terminal; yields ``(batches, note) -> None`` to advance it."""
     if not sys.stderr.isatty():
         yield lambda _batches, _note: None
         return
@@ -31,12 +37,12 @@ def shown_progress(title: str, total: int, done: int) -> Iterator[Callable[[int,
 
 
 def describe_progress(training: Training, learner: Learner, state: State, batches: int) -> str:
-    """Return where the epoch stands, in one line."""
+    """Return one line about the progress of the current epoch."""
     sums = state.sums
     seconds, count = max(sums["seconds"], 1e-9), max(sums.get("utterances", 0), 1)
-    left = seconds / max(state.place.batches, 1) * (batches - state.place.batches)
+    left = seconds / max(state.position.batches, 1) * (batches - state.position.batches)
     parts = [
-        f"batch {state.place.batches}/{batches}: loss {sums.get('loss', math.nan) / count:.3f}",
+        f"batch {state.position.batches}/{batches}: loss {sums.get('loss', math.nan) / count:.3f}",
         f"accuracy {sums.get('correct', 0) / count:.4f}",
         f"lr {learner.optimizer.param_groups[0]['lr']:.3g}",
         f"{sums.get('audio_s', 0.0) / 3600:.2f} h of audio",
@@ -50,20 +56,20 @@ def describe_progress(training: Training, learner: Learner, state: State, batche
 
 
 def describe_training(training: Training, learner: Learner) -> list[str]:
-    """Return the sizes that matter, one line each, before work starts."""
+    """Return lines about model, data and batches, to be logged before the training starts."""
     model, rate = learner.model, training.config.preprocessor_conf.sample_rate
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     parts = ", ".join(f"{name} {count:,}" for name, count in sizes.items() if count)
     batches = training.sampler.epoch(1)
-    lines = [f"parameters: {parts}; {sum(sizes.values()):,} in all, {trained:,} of them trained"]
+    lines = [f"parameters: {parts}; {sum(sizes.values()):,} in total, {trained:,} trained"]
     for name, data in (("train", training.train), ("valid", training.valid)):
         lines.append(f"{name}: {len(data):,} utterances, {data.lengths_u.sum() / rate / 3600:.2f} h")
     processes = f"{training.world.size} processes, each " if training.world.size > 1 else ""
     lines += [
-        f"the best epochs are picked by {training.picked_by}",
+        f"the best epochs are selected on {training.picked_by}",
         f"languages: {len(training.languages)}; {drawn_languages(training, batches)}",
-        f"batches: {len(batches):,} an epoch of up to {training.config.batch_bins / rate:.0f} s, "
+        f"batches: {len(batches):,} per epoch, of up to {training.config.batch_bins / rate:.0f} s, "
         f"{100 * batches.padding(training.train.lengths_u):.1f} % padding",
         f"computing: {processes}{training.precision} on {training.world.device}",
     ]
@@ -71,21 +77,31 @@ def describe_training(training: Training, learner: Learner) -> list[str]:
 
 
 def drawn_languages(training: Training, batches: Batches) -> str:
-    """Return which shares of an epoch's utterances the languages have, beside their shares of the set."""
+    """Return each language's percentage of an epoch's utterances, and its percentage of the training set."""
     labels_d = training.train.labels_u[batches.rows()]
     count = len(training.languages)
     drawn_l = np.bincount(labels_d, minlength=count) / len(labels_d)
-    there_l = np.bincount(training.train.labels_u, minlength=count) / len(training.train)
+    in_set_l = np.bincount(training.train.labels_u, minlength=count) / len(training.train)
     order = np.argsort(-drawn_l, kind="stable")
     shown = order if count <= 2 * SHOWN_LANGUAGES else [*order[:SHOWN_LANGUAGES], *order[-SHOWN_LANGUAGES:]]
     shares = ", ".join(
-        f"{training.languages[i]} {100 * drawn_l[i]:.1f} % ({100 * there_l[i]:.1f} %)" for i in shown
+        f"{training.languages[i]} {100 * drawn_l[i]:.1f} % ({100 * in_set_l[i]:.1f} %)" for i in shown
     )
-    return f"drawn (and there): {shares}"
+    return f"drawn (in the set): {shares}"
+
+
+def describe_epoch(epoch: Mapping[str, Any]) -> str:
+    """Return one line about a finished epoch."""
+    return (
+        f"epoch {epoch['epoch']}: train loss {epoch['train_loss']:.3f}, "
+        f"accuracy {epoch['train_accuracy']:.4f}; valid loss {epoch['valid_loss']:.3f}, "
+        f"accuracy {epoch['valid_accuracy']:.4f}, macro {epoch['valid_macro_accuracy']:.4f}; "
+        f"{epoch['seconds']:.0f} s"
+    )
 
 
 def describe_end(training: Training, state: State, best: int, models: Sequence[Path]) -> list[str]:
-    """Return the five lines that matter about a finished training."""
+    """Return a summary of a finished training, in five lines."""
     epochs = {epoch["epoch"]: epoch for epoch in state.history}
     chosen = epochs[best]
     audio_s, seconds, waited = (
@@ -96,11 +112,11 @@ def describe_end(training: Training, state: State, best: int, models: Sequence[P
     return [
         f"best: epoch {best} of {len(epochs)}, accuracy {chosen['valid_accuracy']:.4f}, "
         f"macro {chosen['valid_macro_accuracy']:.4f}, loss {chosen['valid_loss']:.3f}; "
-        f"picked by {training.picked_by}",
+        f"selected on {training.picked_by}",
         f"hardest languages: {', '.join(f'{name} {value:.4f}' for name, value in worst)}",
         f"trained: {state.updates:,} updates on {audio_s / 3600:.2f} h of audio in {clock(seconds)}, "
         f"{speed:.1f} audio-s/s, {waiting:.0f} % waiting for data",
-        f"left out: {state.bad_updates} updates, {state.failed} recordings that could not be read",
+        f"skipped: {state.bad_updates} updates, {state.failed} recordings that could not be read",
         f"models: {' '.join(map(str, models))}",
     ]
 

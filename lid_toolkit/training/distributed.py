@@ -1,7 +1,7 @@
-"""Several processes that train one model: who they are, what they sum, and how the model is spread over them.
+"""Training with several processes: joining them, exchanging values, and distributing the model (DDP, FSDP).
 
-The processes are those of ``torchrun``, or of anything else that sets its variables; gloo connects
-CPUs, NCCL connects GPUs.
+The processes are started by ``torchrun``, or by anything else that sets the same environment variables.
+They are connected by NCCL between GPUs and by gloo between CPUs.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from lid_toolkit.training.device import choose_device, count_gpus
 
 CPU = torch.device("cpu")
 MEMBER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-UNUSED = "Expected to have finished reduction in the prior iteration"  # so DDP says it
+UNUSED = "Expected to have finished reduction in the prior iteration"  # DDP's words for a missing gradient
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a training, seen from one of them.
+    """The processes of a training, as one of them sees them.
 
     Attributes:
-        device: where this one computes.
+        device: the device this process computes on.
         rank: its number, from 0.
-        size: how many there are.
+        size: number of processes.
     """
 
     device: torch.device = CPU
@@ -45,17 +45,17 @@ class World:
 
     @property
     def main(self) -> bool:
-        """Whether this process writes the files."""
+        """Whether this is the process that writes the files."""
         return self.rank == 0
 
     def sum(self, vector: Tensor) -> Tensor:
-        """Return the sum of all processes' vectors."""
+        """Return the sum of the vectors of all processes."""
         if self.size > 1:
             dist.all_reduce(vector)
         return vector
 
     def gather(self, value: Value) -> list[Value]:
-        """Return all processes' values by rank."""
+        """Return the values of all processes, in order of rank."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -63,25 +63,28 @@ class World:
         return values
 
     def wait(self) -> None:
-        """Return when all processes have come here."""
+        """Wait until every process has called this."""
         if self.size > 1:
             dist.barrier()
 
 
 @contextlib.contextmanager
 def joined(ngpu: str) -> Iterator[World]:
-    """Join the processes that the environment tells of; without such, be the only one.
+    """Join the processes that the environment variables describe; without them, train in one process.
 
     Raises:
-        LidError: another process has ended, or none answers; or a parameter got no gradient.
+        LidError: another process has ended or does not answer, this process has no GPU, or a parameter
+            got no gradient.
     """
     if not is_member():
         yield World(choose_device(ngpu))
         return
-    rank, place, size = (int(os.environ[name]) for name in MEMBER_VARIABLES[:3])
-    device = choose_device(ngpu, place)
-    if count_gpus(ngpu) and place >= count_gpus(ngpu):
-        raise LidError(f"process {place} has no GPU of its own", where="--ngpu", mend="start fewer processes")
+    rank, local_rank, size = (int(os.environ[name]) for name in MEMBER_VARIABLES[:3])
+    device = choose_device(ngpu, local_rank)
+    if count_gpus(ngpu) and local_rank >= count_gpus(ngpu):
+        raise LidError(
+            f"process {local_rank} has no GPU of its own", where="ngpu", mend="start fewer processes"
+        )
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
@@ -92,8 +95,8 @@ def joined(ngpu: str) -> Iterator[World]:
     except (dist.DistError, RuntimeError) as error:
         if UNUSED in str(error):
             raise LidError(
-                "a batch left some of the model's parameters without a gradient",
-                where="several processes",
+                "a batch gave no gradient for some of the model's parameters",
+                where="unused_parameters",
                 mend="set unused_parameters: true",
             ) from error
         if not _is_lost_connection(error):
@@ -101,9 +104,9 @@ def joined(ngpu: str) -> Iterator[World]:
         raise LidError(
             "another process of this training has ended",
             where=f"process {rank} of {size}",
-            mend="see its message; the same command goes on from the last checkpoint",
+            mend="see its message; the same command continues from the last checkpoint",
         ) from error
-    # gloo's threads must find nothing left to do: else they may abort the process as it ends.
+    # If gloo's threads still have work to do, they may abort the process when it exits.
     gc.collect()
     dist.barrier()
     dist.destroy_process_group()
@@ -127,16 +130,16 @@ def _is_lost_connection(error: Exception) -> bool:
 
 
 def spread(model: nn.Module, world: World, sharded: bool, unused_parameters: bool) -> nn.Module:
-    """Return what computes the model's loss such that gradients are those of all processes' batches.
+    """Return a module that computes the model's loss and averages the gradients over the processes.
 
-    DDP waits for every parameter's gradient. It looks for those that a batch does not use, which takes
-    time, where told to, and where a part of the model skips parameters.
+    DDP waits for the gradient of every parameter. Looking for parameters that a batch does not use takes
+    time, so DDP does it only if asked to, or if a component of the model skips parameters.
 
     Args:
-        model: on its device; sharding changes it in place.
+        model: the model on its device; sharding changes it in place.
         world: the processes.
-        sharded: give each process a part of the weights (FSDP2) instead of all (DDP).
-        unused_parameters: let DDP look for parameters without a gradient in any case.
+        sharded: give each process a part of the weights (FSDP2) instead of a copy (DDP).
+        unused_parameters: always let DDP look for parameters without a gradient.
     """
     if world.size == 1:
         return model
@@ -145,7 +148,7 @@ def spread(model: nn.Module, world: World, sharded: bool, unused_parameters: boo
 
         shard(model, world.device.type, world.size)
         return model
-    # Running statistics are averaged by the update: a broadcast would keep those of one process alone.
+    # The update averages running statistics; a broadcast would keep only those of one process.
     return DistributedDataParallel(
         model,
         device_ids=None if world.device.index is None else [world.device.index],
@@ -155,8 +158,8 @@ def spread(model: nn.Module, world: World, sharded: bool, unused_parameters: boo
 
 
 @contextlib.contextmanager
-def gradients_summed(wrapped: nn.Module, now: bool) -> Iterator[None]:
-    """Sum the gradients over the processes in a backward pass inside, or leave that to a later one."""
+def gradients_averaged(wrapped: nn.Module, now: bool) -> Iterator[None]:
+    """Average the gradients over the processes in a backward pass inside, if ``now``, or in a later one."""
     if is_sharded(wrapped):
         cast(Any, wrapped).set_requires_gradient_sync(now)
         yield
@@ -168,18 +171,18 @@ def gradients_summed(wrapped: nn.Module, now: bool) -> Iterator[None]:
 
 
 def is_sharded(module: nn.Module) -> bool:
-    """Say whether each process has a part of the weights only: FSDP2 gives modules this method."""
+    """Say whether each process has only a part of the weights: FSDP2 adds this method to modules."""
     return hasattr(module, "set_requires_gradient_sync")
 
 
 def clip_gradient(model: nn.Module, largest: float, exponent: float) -> float:
-    """Scale the gradient down to a norm of at most ``largest``; return the norm that it had."""
+    """Scale the gradient down to a norm of at most ``largest``; return its norm before that."""
     norm: Any = torch.nn.utils.clip_grad_norm_(model.parameters(), largest, exponent)
     return float(norm.full_tensor() if is_sharded(model) else norm)
 
 
 def full_model_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the weights, whole; of a sharded model on the main process, and every process must call it."""
+    """Return all weights. Every process must call it; of a sharded model, only the main process gets them."""
     if not is_sharded(model):
         return dict(model.state_dict())
     from lid_toolkit.training.sharding import whole_weights
@@ -188,7 +191,7 @@ def full_model_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def full_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the optimizer's state, likewise."""
+    """Return the whole state of the optimizer. Every process must call it, as for the weights."""
     if not is_sharded(model):
         return optimizer.state_dict()
     from lid_toolkit.training.sharding import whole_optimizer_state
@@ -197,7 +200,7 @@ def full_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> 
 
 
 def load_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Set what :func:`full_optimizer_state` returned; every process has read it."""
+    """Set a state returned by :func:`full_optimizer_state`. Every process must pass the whole state."""
     if not is_sharded(model):
         optimizer.load_state_dict(state)
         return

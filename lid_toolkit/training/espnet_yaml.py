@@ -1,4 +1,4 @@
-"""ESPnet's configuration keys that are none here: some mean nothing here, some must be refused."""
+"""YAML keys of ESPnet that this toolkit does not have: some can be ignored, others are refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from lid_toolkit.errors import LidError
 
-DECIDED_ELSEWHERE = frozenset(
+IGNORED = frozenset(
     {
         "adapter",
         "adapter_conf",
@@ -74,9 +74,9 @@ DECIDED_ELSEWHERE = frozenset(
         "write_collected_feats",
     }
 )
-"""What the stages' options and directories decide, and what only acts beside keys that are refused."""
+"""Keys of what options and directories decide here, and keys that only matter with refused ones."""
 
-ONLY: Mapping[str, tuple[Collection[Any], str]] = {
+FIXED: Mapping[str, tuple[Collection[Any], str]] = {
     "use_deepspeed": ((False,), "set sharded_ddp: true for models that do not fit on one GPU"),
     "deepspeed_config": ((None,), "set sharded_ddp: true for models that do not fit on one GPU"),
     "ddp_comm_hook": ((None,), "leave it out"),
@@ -91,29 +91,29 @@ ONLY: Mapping[str, tuple[Collection[Any], str]] = {
     "nbest_averaging_interval": ((0,), "the best epochs are averaged once, at the end"),
     "multiple_iterator": ((False,), "leave it out"),
     "multi_task_dataset": ((False,), "leave it out"),
-    "allow_multi_rates": ((False,), "stage 3 brings all audio to one rate"),
+    "allow_multi_rates": ((False,), "formatting converts all audio to one rate"),
     "use_preprocessor": ((True,), "switch its parts off in preprocessor_conf"),
-    "model": (("espnet",), "the one model is espnet; that of the recipe geolid is not there"),
+    "model": (("espnet",), "only espnet is supported; the model of the recipe geolid is not"),
     "wandb_model_log_interval": ((-1,), "models stay in the experiment directory"),
 }
-"""Keys of which some values say what is done here anyway, and advice for the others."""
+"""Keys with the values that agree with what this toolkit does, and advice for all other values."""
 
 
 def without_espnet_keys(raw: Mapping[str, Any], known: Collection[str], where: object) -> dict[str, Any]:
-    """Return the settings without ESPnet's keys that have no meaning here.
+    """Return the settings without the keys that only ESPnet has.
 
     Args:
         raw: settings by name.
-        known: keys that do have a meaning.
+        known: keys of this toolkit.
         where: the file, for messages.
 
     Raises:
-        LidError: a key asks for what this toolkit does not do.
+        LidError: a key asks for something that this toolkit does not support.
     """
-    left_out = sorted(key for key in raw if key in DECIDED_ELSEWHERE and key not in known)
-    if left_out:
-        logging.info("%s: left to the stages' options and directories: %s", where, " ".join(left_out))
-    for key, (values, advice) in ONLY.items():
+    ignored = sorted(key for key in raw if key in IGNORED and key not in known)
+    if ignored:
+        logging.info("%s: these keys of ESPnet are ignored: %s", where, " ".join(ignored))
+    for key, (values, advice) in FIXED.items():
         if key in raw and raw[key] not in values:
             raise LidError(f"{key}: {raw[key]} is not supported", where=where, mend=advice)
-    return {key: value for key, value in raw.items() if key not in left_out and key not in ONLY}
+    return {key: value for key, value in raw.items() if key not in ignored and key not in FIXED}

@@ -1,4 +1,4 @@
-"""Weights to start from: taken by name from trained models, the classifier's rows by language."""
+"""Initial weights from trained models: parameters by name, rows of the classifier by language."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Source:
-    """ESPnet's ``FILE:SOURCE:DESTINATION:EXCLUDED``: which weights of a file become which of the model.
+class WeightSource:
+    """Which weights of a file initialise which parameters: ESPnet's ``FILE:SOURCE:DESTINATION:EXCLUDED``.
+
+    Example: ``a.pth:encoder:encoder:encoder.fc`` takes all weights below ``encoder`` except ``encoder.fc``.
 
     Attributes:
         path: the file.
-        source: start of the names to take; ``""`` takes all.
-        destination: what stands in its place here.
-        excluded: starts of names in the file that are not taken.
+        source: prefix of the names to take; ``""`` takes all.
+        destination: prefix that replaces it in this model.
+        excluded: prefixes of names in the file that are not taken.
     """
 
     path: Path
@@ -36,7 +38,7 @@ class Source:
     excluded: tuple[str, ...] = ()
 
     def name_here(self, name: str) -> str | None:
-        """Return what a weight of the file is called here, or None if it is not to be taken."""
+        """Return the name in this model of a weight of the file, or None if the weight is not taken."""
         if any(starts_with(name, start) for start in self.excluded):
             return None
         if self.source and not starts_with(name, self.source):
@@ -45,43 +47,47 @@ class Source:
         return ".".join(part for part in (self.destination, rest) if part)
 
 
-def parse_source(text: str) -> Source:
-    """Parse ``FILE``, or ``FILE:SOURCE:DESTINATION:EXCLUDED`` of which each may be empty or left out.
+def parse_source(text: str) -> WeightSource:
+    """Parse ``FILE`` or ``FILE:SOURCE:DESTINATION:EXCLUDED``; the last three may be empty or missing.
 
     Raises:
-        LidError: more parts than four.
+        LidError: there are more than four parts, or no file.
     """
     path, *rest = text.split(":")
     if len(rest) > 3 or not path:
         mend = "write FILE:SOURCE:DESTINATION:EXCLUDED"
         raise LidError(f"'{text}' has {len(rest) + 1} parts", where="init_param", mend=mend)
     source, destination, excluded = [*rest, "", "", ""][:3]
-    return Source(Path(path), source, destination, tuple(part for part in excluded.split(",") if part))
+    return WeightSource(Path(path), source, destination, tuple(part for part in excluded.split(",") if part))
 
 
 def check_sources(texts: Sequence[str]) -> None:
-    """Refuse ``init_param`` that names no files.
+    """Check that the files named by ``init_param`` exist.
 
     Raises:
-        LidError: a file is missing, or a form is wrong.
+        LidError: a file does not exist, or a text is not of the right form.
     """
     for text in texts:
         path = parse_source(text).path
         if not path.is_file():
-            raise LidError("no such file", where=f"init_param {path}", mend="train it first, or name another")
+            raise LidError(
+                "the file does not exist", where=f"init_param {path}", mend="train it first, or name another"
+            )
 
 
-def initialise(model: LidModel, source: Source, languages: Sequence[str], ignore_mismatch: bool) -> None:
-    """Take weights of a trained model over by name; of the classifier, the rows of languages both have.
+def initialise(
+    model: LidModel, source: WeightSource, languages: Sequence[str], ignore_mismatch: bool
+) -> None:
+    """Copy weights of a trained model by name; of the classifier, the rows of the languages both have.
 
     Args:
-        model: to be changed.
-        source: which weights.
+        model: the model; changed.
+        source: the weights to copy.
         languages: labels of ``model`` in index order.
-        ignore_mismatch: keep what does not fit as it is.
+        ignore_mismatch: leave parameters whose name or shape differs as they are.
 
     Raises:
-        LidError: names or shapes differ and ``ignore_mismatch`` is off.
+        LidError: names or shapes differ and ``ignore_mismatch`` is false.
     """
     theirs, their_languages = read_weights(source.path)
     ours = model.state_dict()
@@ -102,48 +108,51 @@ def initialise(model: LidModel, source: Source, languages: Sequence[str], ignore
             unfit.append(name)
         else:
             taken[name] = fitted
-    spared = {source.destination} if source.destination else {""}
-    excluded = {Source(source.path, source.source, source.destination).name_here(x) for x in source.excluded}
+    wanted = {source.destination} if source.destination else {""}
+    excluded = {
+        WeightSource(source.path, source.source, source.destination).name_here(x) for x in source.excluded
+    }
     lacking = [
         name
         for name in ours
         if name not in taken
         and name not in unfit
-        and all(not start or starts_with(name, start) for start in spared)
+        and all(not start or starts_with(name, start) for start in wanted)
         and not any(start and starts_with(name, start) for start in excluded)
     ]
     if (unfit or lacking) and not ignore_mismatch:
         raise LidError(
-            f"{len(unfit) + len(lacking)} parameters do not fit, such as {(unfit or lacking)[0]}",
+            f"{len(unfit) + len(lacking)} parameters differ in name or shape, e.g. {(unfit or lacking)[0]}",
             where=source.path,
-            mend="set --ignore_init_mismatch true to leave these as they are",
+            mend="set ignore_init_mismatch: true to leave them as they are",
         )
     model.load_state_dict({**ours, **taken})
-    logging.info("%d of %d tensors taken from %s", len(taken), len(ours), source.path)
+    logging.info("%d of %d tensors copied from %s", len(taken), len(ours), source.path)
     if their_languages is not None and by_language & taken.keys():
         describe_languages(languages, their_languages)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
-    """Return the weights of a model file, a checkpoint or a plain state dict, and its labels if it has them.
+    """Return the weights of a model file, checkpoint or plain state dict, and its labels if it has any.
 
     Raises:
-        LidError: no such file, damaged, or it holds no weights.
+        LidError: the file does not exist, is damaged, or holds no weights.
     """
     content: Mapping[str, Any] = load(path)
     weights = content.get("model", content)
     languages = content.get("languages") or content.get("identity", {}).get("languages")
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise LidError("holds no weights by name", where=path, mend="name a .pth of a trained model")
+        raise LidError("holds no weights by name", where=path, mend="give the .pth file of a training")
     return dict(weights), None if languages is None else tuple(languages)
 
 
 def rows_by_language(
     ours: Tensor, theirs: Tensor, languages: Sequence[str], their_languages: Sequence[str]
 ) -> Tensor | None:
-    """Return ``ours`` with the rows of shared languages from ``theirs``; None if the two are of another make.
+    """Return ``ours`` with the rows of shared languages from ``theirs``; None if their shapes do not match.
 
-    Each language has the same number of rows, its sub-centres, beside each other.
+    Each language has the same number of rows (its sub-centres), one after another. Example with two: from
+    a model of ``deu fra``, a model of ``eng deu`` takes rows 0 and 1 as its rows 2 and 3.
     """
     if not theirs.ndim or theirs.shape[1:] != ours.shape[1:]:
         return None
@@ -151,18 +160,18 @@ def rows_by_language(
     if rest or centres * len(languages) != len(ours):
         return None
     mixed = ours.clone()
-    places = {language: row for row, language in enumerate(their_languages)}
+    their_rows = {language: row for row, language in enumerate(their_languages)}
     for row, language in enumerate(languages):
-        if language in places:
-            start = places[language] * centres
+        if language in their_rows:
+            start = their_rows[language] * centres
             mixed[row * centres : (row + 1) * centres] = theirs[start : start + centres]
     return mixed
 
 
 def describe_languages(languages: Sequence[str], their_languages: Sequence[str]) -> None:
-    """Log which languages' rows were kept, which are new and which were left out."""
+    """Log for which languages the classifier's rows were copied, are new, or were not used."""
     here, there = set(languages), set(their_languages)
-    for what, labels in (("kept", here & there), ("new", here - there), ("left out", there - here)):
+    for what, labels in (("kept", here & there), ("new", here - there), ("not used", there - here)):
         if labels:
             more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
             logging.info(

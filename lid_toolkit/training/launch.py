@@ -1,9 +1,8 @@
-"""Start the processes of a training on this machine and watch over them, by torchrun's own means.
+"""Start the processes of a training on this machine and watch them, with torchrun's own library.
 
-Across machines the same command runs on each, and finds the others by torchrun's variables, which
-``utils/jobs.sh slurm --num-nodes N`` sets: ``PET_MASTER_ADDR`` and ``PET_MASTER_PORT`` (a machine and
-a free port of it), ``PET_NODE_RANK`` (this machine's number, from 0; that of the named machine is 0)
-and, if it is not ``--ngpu``, ``PET_NPROC_PER_NODE``.
+With several machines, the same command runs on each. The machines find each other by torchrun's variables:
+``PET_MASTER_ADDR`` and ``PET_MASTER_PORT`` (machine 0 and a free port on it), ``PET_NODE_RANK`` (the number
+of this machine, from 0) and, if it is not the number of GPUs, ``PET_NPROC_PER_NODE``.
 """
 
 from __future__ import annotations
@@ -34,18 +33,18 @@ LONGEST_CHECKPOINT_S = 600
 
 
 def processes_here(ngpu: str) -> int:
-    """Return how many processes train on this machine: one for each GPU, or one on the CPU."""
+    """Return the number of training processes on this machine: one per GPU, or one on the CPU."""
     return int(os.environ.get("PET_NPROC_PER_NODE", max(count_gpus(ngpu), 1)))
 
 
 def launch(command: Sequence[str], here: int, nodes: int) -> None:
-    """Run a Python command as ``here`` processes on this machine, of ``nodes`` machines that all do.
+    """Run a Python command in ``here`` processes on this machine, as each of ``nodes`` machines does.
 
-    Signals that ask for a stop are handed on; when one process fails, the others are ended.
+    Stop signals are passed on to the processes. If one process fails, the others are ended.
 
     Raises:
-        LidError: the other machines are not known, or a process was killed.
-        SystemExit: with the exit code of the process that failed first, which has told why.
+        LidError: the addresses of the other machines are missing, or a process was killed.
+        SystemExit: with the exit code of the process that failed first; it has printed its error.
         KeyboardInterrupt: after Ctrl-C.
     """
     environments = member_environments(here, nodes)
@@ -62,7 +61,7 @@ def launch(command: Sequence[str], here: int, nodes: int) -> None:
         try:
             result = processes.wait()
         except SignalException as request:
-            hand_on(processes, request.sigval)
+            pass_on(processes, request.sigval)
             return
     failures = result.failures.values() if result else ()
     if failures:
@@ -70,10 +69,10 @@ def launch(command: Sequence[str], here: int, nodes: int) -> None:
 
 
 def member_environments(here: int, nodes: int) -> list[dict[str, str]]:
-    """Return the variables that tell each process on this machine who it is.
+    """Return the environment variables of each process on this machine.
 
     Raises:
-        LidError: several machines, but no word of the others.
+        LidError: there are several machines, but their addresses are missing.
     """
     node = int(os.environ.get("PET_NODE_RANK", 0))
     address, port = os.environ.get("PET_MASTER_ADDR"), os.environ.get("PET_MASTER_PORT", DEFAULT_PORT)
@@ -81,19 +80,19 @@ def member_environments(here: int, nodes: int) -> list[dict[str, str]]:
         node, address, port = 0, "127.0.0.1", free_port()
     if address is None or not node < nodes:
         raise LidError(
-            f"{nodes} machines, but no word of the others",
-            where="--num_nodes",
-            mend="choose a cluster in cmd.sh, or set PET_MASTER_ADDR and PET_NODE_RANK on each",
+            f"{nodes} machines, but PET_MASTER_ADDR or PET_NODE_RANK is missing or wrong",
+            where="num_nodes",
+            mend="choose a cluster in cmd.sh, or set both variables on each machine",
         )
     shared = {"MASTER_ADDR": address, "MASTER_PORT": port, "WORLD_SIZE": str(here * nodes)}
     shared |= {"LOCAL_WORLD_SIZE": str(here), "GROUP_RANK": str(node)}
     if "OMP_NUM_THREADS" not in os.environ:
         shared["OMP_NUM_THREADS"] = str(max(len(os.sched_getaffinity(0)) // here, 1))
-    return [shared | {"RANK": str(node * here + place), "LOCAL_RANK": str(place)} for place in range(here)]
+    return [shared | {"RANK": str(node * here + rank), "LOCAL_RANK": str(rank)} for rank in range(here)]
 
 
-def hand_on(processes: PContext, number: signal.Signals) -> None:
-    """Hand a signal on to the processes, wait for their checkpoint, and leave as they did."""
+def pass_on(processes: PContext, number: signal.Signals) -> None:
+    """Pass a signal on to the processes, wait for their checkpoint, and exit as they did."""
     processes.close(number, LONGEST_CHECKPOINT_S)
     result = processes.wait(0)
     codes = {failure.exitcode for failure in result.failures.values()} if result else set()
@@ -103,14 +102,14 @@ def hand_on(processes: PContext, number: signal.Signals) -> None:
 
 
 def fail(failures: Collection[ProcessFailure]) -> None:
-    """Leave as the process did whose end is the cause.
+    """Exit as the process did that caused the failure.
 
-    Failures found at the same look cannot be ordered by time. A process killed by a signal is a cause
-    and could not tell of itself; one that exits may do so for want of the killed one; SIGTERM is how
-    the rest are ended.
+    Failures that are found at the same time have no order. A process killed by a signal is taken as the
+    cause first: the others may have exited because they lost it. SIGTERM comes last, because it is how the
+    remaining processes are ended.
 
     Raises:
-        LidError: a signal killed it, so it could not tell why.
+        LidError: a signal killed the process, so it could not print an error itself.
     """
     first = min(
         failures,
@@ -120,13 +119,13 @@ def fail(failures: Collection[ProcessFailure]) -> None:
         raise LidError(
             f"process {first.local_rank} was killed by {signal.Signals(-first.exitcode).name}",
             where="training",
-            mend="perhaps for want of memory; the same command goes on from the last checkpoint",
+            mend="memory may have run out; the same command continues from the last checkpoint",
         )
     raise SystemExit(first.exitcode or USER_ERROR)
 
 
 def free_port() -> str:
-    """Return a port of this machine that nobody uses."""
+    """Return a free port of this machine."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         return str(server.getsockname()[1])

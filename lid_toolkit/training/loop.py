@@ -1,7 +1,7 @@
-"""The training loop: epochs of updates, checkpoints on the way, validation.
+"""The training loop: updates, checkpoints within an epoch, and validation.
 
-Whatever is random is a function of the seed and of the batch's number, so a run that was cut off and
-continued ends with the same weights, bit for bit on a CPU, as one that was not.
+All randomness is a function of the seed and the number of the batch. So a training that was interrupted
+and continued ends with the same weights as an uninterrupted one, bit for bit on a CPU.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.training.console import describe_progress, shown_progress
 from lid_toolkit.training.signals import StopRequest, elected, obey
 from lid_toolkit.training.state import Learner, State, Training, save_checkpoint
-from lid_toolkit.training.update import Part, parts_of_epoch, run_update
+from lid_toolkit.training.update import SubBatch, run_update, updates_of_epoch
 from lid_toolkit.training.validation import Scores, validate
 
 NAMED_UTTERANCES = 20
 
 
 def train_epoch(training: Training, learner: Learner, state: State, stop: StopRequest) -> None:
-    """Do what is left of the epoch under way, checkpointing on the way and before it stops early."""
-    config, world, place = training.config, training.world, state.place
-    batches = training.sampler.epoch(place.epoch)
-    parts = parts_of_epoch(batches.sizes_b().tolist(), place.batches, config.accum_grad, world.size)
-    own = batches.share(world.rank, world.size, place.batches)
+    """Train for the rest of the current epoch; write checkpoints at intervals and before stopping early."""
+    config, world, position = training.config, training.world, state.position
+    batches = training.sampler.epoch(position.epoch)
+    updates = updates_of_epoch(batches.sizes_b().tolist(), position.batches, config.accum_grad, world.size)
+    own = batches.share(world.rank, world.size, position.batches)
     minibatches = timed(training.minibatches(training.train, own), state)
     save_now = partial(save_checkpoint, training, learner, state)
     interval = (config.log_interval or max(len(batches) // world.size // 10, 1)) * world.size
     last_saved = time.monotonic()
-    with shown_progress(f"epoch {place.epoch}", len(batches), place.batches) as show:
-        for part in parts:
+    with shown_progress(f"epoch {position.epoch}", len(batches), position.batches) as show:
+        for update in updates:
             started = time.monotonic()
             due = started - last_saved > training.checkpoint_interval_s
-            outcome = run_update(training, learner, state, part, minibatches, [float(due), *stop.votes()])
-            done_before, place.batches = place.batches, part.first + part.steps * world.size
+            result = run_update(training, learner, state, update, minibatches, [float(due), *stop.votes()])
+            done_before, position.batches = position.batches, update.first + update.steps * world.size
             state.add(seconds=time.monotonic() - started)
-            if outcome.skipped:
-                note_skipped(training, state, part, batches, outcome.skipped, outcome.faulty)
+            if result.skipped:
+                note_skipped(training, state, update, batches, result.skipped, result.faulty)
             line = describe_progress(training, learner, state, len(batches))
-            show(part.steps * world.size, line)
-            if place.batches // interval > done_before // interval and world.main:
-                logging.info("epoch %d, %s", place.epoch, line)
-            saving, *signals = outcome.votes
+            show(update.steps * world.size, line)
+            if position.batches // interval > done_before // interval and world.main:
+                logging.info("epoch %d, %s", position.epoch, line)
+            saving, *signals = result.votes
             if saving:
                 save_now()
                 last_saved = time.monotonic()
             obey(elected(signals), before_leaving=save_now)
-    next(minibatches, None)  # the reader's closing words
+    next(minibatches, None)  # lets the reader log how many utterances it could not read
 
 
 def timed(minibatches: Iterator[Minibatch], state: State) -> Iterator[Minibatch]:
-    """Yield the minibatches, adding up the time that each is waited for."""
+    """Yield the minibatches and add the time spent waiting for them to ``state``."""
     while True:
         asked = time.monotonic()
         minibatch = next(minibatches, None)
@@ -70,28 +70,32 @@ def timed(minibatches: Iterator[Minibatch], state: State) -> Iterator[Minibatch]
 
 
 def note_skipped(
-    training: Training, state: State, part: Part, batches: Batches, reason: str, faulty: bool
+    training: Training, state: State, update: SubBatch, batches: Batches, reason: str, faulty: bool
 ) -> None:
-    """Tell of an update that left no trace; stop when there are too many faulty ones."""
+    """Log a skipped update.
+
+    Raises:
+        LidError: too many updates were skipped because of a fault.
+    """
     if not faulty:
         logging.info("update skipped: %s", reason)
         return
     state.bad_updates += 1
-    numbers = range(part.first, part.first + part.steps * training.world.size)
+    numbers = range(update.first, update.first + update.steps * training.world.size)
     rows = [row for number in numbers for row in batches[number].rows_b.tolist()]
     names = " ".join(training.train.refs.key(row) for row in rows[:NAMED_UTTERANCES])
     if training.world.main:
-        logging.warning("%s, update skipped; utterances: %s", reason, names)
+        logging.warning("update skipped: %s; utterances: %s", reason, names)
     if state.bad_updates > training.config.max_bad_updates:
         raise LidError(
-            f"{reason} in {state.bad_updates} updates, last with {names}",
+            f"{state.bad_updates} updates were skipped; in the last, {reason}, with utterances {names}",
             where=training.checkpoint.parent,
-            mend="lower the learning rate, or look at these utterances",
+            mend="lower the learning rate, check these utterances, or raise max_bad_updates",
         )
 
 
 def validate_epoch(training: Training, learner: Learner, state: State, stop: StopRequest) -> Scores:
-    """Score the validation set, longest utterances first; checkpoint before stopping early."""
+    """Score the validation set, longest utterances first; write a checkpoint before stopping early."""
     bins = training.config.valid_batch_bins or training.config.batch_bins
     batches = sorted_batches(training.valid.lengths_u, bins)
     save_now = partial(save_checkpoint, training, learner, state)
@@ -104,11 +108,11 @@ def validate_epoch(training: Training, learner: Learner, state: State, stop: Sto
 
 
 def finish_epoch(learner: Learner, state: State, scores: Scores) -> dict[str, Any]:
-    """Close the epoch under way: append its measures to the history, return them, begin the next."""
+    """Append the current epoch's measures to the history, go to the next epoch, and return them."""
     sums = state.sums
     count = max(sums.get("utterances", 0), 1)
     measures = {
-        "epoch": state.place.epoch,
+        "epoch": state.position.epoch,
         "updates": state.updates,
         "train_loss": sums.get("loss", math.nan) / count,
         "train_accuracy": sums.get("correct", 0) / count,
@@ -124,6 +128,6 @@ def finish_epoch(learner: Learner, state: State, scores: Scores) -> dict[str, An
         "failed": state.failed,
     }
     state.history.append(measures)
-    state.place.begin_next_epoch()
+    state.position.begin_next_epoch()
     state.sums = {}
     return measures

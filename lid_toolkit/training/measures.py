@@ -1,6 +1,9 @@
-"""Each epoch's measures: JSON lines, TensorBoard events, Weights & Biases, and curves to look at.
+"""The measures of each epoch as files and dashboards: JSON lines, curves, TensorBoard, Weights & Biases.
 
-TensorBoard and matplotlib take seconds to import: only where they are used.
+What a person reads while the training runs is in :mod:`lid_toolkit.training.console`. TensorBoard and
+matplotlib take seconds to import, so they are imported where they are used.
+
+Shapes: l languages, e epochs.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ CURVES = {
 
 
 def report(config: TrainConfig, history: Sequence[Epoch], output_dir: Path) -> None:
-    """Write ``metrics.jsonl`` and ``images/*.png`` of all epochs, and the last one's events."""
+    """Write ``metrics.jsonl`` and ``images/*.png`` of all epochs; send the last epoch to the dashboards."""
     with write_whole(output_dir / "metrics.jsonl") as stream:
         stream.writelines(json.dumps(epoch) + "\n" for epoch in history)
     if config.use_matplotlib:
@@ -47,7 +50,7 @@ def report(config: TrainConfig, history: Sequence[Epoch], output_dir: Path) -> N
 
 
 def write_events(directory: Path, scalars: Mapping[str, float], epoch: int) -> None:
-    """Write an epoch's TensorBoard events; what a run that was cut off wrote of this epoch becomes void."""
+    """Write an epoch's TensorBoard events; they replace those of an interrupted run for the same epoch."""
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(directory), purge_step=epoch) as writer:
@@ -56,19 +59,21 @@ def write_events(directory: Path, scalars: Mapping[str, float], epoch: int) -> N
 
 
 def check_wandb(config: TrainConfig) -> None:
-    """Refuse ``use_wandb`` where the package is missing.
+    """Check that wandb is installed if ``use_wandb`` is set.
 
     Raises:
-        LidError: it is.
+        LidError: it is not.
     """
     if config.use_wandb and importlib.util.find_spec("wandb") is None:
         raise LidError(
-            "the package wandb is missing", where="use_wandb", mend="pip install wandb, or leave it out"
+            "the package wandb is missing",
+            where="use_wandb",
+            mend="pip install wandb, or set use_wandb: false",
         )
 
 
 def send_to_wandb(config: TrainConfig, scalars: Mapping[str, float], epoch: int, output_dir: Path) -> None:
-    """Send an epoch's measures; the run's id follows from its directory, so that going on goes on there."""
+    """Send an epoch's measures; the run's id follows from the directory, so a continued training keeps it."""
     wandb: Any = importlib.import_module("wandb")
     if wandb.run is None:
         wandb.init(
@@ -84,7 +89,7 @@ def send_to_wandb(config: TrainConfig, scalars: Mapping[str, float], epoch: int,
 
 
 def draw_curves(history: Sequence[Epoch], title: str, measures: Sequence[str]) -> bytes:
-    """Return a PNG of some measures over the epochs."""
+    """Return a PNG of curves of some measures over the epochs."""
 
     def draw(axes: Any) -> None:
         epochs = [epoch["epoch"] for epoch in history]
@@ -114,7 +119,7 @@ def draw_languages(history: Sequence[Epoch]) -> bytes:
 
 
 def _picture(title: str, size: tuple[float, float], draw: Callable[[Any], None]) -> bytes:
-    """Return a PNG of something over the epochs."""
+    """Return a PNG with epochs on the horizontal axis; ``draw`` fills the axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -129,13 +134,3 @@ def _picture(title: str, size: tuple[float, float], draw: Callable[[Any], None])
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=110)
     return image.getvalue()
-
-
-def describe(epoch: Epoch) -> str:
-    """Return one line about an epoch for the log."""
-    return (
-        f"epoch {epoch['epoch']}: train loss {epoch['train_loss']:.3f}, "
-        f"accuracy {epoch['train_accuracy']:.4f}; valid loss {epoch['valid_loss']:.3f}, "
-        f"accuracy {epoch['valid_accuracy']:.4f}, macro {epoch['valid_macro_accuracy']:.4f}; "
-        f"{epoch['seconds']:.0f} s"
-    )

@@ -1,4 +1,4 @@
-"""The best epochs by the validation set: kept, pointed to, averaged."""
+"""The best epochs by validation measures: their weights are kept, linked to, and averaged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Epoch = Mapping[str, Any]
 
 
 def rank(criterion: Criterion, history: Sequence[Epoch]) -> list[int]:
-    """Return the epochs' numbers, best first; of equal ones by lower validation loss, then the later."""
+    """Return the epochs' numbers, best first. Ties go to the lower validation loss, then the later epoch."""
     measured, measure, direction = criterion
     sign = 1 if direction == "min" else -1
 
@@ -35,7 +35,7 @@ def rank(criterion: Criterion, history: Sequence[Epoch]) -> list[int]:
 
 
 def out_of_patience(config: TrainConfig, history: Sequence[Epoch]) -> bool:
-    """Return whether more than ``patience`` epochs have passed since the best, as ESPnet counts."""
+    """Return whether more than ``patience`` epochs have passed since the best one, as in ESPnet."""
     if config.patience is None or not history:
         return False
     criterion = config.early_stopping_criterion or config.best_model_criterion[0]
@@ -43,13 +43,13 @@ def out_of_patience(config: TrainConfig, history: Sequence[Epoch]) -> bool:
 
 
 def kept_epochs(config: TrainConfig, history: Sequence[Epoch]) -> set[int]:
-    """Return the epochs that are among the best by any criterion."""
+    """Return the epochs that are among the best by at least one criterion."""
     most = max(config.averaged)
     return {epoch for criterion in config.best_model_criterion for epoch in rank(criterion, history)[:most]}
 
 
 def keep_best(training: Training, learner: Learner, history: Sequence[Epoch], output_dir: Path) -> None:
-    """Write the epoch's weights if it is among the best; every process calls it."""
+    """Write the weights of the last epoch if it is among the best. Every process must call it."""
     config, newest = training.config, history[-1]["epoch"]
     kept = kept_epochs(config, history)
     weights = full_model_state(learner.judged) if newest in kept else {}
@@ -67,15 +67,15 @@ def keep_best(training: Training, learner: Learner, history: Sequence[Epoch], ou
 def drop_others(config: TrainConfig, history: Sequence[Epoch], output_dir: Path) -> None:
     """Remove the weights of epochs that are not among the best.
 
-    The checkpoint must already hold ``history``: a training that goes on from an older one may find other
-    epochs the best.
+    The checkpoint must already hold ``history``: for a training that continues from an older checkpoint,
+    other epochs may be the best.
     """
     for epoch in {epoch["epoch"] for epoch in history} - kept_epochs(config, history):
         (output_dir / f"{epoch}epoch.pth").unlink(missing_ok=True)
 
 
 def average_best(config: TrainConfig, history: Sequence[Epoch], output_dir: Path) -> list[Path]:
-    """Average the weights of the best epochs; return these files and those of the best ones."""
+    """Average the weights of the best epochs; return the files of the averages and of the best epochs."""
     written: list[Path] = []
     for criterion in config.best_model_criterion:
         ranked, name = rank(criterion, history), name_of(criterion)
@@ -95,11 +95,11 @@ def average_best(config: TrainConfig, history: Sequence[Epoch], output_dir: Path
 def _weights_of(epoch: int, output_dir: Path) -> Path:
     path = output_dir / f"{epoch}epoch.pth"
     if not path.exists():
-        mend = "restore the file, or remove the directory to train anew"
-        raise LidError("the weights of one of the best epochs are gone", where=path, mend=mend)
+        mend = "restore the file, or remove the directory to train from the start"
+        raise LidError("the weights of one of the best epochs are missing", where=path, mend=mend)
     return path
 
 
 def name_of(criterion: Criterion) -> str:
-    """Return what a criterion's files are called."""
+    """Return the name of a criterion in file names, such as ``valid.accuracy``."""
     return ".".join(criterion[:2])

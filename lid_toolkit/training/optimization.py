@@ -1,4 +1,4 @@
-"""Optimizers by name, with their own arguments for parts of a model, and parts that are not trained."""
+"""Optimizers by name, parameter groups with their own arguments, and frozen parameters."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import nn
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.training.config import TrainConfig
 
-WITHOUT_STEPS = ("Optimizer", "LBFGS")  # the base class, and what evaluates the model several times a step
+NOT_SUPPORTED = ("Optimizer", "LBFGS")  # the base class; LBFGS needs to evaluate the model several times
 Group = dict[str, Any]
 
 
 def configured_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimizer of what is trained; each group keeps its configured rate as ``initial_lr``.
+    """Return the optimizer of the trained parameters; each group keeps its configured rate as ``initial_lr``.
 
     Raises:
-        LidError: unknown optimizer, argument or parameter, naming the nearest known one.
+        LidError: unknown optimizer, argument or parameter; the message names the nearest known one.
     """
     groups = parameter_groups(model, config.optim_groups, config.exclude_weight_decay)
     optimizer = make_optimizer(groups, config.optim, config.optim_conf)
@@ -36,17 +36,17 @@ def make_optimizer(
     """Return the optimizer of ``torch.optim`` called ``name`` in lower case.
 
     Args:
-        parameters: parameters, or groups of them with arguments that win over ``conf``.
-        name: of the optimizer.
-        conf: its arguments.
+        parameters: parameters, or groups of them whose own arguments take precedence over ``conf``.
+        name: name of the optimizer.
+        conf: arguments of the optimizer.
 
     Raises:
-        LidError: unknown optimizer or argument, naming the nearest known one.
+        LidError: unknown optimizer or argument; the message names the nearest known one.
     """
     known = {
         key.lower(): value
         for key, value in vars(torch.optim).items()
-        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and key not in WITHOUT_STEPS
+        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and key not in NOT_SUPPORTED
     }
     if name not in known:
         raise LidError(f"unknown optimizer '{name}'", where="optim", mend=nearest(name, known))
@@ -59,28 +59,30 @@ def make_optimizer(
     ]:
         for argument in given:
             if argument not in arguments:
-                raise LidError(f"unknown '{argument}'", where=where, mend=nearest(argument, arguments))
+                raise LidError(
+                    f"unknown argument '{argument}'", where=where, mend=nearest(argument, arguments)
+                )
     device = (groups[0]["params"] if groups else parts)[0].device
-    with _told("optim_conf", conf):
+    with _argument_errors("optim_conf", conf):
         _step_once(known[name], conf, device)
         for group in groups:
             own = {key: value for key, value in group.items() if key != "params"}
-            with _told("optim_groups", own):
+            with _argument_errors("optim_groups", own):
                 _step_once(known[name], {**conf, **own}, device)
         optimizer: torch.optim.Optimizer = known[name](parts, **conf)
     return optimizer
 
 
 def _step_once(kind: Any, arguments: Mapping[str, Any], device: torch.device) -> None:
-    """Move a single weight: constructors do not check all values, and of groups none."""
+    """Update a single weight: constructors do not check all values, and none of the groups' values."""
     weight = nn.Parameter(torch.zeros(1, 1, device=device))
     weight.grad = torch.zeros_like(weight)
     kind([weight], **arguments).step()
 
 
 @contextlib.contextmanager
-def _told(where: str, arguments: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what an optimizer raises over its arguments into one line."""
+def _argument_errors(where: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Turn an optimizer's exception about its arguments into a LidError."""
     try:
         yield
     except (TypeError, ValueError, RuntimeError, LookupError, AssertionError) as error:
@@ -88,10 +90,10 @@ def _told(where: str, arguments: Mapping[str, Any]) -> Iterator[None]:
 
 
 def freeze(model: nn.Module, prefixes: Iterable[str]) -> None:
-    """Take the parameters whose names start with a prefix (whole parts of a name) out of the training.
+    """Freeze the parameters whose names start with a prefix (``a.b`` does not match ``a.bc``).
 
     Raises:
-        LidError: a prefix that no parameter has, or nothing is left to train.
+        LidError: no parameter has the prefix, or every parameter is frozen.
     """
     names = dict(model.named_parameters())
     for prefix in prefixes:
@@ -100,21 +102,23 @@ def freeze(model: nn.Module, prefixes: Iterable[str]) -> None:
             if starts_with(name, prefix):
                 parameter.requires_grad = False
     if not any(parameter.requires_grad for parameter in names.values()):
-        raise LidError("every parameter is frozen", where="freeze_param", mend="leave some to be trained")
+        raise LidError(
+            "every parameter is frozen", where="freeze_param", mend="leave some parameters to train"
+        )
 
 
 def parameter_groups(
     model: nn.Module, groups: Mapping[str, Mapping[str, Any]], exclude_weight_decay: bool = False
 ) -> list[Group]:
-    """Return the trained parameters in groups; the longest prefix that fits a name decides.
+    """Return the trained parameters in groups; a parameter belongs to the longest prefix of its name.
 
     Args:
-        model: whose parameters.
-        groups: arguments of the optimizer by prefix of the parameters' names.
-        exclude_weight_decay: set ``weight_decay`` to 0 for vectors and scalars: biases and normalisations.
+        model: the model.
+        groups: arguments of the optimizer, by prefix of parameter names.
+        exclude_weight_decay: set ``weight_decay`` to 0 for vectors and scalars (biases, normalisations).
 
     Raises:
-        LidError: a prefix that no parameter has.
+        LidError: no parameter has the prefix.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     for prefix in groups:
@@ -125,13 +129,13 @@ def parameter_groups(
         key = (max(fitting, key=len, default=""), exclude_weight_decay and parameter.ndim <= 1)
         gathered.setdefault(key, []).append(parameter)
     return [
-        {"params": members, **groups.get(prefix, {}), **({"weight_decay": 0.0} if undecayed else {})}
-        for (prefix, undecayed), members in gathered.items()
+        {"params": members, **groups.get(prefix, {}), **({"weight_decay": 0.0} if no_decay else {})}
+        for (prefix, no_decay), members in gathered.items()
     ]
 
 
 def starts_with(name: str, prefix: str) -> bool:
-    """Say whether a dotted name is ``prefix`` or lies below it."""
+    """Say whether a dotted name is ``prefix`` or begins with ``prefix.``."""
     return name == prefix or name.startswith(f"{prefix}.")
 
 

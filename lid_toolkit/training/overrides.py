@@ -1,4 +1,4 @@
-"""Settings as text: YAML whose keys come once, and ``--key value`` overrides of nested keys."""
+"""Settings as text: YAML without duplicate keys, and ``--key value`` overrides of nested keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 class _KeysOnce(yaml.SafeLoader):
-    """PyYAML's safe loader, which refuses a key that comes twice: the last would win unseen."""
+    """PyYAML's safe loader, but a duplicate key is an error; PyYAML would silently use the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: dict[Hashable, int] = {}
@@ -25,7 +25,7 @@ class _KeysOnce(yaml.SafeLoader):
             key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
             if isinstance(key, Hashable):
                 if key in seen:
-                    raise yaml.YAMLError(f"line {line}: '{key}' is there already, in line {seen[key]}")
+                    raise yaml.YAMLError(f"line {line}: duplicate key '{key}', first in line {seen[key]}")
                 seen[key] = line
         return super().construct_mapping(node, deep)
 
@@ -34,37 +34,39 @@ def read_settings(path: Path) -> dict[str, Any]:
     """Read a YAML file of ``key: value`` lines.
 
     Raises:
-        LidError: no such file, not YAML, a key twice, or no mapping.
+        LidError: the file does not exist, is not YAML, has a duplicate key, or is not a mapping.
     """
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_KeysOnce)
     except FileNotFoundError:
-        raise LidError("no such file", where=path, mend="check --lid_config") from None
+        raise LidError(
+            "the file does not exist", where=path, mend="check the name of the configuration"
+        ) from None
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LidError(f"not YAML: {error}", where=path, mend="mend that line") from error
+        raise LidError(f"not YAML: {error}", where=path, mend="correct that line") from error
     if not isinstance(raw or {}, dict):
-        raise LidError("not a list of 'key: value' lines", where=path, mend="write one key a line")
+        raise LidError("not a mapping of keys to values", where=path, mend="write 'key: value' lines")
     return raw or {}
 
 
 def override(raw: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """Return ``raw`` with ``--key value`` or ``--key=value`` laid over it; values are read as YAML.
+    """Return ``raw`` changed by ``--key value`` or ``--key=value`` words; values are read as YAML.
 
     Raises:
-        LidError: a word that is no option, one without a value, or a value that is not YAML.
+        LidError: a word is not an option, has no value, or its value is not YAML.
     """
     changed = dict(raw)
     rest = list(words)
     while rest:
         option, equals, text = rest.pop(0).partition("=")
         if not option.startswith("--"):
-            raise LidError(f"'{option}' is no option", where="--lid_args", mend="write --key value pairs")
+            raise LidError(f"'{option}' is not an option", where="overrides", mend="write --key value pairs")
         if not equals:
             if not rest:
-                raise LidError(f"'{option}' has no value", where="--lid_args", mend="write --key value pairs")
+                raise LidError(f"'{option}' has no value", where="overrides", mend="write --key value pairs")
             text = rest.pop(0)
         try:
-            # As YAML, a word with a colon at its end would be a mapping.
+            # YAML would read a word that ends in a colon as a mapping.
             value = text if text.endswith(":") else yaml.load(text, Loader=_KeysOnce)
         except yaml.YAMLError as error:
             raise LidError(f"'{text}' is not YAML", where=option, mend="quote it") from error
@@ -73,7 +75,7 @@ def override(raw: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
 
 
 def numbers(value: Any) -> Any:
-    """Turn strings such as ``1e-4``, which YAML 1.1 does not take for numbers, into numbers."""
+    """Convert strings such as ``1e-4`` to numbers; YAML 1.1 requires a dot (``1.0e-4``)."""
     if isinstance(value, Mapping):
         return {key: numbers(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Number format of training: float32, or 16 bits under autocast; float16 with a scaled loss."""
+"""Number format of training: float32, or 16 bits under autocast, with a scaled loss for float16."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lid_toolkit.training.config import TrainConfig
 
 @dataclass(frozen=True)
 class Precision:
-    """What the forward pass computes in; weights, statistics and losses stay float32.
+    """Number format of the forward pass; weights, statistics and losses are always float32.
 
     Attributes:
         dtype: bfloat16 or float16; None for float32 throughout.
@@ -28,7 +28,7 @@ class Precision:
         return torch.autocast(device.type, dtype=self.dtype)
 
     def scaler(self, device: torch.device) -> GradScaler:
-        """Return the scaler of the loss: float16 lacks the range of small gradients, the others need none."""
+        """Return the scaler of the loss; only float16 needs one, because small gradients underflow."""
         return GradScaler(device.type, enabled=self.dtype is torch.float16)
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Precision:
 
 
 def choose_precision(config: TrainConfig, device: torch.device) -> Precision:
-    """Resolve ``use_amp`` and ``amp_dtype``; ``auto`` takes bfloat16 where there are instructions for it."""
+    """Return the precision for ``use_amp`` and ``amp_dtype``; ``auto`` is bfloat16 where supported."""
     native = has_bfloat16(device)
     if config.use_amp is False or (config.use_amp == "auto" and not native):
         return Precision()
@@ -46,7 +46,7 @@ def choose_precision(config: TrainConfig, device: torch.device) -> Precision:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Say whether the device computes in bfloat16 natively."""
+    """Say whether the device has instructions for bfloat16."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

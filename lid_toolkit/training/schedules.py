@@ -1,30 +1,31 @@
 """Learning-rate schedules: the rate as a pure function of the update, the epoch and the measures so far.
 
-No schedule keeps a state, so a training that goes on from a checkpoint finds its rate by counting.
+No schedule keeps a state, so a training that continues from a checkpoint finds its rate by counting updates.
 Names and arguments are ESPnet's where ESPnet has the schedule.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a training stands.
+    """What a rate depends on.
 
     Attributes:
         update: number of the coming update, from 0.
@@ -46,14 +47,14 @@ class ScheduleConf(BaseModel):
 class TriStageConf(ScheduleConf):
     """``tristagelr`` (Park et al., Interspeech 2019; fairseq's tri-stage)."""
 
-    max_steps: Positive
-    """Updates that the three ratios are shares of."""
-    warmup_ratio: Rate = 0.1
-    """Share in which the rate rises linearly."""
-    hold_ratio: Rate = 0.4
-    """Share in which it stays."""
-    decay_ratio: Rate = 0.5
-    """Share in which it falls exponentially; then it stays at its end."""
+    max_steps: PositiveInt
+    """Number of updates that the three ratios refer to."""
+    warmup_ratio: NonNegativeFloat = 0.1
+    """Part of `max_steps` in which the rate rises linearly."""
+    hold_ratio: NonNegativeFloat = 0.4
+    """Part in which the rate is constant."""
+    decay_ratio: NonNegativeFloat = 0.5
+    """Part in which the rate falls exponentially; after it the rate is constant."""
     init_lr_scale: PositiveFloat = 0.01
     """First rate, as a factor on ``lr``."""
     final_lr_scale: PositiveFloat = 0.01
@@ -61,166 +62,115 @@ class TriStageConf(ScheduleConf):
 
 
 class WarmupConf(ScheduleConf):
-    """``warmuplr``: linear rise to ``lr``, then a fall with the root of the update."""
+    """``warmuplr``: linear rise to ``lr``, then decay with the inverse square root of the update."""
 
-    warmup_steps: Positive = 25000
-    """Updates of the rise."""
+    warmup_steps: PositiveInt = 25000
+    """Number of warm-up updates."""
 
 
 class WarmupStepConf(WarmupConf):
-    """``warmupsteplr``: linear rise to ``lr``, then drops by epochs of a given number of updates."""
+    """``warmupsteplr``: linear rise to ``lr``, then a reduction every so many updates."""
 
-    steps_per_epoch: Positive = 10000
-    """Updates that count as an epoch."""
-    step_size: Positive = 1
-    """Such epochs between two drops."""
+    steps_per_epoch: PositiveInt = 10000
+    """Number of updates that count as one epoch."""
+    step_size: PositiveInt = 1
+    """Number of such epochs between two reductions."""
     gamma: PositiveFloat = 0.1
-    """Factor of a drop."""
-
-
-class PiecewiseConf(ScheduleConf):
-    """``piecewiselinearwarmuplr``: a rise through given points, then a fall with the root of the update."""
-
-    warmup_steps_list: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0, 25000)
-    """Updates of the points, rising."""
-    warmup_lr_list: tuple[Rate, ...] = (0.0, 0.001)
-    """Rates at the points, as many; after the last the rate is of ``lr``."""
-
-    @model_validator(mode="after")
-    def _check_points(self) -> PiecewiseConf:
-        if len(self.warmup_lr_list) != len(self.warmup_steps_list):
-            raise ValueError("warmup_lr_list and warmup_steps_list have different lengths")
-        if any(now >= then for now, then in itertools.pairwise(self.warmup_steps_list)):
-            raise ValueError("warmup_steps_list does not rise")
-        return self
-
-
-class NoamConf(WarmupConf):
-    """``noamlr`` (Vaswani et al., 2017, equation 3), times ``lr``."""
-
-    model_size: PositiveFloat = 320
-    """Dimension of the model in that equation."""
+    """Factor by which the rate is multiplied."""
 
 
 class CosineConf(ScheduleConf):
     """``cosine``: linear rise, then half a cosine down (Loshchilov and Hutter, 2017), by updates."""
 
-    max_steps: Positive
-    """Updates until the end of the fall; then the rate stays."""
-    warmup_steps: NotNegative = 0
-    """Updates of the rise."""
-    final_lr_scale: Share = 0.0
+    max_steps: PositiveInt
+    """Number of updates, warm-up included; after them the rate is constant."""
+    warmup_steps: NonNegativeInt = 0
+    """Number of warm-up updates."""
+    final_lr_scale: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Last rate, as a factor on ``lr``."""
 
 
 class ExponentialDecayConf(ScheduleConf):
-    """``exponentialdecaylr``, ``exponentialdecaywarmup``: rise or hold, exponential fall."""
+    """``exponentialdecaylr``, ``exponentialdecaywarmup``: warm-up, then exponential decay."""
 
-    total_steps: Positive
-    """Updates until the end of the fall; then the rate stays."""
+    total_steps: PositiveInt
+    """Number of updates, warm-up included; after them the rate is constant."""
     min_lr: PositiveFloat
     """Last rate."""
     max_lr: PositiveFloat | None = None
-    """First rate; null for ``lr``."""
-    warmup_steps: NotNegative = 0
-    """Updates before the fall."""
+    """First rate; null for `lr`."""
+    warmup_steps: NonNegativeInt = 0
+    """Number of updates before the decay."""
     warm_from_zero: bool = False
-    """Rise linearly in them instead of holding the first rate."""
+    """Let the rate rise linearly from zero before the decay, instead of keeping it constant."""
 
 
 class CosineAnnealingConf(ScheduleConf):
     """``cosineannealinglr``: torch's, by epochs."""
 
-    T_max: Positive
-    """Epochs of half a cosine."""
-    eta_min: Rate = 0.0
-    """Lowest rate."""
-
-
-class WarmRestartsConf(ScheduleConf):
-    """``cosineannealingwarmrestarts``: torch's, by updates."""
-
-    T_0: Positive
-    """Updates of the first fall."""
-    T_mult: Positive = 1
-    """Factor from one fall's length to the next."""
-    eta_min: Rate = 0.0
+    T_max: PositiveInt
+    """Number of epochs of half a cosine."""
+    eta_min: NonNegativeFloat = 0.0
     """Lowest rate."""
 
 
 class WarmupRestartsConf(ScheduleConf):
     """``cosineannealingwarmuprestarts``: cycles of a linear rise and half a cosine down, by updates."""
 
-    first_cycle_steps: Positive
-    """Updates of the first cycle."""
+    first_cycle_steps: PositiveInt
+    """Number of updates in the first cycle."""
     cycle_mult: PositiveFloat = 1.0
-    """Factor from one fall's length to the next."""
+    """Ratio of the lengths of successive decays."""
     max_lr: PositiveFloat = 0.1
-    """Rate at the top of the first cycle; ``lr`` is not used."""
+    """Highest rate in the first cycle; `lr` is not used."""
     min_lr: PositiveFloat = 0.001
-    """Rate at the bottom."""
-    warmup_steps: NotNegative = 0
-    """Updates of each rise, fewer than the first cycle's."""
+    """Lowest rate."""
+    warmup_steps: NonNegativeInt = 0
+    """Number of warm-up updates in each cycle; must be less than `first_cycle_steps`."""
     gamma: PositiveFloat = 1.0
-    """Factor from one top to the next."""
+    """Ratio of the highest rates of successive cycles."""
 
     @model_validator(mode="after")
     def _check_rise(self) -> WarmupRestartsConf:
         if self.warmup_steps >= self.first_cycle_steps:
-            raise ValueError("warmup_steps is not below first_cycle_steps")
+            raise ValueError("warmup_steps must be less than first_cycle_steps")
         return self
-
-
-class ExponentialConf(ScheduleConf):
-    """``exponentiallr``: torch's, by epochs."""
-
-    gamma: PositiveFloat
-    """Factor from one epoch to the next."""
 
 
 class StepConf(ScheduleConf):
     """``steplr``: torch's, by epochs."""
 
-    step_size: Positive
-    """Epochs between two drops."""
+    step_size: PositiveInt
+    """Number of epochs between two reductions."""
     gamma: PositiveFloat = 0.1
-    """Factor of a drop."""
-
-
-class MultiStepConf(ScheduleConf):
-    """``multisteplr``: torch's, by epochs."""
-
-    milestones: tuple[NotNegative, ...]
-    """Epochs of the drops."""
-    gamma: PositiveFloat = 0.1
-    """Factor of a drop."""
+    """Factor by which the rate is multiplied."""
 
 
 class PlateauConf(ScheduleConf):
     """``reducelronplateau``: torch's, by the measure that ``val_scheduler_criterion`` names."""
 
     mode: Literal["min", "max"] = "min"
-    """Whether lower or higher is better."""
+    """Whether lower (`min`) or higher (`max`) is better."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Factor of a drop."""
-    patience: NotNegative = 10
-    """Epochs without a better one that are borne."""
-    threshold: Rate = 1e-4
-    """Least difference that counts as better."""
+    """Factor by which the rate is multiplied."""
+    patience: NonNegativeInt = 10
+    """Epochs without improvement before the rate is reduced."""
+    threshold: NonNegativeFloat = 1e-4
+    """Smallest difference that counts as an improvement."""
     threshold_mode: Literal["rel", "abs"] = "rel"
-    """Whether that is a share of the best or a difference from it."""
-    cooldown: NotNegative = 0
-    """Epochs after a drop in which none counts as bad."""
-    min_lr: Rate = 0.0
+    """Whether `threshold` is relative to the best value or absolute."""
+    cooldown: NonNegativeInt = 0
+    """Epochs after a reduction that are not counted towards `patience`."""
+    min_lr: NonNegativeFloat = 0.0
     """Lowest rate."""
-    eps: Rate = 1e-8
-    """Smaller drops are left out."""
+    eps: NonNegativeFloat = 1e-8
+    """Reductions smaller than this are not made."""
 
 
 def tri_stage(conf: TriStageConf, lr: float, standing: Standing) -> float:
-    """Return the tri-stage rate: linear rise, hold, exponential fall, then constant.
+    """Return the tri-stage rate: linear rise, constant, exponential decay, then constant.
 
-    ESPnet 202511 is one step ahead: its first update already has the rate of update 1.
+    ESPnet 202511 is one update ahead: its first update already has the rate of our second.
     """
     warmup, hold, decay = (
         int(conf.max_steps * ratio) for ratio in (conf.warmup_ratio, conf.hold_ratio, conf.decay_ratio)
@@ -234,7 +184,7 @@ def tri_stage(conf: TriStageConf, lr: float, standing: Standing) -> float:
 
 
 def warmup(conf: WarmupConf, lr: float, standing: Standing) -> float:
-    """Return the rate of ``warmuplr``: ``lr`` at the end of the rise."""
+    """Return the rate of ``warmuplr``, which is ``lr`` at the end of the warm-up."""
     step = standing.update + 1
     return (
         lr * math.sqrt(conf.warmup_steps) * min(1 / math.sqrt(step), step / math.pow(conf.warmup_steps, 1.5))
@@ -242,7 +192,7 @@ def warmup(conf: WarmupConf, lr: float, standing: Standing) -> float:
 
 
 def warmup_steps(conf: WarmupStepConf, lr: float, standing: Standing) -> float:
-    """Return the rate of ``warmupsteplr``; epochs of the rise do not count, ``lr`` is the highest."""
+    """Return the rate of ``warmupsteplr``: at most ``lr``; epochs of the warm-up are not counted."""
     step = standing.update + 1
     if step <= conf.warmup_steps:
         return lr * step / conf.warmup_steps
@@ -250,22 +200,8 @@ def warmup_steps(conf: WarmupStepConf, lr: float, standing: Standing) -> float:
     return lr * math.pow(conf.gamma, epochs // conf.step_size)
 
 
-def piecewise(conf: PiecewiseConf, lr: float, standing: Standing) -> float:
-    """Return the rate of ``piecewiselinearwarmuplr``."""
-    step, last = standing.update + 1, conf.warmup_steps_list[-1]
-    if step > last:
-        return lr * math.sqrt(last / step)
-    return float(np.interp(step, conf.warmup_steps_list, conf.warmup_lr_list))
-
-
-def noam(conf: NoamConf, lr: float, standing: Standing) -> float:
-    """Return the rate of ``noamlr``."""
-    step = standing.update + 1
-    return lr / math.sqrt(conf.model_size) * min(1 / math.sqrt(step), step / math.pow(conf.warmup_steps, 1.5))
-
-
 def cosine(conf: CosineConf, lr: float, standing: Standing) -> float:
-    """Return the rate of ``cosine``; the first update of a rise has ``lr / warmup_steps``."""
+    """Return the rate of ``cosine``; the first warm-up update has ``lr / warmup_steps``."""
     if standing.update < conf.warmup_steps:
         return lr * (standing.update + 1) / conf.warmup_steps
     length = max(conf.max_steps - conf.warmup_steps, 1)
@@ -289,16 +225,6 @@ def cosine_annealing(conf: CosineAnnealingConf, lr: float, standing: Standing) -
     return _half_cosine(lr, conf.eta_min, standing.epoch / conf.T_max)
 
 
-def warm_restarts(conf: WarmRestartsConf, lr: float, standing: Standing) -> float:
-    """Return the rate of ``cosineannealingwarmrestarts``."""
-    into, length = standing.update, conf.T_0
-    while into >= length:
-        into, length = into - length, length * conf.T_mult
-        if conf.T_mult == 1:
-            into %= length
-    return _half_cosine(lr, conf.eta_min, into / length)
-
-
 def warmup_restarts(conf: WarmupRestartsConf, lr: float, standing: Standing) -> float:
     """Return the rate of ``cosineannealingwarmuprestarts``."""
     del lr
@@ -311,24 +237,14 @@ def warmup_restarts(conf: WarmupRestartsConf, lr: float, standing: Standing) -> 
     return _half_cosine(top, conf.min_lr, (into - conf.warmup_steps) / (length - conf.warmup_steps))
 
 
-def exponential(conf: ExponentialConf, lr: float, standing: Standing) -> float:
-    """Return the rate of ``exponentiallr``."""
-    return lr * math.pow(conf.gamma, standing.epoch)
-
-
 def steps(conf: StepConf, lr: float, standing: Standing) -> float:
     """Return the rate of ``steplr``."""
     return lr * math.pow(conf.gamma, standing.epoch // conf.step_size)
 
 
-def multi_steps(conf: MultiStepConf, lr: float, standing: Standing) -> float:
-    """Return the rate of ``multisteplr``."""
-    return lr * conf.gamma ** sum(standing.epoch >= milestone for milestone in conf.milestones)
-
-
 def plateau(conf: PlateauConf, lr: float, standing: Standing) -> float:
     """Return the rate that torch's ReduceLROnPlateau has after the measures so far."""
-    import torch  # takes seconds; reading a configuration, which each stage does, needs none of it
+    import torch  # takes seconds to import; reading a configuration does not need it
 
     stand_in = torch.optim.SGD([torch.zeros(1)], lr=lr)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(stand_in, **conf.model_dump())
@@ -337,32 +253,38 @@ def plateau(conf: PlateauConf, lr: float, standing: Standing) -> float:
     return float(stand_in.param_groups[0]["lr"])
 
 
-def _half_cosine(high: float, low: float, share: float) -> float:
-    return low + (high - low) * (1 + math.cos(math.pi * share)) / 2
+def _half_cosine(high: float, low: float, progress: float) -> float:
+    return low + (high - low) * (1 + math.cos(math.pi * progress)) / 2
 
 
 SCHEDULES: Mapping[str, tuple[type[ScheduleConf], Callable[[Any, float, Standing], float]]] = {
     "tristagelr": (TriStageConf, tri_stage),
     "warmuplr": (WarmupConf, warmup),
     "warmupsteplr": (WarmupStepConf, warmup_steps),
-    "piecewiselinearwarmuplr": (PiecewiseConf, piecewise),
-    "noamlr": (NoamConf, noam),
     "cosine": (CosineConf, cosine),
     "exponentialdecaylr": (ExponentialDecayConf, exponential_decay),
     "exponentialdecaywarmup": (ExponentialDecayConf, exponential_decay),
     "cosineannealinglr": (CosineAnnealingConf, cosine_annealing),
-    "cosineannealingwarmrestarts": (WarmRestartsConf, warm_restarts),
     "cosineannealingwarmuprestarts": (WarmupRestartsConf, warmup_restarts),
-    "exponentiallr": (ExponentialConf, exponential),
     "steplr": (StepConf, steps),
-    "multisteplr": (MultiStepConf, multi_steps),
     "reducelronplateau": (PlateauConf, plateau),
 }
-"""For each name its arguments and ``(arguments, lr, standing) -> rate``."""
+"""For each name: its arguments, and the function ``(arguments, lr, standing) -> rate``."""
+
+NOT_SUPPORTED = (
+    "piecewiselinearwarmuplr",
+    "noamlr",
+    "cosineannealingwarmrestarts",
+    "exponentiallr",
+    "multisteplr",
+    "cycliclr",
+    "onecyclelr",
+)
+"""ESPnet's other schedules."""
 
 
 def learning_rate(name: str | None, conf: Mapping[str, Any], lr: float, standing: Standing) -> float:
-    """Return the rate for the coming update of parameters whose configured rate is ``lr``; 0 stays 0."""
+    """Return the rate for the coming update of parameters whose configured rate is ``lr`` (0 stays 0)."""
     if name is None or lr == 0:
         return lr
     model, schedule = SCHEDULES[name]

@@ -1,4 +1,4 @@
-"""The set that picks the best epochs: the validation set, or training utterances held out."""
+"""Holding out training utterances to select the best epoch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from lid_toolkit.errors import LidError
 COPY_PREFIX = re.compile(r"^(aug\d+-)?(sp\d+(\.\d+)?-)?")
 
 
-def hold_out(utterances: Utterances, share: float, seed: int) -> tuple[Utterances, Utterances]:
-    """Split a share of each language's utterances off: at least one, but never all.
+def hold_out(utterances: Utterances, fraction: float, seed: int) -> tuple[Utterances, Utterances]:
+    """Hold out a fraction of each language's utterances: at least one, but never all.
 
-    Copies (``sp0.9-ID`` at another speed, ``aug1-ID`` otherwise changed) stay with their original, and
-    only originals are held out; the copies of those are in neither part.
+    Only original utterances are held out. Their copies (``sp0.9-ID`` at another speed, ``aug1-ID``
+    augmented) are then in neither part.
 
     Args:
-        utterances: to split.
-        share: of each language's originals.
-        seed: of the choice.
+        utterances: the utterances to split.
+        fraction: fraction of each language's originals to hold out.
+        seed: seed of the random choice.
 
     Returns:
-        What is left for training, and what is held out.
+        The utterances left for training, and those held out.
 
     Raises:
         LidError: no language has two utterances.
@@ -35,19 +35,27 @@ def hold_out(utterances: Utterances, share: float, seed: int) -> tuple[Utterance
     mixed = np.random.default_rng((seed, len(utterances))).permutation(rows_o)
     ordered = mixed[np.argsort(utterances.labels_u[mixed], kind="stable")]
     counts_l = np.bincount(utterances.labels_u[ordered])
-    wanted_l = np.where(counts_l > 1, np.clip(np.rint(share * counts_l), 1, np.maximum(counts_l - 1, 1)), 0)
+    wanted_l = np.where(
+        counts_l > 1, np.clip(np.rint(fraction * counts_l), 1, np.maximum(counts_l - 1, 1)), 0
+    )
     within_o = np.arange(len(ordered)) - np.repeat(np.cumsum(counts_l) - counts_l, counts_l)
     held = np.sort(ordered[within_o < np.repeat(wanted_l, counts_l)])
     if not len(held):
         raise LidError(
-            "no language has two utterances", where="selection_set", mend="set selection_set: valid"
+            "no language has two utterances, so none can be held out",
+            where="selection_set",
+            mend="set selection_set: valid",
         )
     rest = np.flatnonzero(~np.isin(number_u, number_u[held]))
     return utterances.select(rest), utterances.select(held)
 
 
 def originals(utterances: Utterances) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Number the utterances, copies at other speeds alike, and say which of these stands for all."""
+    """Return the number of each utterance's original, and which utterances are the originals.
+
+    Example: of ``a``, ``sp0.9-a`` and ``b``, the numbers are 0, 0, 1, and ``a`` and ``b`` are originals. If
+    an original is missing, the first of its copies takes its place.
+    """
     names = [*utterances.refs.keys()]
     keys = [COPY_PREFIX.sub("", name) for name in names]
     _, number_u = np.unique(np.array(keys), return_inverse=True)

@@ -1,7 +1,7 @@
-"""Weights, gradients and optimizer shared out over the processes (FSDP2), and their whole states.
+"""Weights, gradients and optimizer state split over the processes (FSDP2), and gathered for a checkpoint.
 
-Apart from :mod:`lid_toolkit.training.distributed`, which imports it where a training shards: what it
-needs takes seconds to import.
+:mod:`lid_toolkit.training.distributed` imports this module only when it is needed: its own imports take
+seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.distributed.fsdp import fully_shard
 from lid_toolkit.models.lid_model import LidOutput
 
 SHARDED_ALONE = 1_000_000
-"""Layers with so many parameters are gathered one at a time."""
+"""Layers with at least this many parameters are gathered one at a time."""
 
 # FSDP hooks the backward pass on the tensors it finds in a model's output.
 torch.export.register_dataclass(LidOutput)
@@ -31,7 +31,7 @@ WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 def shard(model: nn.Module, device_type: str, processes: int) -> None:
-    """Leave each process a part of the model's weights; large layers are gathered one at a time."""
+    """Split the weights over the processes, in place; large layers are gathered one at a time."""
     mesh = init_device_mesh(device_type, (processes,))
     for layer in gathered_alone(model):
         fully_shard(layer, mesh=mesh)
@@ -39,10 +39,10 @@ def shard(model: nn.Module, device_type: str, processes: int) -> None:
 
 
 def gathered_alone(model: nn.Module) -> list[nn.Module]:
-    """Return the large layers of a model's lists, but for convolutions.
+    """Return the large layers in the model's module lists, except convolutions.
 
-    Convolutions over rows of valid frames (``convolve``) read a layer's weights outside of its forward
-    pass, which is where they are gathered.
+    FSDP gathers the weights of a layer in its forward pass, but convolutions over rows of valid frames
+    (``convolve``) read them without calling it.
     """
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     layers = [layer for layers in lists for layer in layers if not isinstance(layer, nn.Conv1d)]
@@ -54,18 +54,18 @@ def gathered_alone(model: nn.Module) -> list[nn.Module]:
 
 
 def whole_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return the weights on the main process's CPU; every process must call it."""
+    """Return all weights, on the CPU of the main process. Every process must call it."""
     weights: dict[str, Any] = get_model_state_dict(model, options=WHOLE)
     return weights
 
 
 def whole_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the optimizer's state by parameters' names, likewise."""
+    """Return the whole state of the optimizer, by parameter name. Every process must call it."""
     return dict(get_optimizer_state_dict(model, optimizer, options=WHOLE))
 
 
 def set_whole_optimizer_state(
     model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
 ) -> None:
-    """Set what :func:`whole_optimizer_state` returned; every process has read it."""
+    """Set a state returned by :func:`whole_optimizer_state`. Every process must pass it."""
     set_optimizer_state_dict(model, optimizer, state, options=StateDictOptions(full_state_dict=True))

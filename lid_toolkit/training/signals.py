@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop: obeyed between two updates, with a checkpoint written."""
+"""Signals that ask a training to stop. It stops between two updates, after writing a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from typing import NoReturn
 
 from lid_toolkit.processes import STOP_SIGNALS
 
-# EX_TEMPFAIL of sysexits.h: the work is not done, and the same command goes on with it.
+# EX_TEMPFAIL of sysexits.h: the work is not finished; the same command continues it.
 REQUEUE = 75
-# One request can arrive twice: from the terminal or the scheduler, and from what started this process.
+# One request can arrive twice: from the terminal or the scheduler, and from the parent process.
 SAME_REQUEST_S = 3.0
 
 
 @dataclass
 class StopRequest:
-    """The signal that has asked for the end, if one has.
+    """The stop signal that this process has received, if any.
 
-    A signal handler that raised would do so anywhere: inside a finaliser Python swallows the exception,
-    and the training would go on as if nobody had asked.
+    The handler only records the signal. If it raised an exception, that could happen inside a finaliser,
+    where Python ignores exceptions, and the training would not stop.
 
     Attributes:
-        signal: its number; None as long as there was none.
-        parent: process without which this one is not to go on; None if it is to.
+        signal: number of the signal; None if there was none.
+        parent: id of a process; the training also stops when this parent has ended. None: it does not.
     """
 
     signal: int | None = None
     parent: int | None = None
 
     def votes(self) -> list[float]:
-        """Return this process's vote for each of ``STOP_SIGNALS``: 1 for the one it got, else 0.
+        """Return this process's vote for each of ``STOP_SIGNALS``: 1 for the signal it received, else 0.
 
-        Several processes must stop after the same update, so they sum their votes and obey the sums. One
-        whose parent was killed votes for SIGTERM: nobody watches over it any more.
+        Several processes must stop after the same update, so they sum their votes and act on the sums. A
+        process whose parent was killed votes for SIGTERM.
         """
         if self.parent is not None and os.getppid() != self.parent:
             self.signal = signal.SIGTERM
@@ -47,12 +47,12 @@ class StopRequest:
 
 
 def elected(votes: Sequence[float]) -> int | None:
-    """Return the signal that any process voted for."""
+    """Return a signal that at least one process voted for, or None."""
     return next((int(number) for number, count in zip(STOP_SIGNALS, votes, strict=True) if count), None)
 
 
 def obey(number: int | None, before_leaving: Callable[[], None]) -> None:
-    """Leave if there is a signal, after a call of ``before_leaving``.
+    """If there is a signal, call ``before_leaving`` and end the training.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C.
@@ -65,10 +65,10 @@ def obey(number: int | None, before_leaving: Callable[[], None]) -> None:
 
 
 def leave(number: int) -> NoReturn:
-    """Leave as a signal asks."""
+    """End the training because of a signal."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    logging.info("stopped by %s; the same command goes on", signal.Signals(number).name)
+    logging.info("stopped by %s; the same command continues", signal.Signals(number).name)
     raise SystemExit(REQUEUE)
 
 
@@ -80,20 +80,20 @@ def caught_signals() -> tuple[signal.Signals, ...]:
 
 @contextmanager
 def stop_request(with_parent: bool = False) -> Iterator[StopRequest]:
-    """Catch the signals inside, the first time each comes; a later one acts at once, as without this.
+    """Record stop signals inside. The second time, a signal acts at once, as it would outside.
 
-    Only the main thread of a process may call it (:func:`signal.signal`).
+    Only the main thread may call this (:func:`signal.signal`).
 
     Args:
-        with_parent: stop too when the process that started this one has ended.
+        with_parent: also stop when the parent process has ended.
     """
     request = StopRequest(parent=os.getppid() if with_parent else None)
-    came: dict[int, float] = {}
+    received: dict[int, float] = {}
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
-        if number not in came or now - came[number] <= SAME_REQUEST_S:
-            came.setdefault(number, now)
+        if number not in received or now - received[number] <= SAME_REQUEST_S:
+            received.setdefault(number, now)
             request.signal = number
             return
         signal.signal(number, before[signal.Signals(number)])

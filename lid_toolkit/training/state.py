@@ -1,4 +1,4 @@
-"""What a training is made of: what stays, what learns, how far it has come, and its checkpoint."""
+"""The parts of a training: its fixed settings, the model and optimizer, the progress, and the checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
 from lid_toolkit.data.loader import Minibatch, MinibatchReader, iterate
-from lid_toolkit.data.samplers import Batch, Place, Sampler
+from lid_toolkit.data.samplers import Batch, Position, Sampler
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.lid_model import LidModel, LidOutput
@@ -34,19 +34,19 @@ LONGEST_DIFFERENCE = 60
 
 @dataclass
 class State:
-    """How far a training has come; with what learns, all that a checkpoint must hold.
+    """The progress of a training. A checkpoint holds this and the :class:`Learner`.
 
     Attributes:
-        place: the epoch under way and how many of its batches are done.
+        position: the current epoch and how many of its batches are done.
         updates: optimizer steps since the start.
         bad_updates: steps skipped because the loss or the gradient was not finite.
-        failed: recordings that could not be read.
-        sums: of the epoch so far, over all processes: utterances, loss, correct, audio_s; of this one
-            alone: seconds, waited.
+        failed: number of recordings that could not be read.
+        sums: sums over the current epoch. utterances, loss, correct and audio_s are of all processes;
+            seconds and waited of this one.
         history: measures of the finished epochs.
     """
 
-    place: Place = field(default_factory=Place)
+    position: Position = field(default_factory=Position)
     updates: int = 0
     bad_updates: int = 0
     failed: int = 0
@@ -61,15 +61,15 @@ class State:
 
 @dataclass(frozen=True)
 class Learner:
-    """What updates change.
+    """What an update changes.
 
     Attributes:
-        model: the identifier.
-        wrapped: the same, summing gradients over the processes.
-        forward: ``wrapped``, compiled if it is to be.
-        optimizer: of its trained parameters.
-        scaler: of the loss.
-        average: the moving average of the model, if one is kept.
+        model: the language identifier.
+        wrapped: the same model, averaging gradients over the processes.
+        forward: ``wrapped``, compiled with ``torch_compile``.
+        optimizer: the optimizer of the trained parameters.
+        scaler: scales the loss for float16.
+        average: the moving average of the model, with ``ema_decay``.
     """
 
     model: LidModel
@@ -81,7 +81,7 @@ class Learner:
 
     @property
     def judged(self) -> LidModel:
-        """The model that is validated and kept."""
+        """The model that is validated and saved."""
         return self.model if self.average is None else cast(LidModel, self.average.module)
 
 
@@ -92,14 +92,14 @@ class Training:
     Attributes:
         config: the configuration.
         train: training utterances.
-        valid: utterances that pick the best epoch.
-        picked_by: what those are, in words.
+        valid: utterances that select the best epoch.
+        picked_by: description of ``valid`` for messages.
         languages: labels in index order.
         sampler: draws the training batches.
         world: the processes.
         precision: number format of the forward pass.
-        identity: what a checkpoint must match to be continued.
-        checkpoint: file to go on from.
+        identity: settings and digests that a checkpoint must match to be continued.
+        checkpoint: the checkpoint file.
         checkpoint_interval_s: longest time between two checkpoints in seconds.
     """
 
@@ -116,7 +116,7 @@ class Training:
     checkpoint_interval_s: float
 
     def minibatches(self, utterances: Utterances, batches: Sequence[Batch]) -> Iterator[Minibatch]:
-        """Yield some batches of a set, read and augmented."""
+        """Yield the given batches of a set, read and augmented."""
         conf = self.config.preprocessor_conf
         reader = MinibatchReader(utterances, batches, conf, conf.sample_rate)
         pin = self.world.device.type == "cuda"
@@ -124,10 +124,10 @@ class Training:
 
 
 def save_checkpoint(training: Training, learner: Learner, state: State) -> None:
-    """Write all that going on needs; the previous checkpoint stays until this one is whole.
+    """Write a checkpoint. The previous one is replaced only when this one is complete.
 
-    Every process must call it, and returns when the file is there. Random numbers need no state: each
-    batch has its own seed.
+    Every process must call it; it returns once the file is written. No state of random generators is
+    saved, because each batch has its own seed.
     """
     content = {
         "identity": training.identity,
@@ -136,8 +136,8 @@ def save_checkpoint(training: Training, learner: Learner, state: State) -> None:
         "optimizer": full_optimizer_state(learner.model, learner.optimizer),
         "scaler": learner.scaler.state_dict(),
         "average": None if learner.average is None else learner.average.state_dict(),
-        "sampler": state.place.state_dict(),
-        "state": {name: value for name, value in vars(state).items() if name != "place"},
+        "sampler": state.position.state_dict(),
+        "state": {name: value for name, value in vars(state).items() if name != "position"},
     }
     if training.world.main:
         save(training.checkpoint, content)
@@ -145,14 +145,15 @@ def save_checkpoint(training: Training, learner: Learner, state: State) -> None:
 
 
 def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint of this training.
+    """Return the checkpoint of this training.
 
     Raises:
-        LidError: damaged, of another toolkit, or of other settings or data: it says which differ.
+        LidError: the file is damaged, not a checkpoint, or of a training with other settings or data; the
+            message names the differences.
     """
     content = load(path)
     if not {"identity", "model", "optimizer", "scaler", "sampler", "state"} <= content.keys():
-        raise LidError("not a checkpoint of this toolkit", where=path, mend="choose another --lid_tag")
+        raise LidError("not a checkpoint of this toolkit", where=path, mend="choose another output directory")
     differing = [
         _difference(name, content["identity"].get(name), identity.get(name))
         for name in sorted(content["identity"].keys() | identity.keys())
@@ -160,39 +161,39 @@ def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
     ]
     if differing:
         raise LidError(
-            f"the checkpoint comes from other settings or data: {', '.join(differing)}",
+            f"the checkpoint is from a training with other settings or data: {', '.join(differing)}",
             where=path,
-            mend="choose another --lid_tag, or remove the directory to train anew",
+            mend="choose another output directory, or remove this one to train from the start",
         )
     return content
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
-    """Name what differs, with the values where they tell something in a few words."""
+    """Describe a difference between two identities, with the values if they are short."""
     if name == "languages":
-        added, lacking = sorted(set(now) - set(before)), sorted(set(before) - set(now))
-        return " ".join([name, *(f"+{label}" for label in added), *(f"-{label}" for label in lacking)])
+        added, removed = sorted(set(now) - set(before)), sorted(set(before) - set(now))
+        return " ".join([name, *(f"+{label}" for label in added), *(f"-{label}" for label in removed)])
     values = f"{before} -> {now}"
     return f"{name} ({values})" if len(values) <= LONGEST_DIFFERENCE else name
 
 
 def restore(content: dict[str, Any], learner: Learner) -> State:
-    """Bring a learner to where a checkpoint was written, but for the weights; return how far that was.
+    """Restore everything but the model's weights from a checkpoint, and return the progress.
 
     Raises:
-        LidError: the checkpoint holds the optimizer in another form.
+        LidError: the checkpoint is of a sharded training and this one is not, or the reverse.
     """
     if content["sharded"] != is_sharded(learner.model):
         raise LidError(
-            "one of several processes with sharded_ddp cannot go on as one alone, nor the reverse",
+            "a training with sharded_ddp in several processes cannot continue in one, nor the reverse",
             where="checkpoint.pth",
-            mend="train on as many processes as before",
+            mend="use as many processes as before",
         )
     load_optimizer_state(learner.model, learner.optimizer, content["optimizer"])
     learner.scaler.load_state_dict(content["scaler"])
     if learner.average is not None:
         learner.average.load_state_dict(content["average"])
     state = State(**content["state"])
-    state.place.load_state_dict(content["sampler"])
-    logging.info("going on from epoch %d, batch %d", state.place.epoch, state.place.batches)
+    state.position.load_state_dict(content["sampler"])
+    logging.info("continuing from epoch %d, batch %d", state.position.epoch, state.position.batches)
     return state

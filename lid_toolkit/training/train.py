@@ -1,4 +1,4 @@
-"""One training from data directories to averaged best models: the table of contents of stage 5."""
+"""A training from beginning to end: from data directories to the averaged weights of the best epochs."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from lid_toolkit.models.external import EVERY
 from lid_toolkit.models.lid_model import LidModel, LidOutput
 from lid_toolkit.models.protocols import skips_blocks
 from lid_toolkit.steps import digest
+from lid_toolkit.training.build_sampler import build_sampler
 from lid_toolkit.training.config import TrainConfig
-from lid_toolkit.training.console import describe_end, describe_training, log_lines
+from lid_toolkit.training.console import describe_end, describe_epoch, describe_training, log_lines
 from lid_toolkit.training.distributed import World, spread
 from lid_toolkit.training.feature_stats import FeatureStats, check_statistics, use_statistics
 from lid_toolkit.training.init_weights import initialise, parse_source
 from lid_toolkit.training.loop import finish_epoch, train_epoch, validate_epoch
-from lid_toolkit.training.measures import check_wandb, describe, report
+from lid_toolkit.training.measures import check_wandb, report
 from lid_toolkit.training.model_selection import average_best, drop_others, keep_best, out_of_patience, rank
 from lid_toolkit.training.optimization import configured_optimizer, freeze
 from lid_toolkit.training.precision import choose_precision
-from lid_toolkit.training.sampler_choice import make_sampler
 from lid_toolkit.training.selection_set import hold_out
 from lid_toolkit.training.signals import stop_request
 from lid_toolkit.training.state import Learner, State, Training, read_checkpoint, restore, save_checkpoint
 from lid_toolkit.training.update import seed_everything
 
-# What may differ between a checkpoint and the run that continues it.
+# Settings that may change when a training continues from a checkpoint.
 FREE_TO_CHANGE = (
     "max_epoch",
     "patience",
@@ -67,13 +67,13 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 @dataclass(frozen=True)
 class Sources:
-    """Where a training reads and writes.
+    """The directories of a training.
 
     Attributes:
         train_dir: formatted training set.
-        valid_dir: formatted set that picks the best epoch.
-        stats_dir: stage 4's directory.
-        output_dir: the experiment.
+        valid_dir: formatted validation set.
+        stats_dir: directory of the statistics: lengths, labels, feature statistics.
+        output_dir: directory of the experiment.
     """
 
     train_dir: Path
@@ -82,7 +82,7 @@ class Sources:
     output_dir: Path
 
     def tables(self, config: TrainConfig) -> dict[str, Path]:
-        """Return the tables that decide a training of a configuration, by name."""
+        """Return the files that a training with this configuration reads, by name."""
         statistics = self.statistics(config)
         return {
             "train wav.scp": self.train_dir / "wav.scp",
@@ -101,7 +101,7 @@ class Sources:
         }
 
     def statistics(self, config: TrainConfig) -> FeatureStats:
-        """Return the collection of the statistics by which a configuration normalises."""
+        """Return the feature statistics that this configuration uses for normalisation."""
         return FeatureStats(config, self.train_dir, self.stats_dir, num_jobs=1)
 
 
@@ -112,24 +112,24 @@ def train(
     checkpoint_interval_s: float,
     digests: Mapping[str, str | None] | None = None,
 ) -> list[Path]:
-    """Train to the end, from the last checkpoint if there is one; return the model files.
+    """Train to the end, from the last checkpoint if there is one, and return the model files.
 
-    Every process of ``world`` calls it; the caller holds the output directory's lock.
+    Every process of ``world`` must call it. The caller holds the lock of the output directory.
 
     Args:
-        config: what to train.
-        sources: where to read and write.
-        world: the processes that train together.
-        checkpoint_interval_s: seconds between checkpoints.
-        digests: contents of :func:`input_files` before the training; None reads them here.
+        config: the configuration.
+        sources: directories to read and write.
+        world: the processes.
+        checkpoint_interval_s: longest time between two checkpoints in seconds.
+        digests: digests of :func:`input_files` from before the training; None: they are computed here.
 
     Raises:
-        LidError: bad data or configuration, or a checkpoint of another training.
+        LidError: the data or the configuration is not valid, or the checkpoint is of another training.
     """
     out = sources.output_dir
     set_backends(config)
     check_wandb(config)
-    load_sounds(config.preprocessor_conf)  # what it lacks is told before any work
+    load_sounds(config.preprocessor_conf)  # reports missing lists before any work
     if digests is None:
         digests = {name: digest(path) for name, path in input_files(config, sources).items()}
     training = gather_training(config, sources, world, checkpoint_interval_s, digests)
@@ -142,13 +142,13 @@ def train(
         log_lines(describe_training(training, learner))
 
     with stop_request(with_parent=world.size > 1) as stop:
-        while state.place.epoch <= config.max_epoch and not out_of_patience(config, state.history):
+        while state.position.epoch <= config.max_epoch and not out_of_patience(config, state.history):
             train_epoch(training, learner, state, stop)
             scores = validate_epoch(training, learner, state, stop)
             measures = finish_epoch(learner, state, scores)
             keep_best(training, learner, state.history, out)
             if world.main:
-                logging.info("%s", describe(measures))
+                logging.info("%s", describe_epoch(measures))
                 report(config, state.history, out)
             save_checkpoint(training, learner, state)
             if world.main:
@@ -162,7 +162,7 @@ def train(
 
 
 def set_backends(config: TrainConfig) -> None:
-    """Set torch's switches for the whole process."""
+    """Set PyTorch's global switches."""
     torch.backends.cudnn.enabled = config.cudnn_enabled
     torch.backends.cudnn.benchmark = config.cudnn_benchmark
     torch.backends.cudnn.deterministic = config.cudnn_deterministic or config.deterministic
@@ -181,7 +181,7 @@ def gather_training(
     checkpoint_interval_s: float,
     digests: Mapping[str, str | None],
 ) -> Training:
-    """Load the data and decide what stays the same."""
+    """Load the data and return everything that stays the same during the training."""
     for data_dir in (sources.train_dir, sources.valid_dir):
         check_sampling_rate(data_dir, config.preprocessor_conf.sample_rate, "preprocessor_conf.sample_rate")
         check_made_by(data_dir, config.model_description())
@@ -195,14 +195,14 @@ def gather_training(
         valid, picked_by = load_utterances(sources.valid_dir, shapes, languages), str(sources.valid_dir)
     else:
         data, valid = hold_out(data, config.selection_set, config.seed)
-        picked_by = f"{len(valid)} utterances held out of {sources.train_dir}"
+        picked_by = f"{len(valid)} utterances held out from {sources.train_dir}"
     return Training(
         config=config,
         train=data,
         valid=valid,
         picked_by=picked_by,
         languages=languages,
-        sampler=make_sampler(config, data),
+        sampler=build_sampler(config, data),
         world=world,
         precision=choose_precision(config, world.device),
         identity=identity(config, digests, languages),
@@ -214,33 +214,33 @@ def gather_training(
 def identity(
     config: TrainConfig, digests: Mapping[str, str | None], languages: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Return what a checkpoint must agree on to be continued: configuration, data, files it names."""
+    """Return what must be unchanged to continue from a checkpoint: settings, labels, and digests of files."""
     settings = {k: v for k, v in config.model_dump(mode="json").items() if k not in FREE_TO_CHANGE}
     return {**settings, **digests, "languages": list(languages)}
 
 
 def input_files(config: TrainConfig, sources: Sources) -> dict[str, Path]:
-    """Return the files that decide a training, by name."""
+    """Return the files that determine the result of a training, by name."""
     return sources.tables(config) | named_files(config)
 
 
 def named_files(config: TrainConfig) -> dict[str, Path]:
-    """Return the files that a configuration names: initial weights, lists of noises and rooms."""
+    """Return the files that a configuration names: initial weights, and lists of noise and rooms."""
     initial = {f"init_param {text}": parse_source(text).path for text in config.init_param}
     return initial | {f"list {text}": Path(text) for text in config.preprocessor_conf.sound_lists()}
 
 
 def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
-    """Build the model with its initial weights, or as the last checkpoint left it."""
+    """Build the model and optimizer, with initial weights or from the last checkpoint."""
     config, world = training.config, training.world
     seed_everything(config.seed)
     model = build_model(config.model_description(), len(training.languages), EVERY)
     check_rate(model, config.preprocessor_conf.sample_rate)
     model.check_posteriors(training.languages)
     check_sharded(model, config)
-    going_on = training.checkpoint.exists()
-    content = read_checkpoint(training.checkpoint, training.identity) if going_on else {}
-    if going_on:
+    continues = training.checkpoint.exists()
+    content = read_checkpoint(training.checkpoint, training.identity) if continues else {}
+    if continues:
         model.load_state_dict(content["model"])
     else:
         use_statistics(model, config, stats_dir)
@@ -258,14 +258,14 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
         scaler=training.precision.scaler(world.device),
         average=average,
     )
-    return learner, restore(content, learner) if going_on else State()
+    return learner, restore(content, learner) if continues else State()
 
 
 def compiled(module: nn.Module) -> Callable[..., LidOutput]:
-    """Return a module's forward pass, compiled when it first runs.
+    """Return a module's forward pass, which is compiled when it is first called.
 
     Raises:
-        LidError: when called, if the compiler fails or there is none.
+        LidError: from the returned function, if there is no compiler or it fails.
     """
     from torch._dynamo.exc import TorchDynamoException  # takes a second to import
 
@@ -277,16 +277,16 @@ def compiled(module: nn.Module) -> Callable[..., LidOutput]:
             return fast(*arguments)
         except TorchDynamoException as error:
             reason = str(error).strip().partition("\n\n")[0]
-            raise LidError(reason, where="torch_compile", mend="leave torch_compile out") from error
+            raise LidError(reason, where="torch_compile", mend="set torch_compile: false") from error
 
     return forward
 
 
 def check_rate(model: LidModel, rate: int) -> None:
-    """Refuse a front end for waveforms of another rate than the data's.
+    """Check that the front end expects the sampling rate of the data.
 
     Raises:
-        LidError: it is one.
+        LidError: it expects another rate.
     """
     if model.frontend.rate not in (None, rate):
         raise LidError(
@@ -297,24 +297,24 @@ def check_rate(model: LidModel, rate: int) -> None:
 
 
 def check_sharded(model: LidModel, config: TrainConfig) -> None:
-    """Refuse to share out the weights of a model whose blocks each process skips by itself.
+    """Check that a model can be sharded: a process that skips a block would leave the others waiting for it.
 
     Raises:
-        LidError: it is one.
+        LidError: each process skips blocks of the model at random.
     """
     if config.sharded_ddp and skips_blocks(model):
         raise LidError(
             "sharded_ddp with a model that skips blocks at random in training",
             where="encoder_conf",
-            mend="set the chances of skipping blocks to 0, or leave sharded_ddp out",
+            mend="set the probability of skipping blocks to 0, or set sharded_ddp: false",
         )
 
 
 def moving_average(model: LidModel, decay: float) -> AveragedModel:
-    """Return a copy of a model that follows it: ``average += (1 - d) * (model - average)`` at each update.
+    """Return a moving average of a model: ``average += (1 - d) * (model - average)`` at each update.
 
-    Over the first updates d rises as (1 + n) / (10 + n), so that the initial weights are soon forgotten.
-    Whole numbers are the model's.
+    In update n, d is the smaller of ``decay`` and (1 + n) / (10 + n), so that the initial weights are soon
+    forgotten. Integer buffers are copied from the model.
     """
 
     def follow(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
@@ -328,7 +328,7 @@ def moving_average(model: LidModel, decay: float) -> AveragedModel:
 
 
 def write_config(config: TrainConfig, picked_by: str, path: Path) -> None:
-    """Write the complete configuration, and what picked the best epochs."""
+    """Write the complete configuration, and which utterances select the best epochs."""
     with write_whole(path) as stream:
-        stream.write(f"# The best epochs are picked by {picked_by}\n")
+        stream.write(f"# The best epochs are selected on {picked_by}\n")
         yaml.safe_dump(config.model_dump(mode="json"), stream, sort_keys=False, allow_unicode=True)

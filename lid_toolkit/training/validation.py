@@ -1,4 +1,7 @@
-"""Validation: loss, accuracy and accuracy per language over a whole set."""
+"""Validation: loss, accuracy and accuracy per language over a whole set.
+
+Shapes: b batch, l languages, u utterances, t time.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ class Scores:
 
     Attributes:
         loss: the training loss, margin included.
-        accuracy: share of utterances identified.
-        per_language: that share for each language that occurs.
+        accuracy: proportion of utterances identified correctly.
+        per_language: the accuracy of each language in the set.
     """
 
     loss: float
@@ -33,20 +36,20 @@ class Scores:
 
     @property
     def macro_accuracy(self) -> float:
-        """Mean of the languages' accuracies."""
+        """Mean accuracy over the languages."""
         return float(np.mean(list(self.per_language.values())))
 
 
 def validate(
     training: Training, model: LidModel, batches: Batches, before_each: Callable[[], None]
 ) -> Scores:
-    """Score every utterance of the validation set once, shared among the processes.
+    """Score every utterance of the validation set once; the processes share the work.
 
     Args:
-        training: the set, the processes and the precision.
-        model: left in the mode that it is in.
-        batches: the whole set.
-        before_each: called before each batch, as often in every process.
+        training: validation set, processes and precision.
+        model: its training or evaluation mode is restored afterwards.
+        batches: batches of the whole set.
+        before_each: called before each batch, equally often in every process.
 
     Raises:
         LidError: no utterance can be read.
@@ -58,8 +61,9 @@ def validate(
     gathered = zip(*training.world.gather(own), strict=True)
     rows_u, loss_u, correct_u = (np.concatenate(parts) for parts in gathered)
     if not len(rows_u):
-        raise LidError("no utterance can be read", where="validation set", mend="run stage 3 again")
-    # A process that has a batch less than others repeats one; sums in the set's order are the same on all.
+        raise LidError("no utterance can be read", where="validation set", redo="formatting")
+    # A process with fewer batches than others repeats one: count each utterance once. In the order of the
+    # set, every process computes the same sums.
     rows_u, first_u = np.unique(rows_u, return_index=True)
     loss_u, correct_u = loss_u[first_u], correct_u[first_u]
     labels_u = training.valid.labels_u[rows_u]
@@ -72,7 +76,7 @@ def validate(
 def score_own(
     training: Training, model: LidModel, batches: Batches, before_each: Callable[[], None]
 ) -> Scored:
-    """Return rows, losses and whether they are identified, of this process's share of the utterances."""
+    """Return rows, losses and correctness of the utterances that this process scores."""
     world, device = training.world, training.world.device
     steps = -(-len(batches) // world.size)
     numbers = [min(world.rank + step * world.size, len(batches) - 1) for step in range(steps)]

@@ -107,8 +107,8 @@ def test_an_unreadable_recording_is_left_out_and_named(directory, caplog):
         batches = list(iterate(reader, 0, workers))
         assert sum(len(batch.rows_b) for batch in batches) == 22
         assert [name for batch in batches for name, _ in batch.failed].count("set-007") == 1
-        assert "set-007 left out" in caplog.text
-        assert "set-008 left out" in caplog.text
+        assert "set-007 skipped" in caplog.text
+        assert "set-008 skipped" in caplog.text
 
 
 def test_too_many_unreadable_recordings_are_an_error(directory):
@@ -132,7 +132,9 @@ def test_another_rate_is_an_error_in_one_line(directory, workers):
     reader = MinibatchReader(load(directory), [Batch(np.arange(24))], PreprocessorConf(), RATE)
     lengths = reader.utterances.lengths_u
     lengths[3] = 9000
-    with pytest.raises(LidError, match=r"set-003\.wav: 8000 Hz, not 16000 Hz \(format it with stage 3\)"):
+    with pytest.raises(
+        LidError, match=r"set-003\.wav: sampling rate is 8000 Hz, not 16000 Hz \(run formatting again\)"
+    ):
         list(iterate(reader, 0, workers))
 
 

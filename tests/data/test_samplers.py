@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from lid_toolkit.data.samplers import Place, Sampler, cut, sorted_batches, whole_steps, zigzag
+from lid_toolkit.data.samplers import Position, Sampler, cut, sorted_batches, whole_steps, zigzag
 from lid_toolkit.data.sampling import BY_BATCH_SIZE, LAWS, Corpus, catpow
 from lid_toolkit.errors import LidError
 
@@ -198,25 +198,17 @@ def test_an_epoch_goes_on_where_it_was_with_any_number_of_ranks(world_size):
     assert len(batches) - 6 - len(together) < world_size
 
 
-def test_a_place_is_two_integers_and_comes_back():
-    place, other = Place(epoch=3, batches=6), Place()
-    other.load_state_dict(place.state_dict())
-    assert other == place
-    assert place.state_dict() == {"epoch": 3, "batches": 6}
-    place.begin_next_epoch()
-    assert (place, other) == (Place(4, 0), Place(3, 6))
-
-
-@pytest.mark.parametrize("state", [{"epoch": 0, "batches": 0}, {"epoch": 1, "batches": -1}])
-def test_numbers_that_are_no_place_are_refused(state):
-    place = Place(2, 5)
-    with pytest.raises(LidError, match="is no place in a training"):
-        place.load_state_dict(state)
-    assert place == Place(2, 5)
+def test_a_position_is_two_integers_and_comes_back():
+    position, other = Position(epoch=3, batches=6), Position()
+    other.load_state_dict(position.state_dict())
+    assert other == position
+    assert position.state_dict() == {"epoch": 3, "batches": 6}
+    position.begin_next_epoch()
+    assert (position, other) == (Position(4, 0), Position(3, 6))
 
 
 def test_fewer_batches_than_processes_are_refused():
-    with pytest.raises(LidError, match="3 batches an epoch for 4 processes"):
+    with pytest.raises(LidError, match="3 batches per epoch are too few for 4 processes"):
         sampler(batches_an_epoch=3).epoch(1).share(rank=0, world_size=4)
 
 

@@ -37,12 +37,12 @@ def test_the_shape_file_chooses_the_utterances(directory, tmp_path):
 def test_a_lacking_utterance_is_named(directory, name, missing):
     rows = list(read_table(directory / name))
     write_table(directory / name, [row for place, row in enumerate(rows) if place != missing])
-    with pytest.raises(LidError, match=f"{name}: lacks utterance 'set-00{missing}'"):
+    with pytest.raises(LidError, match=f"{name}: utterance 'set-00{missing}' is missing"):
         load_utterances(directory, directory / "utt2num_samples", LANGUAGES)
 
 
 def test_an_unknown_language_is_named(directory):
-    with pytest.raises(LidError, match="languages unknown to training: high middle"):
+    with pytest.raises(LidError, match="languages that are not in the training data: high middle"):
         load_utterances(directory, directory / "utt2num_samples", ("low",))
 
 

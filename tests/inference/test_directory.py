@@ -85,7 +85,7 @@ def test_speech_without_labels(model_file, speech):
 def test_labels_that_lack_an_utterance(model_file, speech):
     labels = list(read_table(speech / "utt2lang"))
     write_table(speech / "utt2lang", labels[1:])
-    with pytest.raises(LidError, match=f"utt2lang: lacks utterance '{labels[0][0]}'"):
+    with pytest.raises(LidError, match=f"utt2lang: utterance '{labels[0][0]}' is missing"):
         identify(task(model_file, speech))
 
 

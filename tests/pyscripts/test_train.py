@@ -96,9 +96,9 @@ def wait_for_batch(process, directory, number):
     [
         (os.kill, signal.SIGINT, 130, "stopped"),
         (os.killpg, signal.SIGINT, 130, "stopped"),
-        (os.killpg, signal.SIGTERM, 75, "stopped by SIGTERM; the same command goes on"),
-        (os.kill, signal.SIGUSR1, 75, "stopped by SIGUSR1; the same command goes on"),
-        (os.killpg, signal.SIGHUP, 75, "stopped by SIGHUP; the same command goes on"),
+        (os.killpg, signal.SIGTERM, 75, "stopped by SIGTERM; the same command continues"),
+        (os.kill, signal.SIGUSR1, 75, "stopped by SIGUSR1; the same command continues"),
+        (os.killpg, signal.SIGHUP, 75, "stopped by SIGHUP; the same command continues"),
     ],
 )
 def test_a_training_asked_to_stop_leaves_a_checkpoint_of_that_moment(tmp_path, send, number, code, last):
@@ -124,7 +124,7 @@ def test_a_signal_to_the_process_group_does_not_change_the_weights(tmp_path):
     wait_for_batch(process, directory, 3)
     os.killpg(process.pid, signal.SIGTERM)
     assert finish(process)[0] == 75
-    assert "going on from epoch 1" in finish(start("train.py", words))[2]
+    assert "continuing from epoch 1" in finish(start("train.py", words))[2]
     assert same(directory / "exp" / AVERAGED, directory / "straight" / AVERAGED)
 
 
@@ -158,8 +158,8 @@ def test_a_killed_worker_is_one_line(tmp_path):
         (["--max_epoc", "3"], "unknown key 'max_epoc' (did you mean 'max_epoch'?)"),
         (["--checkpoint_interval", "-1"], "'-1' is not a number of at least 0"),
         (["--init_param=/none.pth::"], "/none.pth: no such file"),
-        (["--ngpu", "99"], "--ngpu 99: "),
-        (["--num_nodes", "2"], "2 machines, but no word of the others"),
+        (["--ngpu", "99"], "ngpu 99: this machine has "),
+        (["--num_nodes", "2"], "2 machines, but PET_MASTER_ADDR or PET_NODE_RANK is missing"),
     ],
 )
 def test_faults_are_one_line(tmp_path, more, message):

@@ -32,7 +32,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     kill_when_there(recipe, recipe.path / "exp/mini/lid_small/checkpoint.pth")
     done = recipe.run("run.sh", *OPTIONS, timeout=900)
     assert done.returncode == 0, done.stderr
-    assert "going on from epoch" in done.stderr
+    assert "continuing from epoch" in done.stderr
     return recipe
 
 

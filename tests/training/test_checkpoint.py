@@ -89,12 +89,12 @@ def test_weights_that_do_not_fit_are_refused(path):
     content = load(path)
     content["languages"] = ["a", "b"]
     save(path, content)
-    with pytest.raises(LidError, match="weights do not fit"):
+    with pytest.raises(LidError, match="weights do not fit the description"):
         load_model(path)
 
 
 def test_no_file_and_a_directory(tmp_path):
-    with pytest.raises(LidError, match="no such file"):
+    with pytest.raises(LidError, match="the file does not exist"):
         load(tmp_path / "none.pth")
     with pytest.raises(LidError):
         load(tmp_path)
@@ -122,7 +122,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_file(path):
     command = [sys.executable, "-c", FILL_DISK, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.stderr.splitlines()[-1].startswith("lid_toolkit.errors.LidError: ")
-    assert "model.pth: cannot be written: File too large (make room;" in done.stderr.splitlines()[-1]
+    assert "model.pth: cannot be written: File too large (free some space;" in done.stderr.splitlines()[-1]
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["model.pth"]
 

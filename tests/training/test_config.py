@@ -91,17 +91,21 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
         ),
         ({"scheduler": "tristagelr"}, "scheduler_conf.max_steps: Field required"),
         (
-            {"scheduler": "PiecewiseLinearWarmupLR", "scheduler_conf": {"warmup_steps_list": [3]}},
-            "scheduler_conf: warmup_lr_list and warmup_steps_list have different lengths",
+            {
+                "scheduler": "cosineannealingwarmuprestarts",
+                "scheduler_conf": {"first_cycle_steps": 3, "warmup_steps": 3},
+            },
+            "scheduler_conf: warmup_steps must be less than first_cycle_steps",
         ),
+        ({"scheduler": "NoamLR"}, "ESPnet's scheduler 'noamlr' is not supported (use one of cosine, "),
         ({"scheduler": "cosin"}, "unknown scheduler 'cosin' (did you mean 'cosine'?)"),
         ({"max_epoch": 0}, "max_epoch: Input should be greater than 0"),
         ({"batch_bins": "many"}, "batch_bins: Input should be a valid integer"),
         ({"preprocessor_conf": {"noise_apply_prob": 1.5}}, "preprocessor_conf.noise_apply_prob: "),
-        ({"preprocessor_conf": {"noise_db_range": [20, 5]}}, "the lower end 20"),
+        ({"preprocessor_conf": {"noise_db_range": [20, 5]}}, "the lower bound 20"),
         (
             {"preprocessor_conf": {"target_duration": [4.0, 2.0]}},
-            "preprocessor_conf.target_duration: the lower end 4",
+            "preprocessor_conf.target_duration: the lower bound 4",
         ),
         ({"preprocessor_conf": {"sample_rate": 0}}, "sample_rate: "),
         ({1: 2}, "1"),
@@ -109,7 +113,7 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
         ({"keep_nbest_models": []}, "keep_nbest_models: "),
         (
             {"val_scheduler_criterion": ["train", "macro_accuracy"]},
-            "val_scheduler_criterion: macro_accuracy is measured on the validation set alone",
+            "val_scheduler_criterion: macro_accuracy is only measured on the validation set",
         ),
         ({"max_steps": 3}, "unknown key 'max_steps'"),
         ({"ema_decay": 0.999, "sharded_ddp": True}, "ema_decay with sharded_ddp (leave out one of them)"),
@@ -126,13 +130,13 @@ def test_faults_are_one_line(raw, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [", "not YAML"), ("- a\n- b\n", "not a list of 'key: value' lines"), ("\xff", "unknown|not")],
+    [("a: [", "not YAML"), ("- a\n- b\n", "not a mapping of keys to values"), ("\xff", "unknown|not")],
 )
 def test_what_is_no_configuration(tmp_path, text, message):
     (tmp_path / "a.yaml").write_text(text, encoding="latin-1")
     with pytest.raises(LidError, match=message):
         load_config(tmp_path / "a.yaml")
-    with pytest.raises(LidError, match="no such file"):
+    with pytest.raises(LidError, match="the file does not exist"):
         load_config(tmp_path / "b.yaml")
 
 
@@ -140,7 +144,7 @@ def test_what_is_no_configuration(tmp_path, text, message):
     ("words", "message"),
     [
         (["--max_epoch"], "'--max_epoch' has no value"),
-        (["max_epoch", "3"], "'max_epoch' is no option"),
+        (["max_epoch", "3"], "'max_epoch' is not an option"),
         (["--optim_conf.lr", "["], r"--optim_conf\.lr: '\[' is not YAML"),
         (["--max_epoc", "3"], "did you mean 'max_epoch'"),
     ],

@@ -110,7 +110,7 @@ def test_a_signal_ends_all_after_the_same_update_and_a_dead_process_ends_the_oth
     code, _, messages = finish(process)
     assert code == 75, messages
     assert "Traceback" not in messages
-    assert messages.splitlines()[-1].endswith(f"stopped by {number.name}; the same command goes on")
+    assert messages.splitlines()[-1].endswith(f"stopped by {number.name}; the same command continues")
     last = int(re.findall(r"batch (\d+)/", messages)[-1])
     content = torch.load(checkpoint, weights_only=True)
     assert content["sampler"]["batches"] == last
@@ -141,7 +141,7 @@ def test_two_processes_stop_within_an_epoch_and_one_does_the_rest(tmp_path, monk
     monkeypatch.delenv("PET_NPROC_PER_NODE")
     code, _, messages = finish(start("train.py", words))
     assert code == 0, messages
-    assert f"going on from epoch 1, batch {place['batches']}" in messages
+    assert f"continuing from epoch 1, batch {place['batches']}" in messages
     assert finish(start("train.py", arguments(directory, "whole")))[0] == 0
     (rest,), (whole,) = measures(directory / "exp"), measures(directory / "whole")
     assert rest["audio_s"] == pytest.approx(whole["audio_s"])  # summed in another order
@@ -219,7 +219,7 @@ def test_parameters_that_a_batch_leaves_alone_are_looked_for(announced, told):
 
 @pytest.mark.usefixtures("alone_in_a_group")
 def test_a_parameter_without_a_gradient_is_told_in_one_line():
-    with pytest.raises(LidError, match=r"without a gradient.*unused_parameters: true"):
+    with pytest.raises(LidError, match=r"no gradient.*unused_parameters: true"):
         run_twice(Halves(announced=False))
 
 
@@ -256,5 +256,5 @@ def test_several_machines_that_do_not_know_each_other(monkeypatch, variables):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(LidError, match="2 machines, but no word of the others"):
+    with pytest.raises(LidError, match="2 machines, but PET_MASTER_ADDR or PET_NODE_RANK is missing"):
         member_environments(here=1, nodes=2)

@@ -15,7 +15,8 @@ from tensorboard.summary.writer import event_file_writer
 from lid_toolkit.errors import LidError
 from lid_toolkit.training import measures
 from lid_toolkit.training.config import TrainConfig
-from lid_toolkit.training.measures import CURVES, check_wandb, describe, draw_curves, draw_languages, report
+from lid_toolkit.training.console import describe_epoch
+from lid_toolkit.training.measures import CURVES, check_wandb, draw_curves, draw_languages, report
 
 HISTORY = [
     {
@@ -107,6 +108,6 @@ def test_a_curve_has_a_line_for_each_measure(tmp_path):
 
 
 def test_the_log_line_says_what_matters():
-    assert describe(HISTORY[1]) == (
+    assert describe_epoch(HISTORY[1]) == (
         "epoch 2: train loss 1.000, accuracy 0.5000; valid loss 1.500, accuracy 0.5000, macro 0.4000; 12 s"
     )

@@ -112,5 +112,5 @@ def test_files_of_two_criteria_and_two_averages(tmp_path):
             mean
         ]
     (directory / "exp" / "2epoch.pth").unlink()
-    with pytest.raises(LidError, match=r"2epoch.pth: the weights of one of the best epochs are gone"):
+    with pytest.raises(LidError, match=r"2epoch.pth: the weights of one of the best epochs are missing"):
         average_best(config, history, directory / "exp")

@@ -112,7 +112,9 @@ def test_gradients_are_gathered_whole_between_checkpoints(tmp_path, monkeypatch)
     straight = run(directory, "straight")
     saved = []
     original = loop.save_checkpoint
-    monkeypatch.setattr(loop, "save_checkpoint", lambda *a: saved.append(a[2].place.batches) or original(*a))
+    monkeypatch.setattr(
+        loop, "save_checkpoint", lambda *a: saved.append(a[2].position.batches) or original(*a)
+    )
     run(directory, "often", interval_s=0.0)
     assert saved == [3, 6, 8]
     assert epochs(straight)[0]["updates"] == 3
@@ -133,7 +135,7 @@ def test_more_workers_train_the_same(tmp_path):
 def test_a_checkpoint_of_other_settings_is_refused_by_name(finished, change, named):
     directory, out = finished
     write_config(directory, **change)
-    with pytest.raises(LidError, match=rf"checkpoint\.pth: .*: {named}.* \(choose another --lid_tag"):
+    with pytest.raises(LidError, match=rf"checkpoint\.pth: .*: {named}.* \(choose another output directory"):
         run(directory, out.name)
     write_config(directory)
 
@@ -209,7 +211,7 @@ def test_a_bad_batch_is_skipped_named_and_leaves_no_trace(tmp_path, monkeypatch,
     directory = write_experiment(tmp_path, max_epoch=2)
     spoil(monkeypatch, {2, 11}, how)
     out = run(directory)
-    assert caplog.text.count("not finite, update skipped; utterances: train-") == 2
+    assert caplog.text.count("is not finite; utterances: train-") == 2
     assert all(value.isfinite().all() for value in weights(out / "2epoch.pth").values())
     assert epochs(out)[-1]["updates"] == 14
     assert load(out / "checkpoint.pth")["state"]["bad_updates"] == 2
@@ -218,7 +220,9 @@ def test_a_bad_batch_is_skipped_named_and_leaves_no_trace(tmp_path, monkeypatch,
 def test_too_many_bad_batches_end_the_training_naming_utterances(tmp_path, monkeypatch):
     directory = write_experiment(tmp_path, max_bad_updates=2)
     spoil(monkeypatch, set(range(3, 99)), nan_input)
-    with pytest.raises(LidError, match=r"not finite in 3 updates, last with train-\d+ "):
+    with pytest.raises(
+        LidError, match=r"3 updates were skipped; in the last, .*not finite, with utterances train-\d+ "
+    ):
         run(directory)
 
 
@@ -226,7 +230,7 @@ def test_a_broken_recording_is_left_out_and_too_many_end_the_training(tmp_path, 
     directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=None)
     (directory / "train" / "wav" / "train-003.wav").write_bytes(b"RIFF")
     run(directory)
-    assert "train-003 left out" in caplog.text
+    assert "train-003 skipped" in caplog.text
     for path in (directory / "valid" / "wav").iterdir():
         path.unlink()
     write_config(directory, max_epoch=2, num_iters_per_epoch=None)
@@ -247,7 +251,7 @@ def test_weights_of_another_training_are_taken_over(finished, tmp_path):
         if "running" not in name and value.is_floating_point():
             assert torch.allclose(tuned[name], value, atol=1e-6), name
     write_config(directory, max_epoch=1, projector_conf={"output_size": 4})
-    with pytest.raises(LidError, match="3 parameters do not fit"):
+    with pytest.raises(LidError, match="3 parameters differ in name or shape"):
         run(directory, "other", 1e9, "--init_param", str(out / AVERAGE))
     words = ["--init_param", str(out / AVERAGE), "--ignore_init_mismatch", "true"]
     run(directory, "mismatch", 1e9, *words)
@@ -280,7 +284,7 @@ def test_a_held_out_share_picks_the_epochs_and_the_validation_set_is_not_read(tm
         path.unlink()
     with caplog.at_level("INFO"):
         out = run(directory, "exp", 1e9, "--selection_set", "0.25")
-    picked = f"picked by 6 utterances held out of {directory / 'train'}"
+    picked = f"selected on 6 utterances held out from {directory / 'train'}"
     assert f"the best epochs are {picked}" in caplog.text
     assert (out / "config.yaml").read_text().startswith(f"# The best epochs are {picked}\n")
     assert "train: 18 utterances" in caplog.text
@@ -291,13 +295,13 @@ def test_first_and_last_words(tmp_path, caplog):
     with caplog.at_level("INFO"):
         run(directory)
     text = caplog.text
-    assert "parameters: encoder 18,784, pooling 12,696, projector 488, loss 72; 32,040 in all, 30" in text
-    assert "languages: 3; drawn (and there): " in text
+    assert "parameters: encoder 18,784, pooling 12,696, projector 488, loss 72; 32,040 in total, 30" in text
+    assert "languages: 3; drawn (in the set): " in text
     assert "% padding" in text
     last = [record.getMessage() for record in caplog.records][-5:]
     for line, begin in zip(
         last,
-        ("best: epoch 1 of 1", "hardest languages: ", "trained: 8 updates", "left out: 0", "models: "),
+        ("best: epoch 1 of 1", "hardest languages: ", "trained: 8 updates", "skipped: 0", "models: "),
         strict=True,
     ):
         assert line.startswith(begin)

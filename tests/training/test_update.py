@@ -14,7 +14,7 @@ from lid_toolkit.training.config import load_config
 from lid_toolkit.training.distributed import World
 from lid_toolkit.training.state import State
 from lid_toolkit.training.train import Sources, gather_training, make_learner
-from lid_toolkit.training.update import Part, parts_of_epoch, run_update, seed_everything
+from lid_toolkit.training.update import SubBatch, run_update, seed_everything, updates_of_epoch
 
 NO_VOTES = [0.0, 0.0]
 
@@ -52,7 +52,7 @@ def test_an_update_is_plain_pytorchs(make):
     training, learner = make("--optim", "sgd", "--grad_clip", "0.5")
     model = copy.deepcopy(learner.model)
     batch = minibatch(4000, 5000, 5000, 3500)
-    outcome = run_update(training, learner, State(), Part(0, 1, 4), iter([batch]), NO_VOTES)
+    outcome = run_update(training, learner, State(), SubBatch(0, 1, 4), iter([batch]), NO_VOTES)
     assert (outcome.skipped, outcome.votes) == ("", NO_VOTES)
 
     optimizer = torch.optim.SGD(model.parameters(), lr=0.005)
@@ -75,7 +75,7 @@ def test_the_gradient_is_that_of_the_mean_over_all_utterances_of_an_update(make)
         *(torch.cat([getattr(part, name) for part in parts]) for name in ("lengths_b", "labels_b", "rows_b")),
         [],
     )
-    run_update(training, learner, State(), Part(0, 2, 4), iter(parts), NO_VOTES)
+    run_update(training, learner, State(), SubBatch(0, 2, 4), iter(parts), NO_VOTES)
     optimizer = torch.optim.SGD(other.parameters(), lr=0.001)
     other(whole.wave_bt, whole.lengths_b, whole.labels_b).loss.backward()
     optimizer.step()
@@ -89,9 +89,9 @@ def test_running_statistics_move_once_by_the_batches_mean(make):
     after = []
     for part in parts:
         alone = make()[1]
-        run_update(training, alone, State(), Part(0, 1, 2), iter([part]), NO_VOTES)
+        run_update(training, alone, State(), SubBatch(0, 1, 2), iter([part]), NO_VOTES)
         after.append(alone.model.encoder.bn.running_mean.clone())
-    run_update(training, learner, State(), Part(0, 2, 4), iter(parts), NO_VOTES)
+    run_update(training, learner, State(), SubBatch(0, 2, 4), iter(parts), NO_VOTES)
     assert torch.allclose(statistics.running_mean, (after[0] + after[1]) / 2, atol=1e-6)
     assert statistics.num_batches_tracked == 1
 
@@ -104,7 +104,7 @@ def test_a_batch_of_which_nothing_could_be_read_changes_nothing_but_the_count(ma
         *(torch.empty(0, dtype=torch.int64) for _ in range(3)),
         [("u1", "gone"), ("u2", "gone")],
     )
-    run_update(training, learner, state, Part(0, 1, 2), iter([empty]), NO_VOTES)
+    run_update(training, learner, state, SubBatch(0, 1, 2), iter([empty]), NO_VOTES)
     after = state_of(learner)
     whole = [name for name, value in after.items() if value.is_floating_point()]
     assert all(torch.equal(before[name], after[name]) for name in whole)
@@ -116,8 +116,10 @@ def test_a_loss_that_is_not_finite_leaves_no_trace(make, steps):
     training, learner = make()
     before, state = state_of(learner), State()
     parts = [minibatch(4000, 4000), minibatch(4000, 4000)._replace(wave_bt=torch.full((2, 4000), torch.nan))]
-    outcome = run_update(training, learner, state, Part(0, steps, 2 * steps), iter(parts[-steps:]), NO_VOTES)
-    assert (outcome.skipped, outcome.faulty) == ("loss or gradient not finite", True)
+    outcome = run_update(
+        training, learner, state, SubBatch(0, steps, 2 * steps), iter(parts[-steps:]), NO_VOTES
+    )
+    assert (outcome.skipped, outcome.faulty) == ("the loss or the gradient is not finite", True)
     assert all(torch.equal(value, before[name]) for name, value in state_of(learner).items())
     assert (state.updates, state.sums) == (0, {})
 
@@ -128,13 +130,13 @@ def test_float16_lowers_its_scale_instead_of_failing(make):
     assert learner.scaler.get_scale() == 65536
     learner.scaler.load_state_dict({**learner.scaler.state_dict(), "scale": 2.0**60})
     before = state_of(learner)
-    outcome = run_update(training, learner, state, Part(0, 1, 3), iter([batch]), NO_VOTES)
-    assert outcome.skipped.startswith("gradient beyond float16")
+    outcome = run_update(training, learner, state, SubBatch(0, 1, 3), iter([batch]), NO_VOTES)
+    assert outcome.skipped.startswith("the gradient overflows float16")
     assert not outcome.faulty
     assert learner.scaler.get_scale() == 2.0**59
     assert all(torch.equal(value, before[name]) for name, value in state_of(learner).items())
     learner.scaler.load_state_dict({**learner.scaler.state_dict(), "scale": 16.0})
-    assert run_update(training, learner, state, Part(0, 1, 3), iter([batch]), NO_VOTES).skipped == ""
+    assert run_update(training, learner, state, SubBatch(0, 1, 3), iter([batch]), NO_VOTES).skipped == ""
 
 
 def test_the_moving_average_by_hand(make):
@@ -144,7 +146,7 @@ def test_the_moving_average_by_hand(make):
     state = State()
     for step in range(4):
         run_update(
-            training, learner, state, Part(step, 1, 2), iter([minibatch(4000, 4000, seed=step)]), NO_VOTES
+            training, learner, state, SubBatch(step, 1, 2), iter([minibatch(4000, 4000, seed=step)]), NO_VOTES
         )
         weights = learner.model.state_dict()[name]
         decay = min(0.15, (1 + step) / (10 + step)) if step else 0.0
@@ -156,17 +158,22 @@ def test_the_moving_average_by_hand(make):
 @pytest.mark.parametrize(
     ("done", "accum", "processes", "expected"),
     [
-        (0, 1, 1, [Part(0, 1, 1), Part(1, 1, 2), Part(2, 1, 3), Part(3, 1, 4), Part(4, 1, 5)]),
-        (0, 2, 1, [Part(0, 2, 3), Part(2, 2, 7), Part(4, 1, 5)]),
-        (0, 1, 2, [Part(0, 1, 3), Part(2, 1, 7)]),
-        (2, 2, 1, [Part(2, 2, 7), Part(4, 1, 5)]),
-        (0, 2, 2, [Part(0, 2, 10)]),
+        (
+            0,
+            1,
+            1,
+            [SubBatch(0, 1, 1), SubBatch(1, 1, 2), SubBatch(2, 1, 3), SubBatch(3, 1, 4), SubBatch(4, 1, 5)],
+        ),
+        (0, 2, 1, [SubBatch(0, 2, 3), SubBatch(2, 2, 7), SubBatch(4, 1, 5)]),
+        (0, 1, 2, [SubBatch(0, 1, 3), SubBatch(2, 1, 7)]),
+        (2, 2, 1, [SubBatch(2, 2, 7), SubBatch(4, 1, 5)]),
+        (0, 2, 2, [SubBatch(0, 2, 10)]),
         (5, 1, 1, []),
         (0, 1, 6, []),
     ],
 )
 def test_parts_of_an_epoch(done, accum, processes, expected):
-    assert parts_of_epoch([1, 2, 3, 4, 5], done, accum, processes) == expected
+    assert updates_of_epoch([1, 2, 3, 4, 5], done, accum, processes) == expected
 
 
 def test_seeds_of_numbers_differ_and_repeat():

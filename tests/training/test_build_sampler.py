@@ -9,8 +9,8 @@ from lid_toolkit.data.sampling import Corpus, catpow
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.datadir.tables.table import table_from_pairs
 from lid_toolkit.errors import LidError
+from lid_toolkit.training.build_sampler import build_sampler
 from lid_toolkit.training.config import parse_config
-from lid_toolkit.training.sampler_choice import make_sampler
 
 LENGTHS = np.arange(1, 41) * 4000
 LABELS = (np.arange(40) % 7 == 0).astype(np.int32)
@@ -22,7 +22,7 @@ def utterances(datasets=None):
 
 
 def sampler(**keys):
-    return make_sampler(parse_config(keys, "x.yaml"), utterances())
+    return build_sampler(parse_config(keys, "x.yaml"), utterances())
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_powers_of_datasets_and_languages():
         "dataset_upsampling_factor": 0.0,
     }
     datasets = (np.arange(40) < 30).astype(np.int32)
-    law = make_sampler(parse_config(keys, "x.yaml"), utterances(datasets)).law
+    law = build_sampler(parse_config(keys, "x.yaml"), utterances(datasets)).law
     assert law.shares_g == pytest.approx(np.full(4, 0.25))
     with pytest.raises(LidError, match="utt2dataset"):
         sampler(**keys)

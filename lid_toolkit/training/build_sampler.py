@@ -1,4 +1,4 @@
-"""The sampler that a configuration asks for."""
+"""Build the sampler that a configuration describes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.training.config import TrainConfig
 
 
-def make_sampler(config: TrainConfig, utterances: Utterances) -> Sampler:
-    """Return what draws the training batches.
+def build_sampler(config: TrainConfig, utterances: Utterances) -> Sampler:
+    """Return the sampler of the training batches.
 
     Raises:
-        LidError: ``catpow_balance_dataset`` without known datasets.
+        LidError: ``catpow_balance_dataset``, but the datasets of the utterances are not known.
     """
     language_power = config.category_upsampling_factor
     if config.batch_type == "catpow" and config.upsampling_factor is not None:
@@ -42,7 +42,7 @@ def make_sampler(config: TrainConfig, utterances: Utterances) -> Sampler:
 
 
 def most_utterances(config: TrainConfig) -> int | None:
-    """Return the most utterances in a batch; None: as many as fit."""
+    """Return the largest number of utterances in a batch; None: as many as fit into ``batch_bins``."""
     limits = [config.max_batch_size] if config.max_batch_size is not None else []
     if config.batch_type in BY_BATCH_SIZE:
         limits.append(config.batch_size)
@@ -50,7 +50,7 @@ def most_utterances(config: TrainConfig) -> int | None:
 
 
 def crop_range(config: TrainConfig) -> tuple[int, int] | None:
-    """Return the shortest and the longest crop in samples; None: no crops."""
+    """Return the shortest and longest crop in samples; None: utterances are not cropped."""
     conf = config.preprocessor_conf
     low, high = (seconds * conf.sample_rate for seconds in conf.crop_range_s())
     return None if math.isinf(high) else (max(round(low), 1), max(round(high), 1))
