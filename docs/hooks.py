@@ -41,7 +41,8 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Turn links of the repository into links of the site."""
+    """Turn links of the repository into links of the site, and list the corpora that ``local/`` has."""
+    markdown = markdown.replace("<!-- corpora -->", corpora())
     markdown = re.sub(r"\]\((?:docs/|\.\./(?=[A-Z]+\.md))", "](", markdown)
     return re.sub(r"\]\((?:\.\./)?README\.md", "](index.md", markdown)
 
@@ -49,6 +50,15 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def on_page_content(html: str, **_: Any) -> str:
     """Show the Sphinx roles of docstrings, such as :class:`.Table`, as plain code."""
     return re.sub(r":(?:class|func|meth|mod|data):<code>[.~]?", "<code>", html)
+
+
+def corpora() -> str:
+    """Return a list of the corpora in ``local/`` with their summaries."""
+    found = []
+    for path in sorted((ROOT / "local").glob("*/corpus.sh")):
+        summary = re.search(r'^summary="(.*)"$', path.read_text(encoding="utf-8"), re.MULTILINE)
+        found.append(f"- `{path.parent.name}`: {summary[1] if summary else 'no summary'}")
+    return "\n".join(found)
 
 
 def api_pages() -> dict[str, str]:

@@ -5,56 +5,42 @@ unset CDPATH
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 ## Data
-corpus=auto    # auto|mini|prompts|voxlingua107|noises: auto takes VoxLingua107 where db.sh names it, else mini
-datadir=data   # path: where the data directories go
-downloads=     # path: where recordings go, in a folder named as the corpus; empty: where db.sh says
-utts_per_lang= # ints: mini only: utterances per language in train, dev and test; empty: 160 25 40
-stage=         # 1|2|3|4|5|6: voxlingua107 only: first of 1 download, 2 verify, 3 extract, 4 tables, 5 validate, 6 noises
-stop_stage=    # 1|2|3|4|5|6: voxlingua107 only: last of them
-nj=2           # int+: number of processes
-dry_run=false  # bool: only say what would be done
+corpus=auto   # auto|@corpora: corpus to prepare; auto is voxlingua107 if db.sh says where it is, else mini
+datadir=data  # path: directory for the data directories
+downloads=    # path: directory for recordings, with a folder for each corpus; by default what db.sh says
+nj=2          # int+: number of processes
+dry_run=false # bool: only say what would be done
 # end of options
 
 . utils/parse_options.sh
-parse_options "Prepare the data directories of a corpus, or (noises) the lists that augmentation reads." local/data.sh -- "$@"
+. utils/corpora.sh
 . ./db.sh
+find_corpora
+chosen=$(given_corpus "$@")
+[[ -n ${chosen} && ${chosen} != auto ]] || chosen=$(auto_corpus)
+own_options=()
+if [[ " ${corpora[*]} " == *" ${chosen} "* ]]; then
+  own_options=("local/${chosen}/corpus.sh") options_of=" of corpus ${chosen}"
+fi
+parse_options "Prepare the data directories of a corpus. With --corpus NAME --help: the options of that corpus.
+
+Corpora
+$(describe_corpora)" local/data.sh ${own_options[@]+"${own_options[@]}"} -- "$@"
 
 if [[ ${corpus} == auto ]]; then
-  corpus=$([[ -n ${VOXLINGUA107:-} ]] && echo voxlingua107 || echo mini)
+  corpus=${chosen}
   echo "Corpus: ${corpus} (--corpus chooses another)" >&2
 fi
-
-# End the script unless option $1, whose value is $2, is for corpus $3.
-only_for() {
-  [[ -z $2 || ${corpus} == "$3" ]] || die "$0: --$1: corpus ${corpus} has no such choice (leave it out)"
-}
-
-only_for utts_per_lang "${utts_per_lang}" mini
-only_for stage "${stage}" voxlingua107
-only_for stop_stage "${stop_stage}" voxlingua107
-options=()
-noises=(--musan "${MUSAN:-}" --musan_url "${MUSAN_URL}" --rirs_noises "${RIRS_NOISES:-}" --rirs_noises_url "${RIRS_NOISES_URL}")
-case "${corpus}" in
-  mini)
-    corpus_dir=${MINI}
-    read -ra counts <<<"${utts_per_lang}"
-    ((${#counts[@]} == 0 || ${#counts[@]} == 3)) \
-      || die "$0: --utts_per_lang: '${utts_per_lang}' is not three numbers (give e.g. '160 25 40')"
-    ((${#counts[@]} == 0)) || options=(--utts_per_lang "${counts[@]}")
-    ;;
-  prompts) corpus_dir=${PROMPTS} ;;
-  voxlingua107)
-    corpus_dir=${VOXLINGUA107:-}
-    [[ -n ${corpus_dir}${downloads} ]] \
-      || die "db.sh:$(grep -n '^VOXLINGUA107=' db.sh | cut -d: -f1): VOXLINGUA107 is empty" \
-        "(write there where the corpus is, or where to download it to)"
-    options=(--url "${VOXLINGUA107_URL}" --stage "${stage:-1}" --stop_stage "${stop_stage:-6}" "${noises[@]}")
-    ;;
-  noises) corpus_dir="" options=("${noises[@]}") ;;
-esac
-[[ -z ${downloads} || ${corpus} == noises ]] || corpus_dir=${downloads}/${corpus}
-[[ -z ${corpus_dir} ]] || options+=(--corpus_dir "${corpus_dir}")
+read_corpus "${corpus}"
+[[ -f local/${corpus}/prepare.py ]] || die "local/${corpus}/prepare.py: missing (see docs/adding_a_corpus.md)"
+if [[ -n ${downloads} && (-n ${corpus_dir} || -n ${db_variable}) ]]; then
+  corpus_dir=${downloads}/${corpus}
+elif [[ -z ${corpus_dir} && -n ${db_variable} ]]; then
+  die "db.sh:$(grep -n "^${db_variable}=" db.sh | cut -d: -f1): ${db_variable} is empty" \
+    "(write the directory that has the corpus, or the one to download it to)"
+fi
+[[ -z ${corpus_dir} ]] || prepare_options+=(--corpus_dir "${corpus_dir}")
 
 . ./path.sh
 exec "${python}" -m "local.${corpus}.prepare" --datadir "${datadir}" --nj "${nj}" --dry_run "${dry_run}" \
-  ${options[@]+"${options[@]}"}
+  ${prepare_options[@]+"${prepare_options[@]}"} ${options_given[@]+"${options_given[@]}"}

@@ -19,7 +19,7 @@ step() {
 }
 
 lint() {
-  local scripts=(./*.sh local/*.sh utils/*.sh tests/*.sh tests/clusters/*.sh .ci/run)
+  local scripts=(./*.sh local/*.sh local/*/*.sh utils/*.sh tests/*.sh tests/clusters/*.sh .ci/run)
   step ruff check .
   step ruff format --check .
   step mypy --strict lid_toolkit pyscripts local

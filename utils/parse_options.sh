@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Command-line options from declarations: parsing, checking and --help out of one block.
+# Command-line options: one block of declarations gives parsing, checking and --help.
 #
 # A script declares its options as plain assignments above a line "# end of options":
 #
@@ -10,26 +10,27 @@
 #   . utils/parse_options.sh
 #   parse_options "what the script does" FILE... -- "$@"
 #
-# FILE is the script itself, or several scripts whose options are taken together. A type is one
-# name, or several and literal words joined by "|" of which any may fit:
-#   int    whole number of at least 0       float  number of at least 0
-#   int+   whole number of at least 1       bool   true or false
-#   text   may be empty                    word   no blanks within; may be empty
-#   list   words parted by blanks         floats numbers parted by blanks
-#   path   file or directory               args   further options, may start with "--"
-#   ints   whole numbers parted by blanks   rate   samples per second: 16000 or 16k
-#   share  number from 0 to 1
-# Whole numbers have no leading zeros.
+# FILE is the script itself, or several files whose options are taken together. A type is one of these
+# names or a literal word, or several of them joined by "|"; the value must fit one of them:
+#   int    whole number, at least 0         float   number, at least 0
+#   int+   whole number, at least 1         bool    true or false
+#   ints   whole numbers, at least 0        floats  numbers, at least 0
+#   word   one word, or empty               list    words
+#   text   any text, or empty               path    file or directory
+#   args   further options                  rate    samples per second: 16000 or 16k
+#   @name  one of the words in the array "name"
+# Whole numbers have no leading zeros; several numbers or words are separated by spaces.
 #
-# Sets each given option's variable, and puts those of the files after the first as "--name" "value"
-# into options_given, to hand on.
+# Sets the variable of each given option. Given options of the files after the first also go into the array
+# options_given as "--name" "value", to be passed on. options_of, if set, says in error messages whose options
+# these are.
 
 if ((BASH_VERSINFO[0] < 4)); then
   echo "error: bash ${BASH_VERSION} is too old (install bash 4 or later)" >&2
   exit 2
 fi
 
-# End the script over a fault of the user's: one line, exit code 2.
+# End the script because of a user error: one line, exit code 2.
 die() {
   local said="$*"
   printf 'error: %s\n' "${said//$'\n'/ }" >&2
@@ -48,24 +49,41 @@ read_declarations() {
       if [[ ${line} == "## "* ]]; then
         group=${line#"## "}
       elif [[ -n ${group} && ${line} =~ ${pattern} ]]; then
+        [[ -z ${option_files[${BASH_REMATCH[1]}]:-} ]] \
+          || die "${file}: option --${BASH_REMATCH[1]} is declared twice (first in ${option_files[${BASH_REMATCH[1]}]})"
         option_names+=("${BASH_REMATCH[1]}")
         option_files[${BASH_REMATCH[1]}]=${file}
         option_groups[${BASH_REMATCH[1]}]=${group}
         option_defaults[${BASH_REMATCH[1]}]=$(unquoted "${BASH_REMATCH[2]}")
-        option_types[${BASH_REMATCH[1]}]=${BASH_REMATCH[3]}
         option_helps[${BASH_REMATCH[1]}]=${BASH_REMATCH[4]}
+        option_types[${BASH_REMATCH[1]}]=$(listed_types "${BASH_REMATCH[3]}")
       fi
     done <"${file}"
   done
 }
 
-# Print a declared default: without its quotes, and nothing for one that comes from the environment.
+# Print a type with each "@name" replaced by the words in the array "name", if there is one.
+listed_types() {
+  local type types array result=""
+  IFS='|' read -ra types <<<"$1"
+  for type in "${types[@]}"; do
+    array="${type#@}[@]"
+    if [[ ${type} == @* ]] && declare -p "${type#@}" &>/dev/null; then
+      result+=$(printf '|%s' "${!array}")
+    else
+      result+="|${type}"
+    fi
+  done
+  printf '%s' "${result#|}"
+}
+
+# Print a declared default without its quotes; nothing for one that comes from the environment.
 unquoted() {
   local text=${1#\"}
   [[ ${text} == "\${"* ]] || printf '%s' "${text%\"}"
 }
 
-# Parse the arguments after "--" by the declarations of the files before it.
+# Parse the arguments after "--" with the declarations of the files before it; $1 is what the script does.
 parse_options() {
   local purpose=$1 files=() name value
   shift
@@ -82,10 +100,11 @@ parse_options() {
         exit 0
         ;;
       --?*) name=${1#--} ;;
-      *) die "$0: unexpected argument '$1' (options are --name value; see --help)" ;;
+      *) die "$0: unexpected argument '$1' (options have the form --name value; see --help)" ;;
     esac
     name=${name%%=*} name=${name//-/_}
-    [[ -n ${option_types[${name}]:-} ]] || die "$0: unknown option --${name} ($(advice "${name}"))"
+    [[ -n ${option_types[${name}]:-} ]] \
+      || die "$0: unknown option --${name}${options_of:-} ($(advice "${name}"))"
     if [[ $1 == *=* ]]; then
       value=${1#*=}
     else
@@ -100,7 +119,7 @@ parse_options() {
   done
 }
 
-# End the script unless VALUE fits the type of option NAME.
+# End the script unless the value $2 fits the type of option $1.
 check_value() {
   local name=$1 value=$2 type types
   IFS='|' read -ra types <<<"${option_types[${name}]}"
@@ -110,11 +129,11 @@ check_value() {
   die "$0: --${name}: '${value}' does not fit (give $(describe "${option_types[${name}]}"))"
 }
 
-# Succeed if VALUE is of TYPE, or is the literal word TYPE.
+# Succeed if the value $2 has type $1, or is the literal word $1.
 fits() {
   local type=$1 value=$2
   case ${type} in
-    # No leading zeros: bash takes 010 for 8.
+    # No leading zeros: bash would read 010 as 8.
     int) [[ ${value} =~ ^(0|[1-9][0-9]{0,8})$ ]] ;;
     int+) [[ ${value} =~ ^[1-9][0-9]{0,8}$ ]] ;;
     ints) [[ ${value} =~ ^[[:blank:]]*((0|[1-9][0-9]{0,8})([[:blank:]]+|$))*$ ]] ;;
@@ -135,26 +154,26 @@ within() {
   printf '%s\n' "${@:3}" | LC_ALL=C awk -v least="$1" -v most="$2" '!($1 >= least && $1 <= most) { wrong = 1 } END { exit wrong }'
 }
 
-# Print in words what a type wants.
+# Print in words which values have type $1.
 describe() {
   local text=" ${1//|/ or }"
   text=${text// int+/ a whole number of at least 1}
-  text=${text// ints/ whole numbers parted by blanks}
+  text=${text// ints/ whole numbers separated by spaces}
   text=${text// int/ a whole number}
-  text=${text// floats/ numbers parted by blanks}
+  text=${text// floats/ numbers separated by spaces}
   text=${text// float/ a number of at least 0}
   text=${text// share/ a number from 0 to 1}
   text=${text// bool/ true or false}
   text=${text// rate/ samples per second such as 16k}
   text=${text// text/ a text}
-  text=${text// word/ a word without blanks}
-  text=${text// list/ words parted by blanks}
+  text=${text// word/ a word without spaces}
+  text=${text// list/ words separated by spaces}
   text=${text// path/ a path}
   text=${text// args/ options with their quotes closed}
   printf '%s' "${text# }"
 }
 
-# Print advice for an unknown option: the nearest known one, or where to find all.
+# Print advice about the unknown option $1: the nearest known option, or where all of them are listed.
 advice() {
   local known near="" distance least=$((${#1} / 3 + 2))
   for known in "${option_names[@]}"; do
@@ -182,7 +201,7 @@ edit_distance() {
   echo "${row[${#b}]}"
 }
 
-# Print the options with their types, defaults and meanings.
+# Print the purpose $1 and all options with their meanings, types and defaults.
 print_help() {
   local name group=""
   printf 'usage: %s [--name value]...\n\n%s\n' "$0" "$1"
@@ -196,14 +215,14 @@ print_help() {
   done
 }
 
-# Split a text into words at blanks, with quotes as in a shell but nothing expanded; fills the array "words".
-# Fail over a quote that is not closed.
+# Split the text $1 at white space into the array "words". Quotes work as in a shell; nothing is expanded.
+# Fail if a quote is not closed.
 split_words() {
   local lines
   words=()
   [[ $1 =~ [^[:space:]] ]] || return 0
-  # The last line keeps empty words at the end, which $(...) would strip.
+  # The extra last line keeps empty words at the end: $(...) would remove them.
   lines=$(xargs printf '%s\n' <<<"$1" 2>/dev/null && echo end) || return
-  # shellcheck disable=SC2034  # the caller's
+  # shellcheck disable=SC2034  # for the caller
   mapfile -t words <<<"${lines%$'\n'end}"
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import shutil
 from collections.abc import Sequence
@@ -102,19 +103,26 @@ def make(datadir: Path, corpus_dir: Path, counts: tuple[int, ...], jobs: int) ->
     return [*tables, *sorted(final.rglob("*.wav"))]
 
 
+def sizes(text: str) -> tuple[int, ...]:
+    """Parse the numbers of utterances in train, dev and test."""
+    counts = tuple(positive_int(word) for word in text.split())
+    if len(counts) != len(PARTS):
+        raise argparse.ArgumentTypeError(f"'{text}' is not three numbers (give e.g. '160 25 40')")
+    return counts
+
+
 def main(arguments: Sequence[str]) -> None:
     """Parse the options and prepare the corpus."""
     parser = option_parser("mini", "Prepare corpus mini: synthetic speech in twelve languages.")
     parser.add_argument(
         "--utts_per_lang",
-        type=positive_int,
-        nargs=len(PARTS),
-        default=list(SIZES),
-        metavar=tuple(part.upper() for part in PARTS),
+        type=sizes,
+        default=SIZES,
+        metavar='"TRAIN DEV TEST"',
         help="utterances per language",
     )
     options = parser.parse_args(arguments)
-    corpus_dir, counts = options.corpus_dir.absolute(), tuple(options.utts_per_lang)
+    corpus_dir, counts = options.corpus_dir.absolute(), options.utts_per_lang
     with alone("mini", corpus_dir, options.datadir, dry_run=options.dry_run):
         prepare(options.datadir, corpus_dir, counts, options.nj, options.dry_run)
 

@@ -49,9 +49,9 @@ def test_help_lists_the_options_and_defaults():
     [
         (["--corpus", "minni"], "minni"),
         (["--corpse", "mini"], "did you mean '--corpus'?"),
-        (["--corpus", "prompts", "--utts_per_lang", "1 1 1"], "corpus prompts has no such choice"),
-        (["--corpus", "mini", "--stage", "2"], "--stage: corpus mini has no such choice"),
-        (["--corpus", "voxlingua107", "--stage", "7"], "give 1 or 2 or"),
+        (["--corpus", "prompts", "--utts_per_lang", "1 1 1"], "unknown option --utts_per_lang of corpus prompts"),
+        (["--corpus", "mini", "--stage", "2"], "unknown option --stage of corpus mini"),
+        (["--corpus", "voxlingua107", "--stage", "7"], "give 1 or 2 or 3"),
         (["--corpus", "mini", "--utts_per_lang", "1 1"], "not three numbers"),
         (["--corpus", "mini", "--utts_per_lang", "1 x 1"], "whole numbers"),
         (["--nj", "0"], "at least 1"),

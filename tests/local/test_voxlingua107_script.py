@@ -29,7 +29,7 @@ def test_a_missing_path_names_the_line_to_fill(recipe):
     lines = (recipe.path / "db.sh").read_text().splitlines()
     number = lines.index("VOXLINGUA107=") + 1
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: db.sh:{number}: VOXLINGUA107 is empty (write there")
+    assert done.stderr.startswith(f"error: db.sh:{number}: VOXLINGUA107 is empty (write the")
     assert done.stderr.count("\n") == 1
 
 

@@ -55,7 +55,7 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--stage 010", "--stage: '010' does not fit (give a whole number of at least 1)"),
         ("--stage 08", "--stage: '08' does not fit (give a whole number of at least 1)"),
         ("--feats_copies 00", "--feats_copies: '00' does not fit (give a whole number)"),
-        ("--skip_stages 02", "--skip_stages: '02' does not fit (give whole numbers parted by blanks)"),
+        ("--skip_stages 02", "--skip_stages: '02' does not fit (give whole numbers separated by spaces)"),
         ("--train_set --valid_set x", "--train_set: '--valid_set' does not fit"),
         ("--speed_perturb_factors abc", "--speed_perturb_factors: 'abc' does not fit"),
         ("--max_failed 3", "--max_failed: '3' does not fit (give a number from 0 to 1)"),

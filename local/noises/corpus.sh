@@ -1,0 +1,6 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# Not a corpus to train on, but the lists of noises and rooms that augmentation reads.
+summary="lists of noises and rooms for augmentation, from MUSAN and RIRS_NOISES (18 GB)"
+db_variable= # no recordings of its own: db.sh names those of each collection
+prepare_options=(--musan "${MUSAN:-}" --musan_url "${MUSAN_URL}"
+  --rirs_noises "${RIRS_NOISES:-}" --rirs_noises_url "${RIRS_NOISES_URL}")

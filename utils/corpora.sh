@@ -1,0 +1,60 @@
+# shellcheck shell=bash
+# The corpora of the recipe: each directory local/NAME with a file corpus.sh. docs/adding_a_corpus.md explains the file.
+
+# Fill the array "corpora" with the names of all corpora; with the argument "with_sets", only of those to train on.
+find_corpora() {
+  local file name
+  corpora=()
+  set +f # the scripts of the recipe switch off the expansion of "*"
+  for file in local/*/corpus.sh; do
+    name=${file#local/} name=${name%/corpus.sh}
+    [[ -f ${file} ]] || continue
+    [[ ${name} =~ ^[a-z][a-z0-9_]*$ && ${name} != auto ]] \
+      || die "${file}: '${name}' cannot be the name of a corpus (use lower-case letters, digits and _, and not 'auto')"
+    [[ ${1:-} != with_sets || $'\n'$(<"${file}") == *$'\n'lid_options=* ]] || continue
+    corpora+=("${name}")
+  done
+  set -f
+}
+
+# Print the corpora in the array "corpora" for --help.
+describe_corpora() {
+  local name line summary
+  for name in "${corpora[@]}"; do
+    summary=""
+    while IFS= read -r line; do
+      [[ ! ${line} =~ ^summary=\"(.*)\"$ ]] || summary=${BASH_REMATCH[1]}
+    done <"local/${name}/corpus.sh"
+    printf '  %-16s %s\n' "${name}" "${summary}"
+  done
+}
+
+# Print the corpus that "auto" means: VoxLingua107 if db.sh names it, else mini.
+auto_corpus() {
+  [[ -n ${VOXLINGUA107:-} ]] && echo voxlingua107 || echo mini
+}
+
+# Print the value of --corpus among the arguments, or nothing.
+given_corpus() {
+  local value=""
+  while (($#)); do
+    case $1 in
+      --corpus) value=${2:-} ;;
+      --corpus=*) value=${1#*=} ;;
+    esac
+    shift
+  done
+  printf '%s' "${value}"
+}
+
+# Read local/$1/corpus.sh into corpus_dir, db_variable, lid_options and prepare_options.
+read_corpus() {
+  local file="local/$1/corpus.sh" settings said
+  # shellcheck disable=SC2034  # for the caller
+  corpus_dir="" db_variable="" lid_options=() prepare_options=()
+  settings=$(utils/corpus_settings.sh "$1" 2>&1) || {
+    said=${settings%%$'\n'*} said=${said#"${file}: "}
+    die "${file}: ${said:-ended with an error} (see docs/adding_a_corpus.md)"
+  }
+  eval "${settings}"
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Print the settings in local/NAME/corpus.sh as assignments: utils/corpus_settings.sh NAME
+# This is a process of its own, so that no other variable of the file reaches the recipe and any error ends it.
+set -efuo pipefail
+name=$1
+
+# Print "NAME=( WORD... )" for the array $1 with the words $2...
+assignment() {
+  printf '%s=(' "$1"
+  shift
+  (($# == 0)) || printf ' %q' "$@"
+  printf ' )\n'
+}
+
+. ./db.sh
+corpus_dir="downloads/${name}" lid_options=() prepare_options=()
+unset db_variable
+# shellcheck source=local/mini/corpus.sh
+. "local/${name}/corpus.sh" >/dev/null
+if [[ -v db_variable ]]; then
+  corpus_dir=${db_variable:+${!db_variable:-}}
+fi
+printf 'corpus_dir=%q\ndb_variable=%q\n' "${corpus_dir}" "${db_variable:-}"
+assignment lid_options ${lid_options[@]+"${lid_options[@]}"}
+assignment prepare_options ${prepare_options[@]+"${prepare_options[@]}"}
