@@ -13,7 +13,7 @@ for name in "${option_names[@]}"; do
   fi
   default=${option_defaults[${name}]:+"\`${option_defaults[${name}]}\`"}
   # shellcheck disable=SC2016  # backquotes of Markdown
-  types=${option_types[${name}]//|/, } types=${types//@corpora/a directory in \`local/\`}
+  values=${option_types[${name}]//|/, } values=${values//@corpora/a directory in \`local/\`}
   # shellcheck disable=SC2016
-  printf '| `--%s` | %s | %s | %s |\n' "${name}" "${default}" "${types}" "${option_helps[${name}]}"
+  printf '| `--%s` | %s | %s | %s |\n' "${name}" "${default}" "${values}" "${option_helps[${name}]}"
 done
