@@ -49,7 +49,10 @@ def test_help_lists_the_options_and_defaults():
     [
         (["--corpus", "minni"], "minni"),
         (["--corpse", "mini"], "did you mean '--corpus'?"),
-        (["--corpus", "prompts", "--utts_per_lang", "1 1 1"], "unknown option --utts_per_lang of corpus prompts"),
+        (
+            ["--corpus", "prompts", "--utts_per_lang", "1 1 1"],
+            "unknown option --utts_per_lang of corpus prompts",
+        ),
         (["--corpus", "mini", "--stage", "2"], "unknown option --stage of corpus mini"),
         (["--corpus", "voxlingua107", "--stage", "7"], "give 1 or 2 or 3"),
         (["--corpus", "mini", "--utts_per_lang", "1 1"], "not three numbers"),
