@@ -21,7 +21,7 @@ from lid_toolkit.models.arguments import fixed_arguments
 from lid_toolkit.models.external import EVERY, NONE, Packages, is_external
 from lid_toolkit.models.frontends.precomputed import PrecomputedFeatures
 from lid_toolkit.models.lid_model import LidModel
-from lid_toolkit.models.protocols import Encoder, Frontend, Kind, Pooling, Projector, missing
+from lid_toolkit.models.protocols import PROTOCOLS, Encoder, Frontend, Kind, Pooling, Projector, missing
 from lid_toolkit.models.registry import OPTIONAL, find
 
 FROM_NEIGHBOURS = ("input_size", "embedding_size", "classes", "external")
@@ -126,8 +126,9 @@ def build_component(
         what = f"{error} is not known" if isinstance(error, KeyError) else str(error)
         raise LidError(what, where=where, mend="correct the value") from error
     if is_external(str(name)) and (absent := missing(kind, part)):
-        what = f"{name} is not a {kind}: it has no {', '.join(absent)}"
-        raise LidError(what, where=kind, mend=f"see the protocol of a {kind} in lid_toolkit.models.protocols")
+        what = f"'{name}' cannot be used: it has no {', '.join(absent)}"
+        mend = f"{PROTOCOLS[kind].__name__} in lid_toolkit.models.protocols says what it must have"
+        raise LidError(what, where=kind, mend=mend)
     return part
 
 
