@@ -1,4 +1,4 @@
-"""What every command shares: options in Kaldi's style, logging, and errors in one line."""
+"""Shared by all commands: options in Kaldi's style, logging, and errors in one line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USERS_FAULTS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENA
 
 
 class OptionParser(argparse.ArgumentParser):
-    """argparse with whole option names only, defaults in ``--help``, and one-line errors."""
+    """argparse without abbreviated options, with defaults in ``--help``, and with one-line errors."""
 
     def __init__(self, description: str) -> None:
         super().__init__(
@@ -30,7 +30,7 @@ class OptionParser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Raise the fault as a LidError; for an unknown option, name the nearest known one."""
+        """Raise a LidError; for an unknown option it suggests the most similar known one."""
         unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
         if unknown:
             known = [
@@ -82,18 +82,17 @@ def run(
     arguments: Sequence[str] | None = None,
     stages: Mapping[Work, str] = MappingProxyType({}),
 ) -> NoReturn:
-    """Run ``main`` as a command and leave with its exit code.
+    """Run ``main`` as a command, and exit.
 
-    ``stages`` gives the names that a recipe has for the work to run again, for error messages.
-
-    0 when it returns; 2 with one line on standard error for a :class:`LidError`, a full disk, a
-    forbidden file or a name too long for one; 130 on Ctrl-C. Any other exception is a bug and keeps
-    its traceback.
+    The exit code is 0 when ``main`` returns. It is 2, with one line on standard error, for a
+    :class:`LidError`, a full disk, a file without permission or a file name that is too long. It is 130 on
+    Ctrl-C. Any other exception is a bug and keeps its traceback. For error messages, ``stages`` gives the
+    recipe's names for the work to run again.
     """
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"
     )
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # else a line for each request to the Hub
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # or it logs a line for each request to the Hub
     try:
         main(sys.argv[1:] if arguments is None else arguments)
     except LidError as error:

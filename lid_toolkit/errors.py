@@ -1,4 +1,4 @@
-"""The one kind of error a user is meant to see: what is wrong, where, and how to mend it."""
+"""The error that users see: what is wrong, where, and how to correct it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Work = Literal[
     "t-SNE",
     "packing",
 ]
-"""The kinds of work whose files other work reads."""
+"""The kinds of work whose output other work needs."""
 
 
 class LidError(Exception):
-    """A fault the user can mend; commands print it as one line and leave with exit code 2.
+    """An error that the user can correct. Commands print it in one line and exit with code 2.
 
     Args:
         what: what is wrong, e.g. ``"duplicate key 'utt1'"``.
-        where: the file, file:line, option or recording at fault.
-        mend: what the user can do about it.
-        redo: the work to run again, where a file it made is missing or out of date. The library does not
-            know about the recipe's stages; a command names the stage by :meth:`message`.
+        where: the file, file:line, option or recording that is wrong.
+        mend: what the user can do.
+        redo: the work to run again because its output is missing or out of date. The library does not know
+            the stages of a recipe; :meth:`message` translates the work into a stage.
     """
 
     def __init__(self, what: str, *, where: object = None, mend: str = "", redo: Work | None = None) -> None:
@@ -41,14 +41,14 @@ class LidError(Exception):
         super().__init__(what, self.where, mend, redo)
 
     def __reduce__(self) -> tuple[Callable[..., LidError], tuple[object, ...]]:
-        """Let the error travel between processes."""
+        """Support pickling, so that worker processes can raise the error."""
         return _remade, (type(self), self.what, self.where, self.mend, self.redo)
 
     def __str__(self) -> str:
         return self.message({})
 
     def message(self, stages: Mapping[Work, str]) -> str:
-        """Return the error in one line; ``stages`` gives the name a recipe has for each kind of work."""
+        """Return the error in one line; ``stages`` gives the recipe's name for each kind of work."""
         place = f"{self.where}: " if self.where else ""
         again = f"run {stages.get(self.redo, self.redo)} again" if self.redo else ""
         advice = " or ".join(filter(None, (again, self.mend)))
@@ -60,12 +60,12 @@ def _remade(kind: type[LidError], what: str, where: str | None, mend: str, redo:
 
 
 def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return advice naming the closest known name, or when none is close ``otherwise`` or all names."""
+    """Return advice with the most similar known name; if none is similar, ``otherwise`` or all names."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean '{close[0]}'?" if close else otherwise or f"known: {', '.join(names)}"
 
 
 def allowed_failures(max_failed: float, utterances: int) -> int:
-    """Return how many utterances may fail: the share rounded up, so that one may in a small set."""
+    """Return how many utterances may fail. It is rounded up, so that one may fail in a small set."""
     return math.ceil(max_failed * utterances)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and a lock that keeps two runs out of one directory."""
+"""Write files atomically, and lock directories against simultaneous runs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lid_toolkit.errors import LidError
 
 @contextlib.contextmanager
 def write_whole(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open ``path`` for writing such that readers see the old file or the whole new one.
+    """Open ``path`` for writing, so that readers see either the old file or the complete new one.
 
-    Writes to a temporary name in the same directory, then fsyncs and renames (POSIX ``rename`` is
-    atomic). On an exception the temporary file is removed and the old file stays. Makes missing
-    parent directories. ``mode`` is ``"w"`` (UTF-8, LF line ends) or ``"wb"``.
+    It writes to a temporary file in the same directory, then calls fsync and renames it, because POSIX
+    ``rename`` is atomic. After an exception the temporary file is removed and the old file is kept. Missing
+    parent directories are created. ``mode`` is ``"w"`` (UTF-8, LF line ends) or ``"wb"``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,18 +39,18 @@ def write_whole(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return an unused name in ``path``'s directory, with its suffix so that writers know the format."""
+    """Return an unused path in the directory of ``path``, with the same suffix: some writers need it."""
     return path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove what killed writers left in ``directory``; nobody else may be writing there."""
+    """Remove temporary files of killed writers from ``directory``; no other process may be writing there."""
     for path in directory.glob(".tmp-*"):
         path.unlink()
 
 
 def fsync_directory(directory: Path) -> None:
-    """Make a rename inside ``directory`` survive a power cut."""
+    """Write a rename inside ``directory`` to disk, so that it survives a power failure."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -60,14 +60,14 @@ def fsync_directory(directory: Path) -> None:
 
 @contextlib.contextmanager
 def locked(directory: str | Path, doing: str) -> Iterator[None]:
-    """Hold ``directory`` for this process alone; the kernel frees it however the process ends.
+    """Lock ``directory`` for this process. The kernel releases the lock however the process ends.
 
     Args:
-        directory: made if missing; the lock is the file ``.lock`` inside.
-        doing: what the holder does, told to whoever finds the door shut.
+        directory: created if missing; the lock is the file ``.lock`` in it.
+        doing: what this process does, for the error message of other processes.
 
     Raises:
-        LidError: another process holds the directory, or a file is in its place or above it.
+        LidError: another process has locked the directory, or the path or one of its parents is a file.
     """
     directory = Path(directory)
     try:
@@ -88,6 +88,6 @@ def locked(directory: str | Path, doing: str) -> Iterator[None]:
         stream.truncate(0)
         stream.write(f"{doing} (process {os.getpid()} on {socket.gethostname()})")
         stream.flush()
-        # A forked child may outlive its killed parent: it must not keep the door shut.
+        # A forked child may live longer than its killed parent, and must not keep the lock.
         register_after_fork(stream, lambda copy: copy.close())
         yield

@@ -1,4 +1,4 @@
-"""Signals and parents of processes: what the kernel is asked to do when one of them ends."""
+"""Signals to processes, and what happens to a process when its parent ends."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2) of Linux; elsewhere nothing is asked
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2), only on Linux
 
-# Ctrl-C; `kill`, `timeout` and a scheduler's time limit; what Slurm sends before it if told to
-# (`--signal=USR1@60`); a closed terminal.
+# SIGINT: Ctrl-C. SIGTERM: `kill`, `timeout`, a scheduler's time limit. SIGUSR1: Slurm's warning before the
+# time limit (`--signal=USR1@60`). SIGHUP: a closed terminal.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 def die_with_parent(parent: int | None = None) -> None:
-    """Have this process killed as soon as the thread that started it ends, however it ends.
+    """Have the kernel kill this process when the thread that started it ends, however it ends.
 
     Args:
-        parent: process id of the parent, if this process goes on in Python: it ends at once where the
-            parent has died already.
+        parent: process id of the parent. If the parent has already ended, this process kills itself. None
+            if this process is about to execute another program.
     """
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent is not None and os.getppid() != parent:
@@ -31,7 +31,7 @@ def die_with_parent(parent: int | None = None) -> None:
 
 @contextmanager
 def stop_signals_blocked() -> Iterator[None]:
-    """Block ``STOP_SIGNALS`` in this thread; a process started inside begins with them blocked."""
+    """Block ``STOP_SIGNALS`` in this thread and in the processes that it starts in the ``with`` block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
@@ -42,9 +42,9 @@ def stop_signals_blocked() -> Iterator[None]:
 def stop_only_for(parent: int) -> None:
     """Make this process ignore ``STOP_SIGNALS`` unless its parent sends them.
 
-    A signal to a process group reaches a parent and its helpers at once. The parent may still need the
-    helpers for the work it finishes before it stops; it ends them itself, if need be by SIGTERM
-    (``multiprocessing.Process.terminate``). Call it before the process starts other threads.
+    A signal to a process group reaches a parent and its helpers at the same time. The parent may still need
+    the helpers for the work that it finishes before it stops. It ends them itself, if necessary by SIGTERM
+    (``multiprocessing.Process.terminate``). Call this before the process starts other threads.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
@@ -57,7 +57,7 @@ def stop_only_for(parent: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of its descendants whose own parents end."""
+    """Make this process the parent of those descendants whose own parents end."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines at growing intervals in a log."""
+"""Show the progress of long work: a bar on a terminal, lines at growing intervals in a log."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-FIRST_LINE_AFTER_S = 5.0
-LONGEST_SILENCE_S = 60.0
+FIRST_LINE_S = 5.0
+LONGEST_INTERVAL_S = 60.0
 
 
 class Progress:
     """Count done items and seconds of audio; show rate and time left.
 
-    Use as a context manager and call :meth:`advance`. On a terminal this is a tqdm bar; elsewhere
-    a line is written after 5 s, then at doubling intervals of at most a minute, then a last one.
+    Use it as a context manager and call :meth:`advance`. On a terminal it shows a tqdm bar. Elsewhere it
+    writes a line after 5 s, then at doubling intervals of at most a minute, and a final line.
 
     Args:
         title: what is being done, e.g. ``"format train"``.
-        total: the number of items, or None when unknown.
+        total: the number of items; None if unknown.
         unit: the name of an item, e.g. ``"utt"``.
         stream: where to write; standard error by default.
-        done: items that were done before.
-        lines: write lines where there is no terminal; without them nothing is written there.
+        done: number of items done earlier.
+        lines: whether to write lines if the stream is not a terminal.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Progress:
         self.stream = stream or sys.stderr
         self.done, self.audio_s = done, 0.0
         self.started = time.monotonic()
-        self._interval = FIRST_LINE_AFTER_S
+        self._interval = FIRST_LINE_S
         self._next_line = self.started + self._interval
         self._bar = (
             tqdm(total=total, initial=done, desc=title, unit=unit, file=self.stream, dynamic_ncols=True)
@@ -61,7 +61,7 @@ class Progress:
             self._write_line()
 
     def advance(self, items: int = 1, audio_s: float = 0.0, note: str = "") -> None:
-        """Add finished ``items`` with ``audio_s`` seconds of audio; a bar shows the note, else the speed."""
+        """Add ``items`` with ``audio_s`` seconds of audio; a bar also shows ``note``, or else the speed."""
         self.done += items
         self.audio_s += audio_s
         if self._bar is not None:
@@ -70,7 +70,7 @@ class Progress:
             self._bar.update(items)
         elif self.lines and time.monotonic() >= self._next_line:
             self._write_line()
-            self._interval = min(2 * self._interval, LONGEST_SILENCE_S)
+            self._interval = min(2 * self._interval, LONGEST_INTERVAL_S)
             self._next_line = time.monotonic() + self._interval
 
     def _speed(self) -> str:

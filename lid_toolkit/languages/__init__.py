@@ -1,9 +1,8 @@
-"""Language labels: what corpora write, ISO 639-3 codes, English names, and labels that count as one.
+"""Language labels: labels of corpora, ISO 639-3 codes, English names, and merged macrolanguages.
 
-``iso639.tsv`` lists the languages known here, all of ISO 639-1 among them; ``aliases.tsv`` every
-other label that is understood: deprecated codes, bibliographic and extended ones, corpus usage and
-further names.
-A deprecated code is understood and never returned.
+``iso639.tsv`` lists the known languages, including all of ISO 639-1. ``aliases.tsv`` lists all other labels
+that are accepted: deprecated, bibliographic and extended codes, labels of corpora, and other names. A
+deprecated code is accepted but never returned.
 
 Source: ISO 639-3 registration authority, https://iso639-3.sil.org; subtags after RFC 5646.
 """
@@ -19,16 +18,20 @@ from typing import NamedTuple
 from lid_toolkit.errors import LidError, nearest
 
 _LOCALE = re.compile(r"([a-z]{2,3}|[A-Z]{2,3})([_-][A-Za-z0-9]+)+")
-"""A code with subtags. What follows a name, a blank or ``Ho`` (as in Ho-Chunk) is part of another name."""
+"""A code with subtags, all in one case. ``Ho-Chunk`` is not one: it is a name."""
 
 _SUBTAGS = re.compile(r"(-[a-z]{4})?(-[a-z]{2}|-\d{3})?(-[a-z0-9]{5,8}|-\d[a-z0-9]{3})*")
-"""What may follow a language in a locale without changing it: a script, a region, variants."""
+"""The subtags of a locale that do not change the language: script, region, variants."""
 
 
 class Language(NamedTuple):
-    """A language: ISO 639-3 code, ISO 639-1 code (``""``: none), English name, and merged label.
+    """A language.
 
-    ``merged`` is the code that this one counts as where macrolanguages are merged, mostly its own.
+    Attributes:
+        code: ISO 639-3 code.
+        short: ISO 639-1 code, or ``""``.
+        name: English name.
+        merged: the code to use instead if macrolanguages are merged; usually the language's own.
     """
 
     code: str
@@ -38,15 +41,15 @@ class Language(NamedTuple):
 
 
 def code(label: str) -> str:
-    """Return the ISO 639-3 code of a corpus's label.
+    """Return the ISO 639-3 code of a label in a corpus.
 
-    A label may be a code of ISO 639-1, 639-2 or 639-3, deprecated ones included, an English name, or
-    a locale: a code in one case, then subtags after ``_`` or ``-`` (``en_US``, ``zh-Hant-TW``). Else
-    case makes no difference, nor do ``_``, ``-`` or a blank within a name.
-    Where a corpus says only Chinese (``zh``) it is taken to mean Mandarin (``cmn``).
+    A label may be a code of ISO 639-1, 639-2 or 639-3, also a deprecated one, an English name, or a locale. A
+    locale is a code, all in one case, followed by subtags after ``_`` or ``-`` (``en_US``, ``zh-Hant-TW``).
+    Apart from that, upper and lower case are equivalent, and so are ``_``, ``-`` and a space in a name.
+    Chinese without a variety (``zh``) is taken as Mandarin (``cmn``).
 
     Raises:
-        LidError: no such label is known.
+        LidError: the label is unknown.
     """
     known, normal = _codes(), _normal(label)
     if normal in known:
@@ -60,17 +63,17 @@ def code(label: str) -> str:
 
 
 def name(label: str) -> str:
-    """Return the English name of an ISO 639 code, or the label itself where none is known."""
+    """Return the English name of an ISO 639 code; the label itself if it is unknown."""
     language = languages().get(_codes().get(label, "")) if label.islower() else None
     return language.name if language else label
 
 
 def merged(label: str) -> str:
-    """Return the label that ``label`` counts as where macrolanguages are merged.
+    """Return the label to use instead of ``label`` if macrolanguages are merged.
 
-    Two labels that corpora give to the same speech then are one: a macrolanguage and its main
-    member (``zho`` and ``cmn``), or its varieties (``ara`` and ``arz``). Members that corpora tell
-    apart stay apart, as ``yue`` from ``zho`` or ``ind`` from ``msa``. Unknown labels are their own.
+    Labels that corpora use for the same speech become one: a macrolanguage and its main member (``zho`` and
+    ``cmn``), or its varieties (``ara`` and ``arz``). Members that corpora distinguish remain separate, such
+    as ``yue`` and ``zho``, or ``ind`` and ``msa``. An unknown label is returned unchanged.
     """
     language = languages().get(label)
     return language.merged if language else label
@@ -85,13 +88,13 @@ def languages() -> dict[str, Language]:
 
 @functools.cache
 def aliases() -> dict[str, tuple[str, str]]:
-    """Return further labels: each one's ISO 639-3 code, and of what kind it is."""
+    """Return the ISO 639-3 code and the kind of every alias."""
     return {_normal(alias): (code, kind) for alias, code, kind in _rows("aliases.tsv")}
 
 
 @functools.cache
 def _codes() -> dict[str, str]:
-    """Return the ISO 639-3 code of every known label; aliases and codes come before names."""
+    """Return the ISO 639-3 code of every known label. Aliases and codes have priority over names."""
     table = languages().values()
     return {
         **{_normal(language.name): language.code for language in table},

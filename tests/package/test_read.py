@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from package.packed import packed, rewritten, run_alone, write_experiment
+from package.packed import rewritten, run_alone
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.locate import labels_of
@@ -25,16 +25,6 @@ from lid_toolkit.models import external
 from lid_toolkit.package.format import LARGEST_TEXT, NEEDED
 from lid_toolkit.package.read import read_package, unpacked
 from lid_toolkit.training.checkpoint import load_model
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_experiment(tmp_path_factory.mktemp("machine") / "lid_tiny")
-
-
-@pytest.fixture(scope="module")
-def package(model: Path) -> Path:
-    return packed(model)
 
 
 @pytest.fixture(autouse=True)
