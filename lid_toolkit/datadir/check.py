@@ -1,4 +1,4 @@
-"""Check a data directory: find all faults of its tables, rather than the first."""
+"""Check a data directory: find all faults in its tables, not only the first."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from lid_toolkit.datadir.faults import Faults, whole_file
 from lid_toolkit.datadir.tables.table import Scan, Table, scan_table
 from lid_toolkit.errors import LidError
 
-FIX = "pyscripts/fix_data_dir.py mends it"
-LEAVE_OUT = "add its row, or let pyscripts/fix_data_dir.py leave it out"
+FIX = "fix_data_dir.py can write it"
+LEAVE_OUT = "add it there, or remove it with fix_data_dir.py"
 
 _NO_LENGTH = re.compile(rb"^[^ \n]+ (?!0*[1-9][0-9]{0,17}$)", re.MULTILINE)
-"""Where a row of ``utt2num_samples`` begins whose value is no positive int64."""
+"""Start of a row of ``utt2num_samples`` whose value is not a positive int64."""
 
 
 @dataclass(frozen=True)
 class Scanned:
-    """What is sound in the tables of a data directory, and where they contradict each other.
+    """The valid rows of the tables of a data directory, and all faults.
 
     Attributes:
         path: the directory.
-        scans: its tables by file name, ``lang2utt`` among them.
-        faults: of single tables, and of tables against each other.
+        scans: its tables by file name, including ``lang2utt``.
+        faults: in single tables, and where tables contradict each other.
     """
 
     path: Path
@@ -40,21 +40,21 @@ class Scanned:
 
     @property
     def source(self) -> str:
-        """The table that says which utterances there are."""
+        """The table that defines the utterances."""
         return "segments" if "segments" in self.scans else "wav.scp"
 
     @property
     def about_utterances(self) -> dict[str, Scan]:
-        """The tables with a row for each utterance."""
+        """The tables with one row per utterance."""
         other = {"lang2utt"} | ({"wav.scp"} if self.source == "segments" else set())
         return {name: scan for name, scan in self.scans.items() if name not in other}
 
 
 def scan_dir(path: Path) -> Scanned:
-    """Read a data directory and find the faults of its tables; see docs/data.md for the kinds.
+    """Read a data directory and find the faults in its tables; docs/data.md lists the kinds.
 
     Raises:
-        LidError: no such directory.
+        LidError: the directory does not exist.
     """
     if not path.is_dir():
         raise LidError("no such data directory", where=path)
@@ -72,7 +72,7 @@ def scan_dir(path: Path) -> Scanned:
     for name, scan in scans.items():
         faults += scan.faults
         if not len(scan.table) and not scan.faults:
-            faults.append(whole_file("empty file", path / name, "has no rows", "remove it, or fill it"))
+            faults.append(whole_file("empty file", path / name, "has no rows", "add rows, or remove it"))
     scanned = Scanned(path, scans, ())
     checks: list[Callable[[Scanned], Iterator[Faults]]] = [_segments, _labels, _values, _lang2utt]
     if {"wav.scp", "utt2lang"} <= scans.keys():
@@ -81,10 +81,10 @@ def scan_dir(path: Path) -> Scanned:
 
 
 def compare_dirs(test: Scanned, train: Scanned) -> list[Faults]:
-    """Return what a test set must not have in view of the training set.
+    """Return the faults of a test set with respect to the training set.
 
-    That is labels which training lacks, and recordings of the training set: the same path or
-    archive entry, however it is written.
+    These are labels that the training set does not have, and recordings that are also in the training
+    set: the same path or archive entry, even if it is written differently.
     """
     found: list[Faults] = []
     if "utt2lang" in test.scans and "utt2lang" in train.scans:
@@ -94,7 +94,7 @@ def compare_dirs(test: Scanned, train: Scanned) -> list[Faults]:
             lambda label: label not in known,
             "unknown label",
             lambda key, label: f"'{key}': language '{label}' is not in {train.path / 'utt2lang'}",
-            "leave its utterances out, or train on it",
+            "remove its utterances, or add the language to training",
         )
     if "wav.scp" in test.scans and "wav.scp" in train.scans:
         found += _common_recordings(test, train)
@@ -102,14 +102,14 @@ def compare_dirs(test: Scanned, train: Scanned) -> list[Faults]:
 
 
 def missing_rows(table: Table, keys: Table) -> NDArray[np.int64]:
-    """Return the rows of ``keys`` whose key ``table`` lacks."""
+    """Return the rows of ``keys`` whose key is not in ``table``."""
     if table.same_keys(keys):
         return np.zeros(0, dtype=np.int64)
     return np.flatnonzero(table.rows(keys.keys()) < 0)
 
 
 def _keys(scanned: Scanned) -> Iterator[Faults]:
-    """Yield the utterances that are in one table and not in another."""
+    """Yield the utterances that are in one table but not in another."""
     others = [name for name in scanned.about_utterances if name != scanned.source]
     for name in others:
         yield from _missing(scanned, name, scanned.source)
@@ -143,21 +143,21 @@ def _labels(scanned: Scanned) -> Iterator[Faults]:
         yield from _rows_with_labels(
             scanned,
             lambda label: label.split() != [label],
-            "label with blanks",
-            lambda key, label: f"'{key}': '{label}' is not one label",
-            "give one language each",
+            "label with spaces",
+            lambda key, label: f"'{key}': '{label}' is not a single label",
+            "give each utterance one language",
         )
 
 
 def _values(scanned: Scanned) -> Iterator[Faults]:
-    """Yield the rows that give an utterance no possible speed or length."""
+    """Yield the rows whose speed or length is not valid."""
     if "utt2speed" in scanned.scans:
         yield from _rows_with_labels(
             scanned,
-            lambda speed: not _is_speed(speed),
-            "impossible speed",
-            lambda key, speed: f"'{key}': '{speed}' is not a speed",
-            "make the directory again",
+            lambda speed: not is_speed(speed),
+            "invalid speed",
+            lambda key, speed: f"'{key}': '{speed}' is not a positive number",
+            "repeat the speed perturbation",
             table="utt2speed",
         )
     if LENGTHS in scanned.scans:
@@ -165,16 +165,17 @@ def _values(scanned: Scanned) -> Iterator[Faults]:
         begins = [match.start() for match in _NO_LENGTH.finditer(scan.table.text)]
         if begins:
             yield _faults_of_rows(
-                "impossible length",
+                "invalid length",
                 scanned.path / LENGTHS,
                 scan,
                 np.searchsorted(scan.table.starts, begins),
-                lambda key, length: f"'{key}': '{length}' is not a number of samples above 0",
-                "run stage 3 again",
+                lambda key, length: f"'{key}': '{length}' is not a positive number of samples",
+                "repeat the formatting",
             )
 
 
-def _is_speed(text: str) -> bool:
+def is_speed(text: str) -> bool:
+    """Say whether a value of ``utt2speed`` is valid: a positive, finite number."""
     try:
         return 0 < float(text) < math.inf
     except ValueError:
@@ -210,12 +211,12 @@ def _lang2utt(scanned: Scanned) -> Iterator[Faults]:
 
 
 def _difference(label: str, listed: list[str], expected: list[str]) -> str:
-    """Return how the utterances listed for a language differ from those it has, "" if they do not."""
+    """Return how the listed utterances of a language differ from the expected ones; "" if they do not."""
     if sorted(listed, key=str.encode) == expected:
         return ""
     for wrong, says in (
         (set(listed) - set(expected), "lists '{}'{} under '{}', but utt2lang does not"),
-        (set(expected) - set(listed), "lacks '{}'{} under '{}', where utt2lang has it"),
+        (set(expected) - set(listed), "'{}'{} is missing under '{}'"),
     ):
         if wrong:
             more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
@@ -231,7 +232,7 @@ def _rows_with_labels(
     mend: str,
     table: str = "utt2lang",
 ) -> list[Faults]:
-    """Return the rows of a table of few different values, such as labels, whose value is wrong."""
+    """Return the rows with a wrong value, in a table with few distinct values such as labels."""
     scan = scanned.scans[table]
     labels, codes = scan.table.codes()
     wrong = [number for number, label in enumerate(labels) if is_wrong(label)]
@@ -249,7 +250,7 @@ def _faults_of_rows(
     what: Callable[[str, str], str],
     mend: str,
 ) -> Faults:
-    """Return faults of rows of one table, each described by its key and value."""
+    """Return faults in the rows of one table; each message is made from the row's key and value."""
     table = scan.table
 
     def describe(number: int) -> str:
@@ -269,24 +270,24 @@ def _common_recordings(test: Scanned, train: Scanned) -> list[Faults]:
     likely = set(here[rows].tolist())
     owners = {
         place: row for row, place in enumerate(_places(other)) if hash(place) in likely
-    }  # by text: two texts may share a hash
+    }  # by text: two different references may have the same hash
     places = {row: place for row, place in enumerate(_places(scan.table)) if hash(place) in likely}
     rows = np.array([row for row in rows.tolist() if places[row] in owners], dtype=np.int64)
 
     def what(number: int) -> str:
         row = int(rows[number])
         owner = other.key(owners[places[row]])
-        return f"'{scan.table.key(row)}': {train.path / 'wav.scp'} has this recording too, as '{owner}'"
+        return f"'{scan.table.key(row)}': this recording is also in {train.path / 'wav.scp'}, as '{owner}'"
 
     path = test.path / "wav.scp"
-    mend = "leave it out of one of them"
+    mend = "remove it from one of the sets"
     return (
         [Faults("recording in training and test", path, scan.lines_of(rows), what, mend)] if len(rows) else []
     )
 
 
 def _places(wav_scp: Table) -> Iterator[str]:
-    """Yield the references, paths in one form whether they were relative, had doubled slashes or not."""
+    """Yield the references with absolute, normalised paths."""
     here = f"{Path.cwd()}/"
     for ref in wav_scp.values():
         place = ref if ref.startswith("/") or ref.endswith("|") else here + ref

@@ -1,4 +1,4 @@
-"""Kaldi-style data directories: which recordings, which utterances in them, which language each is."""
+"""Kaldi-style data directories: recordings, their utterances, and the language of each utterance."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PER_UTTERANCE_TABLES = ("utt2spk", "utt2dataset")
 """Optional tables with one line per utterance that every operation copies unchanged."""
 
 LENGTHS = "utt2num_samples"
-"""In a formatted directory: utterance and its number of samples."""
+"""In a formatted directory: the number of samples of each utterance."""
 
 BY_LANGUAGE_TABLES = ("lang2utt", "category2utt")
 """Tables of the utterances of each language, made from ``utt2lang``. Equal in content: formatted directories
 also have the second, because ESPnet users' scripts read it."""
 
 DIGEST = "audio_digest"
-"""In a formatted directory: the digest of its audio, which may change where no table does."""
+"""In a formatted directory: a digest of the audio, which may change while the tables stay the same."""
 
 SAMPLING_RATE = "sampling_rate"
 """In a formatted directory: the sampling rate of its audio in Hz, which ``utt2num_samples`` counts in."""
@@ -38,16 +38,16 @@ SET_METADATA_FILES = ("audio_format", "feats_type", SAMPLING_RATE, DIGEST)
 
 @dataclass(frozen=True)
 class DataDir:
-    """A data directory that is consistent.
+    """A data directory whose tables agree.
 
     Attributes:
-        path: where it lies.
+        path: the directory.
         wav_scp: recording → reference (path, ``ark:offset`` or command ending in ``|``).
         utt2lang: utterance → language label.
-        segments: utterance → ``recording start end`` in seconds of the recording, an end of -1 being
-            the recording's; None when every recording is one utterance.
-        utt2speed: utterance → factor by which it is yet to be played faster; None when none is.
-        carried: those of ``PER_UTTERANCE_TABLES`` that are there.
+        segments: utterance → ``recording start end`` in seconds, where an end of -1 means the end of the
+            recording; None if every recording is one utterance.
+        utt2speed: utterance → factor by which formatting plays it faster; None if it plays all unchanged.
+        carried: the ``PER_UTTERANCE_TABLES`` that exist.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class DataDir:
 
     @property
     def tables(self) -> dict[str, Table]:
-        """All tables by file name, but ``lang2utt``, which follows from ``utt2lang``."""
+        """All tables by file name, except ``lang2utt``, which is made from ``utt2lang``."""
         found = {
             "wav.scp": self.wav_scp,
             "utt2lang": self.utt2lang,
@@ -72,7 +72,7 @@ class DataDir:
 
 @dataclass(frozen=True)
 class Segments:
-    """``segments`` parsed: each row's recording as a row of ``wav.scp``, its start and end in seconds."""
+    """Parsed ``segments``: for each row, its recording's row in ``wav.scp``, and start and end in seconds."""
 
     recordings: NDArray[np.int64]
     starts: NDArray[np.float64]
@@ -80,13 +80,13 @@ class Segments:
 
 
 def table_paths(path: str | Path) -> dict[str, Path]:
-    """Return the files that a data directory is read from, there or not, by name."""
+    """Return by name the files that a data directory is read from; some may not exist."""
     names = ("wav.scp", "utt2lang", "segments", "utt2speed", *PER_UTTERANCE_TABLES)
     return {name: Path(path) / name for name in names}
 
 
 def other_files(path: Path, known: Iterable[str]) -> list[str]:
-    """Return the names of the files in ``path`` but hidden ones and ``known``, sorted."""
+    """Return the sorted names of the files in ``path``, without hidden ones and those in ``known``."""
     names = {file.name for file in path.iterdir() if file.is_file() and not file.name.startswith(".")}
     return sorted(names - set(known))
 
@@ -95,8 +95,9 @@ def read_data_dir(path: str | Path) -> DataDir:
     """Read a data directory and check that its tables agree.
 
     Raises:
-        LidError: no such directory; a faulty or missing table; an utterance in one table and not in
-            another; a label with blanks; a segment of no recording, or that ends before it starts.
+        LidError: the directory does not exist; a table is missing or faulty; an utterance is in one table
+            but not in another; a label contains spaces; a segment has no recording or ends before it
+            starts.
     """
     path = Path(path)
     if not path.is_dir():
@@ -118,7 +119,8 @@ def read_data_dir(path: str | Path) -> DataDir:
     _check_keys(data)
     for label in data.utt2lang.codes()[0]:
         if label.split() != [label]:
-            raise LidError(f"'{label}' is not one label", where=paths["utt2lang"], mend="one language each")
+            mend = "give each utterance one language"
+            raise LidError(f"'{label}' is not a single label", where=paths["utt2lang"], mend=mend)
     if data.segments is not None:
         parse_segments(data.segments, data.wav_scp, paths["segments"])
     return data
@@ -167,7 +169,7 @@ def write_data_dir(
     utt2lang: Table,
     optional: Mapping[str, Table] | None = None,
 ) -> list[Path]:
-    """Write the tables of a data directory, ``lang2utt`` too, and return their paths.
+    """Write the tables of a data directory, including ``lang2utt``, and return their paths.
 
     ``optional`` holds further tables by file name; see :func:`write_tables`.
     """
@@ -178,10 +180,10 @@ def write_data_dir(
 
 
 def write_tables(path: str | Path, blocks: Mapping[str, Iterable[bytes]]) -> list[Path]:
-    """Write the text of each table of a data directory, given in pieces, and return their paths.
+    """Write the tables of a data directory, each from pieces of its text, and return their paths.
 
-    Tables of an earlier run that are not among them are removed. ``wav.scp`` is written last: a
-    directory cut off half-way has none.
+    Other tables of an earlier run are removed. ``wav.scp`` is written last, so a directory whose writer
+    was killed has none.
     """
     path = Path(path)
     for name, file in table_paths(path).items():
@@ -202,7 +204,7 @@ def by_language(utt2lang: Table) -> Iterator[tuple[str, Table]]:
 
 
 def lang2utt_blocks(languages: Iterable[tuple[str, Table]]) -> Iterator[bytes]:
-    """Yield the lines of ``lang2utt``: each language with its utterances, separated by blanks."""
+    """Yield the lines of ``lang2utt``: each language and its utterances, separated by spaces."""
     for label, rows in languages:
         yield f"{label} {' '.join(rows.keys())}\n".encode()
 
@@ -211,8 +213,8 @@ def parse_segments(segments: Table, wav_scp: Table, name: str | Path = "segments
     """Parse ``segments``; see :class:`Segments`.
 
     Raises:
-        LidError: a line that is not ``utt recording start end``, a recording that ``wav.scp`` lacks,
-            or times other than 0 <= start < end.
+        LidError: a line is not ``utt recording start end``, a recording is not in ``wav.scp``, or the times
+            are not 0 <= start < end.
     """
     parsed, malformed = scan_segments(segments, wav_scp)
     for faults in segment_faults(segments, parsed, malformed, name):
@@ -221,7 +223,7 @@ def parse_segments(segments: Table, wav_scp: Table, name: str | Path = "segments
 
 
 def scan_segments(segments: Table, wav_scp: Table) -> tuple[Segments, NDArray[np.bool_]]:
-    """Parse what can be parsed of ``segments``, and say which rows cannot: (rows,) booleans."""
+    """Parse the valid rows of ``segments``; also return which rows are malformed, (rows,) booleans."""
     starts, ends = np.full(len(segments), np.nan), np.full(len(segments), np.nan)
     malformed = np.zeros(len(segments), dtype=bool)
 
@@ -245,7 +247,7 @@ def segment_faults(
     name: str | Path,
     lines: NDArray[np.int64] | None = None,
 ) -> list[Faults]:
-    """Return what is wrong with the rows of ``segments``; their lines are those given, or 0."""
+    """Return what is wrong with the rows of ``segments``; ``lines`` are their line numbers, 0 by default."""
     lines = np.zeros(len(segments), dtype=np.int64) if lines is None else lines
     homeless = ~malformed & (parsed.recordings < 0)
     times = (parsed.starts >= 0) & np.isfinite(parsed.ends)
@@ -258,12 +260,12 @@ def segment_faults(
         return f"'{segments.key(row)}': wav.scp has no recording '{segments.value(row).split()[0]}'"
 
     def disorderly_what(row: int) -> str:
-        return f"'{segments.key(row)}' from {parsed.starts[row]:g} s to {parsed.ends[row]:g} s"
+        return f"'{segments.key(row)}' starts at {parsed.starts[row]:g} s and ends at {parsed.ends[row]:g} s"
 
     kinds = (
         ("malformed segment", malformed, malformed_what, "e.g. 'utt1 tape3 12.5 17.25'"),
         ("segment of no recording", homeless, homeless_what, "add the recording, or remove the segment"),
-        ("segment without duration", disorderly, disorderly_what, "it needs 0 <= start < end"),
+        ("segment without duration", disorderly, disorderly_what, "times must be 0 <= start < end"),
     )
     found = []
     for kind, wrong, what, mend in kinds:
@@ -279,7 +281,7 @@ def _describe(what: Callable[[int], str], rows: NDArray[np.int64], number: int) 
 
 
 def _check_keys(data: DataDir) -> None:
-    """Raise LidError unless all tables about utterances name the same ones."""
+    """Raise LidError unless all tables have the same utterances."""
     source = "wav.scp" if data.segments is None else "segments"
     utterances = data.tables[source]
     for name, table in data.tables.items():
@@ -293,7 +295,7 @@ def _check_keys(data: DataDir) -> None:
             if extra:
                 more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
                 raise LidError(
-                    f"lacks utterance '{extra[0]}'{more}, which {has} has",
+                    f"has no row for utterance '{extra[0]}'{more} of {has}",
                     where=data.path / file,
-                    mend="pyscripts/validate_data_dir.py names all faults",
+                    mend="validate_data_dir.py lists all faults",
                 )

@@ -1,4 +1,4 @@
-"""Faults of a data directory by kind: where each is, what is wrong, and how to mend it."""
+"""Faults of a data directory by kind: where each is, what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lid_toolkit.errors import LidError
 
 @dataclass(frozen=True, eq=False)
 class Faults:
-    """All faults of one kind in one file; a message is made when it is asked for.
+    """All faults of one kind in one file. Messages are made only when needed: there may be millions.
 
     Attributes:
         kind: what they have in common, e.g. ``"duplicate key"``.
         path: the file.
-        lines: (faults,) the line of each, from 1; 0 where it is the file as a whole.
-        what: returns what is wrong for the number of a fault.
-        mend: what the user can do about it.
+        lines: (faults,) the line of each, counted from 1; 0 for the whole file.
+        what: returns the message for a fault, given its index.
+        mend: what the user can do.
     """
 
     kind: str
@@ -37,19 +37,19 @@ class Faults:
         return map(self.error, range(len(self)))
 
     def error(self, number: int) -> LidError:
-        """Return a fault as the error that a reader raises."""
+        """Return the error for a fault, given its index."""
         line = int(self.lines[number])
         where = f"{self.path}:{line}" if line else self.path
         return LidError(self.what(number), where=where, mend=self.mend)
 
 
 def whole_file(kind: str, path: str | Path, what: str, mend: str = "") -> Faults:
-    """Return the one fault of a file as a whole."""
+    """Return a fault of a whole file."""
     return Faults(kind, path, np.zeros(1, dtype=np.int64), lambda _: what, mend)
 
 
 def counted(faults: Sequence[Faults]) -> str:
-    """Return how many faults there are, by kind: ``3 faults: 2 duplicate key, 1 missing file``."""
+    """Return the number of faults by kind: ``3 faults: 2 duplicate key, 1 missing file``."""
     counts: dict[str, int] = {}
     for group in faults:
         counts[group.kind] = counts.get(group.kind, 0) + len(group)

@@ -1,4 +1,4 @@
-"""Mend a data directory as far as that needs no guessing: keep what all its tables agree on."""
+"""Fix a data directory without guessing: keep the utterances on which all its tables agree."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ from lid_toolkit.files import locked, temporary_beside
 
 BACKUPS = ".backup"
 Reasons = dict[str, str]
-"""By utterance: why it is left out."""
+"""For each removed utterance: the reason."""
 
 
 def fix_data_dir(path: Path, broken: Callable[[Scanned], Mapping[str, str]] | None = None) -> Path | None:
-    """Mend ``path`` in place and return the backup of what it was, or None if nothing was to mend.
+    """Fix ``path`` in place and return the backup of its files, or None if there was nothing to fix.
 
-    Utterances that are not in every table, have two different rows in one, no language or several, an
-    impossible segment, or a recording that is named by ``broken``, are left out and listed with the
-    reason in ``removed`` in the backup. Equal rows are written once, all tables sorted, and
-    ``lang2utt`` follows from ``utt2lang``; a missing ``utt2lang`` follows from ``lang2utt``.
+    An utterance is removed if it is not in every table, has two different rows in one table, not exactly
+    one language, an invalid segment, or a recording in ``broken``. The file ``removed`` in the backup
+    lists these utterances and the reasons. Equal rows are written once, all tables are sorted, and
+    ``lang2utt`` is made from ``utt2lang``. If only ``lang2utt`` exists, ``utt2lang`` is made from it.
 
     Args:
         path: the directory.
-        broken: returns utterances and recordings to leave out, each with the reason.
+        broken: returns utterances and recordings to remove, each with the reason.
 
     Raises:
-        LidError: no such directory, no ``wav.scp``, no language of any utterance, or nothing left.
+        LidError: the directory or its ``wav.scp`` does not exist, there are no languages, or no utterance
+            would be left.
     """
     if not path.is_dir():
         raise LidError("no such data directory", where=path)
@@ -53,14 +54,14 @@ def fix_data_dir(path: Path, broken: Callable[[Scanned], Mapping[str, str]] | No
         mended = _agreed(scanned, tables, reasons)
         if not len(mended["utt2lang"]):
             raise LidError(
-                "no utterance would be left", where=path, mend="see pyscripts/validate_data_dir.py"
+                "no utterance would be left", where=path, mend="list the faults with validate_data_dir.py"
             )
         if _unchanged(path, mended):
-            logging.info("%s: nothing to mend", path)
+            logging.info("%s: nothing to fix", path)
             return None
         backup = _back_up(path, reasons)
         if others := other_files(path, {*mended, *BY_LANGUAGE_TABLES, *SET_METADATA_FILES}):
-            logging.warning("%s: left as they are: %s", path, ", ".join(others))
+            logging.warning("%s: not changed: %s", path, ", ".join(others))
         for name in sorted(mended, key=lambda name: name == "wav.scp"):
             write_blocks(path / name, mended[name].blocks())
         for name in _inverted(path):
@@ -71,7 +72,7 @@ def fix_data_dir(path: Path, broken: Callable[[Scanned], Mapping[str, str]] | No
 
 
 def _tables(scanned: Scanned) -> dict[str, Table]:
-    """Return the sound rows of each table but ``lang2utt``."""
+    """Return the valid rows of each table except ``lang2utt``."""
     path = scanned.path
     tables = {name: scan.table for name, scan in scanned.scans.items() if name != "lang2utt"}
     if "wav.scp" not in tables:
@@ -85,13 +86,13 @@ def _tables(scanned: Scanned) -> dict[str, Table]:
 
 
 def _languages_of(lang2utt: Path) -> Table:
-    """Return ``utt2lang`` as ``lang2utt`` has it; utterances of two languages are an error."""
+    """Return ``utt2lang`` made from ``lang2utt``; LidError if an utterance has two languages."""
     pairs = ((utt, label) for label, utts in scan_table(lang2utt).table for utt in utts.split())
     return table_from_pairs(dict.fromkeys(pairs), lang2utt)
 
 
 def _agreed(scanned: Scanned, tables: dict[str, Table], reasons: Reasons) -> dict[str, Table]:
-    """Return the tables with the utterances that all of them have, and add to ``reasons`` why others go."""
+    """Return the tables with the utterances common to all; add the reasons for the others to ``reasons``."""
     about = {
         name: table
         for name, table in tables.items()
@@ -119,7 +120,7 @@ def _agreed(scanned: Scanned, tables: dict[str, Table], reasons: Reasons) -> dic
 
 
 def _unsound(scanned: Scanned, name: str, table: Table) -> Iterator[tuple[str, str]]:
-    """Yield the utterances of a table that cannot stay, whatever other tables say, and why."""
+    """Yield the utterances that one table alone rules out, and why."""
     if name in scanned.scans:
         for row in scanned.scans[name].contested.tolist():
             yield table.key(row), f"two different rows in {name}"
@@ -127,7 +128,7 @@ def _unsound(scanned: Scanned, name: str, table: Table) -> Iterator[tuple[str, s
         labels, codes = table.codes()
         wrong = [number for number, label in enumerate(labels) if label.split() != [label]]
         for row in np.flatnonzero(np.isin(codes, wrong)).tolist():
-            yield table.key(row), f"'{table.value(row)}' is not one label"
+            yield table.key(row), f"'{table.value(row)}' is not a single label"
     if name == "segments":
         yield from _impossible_segments(scanned, table)
 
@@ -157,7 +158,7 @@ def _only(table: Table, kept: Table) -> Table:
 
 
 def _unchanged(path: Path, mended: Mapping[str, Table]) -> bool:
-    """Say whether every file is already what would be written."""
+    """Say whether every file already has the content that would be written."""
     for name, table in mended.items():
         if not (path / name).exists() or (path / name).read_bytes() != table.text:
             return False
@@ -166,12 +167,12 @@ def _unchanged(path: Path, mended: Mapping[str, Table]) -> bool:
 
 
 def _inverted(path: Path) -> list[str]:
-    """Return the tables to derive from ``utt2lang``: ``lang2utt``, and others that are there."""
+    """Return the names of the tables to make from ``utt2lang``: ``lang2utt``, and others that exist."""
     return [name for name in BY_LANGUAGE_TABLES if name == "lang2utt" or (path / name).exists()]
 
 
 def _back_up(path: Path, reasons: Reasons) -> Path:
-    """Copy the directory's files aside, with a table of what is left out, and return where."""
+    """Copy the directory's files and the list of removed utterances to a backup; return its path."""
     backups = path / BACKUPS
     backups.mkdir(exist_ok=True)
     temporary = temporary_beside(backups / "new")

@@ -1,8 +1,8 @@
 """Combine, split, subset and copy data directories, formatted ones too.
 
-What is known of a directory goes along: ``segments``, ``utt2speed``, ``utt2spk``, ``utt2dataset``,
-``utt2num_samples``, ``audio_format``, ``feats_type`` and ``sampling_rate``; ``lang2utt`` is made anew. Other
-files stay behind, and a warning names them.
+All known files are copied: ``segments``, ``utt2speed``, ``utt2spk``, ``utt2dataset``, ``utt2num_samples``
+and the one-word files of a formatted set; ``lang2utt`` is made again. Other files are not copied, and a
+warning lists them.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ ROW = re.compile(rb"([^ \n]+) ([^\n]+)\n")
 
 @dataclass(frozen=True, eq=False)
 class Set:
-    """All that is known of a data directory.
+    """The content of a data directory.
 
     Attributes:
         wav_scp: its recordings.
-        tables: its tables about utterances by file name, ``utt2lang`` among them.
-        words: the content of its files of one word, by name.
+        tables: its tables with one row per utterance by file name, including ``utt2lang``.
+        words: the content of its ``SET_METADATA_FILES``, by name.
     """
 
     wav_scp: Table
@@ -63,7 +63,7 @@ class Set:
         return self.tables["utt2lang"]
 
     def select(self, rows: NDArray[np.integer]) -> Set:
-        """Return the set of these utterances, rows of its tables in ascending order."""
+        """Return the set of these utterances, given as ascending rows of its tables."""
         tables = {name: table.select(rows) for name, table in self.tables.items()}
         if "segments" not in tables:
             return Set(self.wav_scp.select(rows), tables, self.words)
@@ -72,14 +72,14 @@ class Set:
 
 
 def read_set(path: Path) -> Set:
-    """Read a data directory whole; see :func:`read_data_dir` for what is refused."""
+    """Read all known files of a data directory; raises like :func:`read_data_dir`."""
     data = read_data_dir(path)
     tables = {name: table for name, table in data.tables.items() if name != "wav.scp"}
     if (path / LENGTHS).exists():
         tables[LENGTHS] = read_table(path / LENGTHS)
         if not tables[LENGTHS].same_keys(data.utt2lang):
-            mend = "run stage 3 again"
-            raise LidError("names other utterances than utt2lang", where=path / LENGTHS, mend=mend)
+            what = "its utterances differ from those in utt2lang"
+            raise LidError(what, where=path / LENGTHS, redo="formatting")
     words = {
         name: (path / name).read_text(encoding="utf-8")
         for name in SET_METADATA_FILES
@@ -87,12 +87,12 @@ def read_set(path: Path) -> Set:
     }
     known = {"wav.scp", *tables, *words, *BY_LANGUAGE_TABLES, *UTTERANCE_REPORT_FILES}
     if others := other_files(path, known):
-        logging.warning("%s: left behind: %s", path, ", ".join(others))
+        logging.warning("%s: not copied: %s", path, ", ".join(others))
     return Set(data.wav_scp, tables, words)
 
 
 def write_set(path: Path, data: Set) -> None:
-    """Write a set as a data directory; raises LidError if another process writes there."""
+    """Write a set as a data directory; LidError if another process writes to it."""
     blocks = {name: table.blocks() for name, table in data.tables.items()}
     _write(path, {**blocks, "wav.scp": data.wav_scp.blocks()}, data.utt2lang, data.words)
 
@@ -100,13 +100,13 @@ def write_set(path: Path, data: Set) -> None:
 def combine(sources: Sequence[Path], target: Path) -> int:
     """Write ``target`` with the utterances of all sources and return how many there are.
 
-    Where only some have ``segments`` or ``utt2speed``, the others' utterances are whole recordings,
-    at their speed. Another table or word that some lack, and a word they differ in, is left out
-    with a warning. A recording that several sources have alike comes once.
+    If only some sources have ``segments`` or ``utt2speed``, the utterances of the others are whole
+    recordings at speed 1. Other files that some sources do not have, or one-word files in which they
+    differ, are left out with a warning. A recording that several sources have in common is written once.
 
     Raises:
-        LidError: a faulty source, an utterance in two of them, a recording with two references, or
-            formatted sets of different sampling rates.
+        LidError: a faulty source, an utterance in two sources, a recording with two references, or
+            formatted sets with different sampling rates.
     """
     _check_apart(sources, target)
     parts = [read_set(path) for path in sources]
@@ -121,8 +121,8 @@ def combine(sources: Sequence[Path], target: Path) -> int:
             lacking = next(
                 str(path) for path, part in zip(sources, parts, strict=True) if name not in part.tables
             )
-            logging.warning("%s: %s left out, as %s lacks it", target, name, lacking)
-    mend = "give ids of one source a prefix: pyscripts/copy_data_dir.py --utt_prefix"
+            logging.warning("%s: %s left out, because %s does not have it", target, name, lacking)
+    mend = "add a prefix to the ids of one source with copy_data_dir.py"
     utt2lang = merge_tables(columns.pop("utt2lang"), target / "utt2lang", mend=mend)
     blocks = {name: merged_blocks(tables, target / name) for name, tables in columns.items()}
     blocks["wav.scp"] = merged_blocks(
@@ -133,14 +133,15 @@ def combine(sources: Sequence[Path], target: Path) -> int:
 
 
 def split(source: Path, parts: int, target: Path) -> None:
-    """Write the utterances of ``source`` to ``target/1`` to ``target/PARTS``: equally many, in order.
+    """Write the utterances of ``source`` in order to ``target/1`` to ``target/PARTS``, equally many to each.
 
     Raises:
         LidError: a faulty source, or fewer utterances than parts.
     """
     data = read_set(source)
     if len(data) < parts:
-        raise LidError(f"has {len(data)} utterances for {parts} parts", where=source, mend="take fewer parts")
+        what = f"cannot split {len(data)} utterances into {parts} parts"
+        raise LidError(what, where=source, mend="use fewer parts")
     bounds = np.linspace(0, len(data), parts + 1).astype(np.int64)
     for number in range(parts):
         write_set(target / str(number + 1), data.select(np.arange(bounds[number], bounds[number + 1])))
@@ -148,15 +149,15 @@ def split(source: Path, parts: int, target: Path) -> None:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which utterances of a set to take; what is given holds together.
+    """Which utterances of a set to select; all conditions apply together.
 
     Attributes:
-        utterances: at most these.
-        languages: only those of these languages; empty: all.
+        utterances: only these; None: all.
+        languages: only those in these languages; empty: all.
         per_language: at most this many of each language, drawn at random; 0: all.
-        count: at most this many in all, after that; 0: all.
-        first: take the first in order instead of drawing ``count``.
-        seed: of the draws.
+        count: at most this many in total, after the other conditions; 0: all.
+        first: select the first ``count`` in order instead of drawing them.
+        seed: seed of the random draws.
     """
 
     utterances: Sequence[str] | None = None
@@ -171,13 +172,13 @@ def subset(source: Path, target: Path, choice: Choice) -> int:
     """Write the chosen utterances of ``source`` to ``target`` and return how many there are.
 
     Raises:
-        LidError: a faulty source, an utterance or language it lacks, or no utterance chosen.
+        LidError: a faulty source, an unknown utterance or language, or no utterance selected.
     """
     _check_apart([source], target)
     data = read_set(source)
     rows = _chosen(data, choice, source)
     if not len(rows):
-        raise LidError("no utterance chosen", where=source)
+        raise LidError("no utterance selected", where=source)
     write_set(target, data.select(rows))
     return len(rows)
 
@@ -185,20 +186,20 @@ def subset(source: Path, target: Path, choice: Choice) -> int:
 def copy(
     source: Path, target: Path, *, utt_prefix: str = "", label: Callable[[str], str] | None = None
 ) -> int:
-    """Write ``source`` anew as ``target`` and return how many utterances it has.
+    """Copy ``source`` to ``target`` and return how many utterances it has.
 
     Args:
         source: a data directory.
-        target: where to.
-        utt_prefix: put before each utterance, each recording, and each speaker in ``utt2spk``.
-        label: returns the new label of a language.
+        target: the new data directory.
+        utt_prefix: added before each utterance, each recording, and each speaker in ``utt2spk``.
+        label: returns the new label for a language.
 
     Raises:
-        LidError: a faulty source, a prefix with blanks, or what ``label`` raises.
+        LidError: a faulty source, a prefix that contains spaces, or an error from ``label``.
     """
     _check_apart([source], target)
     if re.search(r"\s", utt_prefix):
-        raise LidError(f"'{utt_prefix}' holds a blank", where="--utt_prefix")
+        raise LidError(f"'{utt_prefix}' contains a space", where="utt_prefix")
     data = read_set(source)
     tables = {**data.tables, "wav.scp": data.wav_scp}
     if label is not None:
@@ -229,7 +230,7 @@ def _write(
 def _check_apart(sources: Sequence[Path], target: Path) -> None:
     for source in sources:
         if source.resolve() == target.resolve():
-            raise LidError("is both source and target", where=target, mend="choose another target")
+            raise LidError("is both the source and the target", where=target, mend="choose another target")
 
 
 def _check_rates(parts: Sequence[Set], sources: Sequence[Path], target: Path) -> None:
@@ -249,18 +250,18 @@ def _check_rates(parts: Sequence[Set], sources: Sequence[Path], target: Path) ->
 
 
 def _filled(part: Set, value: str) -> Table:
-    """Return a table that has one value for each utterance, ``{}`` in it being the utterance."""
+    """Return a table with the same value for each utterance, ``{}`` in it replaced by the utterance."""
     return _changed(part.utt2lang, lambda key, _: (key, value.encode().replace(b"{}", key)))
 
 
 def _prefixed(name: str, table: Table, prefix: bytes) -> Table:
-    """Return the table with a prefix before its keys, and before the ids that its values begin with."""
+    """Return the table with a prefix before its keys, and before the ids at the start of its values."""
     before = prefix if name in ("segments", "utt2spk") else b""
     return _changed(table, lambda key, value: (prefix + key, before + value))
 
 
 def _changed(table: Table, change: Callable[[bytes, bytes], tuple[bytes, bytes]]) -> Table:
-    """Return the table of changed keys and values; keys must keep their order."""
+    """Return the table with changed keys and values; the order of the keys must not change."""
 
     def row(match: re.Match[bytes]) -> bytes:
         return b"%s %s\n" % change(match[1], match[2])
@@ -269,7 +270,7 @@ def _changed(table: Table, change: Callable[[bytes, bytes], tuple[bytes, bytes]]
 
 
 def _common_words(parts: Sequence[Set], target: Path) -> dict[str, str]:
-    """Return the words that all parts have alike, and the digest of their digests."""
+    """Return the one-word files that are the same in all parts, and the digest of their digests."""
     words = {}
     for name in SET_METADATA_FILES:
         found = [part.words.get(name, "") for part in parts]
@@ -278,25 +279,26 @@ def _common_words(parts: Sequence[Set], target: Path) -> dict[str, str]:
         elif name == DIGEST and all(found):
             words[name] = f"{hashlib.blake2b(''.join(found).encode(), digest_size=16).hexdigest()}\n"
         else:
-            logging.warning("%s: %s left out, as the sources differ in it", target, name)
+            logging.warning("%s: %s left out, because the sources differ in it", target, name)
     return {name: word for name, word in words.items() if word}
 
 
 def _chosen(data: Set, choice: Choice, source: Path) -> NDArray[np.int64]:
-    """Return the rows of the chosen utterances in ascending order."""
+    """Return the rows of the selected utterances in ascending order."""
     rng = np.random.default_rng(choice.seed)
     rows = np.arange(len(data), dtype=np.int64)
     if choice.utterances is not None:
         rows = data.utt2lang.rows(sorted(set(choice.utterances), key=str.encode))
         if (rows < 0).any():
             wanted = sorted(set(choice.utterances), key=str.encode)
-            raise LidError(f"has no utterance '{wanted[int(np.flatnonzero(rows < 0)[0])]}'", where=source)
+            unknown = wanted[int(np.flatnonzero(rows < 0)[0])]
+            raise LidError(f"utterance '{unknown}' not found", where=source)
     labels, codes = data.utt2lang.codes()
     if choice.languages:
-        unknown = sorted(set(choice.languages) - set(labels))
-        if unknown:
-            mend = f"it has {', '.join(labels[:10])}{' …' * (len(labels) > 10)}"
-            raise LidError(f"has no language '{unknown[0]}'", where=source / "utt2lang", mend=mend)
+        missing = sorted(set(choice.languages) - set(labels))
+        if missing:
+            mend = f"its languages: {', '.join(labels[:10])}{' …' * (len(labels) > 10)}"
+            raise LidError(f"language '{missing[0]}' not found", where=source / "utt2lang", mend=mend)
         rows = rows[np.isin(codes[rows], [labels.index(label) for label in choice.languages])]
     if choice.per_language:
         drawn = rng.permutation(rows)

@@ -1,4 +1,4 @@
-"""How long each utterance of a data directory is, reading no more than headers."""
+"""The duration of each utterance of a data directory, without decoding audio."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lid_toolkit.audio.reader import DEFAULT, Reading
+from lid_toolkit.datadir.check import is_speed
 from lid_toolkit.datadir.datadir import LENGTHS, DataDir, parse_segments, read_sampling_rate
 from lid_toolkit.datadir.tables.table import Table, read_table
 from lid_toolkit.errors import LidError
@@ -15,26 +16,26 @@ from lid_toolkit.prepare.check_recordings import read_recordings
 
 
 def utterance_seconds(data: DataDir, reading: Reading = DEFAULT, num_jobs: int = 1) -> NDArray[np.float64]:
-    """Return (utterances,) seconds in the order of ``utt2lang``, NaN where the recording cannot be read.
+    """Return (utterances,) seconds in the order of ``utt2lang``, NaN for recordings that cannot be read.
 
-    They come from ``utt2num_samples`` where there is one, then from ``segments``, and from the headers
-    of recordings only where neither tells; ``utt2speed`` divides them.
+    The seconds come from ``utt2num_samples`` if it exists, else from ``segments``, else from the headers of
+    the recordings, and are divided by ``utt2speed``.
 
     Args:
         data: the directory.
-        reading: how references are understood.
-        num_jobs: how many processes read headers.
+        reading: how to read references.
+        num_jobs: number of processes that read headers.
 
     Raises:
-        LidError: ``utt2num_samples`` is of other utterances, or a faulty table; a formatted set does
-            not record its sampling rate.
+        LidError: a faulty table, ``utt2num_samples`` has other utterances than ``utt2lang``, or a formatted
+            set does not record its sampling rate.
     """
     lengths = data.path / LENGTHS
     if lengths.exists():
         table = read_table(lengths)
         if not table.same_keys(data.utt2lang):
-            mend = "run stage 3 again"
-            raise LidError("names other utterances than utt2lang", where=lengths, mend=mend)
+            what = "its utterances differ from those in utt2lang"
+            raise LidError(what, where=lengths, redo="formatting")
         return table.integers() / read_sampling_rate(data.path)
     seconds = _unchanged_seconds(data, reading, num_jobs)
     return seconds if data.utt2speed is None else seconds / _speeds(data.utt2speed, data.path)
@@ -42,13 +43,11 @@ def utterance_seconds(data: DataDir, reading: Reading = DEFAULT, num_jobs: int =
 
 def _speeds(utt2speed: Table, path: Path) -> NDArray[np.float64]:
     labels, codes = utt2speed.codes()
-    try:
-        speeds = np.array([float(label) for label in labels])
-    except ValueError as error:
-        raise LidError(str(error), where=path / "utt2speed", mend="make the directory again") from None
-    if not ((speeds > 0) & (speeds < np.inf)).all():
-        raise LidError("speeds that are none", where=path / "utt2speed", mend="make the directory again")
-    return speeds[codes]
+    for label in labels:
+        if not is_speed(label):
+            what = f"'{label}' is not a positive number"
+            raise LidError(what, where=path / "utt2speed", redo="speed perturbation")
+    return np.array([float(label) for label in labels])[codes]
 
 
 def _unchanged_seconds(data: DataDir, reading: Reading, num_jobs: int) -> NDArray[np.float64]:

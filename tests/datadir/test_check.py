@@ -26,7 +26,7 @@ def test_untidy_directories_have_none_either(tmp_path, caplog):
         "utt2lang": b"\xef\xbb\xbfb fra\nc eng\na eng\n",
     }
     assert faults_of(write_files(tmp_path, {**PLAIN, **files, "lang2utt": "fra  b\neng c a\n"})) == []
-    assert caplog.text.count("mended while reading") == 3
+    assert caplog.text.count("corrected while reading") == 3
 
 
 @pytest.mark.parametrize(
@@ -34,14 +34,14 @@ def test_untidy_directories_have_none_either(tmp_path, caplog):
     [
         (PLAIN, {"utt2lang": None}, ["utt2lang: no such file (write"]),
         (PLAIN, {"wav.scp": None}, ["wav.scp: no such file (write"]),
-        (PLAIN, {"lang2utt": None}, ["lang2utt: no such file (pyscripts/fix_data_dir.py mends it)"]),
+        (PLAIN, {"lang2utt": None}, ["lang2utt: no such file (fix_data_dir.py can write it)"]),
         (PLAIN, {"utt2lang": ""}, ["utt2lang: has no rows", "wav.scp:1: utterance 'a' is not in utt2lang"]),
         (
             PLAIN,
             {"wav.scp": "b b.wav\na a.wav\nb x.wav\nc c.wav\na a.wav\n"},
             [
-                "wav.scp:3: duplicate key 'b' (first at 1) (remove one of them)",
-                "wav.scp:5: duplicate key 'a' (first at 2) (remove one of them)",
+                "wav.scp:3: duplicate key 'b' (first in line 1) (remove one of them)",
+                "wav.scp:5: duplicate key 'a' (first in line 2) (remove one of them)",
             ],
         ),
         (
@@ -56,7 +56,7 @@ def test_untidy_directories_have_none_either(tmp_path, caplog):
             PLAIN,
             {"utt2lang": "a eng\nb\nc eng\n", "lang2utt": "eng a c\n"},
             [
-                "utt2lang:2: key 'b' has no value (give it one, or remove the line)",
+                "utt2lang:2: key 'b' has no value (add one, or remove the line)",
                 "wav.scp:2: utterance 'b' is not in utt2lang",
             ],
         ),
@@ -64,8 +64,8 @@ def test_untidy_directories_have_none_either(tmp_path, caplog):
             PLAIN,
             {"utt2lang": "a eng\nb fra deu\nc eng\n", "lang2utt": "eng a c\nfra b\n"},
             [
-                "utt2lang:2: 'b': 'fra deu' is not one label",
-                "lang2utt: lacks 'b' under 'fra deu'",
+                "utt2lang:2: 'b': 'fra deu' is not a single label",
+                "lang2utt: 'b' is missing under 'fra deu'",
                 "lang2utt:2: ",
             ],
         ),
@@ -74,20 +74,20 @@ def test_untidy_directories_have_none_either(tmp_path, caplog):
             {"lang2utt": "deu a\neng b c\neng x\n"},
             [
                 "lang2utt:3: duplicate key 'eng'",
-                "lang2utt:2: lists 'b' under 'eng', but utt2lang does not (pyscripts/fix_data_dir.py",
-                "lang2utt: lacks 'b' under 'fra', where utt2lang has it",
+                "lang2utt:2: lists 'b' under 'eng', but utt2lang does not (fix_data_dir.py",
+                "lang2utt: 'b' is missing under 'fra'",
                 "lang2utt:1: utt2lang has no utterance of 'deu'",
             ],
         ),
         (PLAIN, {"lang2utt": "eng a a c\nfra b\n"}, ["lang2utt:1: lists an utterance twice under 'eng'"]),
-        (PLAIN, {"lang2utt": "eng c\nfra b\n"}, ["lang2utt:1: lacks 'a' under 'eng', where utt2lang has it"]),
+        (PLAIN, {"lang2utt": "eng c\nfra b\n"}, ["lang2utt:1: 'a' is missing under 'eng'"]),
         (
             SEGMENTED,
             {"segments": "a r1 1.5 0\nb r9 0 1\nc r2 0\n"},
             [
                 "segments:3: 'c r2 0' is not 'utt recording start end' (e.g. ",
                 "segments:2: 'b': wav.scp has no recording 'r9' (",
-                "segments:1: 'a' from 1.5 s to 0 s (it needs 0 <= start < end)",
+                "segments:1: 'a' starts at 1.5 s and ends at 0 s (times must be 0 <= start < end)",
             ],
         ),
         (SEGMENTED, {"utt2spk": "a s\nb s\n"}, ["segments:3: utterance 'c' is not in utt2spk"]),
@@ -100,15 +100,15 @@ def test_untidy_directories_have_none_either(tmp_path, caplog):
             PLAIN,
             {"utt2speed": "c 1e0\nb nan\na 0\n"},
             [
-                "utt2speed:3: 'a': '0' is not a speed (make the directory again)",
-                "utt2speed:2: 'b': 'nan' is not a speed (",
+                "utt2speed:3: 'a': '0' is not a positive number (repeat the speed perturbation)",
+                "utt2speed:2: 'b': 'nan' is not a positive number (",
             ],
         ),
         (
             PLAIN,
             {"utt2speed": "a -1\nb inf\nc fast\n"},
             [
-                f"utt2speed:{line}: '{key}': '{value}' is not a speed ("
+                f"utt2speed:{line}: '{key}': '{value}' is not a positive number ("
                 for line, key, value in ((1, "a", "-1"), (2, "b", "inf"), (3, "c", "fast"))
             ],
         ),
@@ -116,7 +116,7 @@ def test_untidy_directories_have_none_either(tmp_path, caplog):
             PLAIN,
             {"utt2num_samples": "c 1.1\nb 0\na -1\n"},
             [
-                "utt2num_samples:3: 'a': '-1' is not a number of samples above 0 (run stage 3 again)",
+                "utt2num_samples:3: 'a': '-1' is not a positive number of samples (repeat the formatting)",
                 "utt2num_samples:2: 'b': '0' is not",
                 "utt2num_samples:1: 'c': '1.1' is not",
             ],
@@ -158,10 +158,10 @@ def test_a_test_set_is_compared_with_training(tmp_path, monkeypatch):
     messages = [str(fault) for group in compare_dirs(one, other) for fault in group]
     assert [message.removeprefix(f"{tmp_path}/test/") for message in messages] == [
         f"utt2lang:2: 'e': language 'deu' is not in {tmp_path}/train/utt2lang "
-        "(leave its utterances out, or train on it)",
+        "(remove its utterances, or add the language to training)",
         *(
-            f"wav.scp:{line}: '{key}': {tmp_path}/train/wav.scp has this recording too, as '{other}' "
-            "(leave it out of one of them)"
+            f"wav.scp:{line}: '{key}': this recording is also in {tmp_path}/train/wav.scp, as '{other}' "
+            "(remove it from one of the sets)"
             for line, key, other in ((1, "d", "a"), (2, "e", "b"))
         ),
     ]

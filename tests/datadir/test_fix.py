@@ -1,4 +1,4 @@
-"""Mending keeps what all tables agree on, tells what goes, and leaves nothing to mend."""
+"""Mending keeps what all tables agree on, lists what it removes, and leaves nothing to fix."""
 
 import pytest
 from datadir.directories import PLAIN, SEGMENTED, write_files
@@ -46,7 +46,7 @@ def test_what_goes_is_listed_with_the_reason(tmp_path):
     assert dict(read_data_dir(path).utt2lang) == {"a": "eng"}
     assert removed(backup) == {
         "b": "two different rows in utt2lang",
-        "c": "'x y' is not one label",
+        "c": "'x y' is not a single label",
         "d": "not in utt2lang",
         "e": "not in utt2spk",
         "f": "truncated file",
@@ -69,7 +69,7 @@ def test_impossible_segments_go_and_take_unused_recordings_along(tmp_path):
     assert dict(data.segments) == {"a": "r1 0 1.5"}
     assert dict(data.wav_scp) == {"r1": "1.wav"}
     assert removed(backup) == {
-        "b": "'b' from 2 s to 1 s",
+        "b": "'b' starts at 2 s and ends at 1 s",
         "c": "its recording has two different rows in wav.scp",
     }
 

@@ -24,12 +24,12 @@ def test_validate_fix_validate(tmp_path):
     done = run("validate_data_dir.py", path)
     assert done.returncode == 2
     assert done.stdout.splitlines() == [
-        f"{path}/lang2utt: no such file (pyscripts/fix_data_dir.py mends it)",
-        f"{path}/utt2lang:2: key 'b' has no value (give it one, or remove the line)",
+        f"{path}/lang2utt: no such file (fix_data_dir.py can write it)",
+        f"{path}/utt2lang:2: key 'b' has no value (add one, or remove the line)",
         f"{path}/wav.scp:2: utterance 'b' is not in utt2lang "
-        "(add its row, or let pyscripts/fix_data_dir.py leave it out)",
+        "(add it there, or remove it with fix_data_dir.py)",
         f"{path}/utt2lang:4: utterance 'd' is not in wav.scp "
-        "(add its row, or let pyscripts/fix_data_dir.py leave it out)",
+        "(add it there, or remove it with fix_data_dir.py)",
         *(
             f"{path}/wav.scp:{line}: '{key}': {key}.wav: No such file or directory (mend its path in wav.scp)"
             for line, key in enumerate("abc", start=1)
@@ -101,7 +101,7 @@ def test_report(tmp_path):
         ("split_data_dir.py", ["a", "0"], "'0' is not a whole number of at least 1"),
         ("subset_data_dir.py", ["a", "b"], "one of --utt_list, --languages"),
         ("subset_data_dir.py", ["a", "b", "--utt_list", "none"], "none: No such file"),
-        ("copy_data_dir.py", ["a", "a"], "is both source and target"),
+        ("copy_data_dir.py", ["a", "a"], "is both the source and the target"),
         ("report_data_dir.py", ["none"], "none: no such data directory"),
     ],
 )

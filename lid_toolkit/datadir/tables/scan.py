@@ -1,7 +1,17 @@
-r"""The text of a table made ``key value\n`` rows, and every line named that cannot be a row.
+r"""Turn the text of a table into ``key value\n`` rows, and report every line that cannot be a row.
 
-What is only untidy (a byte order mark, Windows line ends, tabs, needless blanks) is mended; what is
-broken is left out and reported. The text is worked on in blocks, so that no list of lines is made.
+A byte order mark, Windows line ends, tabs and unneeded spaces are corrected; other faulty lines are left
+out and reported.
+
+Why in blocks of some megabytes, and not line by line: most tables need no correction at all, and NumPy can
+tell so for a whole block in a few passes over its bytes, without a Python object per line. Only a block that
+fails this test is split into lines. An example with two blocks:
+
+    "a 1\nb 2\n"      no two separators in a row, none at the start, no tabs: used as it is
+    "c  3\r\nd\n"     two spaces and a carriage return: split, and corrected to "c 3\nd\n"
+
+:func:`index` then finds the rows and the first space of each: "a 1\nb 2\nc 3\nd\n" has rows at 0, 4, 8 and
+12, and spaces at 1, 5, 9 and -1. The row "d" has a key only, which is a fault.
 """
 
 from __future__ import annotations
@@ -24,15 +34,15 @@ _UNTIDY = (b"\t", b"\r", b"\v", b"\f")
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    r"""The rows of a text that have a key and a value, in the order they came in.
+    r"""The rows of a text that have a key and a value, in their original order.
 
     Attributes:
         text: the rows as ``key value\n``.
-        starts: (rows + 1,) where each row starts in ``text``; the last is its length.
-        blanks: (rows,) where the blank after each key is.
-        lines: (rows,) the line each came from, from 1; None where row i is line i + 1.
-        mended: what was untidy, in words.
-        faults: lines that are not UTF-8, hold a NUL byte, or have a key only.
+        starts: (rows + 1,) position of each row in ``text``; the last is the length of ``text``.
+        blanks: (rows,) position of the space after each key.
+        lines: (rows,) the line number of each row, from 1; None if row i is line i + 1.
+        mended: descriptions of what was corrected.
+        faults: lines that are not UTF-8, contain a NUL byte, or have no value.
     """
 
     text: bytes
@@ -44,12 +54,12 @@ class Rows:
 
 
 def lines_of(lines: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the line of each of these rows, ``lines`` being as in :class:`Rows`."""
+    """Return the line number of each of these rows; ``lines`` is as in :class:`Rows`."""
     return rows + 1 if lines is None else lines[rows]
 
 
 def scan_rows(raw: bytes, name: str | Path) -> Rows:
-    """Return the rows in the bytes of the table called ``name``."""
+    """Return the rows in the bytes of a table; ``name`` is its name in messages."""
     text = raw.removeprefix(BOM)
     mended = ["a byte order mark"] if len(text) < len(raw) else []
     tidy, lines, broken = _tidied(text)
@@ -64,7 +74,7 @@ def scan_rows(raw: bytes, name: str | Path) -> Rows:
                 name,
                 lines_of(lines, empty),
                 lambda number: f"key '{keys[number]}' has no value",
-                "give it one, or remove the line",
+                "add one, or remove the line",
             )
         )
         kept = np.flatnonzero(blanks >= 0)
@@ -72,12 +82,12 @@ def scan_rows(raw: bytes, name: str | Path) -> Rows:
         tidy = b"".join([tidy[starts[row] : starts[row + 1]] for row in kept.tolist()])
         starts, blanks = index(tidy)
     if not faults and tidy != text and tidy[:-1] != text:
-        mended.append("tabs, carriage returns or needless blanks")
+        mended.append("tabs, carriage returns or unneeded spaces")
     return Rows(tidy, starts, blanks, lines, tuple(mended), tuple(faults))
 
 
 def index(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return row starts (rows + 1,) and the first blank of each row (rows,), -1 where there is none."""
+    """Return row starts (rows + 1,) and the first space of each row (rows,), -1 if it has none."""
     array = np.frombuffer(text, dtype=np.uint8)
     all_starts, all_blanks = [np.zeros(1, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for begin, end in _blocks(text):
@@ -93,9 +103,9 @@ def index(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _tidied(text: bytes) -> tuple[bytes, NDArray[np.int64] | None, list[tuple[int, str]]]:
-    r"""Return the rows as ``key value\n`` or ``key\n``, the line of each, and the broken lines.
+    r"""Return the rows as ``key value\n`` or ``key\n``, their line numbers, and the faulty lines.
 
-    The lines are None where every line is a row.
+    The line numbers are None if every line is a row.
     """
     pieces: list[bytes] = []
     numbers: list[NDArray[np.int64]] = []
@@ -121,7 +131,7 @@ def _tidied(text: bytes) -> tuple[bytes, NDArray[np.int64] | None, list[tuple[in
 
 
 def _tidied_lines(lines: list[bytes], first: int) -> tuple[list[bytes], list[int], list[tuple[int, str]]]:
-    """Return the tidy rows of lines from number ``first`` on, their numbers, and the broken lines."""
+    """Return the corrected rows of lines that start at number ``first``, their numbers, and faulty lines."""
     rows, numbers, broken = [], [], []
     for number, line in enumerate(lines, start=first):
         if fault := _fault_of(line):
@@ -149,7 +159,7 @@ def _fault_of(line: bytes) -> str:
 
 
 def _is_tidy(block: bytes) -> bool:
-    r"""Say whether every row is ``key value\n`` with single characters between, or ``key\n``."""
+    r"""Say whether every line is ``key value\n`` with single spaces, or ``key\n``: nothing to correct."""
     array = np.frombuffer(block, dtype=np.uint8)
     gaps = (array == BLANK) | (array == NEWLINE)
     return (
@@ -162,7 +172,7 @@ def _is_tidy(block: bytes) -> bool:
 
 
 def _blocks(text: bytes) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of whole lines, some megabytes at a time."""
+    """Yield the begin and end of blocks of whole lines, some megabytes each."""
     begin = 0
     while begin < len(text):
         end = text.find(b"\n", begin + BLOCK_BYTES - 1) + 1 or len(text)
@@ -173,8 +183,8 @@ def _blocks(text: bytes) -> Iterator[tuple[int, int]]:
 def _broken_lines(broken: list[tuple[int, str]], name: str | Path) -> list[Faults]:
     groups = []
     for kind, what, mend in (
-        ("NUL byte", "holds a NUL byte", "it is no text table"),
-        ("not UTF-8", "not UTF-8", "convert it with iconv"),
+        ("NUL byte", "contains a NUL byte", "is this a text file?"),
+        ("not UTF-8", "not UTF-8", "convert the file with iconv"),
     ):
         lines = np.array([line for line, fault in broken if fault == kind], dtype=np.int64)
         if len(lines):

@@ -1,8 +1,7 @@
 """Kaldi tables: UTF-8 text, one ``key value`` a line, sorted by key in C (byte) order, no duplicates.
 
-A table in memory is its text and two integers a row, not a dict: 2.5 million rows cost the size of
-the file and 40 MB, workers forked from a process share all of it, and unpickling is a copy.
-The format is described at https://kaldi-asr.org/doc/data_prep.html.
+A table in memory is its text and two integers per row, not a dict; the package's docstring says why. The
+format is described at https://kaldi-asr.org/doc/data_prep.html.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ class Table:
 
     Attributes:
         text: the rows as ``key value\n``, sorted by key in byte order.
-        starts: (rows + 1,) int64, where each row starts in ``text``; the last is its length.
-        blanks: (rows,) int64, where the blank after each key is in ``text``.
+        starts: (rows + 1,) int64, position in ``text`` of each row; the last is the length of ``text``.
+        blanks: (rows,) int64, position in ``text`` of the space after each key.
     """
 
     text: bytes
@@ -46,7 +45,7 @@ class Table:
 
     @staticmethod
     def of_blocks(blocks: Iterable[bytes]) -> Table:
-        """Return the table whose text comes in pieces of whole rows, sorted and without repeats."""
+        """Return the table made from pieces of its text: whole rows, sorted, without duplicate keys."""
         stream = io.BytesIO()
         stream.writelines(blocks)
         text = stream.getvalue()
@@ -87,12 +86,12 @@ class Table:
     def rows(self, keys: Iterable[str]) -> NDArray[np.int64]:
         """Return the row of each key, -1 where it is absent.
 
-        Linear when ``keys`` are in table order, the same one several times in a row included.
+        Linear if ``keys`` are in table order, also with repetitions; else a binary search for each key.
         """
         return np.fromiter(self._rows(keys), dtype=np.int64)
 
     def select(self, rows: NDArray[np.integer] | Iterable[int]) -> Table:
-        """Return the table of these rows only; they must ascend by key."""
+        """Return the table with only these rows, given in ascending order."""
         return Table.of_blocks(row_blocks([self], np.asarray(rows, dtype=np.int64)))
 
     def bisect(self, key: bytes) -> int:
@@ -104,7 +103,7 @@ class Table:
         return low
 
     def integers(self) -> NDArray[np.int64]:
-        """Return the values as (rows,) int64; raises LidError naming the first that is no whole number."""
+        """Return the values as (rows,) int64; LidError if one is not a whole number."""
         try:
             return np.fromiter(map(int, self.values()), dtype=np.int64, count=len(self))
         except (ValueError, OverflowError):
@@ -112,7 +111,7 @@ class Table:
             raise LidError(f"'{bad[1]}' is not a whole number", where=bad[0]) from None
 
     def codes(self) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-        """Return the distinct values in byte order, and for each row its value's place among them."""
+        """Return the distinct values in byte order, and for each row the index of its value among them."""
         firsts, codes = grouped(Keys(self.text, self.blanks + 1, self.starts[1:] - 1))
         return tuple(map(self.value, firsts.tolist())), codes
 
@@ -122,7 +121,7 @@ class Table:
 
     @property
     def where(self) -> Keys:
-        """Where the keys are in the text."""
+        """The positions of the keys in the text."""
         return Keys(self.text, self.starts[:-1], self.blanks)
 
     def blocks(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -155,13 +154,13 @@ class Table:
 
 
 class Scan(NamedTuple):
-    """A table made of what is sound in a file, and what is not.
+    """The valid rows of a file, and its faults.
 
     Attributes:
-        table: the sound rows; of rows with one key the first.
-        lines: (rows,) the line each came from, from 1; None where row i is line i + 1.
-        faults: everything that keeps :func:`read_table` from reading the file.
-        contested: rows whose key comes again with another value.
+        table: the valid rows; of rows with the same key, only the first.
+        lines: (rows,) the line number of each row, from 1; None if row i is line i + 1.
+        faults: all faults for which :func:`read_table` refuses the file.
+        contested: rows whose key is repeated with another value.
     """
 
     table: Table
@@ -170,19 +169,19 @@ class Scan(NamedTuple):
     contested: NDArray[np.int64]
 
     def lines_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the line of each of these rows."""
+        """Return the line number of each of these rows."""
         return lines_of(self.lines, rows)
 
 
 def read_table(path: str | Path, *, allow_empty: bool = False) -> Table:
     """Read a table.
 
-    Rows out of order, Windows line ends, tabs, a byte order mark, blank lines and doubled or trailing
-    blanks are mended in memory, and one warning line says so.
+    Unsorted rows, Windows line ends, tabs, a byte order mark, empty lines, and double or trailing spaces
+    are corrected in memory, with one warning.
 
     Raises:
-        LidError: no such file; no rows (unless ``allow_empty``); a row without a value or a key that
-            comes twice (named as ``file:line``); text that is not UTF-8.
+        LidError: the file does not exist or has no rows (unless ``allow_empty``); a row has no value, a
+            key occurs twice, or a line is not UTF-8 (with ``file:line``).
     """
     return parse_table(_read_bytes(path), path, allow_empty=allow_empty)
 
@@ -193,12 +192,12 @@ def parse_table(raw: bytes, name: str | Path, *, allow_empty: bool = False) -> T
     if scan.faults:
         raise scan.faults[0].error(0)
     if not len(scan.table) and not allow_empty:
-        raise LidError("empty table", where=name)
+        raise LidError("the table is empty", where=name)
     return scan.table
 
 
 def scan_table(path: str | Path) -> Scan:
-    """Read what is sound in a table and note what is not; raises LidError only if there is no such file."""
+    """Read the valid rows and the faults of a table; LidError only if the file does not exist."""
     return scan_bytes(_read_bytes(path), path)
 
 
@@ -211,7 +210,7 @@ def scan_bytes(raw: bytes, name: str | Path) -> Scan:
     if (compared([table.where]) >= 0).any():
         order = sorted_order([table.where])
         if not np.array_equal(order, np.arange(len(order))):
-            mended.append("rows out of order")
+            mended.append("unsorted rows")
         again = _repeats([table], order)
         faults += _duplicates(table, rows, order, again, name)
         contested = _contested(table, order, again)
@@ -219,7 +218,7 @@ def scan_bytes(raw: bytes, name: str | Path) -> Scan:
         table = Table.of_blocks(row_blocks([table], kept))
         lines = lines_of(lines, kept)
     if mended:
-        logging.warning("%s: mended while reading: %s", name, ", ".join(mended))
+        logging.warning("%s: corrected while reading: %s", name, ", ".join(mended))
     return Scan(table, lines, tuple(faults), contested)
 
 
@@ -233,15 +232,14 @@ def _read_bytes(path: str | Path) -> bytes:
 
 
 def table_from_pairs(pairs: Iterable[tuple[str, str]], name: str | Path = "table") -> Table:
-    """Make a table from pairs in any order; see :func:`write_table` for what is refused."""
+    """Make a table from pairs in any order; raises like :func:`write_table`."""
     lines = []
     for key, value in pairs:
         if _BAD_KEY.search(key):
-            raise LidError(f"key '{key}' is empty or holds a blank", where=name)
+            raise LidError(f"key '{key}' is empty or contains white space", where=name)
         if _BAD_VALUE.search(value):
-            raise LidError(
-                f"value '{value}' of '{key}' is empty, spans lines or has blanks around", where=name
-            )
+            what = f"value '{value}' of '{key}' is empty, has a line break, or white space around it"
+            raise LidError(what, where=name)
         lines.append(f"{key} {value}\n")
     try:
         text = "".join(lines).encode()
@@ -253,18 +251,24 @@ def table_from_pairs(pairs: Iterable[tuple[str, str]], name: str | Path = "table
 
 
 def merge_tables(tables: Sequence[Table], name: str | Path = "table", *, mend: str = "") -> Table:
-    """Return one table with the rows of all; raises LidError if two have a key in common."""
+    """Return one table with the rows of all; LidError if two tables have a key in common."""
     return Table.of_blocks(merged_blocks(tables, name, mend=mend))
 
 
 def merged_blocks(
     tables: Sequence[Table], name: str | Path = "table", *, repeats: bool = False, mend: str = ""
 ) -> Iterator[bytes]:
-    """Return in pieces the text of the table with the rows of all, each in any order.
+    """Return pieces of the text of one table with the rows of all.
+
+    Args:
+        tables: the tables; their rows may be in any order.
+        name: the name of the new table in messages.
+        repeats: keep one of several equal rows instead of raising.
+        mend: advice for the error.
 
     Raises:
-        LidError: a key comes twice, at once and advising ``mend``; with ``repeats``, which keeps one of
-            equal rows, only if its values differ.
+        LidError: a key occurs twice; with ``repeats``, only if its values differ. Raised before the first
+            piece is returned.
     """
     order = sorted_order([table.where for table in tables])
     again = _repeats(tables, order)
@@ -276,30 +280,30 @@ def merged_blocks(
 
 
 def row_blocks(tables: Sequence[Table], rows: NDArray[np.int64]) -> Iterator[bytes]:
-    """Yield the text of rows, numbered one table after the other, in pieces of many rows."""
+    """Yield pieces of the text of these rows, which are numbered across all tables in turn."""
     bounds = np.cumsum([0, *map(len, tables)])
     for lo in range(0, len(rows), BLOCK_ROWS):
         yield _gathered(tables, bounds, rows[lo : lo + BLOCK_ROWS])
 
 
 def write_table(path: str | Path, rows: Iterable[tuple[str, str]] | Table) -> None:
-    """Write a table whole, sorted in C order, LF line ends; no pairs make an empty file.
+    """Write a table, sorted by key in byte order, with LF line ends; the file appears whole.
 
     Raises:
-        LidError: a duplicate key; an empty key or one with a blank; a value that is empty, holds a
-            line end, or starts or ends with a blank; text that is not UTF-8.
+        LidError: a duplicate key; a key that is empty or contains white space; a value that is empty,
+            contains a line break, or starts or ends with white space; text that is not valid UTF-8.
     """
     write_blocks(path, (rows if isinstance(rows, Table) else table_from_pairs(rows, path)).blocks())
 
 
 def write_blocks(path: str | Path, blocks: Iterable[bytes]) -> None:
-    """Write the text of a table whole, piece by piece, so that it need not be in memory."""
+    """Write a table from pieces of its text, so that the whole text need not be in memory."""
     with write_whole(path, "wb") as stream:
         stream.writelines(blocks)
 
 
 def _gathered(tables: Sequence[Table], bounds: NDArray[np.int64], rows: NDArray[np.int64]) -> bytes:
-    """Return the text of rows; a run of rows that lie one after the other is copied as one."""
+    """Return the text of these rows; each run of adjacent rows is copied at once."""
     source = np.searchsorted(bounds, rows, side="right") - 1
     cuts = np.flatnonzero((np.diff(rows) != 1) | (np.diff(source) != 0)) + 1
     first, last = np.append(0, cuts), np.append(cuts, len(rows)) - 1
@@ -315,14 +319,14 @@ def _gathered(tables: Sequence[Table], bounds: NDArray[np.int64], rows: NDArray[
 
 
 def _repeats(tables: Sequence[Table], order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the places in a sorted order whose key is that of the place before."""
+    """Return the positions in a sorted order at which the key equals the previous key."""
     return np.flatnonzero(compared([table.where for table in tables], order) == 0) + 1
 
 
 def _duplicates(
     table: Table, rows: Rows, order: NDArray[np.int64], again: NDArray[np.int64], name: str | Path
 ) -> list[Faults]:
-    """Return the rows at the places ``again`` of ``order``, in the order of the file, as faults."""
+    """Return the faults of the rows at positions ``again`` of ``order``, in the order of the file."""
     if not len(again):
         return []
     again = again[np.argsort(order[again])]
@@ -333,13 +337,13 @@ def _duplicates(
     lines, first_lines = (lines_of(rows.lines, order[places]) for places in (again, firsts))
 
     def what(number: int) -> str:
-        return f"duplicate key '{table.key(int(order[again[number]]))}' (first at {first_lines[number]})"
+        return f"duplicate key '{table.key(int(order[again[number]]))}' (first in line {first_lines[number]})"
 
     return [Faults("duplicate key", name, lines, what, "remove one of them")]
 
 
 def _contested(table: Table, order: NDArray[np.int64], again: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the rows, numbered without those ``again``, whose key comes again with another value."""
+    """Return the rows, numbered without those in ``again``, whose key is repeated with another value."""
     texts = (
         [
             table.text[begin:end]

@@ -147,7 +147,7 @@ def test_mended_tables_say_so_once(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert list(read_table(tmp_path / "t")) == [("a", "1"), ("b", "2 3")]
     assert len(caplog.records) == 1
-    for fault in ("byte order mark", "carriage returns", "out of order"):
+    for fault in ("byte order mark", "carriage returns", "unsorted rows"):
         assert fault in caplog.text
 
 
@@ -160,12 +160,12 @@ def test_tidy_tables_say_nothing(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"", "t: empty table"),
-        (b"\n \r\n", "t: empty table"),
+        (b"", "t: the table is empty"),
+        (b"\n \r\n", "t: the table is empty"),
         (b"a 1\nb\nc 3\n", "t:2: key 'b' has no value"),
         (b"a 1\n\nb \n", "t:3: key 'b' has no value"),
-        (b"b 1\na 2\n\nb 3\n", r"t:4: duplicate key 'b' \(first at 1\)"),
-        (b"a 1\na 1\n", r"t:2: duplicate key 'a' \(first at 1\)"),
+        (b"b 1\na 2\n\nb 3\n", r"t:4: duplicate key 'b' \(first in line 1\)"),
+        (b"a 1\na 1\n", r"t:2: duplicate key 'a' \(first in line 1\)"),
         (b"a 1\nb \xff\n", "t:2: not UTF-8"),
         (b"a \0\n", "NUL"),
     ],
@@ -258,10 +258,10 @@ def test_every_line_is_accounted_for():
     assert scan.lines_of(np.arange(3)).tolist() == [2, 1, 8]
     assert scan.contested.tolist() == [0]
     assert [str(fault) for group in scan.faults for fault in group] == [
-        "t:10: holds a NUL byte (it is no text table)",
-        "t:6: not UTF-8 (convert it with iconv)",
-        "t:3: key 'b' has no value (give it one, or remove the line)",
-        "t:4: duplicate key 'c' (first at 1) (remove one of them)",
-        "t:7: duplicate key 'a' (first at 2) (remove one of them)",
-        "t:9: duplicate key 'a' (first at 2) (remove one of them)",
+        "t:10: contains a NUL byte (is this a text file?)",
+        "t:6: not UTF-8 (convert the file with iconv)",
+        "t:3: key 'b' has no value (add one, or remove the line)",
+        "t:4: duplicate key 'c' (first in line 1) (remove one of them)",
+        "t:7: duplicate key 'a' (first in line 2) (remove one of them)",
+        "t:9: duplicate key 'a' (first in line 2) (remove one of them)",
     ]

@@ -194,7 +194,7 @@ def test_faulty_use_is_named(source, tmp_path):
     with pytest.raises(LidError, match="--job 3: there are 2 jobs"):
         run_job(tmp_path / "out", 3)
     (source / "utt2speed").write_text("".join(f"utt{i:02d} 0\n" for i in range(12)))
-    with pytest.raises(LidError, match="utt2speed: '0' is not a speed"):
+    with pytest.raises(LidError, match="utt2speed: '0' is not a positive number"):
         make_plan(source, tmp_path / "out", FormatOptions(), 2)
 
 
