@@ -1,1 +1,1 @@
-"""Stages 1 to 4 on whole data directories: import, check, format, statistics, feature extraction."""
+"""Preparation of whole data directories: import, check, format, statistics, feature extraction."""

@@ -1,4 +1,4 @@
-"""Check the recordings of a data directory: there, not empty, decodable, long enough for their segments."""
+"""Check the recordings of a data directory: they exist, can be decoded and hold their segments."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from lid_toolkit.progress import Progress
 CHECKS = ("none", "header", "decode")
 CHUNK = 64
 MEND = {
-    "missing recording": "mend its path in wav.scp",
-    "empty recording": "copy it again, or leave it out",
-    "undecodable recording": "copy it again, or leave it out",
+    "missing recording": "fix its path in wav.scp",
+    "empty recording": "copy it again, or remove it",
+    "undecodable recording": "copy it again, or remove it",
     "command": "set allow_pipes to true if you trust it",
 }
 
@@ -81,7 +81,7 @@ def read_recordings(
 def recording_faults(scanned: Scanned, recordings: Recordings) -> list[Faults]:
     """Return broken recordings, and segments that lie outside their recording.
 
-    As in stage 3, a segment may end up to half a second after its recording does.
+    As in formatting, a segment may end up to half a second after its recording does.
     """
     scan, path = scanned.scans["wav.scp"], scanned.path / "wav.scp"
     found = []

@@ -76,7 +76,7 @@ def import_data(
         raise LidError(
             f"{len(failed)} of {len(checked)} utterances cannot be used, e.g. {failed[0].fault}",
             where=source,
-            mend="mend them, or raise --max_failed",
+            mend="repair them, or raise max_failed",
         )
     used = sorted((u for u in checked if not u.fault), key=lambda u: u.key.encode())
     for utterance in failed:
@@ -129,7 +129,7 @@ def _label(item: Item, iso639: bool) -> str:
     try:
         return languages.code(item.language)
     except LidError as error:
-        advice = f"{error.mend}; or --iso639 false, which keeps labels"
+        advice = f"{error.mend}; or set iso639 to false, which keeps the labels"
         raise LidError(error.what, where=item.where, mend=advice) from None
 
 

@@ -1,4 +1,4 @@
-"""Speed perturbation of a data directory (stage 2): the factor is noted, audio is left to stage 3.
+"""Speed perturbation of a data directory: the factors are written down, and formatting changes the audio.
 
 Copies at 0.9, 1 and 1.1 times the speed as in Ko et al., "Audio augmentation for speech
 recognition", Interspeech 2015; ids as Kaldi's ``utils/data/perturb_data_dir_speed.sh`` makes them.
@@ -26,23 +26,22 @@ SLOWEST, FASTEST = 0.1, 10.0
 
 
 def parse_factors(text: str) -> tuple[str, ...]:
-    """Parse factors separated by blanks into their shortest form, e.g. ``("0.9", "1", "1.1")``.
+    """Parse factors separated by spaces into their shortest form, e.g. ``("0.9", "1", "1.1")``.
 
     Raises:
-        LidError: none, not a number, outside 0.1 to 10, or given twice.
+        LidError: there is no factor, or one is not a number, outside 0.1 to 10 or given twice.
     """
+    where, example = "speed factors", "e.g. 0.9 1.0 1.1"
     factors: list[str] = []
     for word in text.split():
         if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", word) or not SLOWEST <= float(word) <= FASTEST:
-            raise LidError(
-                f"'{word}' is not a factor from 0.1 to 10", where="--factors", mend='e.g. "0.9 1.0 1.1"'
-            )
+            raise LidError(f"'{word}' is not a number from 0.1 to 10", where=where, mend=example)
         factor = f"{float(word):g}"
         if factor in factors:
-            raise LidError(f"factor {word} comes twice", where="--factors", mend="leave one out")
+            raise LidError(f"{word} is given twice", where=where, mend="remove one")
         factors.append(factor)
     if not factors:
-        raise LidError("no factor", where="--factors", mend='e.g. "0.9 1.0 1.1"')
+        raise LidError("at least one factor is needed", where=where, mend=example)
     return tuple(factors)
 
 
@@ -50,14 +49,14 @@ def perturb_data_dir(source: Path, target: Path, factors: tuple[str, ...], dry_r
     """Write ``target``: the utterances of ``source`` once for each factor, other than 1 prefixed ``sp0.9-``.
 
     The copies refer to the original recordings, and ``segments`` keeps their times; the table
-    ``utt2speed`` holds the factors, which stage 3 applies. Speakers are prefixed like utterances:
+    ``utt2speed`` holds the factors, which formatting applies. Speakers are prefixed like utterances:
     a voice at another speed is another voice.
 
     Raises:
-        LidError: a faulty source, one that is perturbed already, or ``target`` being ``source``.
+        LidError: the source has a fault or is speed-perturbed already, or ``target`` is ``source``.
     """
     if source.resolve() == target.resolve():
-        raise LidError("source and target are one directory", where=target)
+        raise LidError("source and target are the same directory", where=target)
     step = Step(
         f"perturb speed of {source.name}",
         target / ".done" / "perturb_speed.json",
@@ -79,15 +78,15 @@ def perturb_data_dir(source: Path, target: Path, factors: tuple[str, ...], dry_r
 def _check_original(data: DataDir, prefixes: Mapping[str, bytes]) -> None:
     """Raise LidError if the directory, or an utterance in it, is a perturbed copy."""
     if data.utt2speed is not None:
-        raise LidError("is speed-perturbed already", where=data.path, mend="give the original directory")
+        raise LidError("is speed-perturbed already", where=data.path, mend="use the original directory")
     keys = data.utt2lang
     for prefix in filter(None, prefixes.values()):
         row = keys.bisect(prefix)
         if row < len(keys) and keys.key(row).encode().startswith(prefix):
             raise LidError(
-                f"utterance '{keys.key(row)}' is named as a speed-perturbed copy",
+                f"utterance '{keys.key(row)}' has the name of a speed-perturbed copy",
                 where=data.path,
-                mend="give the original directory",
+                mend="use the original directory",
             )
 
 

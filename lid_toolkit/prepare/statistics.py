@@ -1,4 +1,4 @@
-"""Stage 4: lengths and labels of the training and validation sets, without decoding audio.
+"""Lengths and labels of the training and validation sets, without decoding audio.
 
 OUT/{train,valid}/speech_shape  utterance and its number of samples
 OUT/{train,valid}/batch_keys    what a batch holds, one name a line
@@ -61,14 +61,14 @@ def lengths(data: DataDir) -> Table:
     """
     path = data.path / LENGTHS
     if data.segments is not None:
-        raise LidError("has segments", where=data.path, mend="format it first (stage 3)")
+        raise LidError("has segments", where=data.path, redo="formatting")
     if not path.exists():
         return table_from_pairs(_header_lengths(data))
     table = read_table(path)
     if not table.same_keys(data.utt2lang):
-        raise LidError("names other utterances than utt2lang", where=path, mend="run stage 3 again")
+        raise LidError("names other utterances than utt2lang", where=path, redo="formatting")
     if table.integers().min() < 1:
-        raise LidError("has lengths under 1", where=path, mend="run stage 3 again")
+        raise LidError("has lengths under 1", where=path, redo="formatting")
     return table
 
 
@@ -109,7 +109,7 @@ def _check_unchanged(lang2idx: Path, labels: tuple[str, ...]) -> None:
         raise LidError(
             f"the languages of training changed ({'; '.join(changes)})",
             where=lang2idx,
-            mend=f"restore them, choose another --expdir, or remove {lang2idx.parent} and its models",
+            mend=f"restore them, use another directory, or remove {lang2idx.parent} and its models",
         )
 
 

@@ -65,7 +65,7 @@ def test_messages_name_recording_file_and_reason(mixed):
     messages = [str(fault) for group in recording_faults(scanned, recordings) for fault in group]
     assert messages[0] == (
         f"{mixed}/wav.scp:3: 'missing': {mixed.parent}/missing.wav: No such file or directory "
-        "(mend its path in wav.scp)"
+        "(fix its path in wav.scp)"
     )
     assert messages[-1].endswith("'zpipe': cat x |: is a command (set allow_pipes to true if you trust it)")
     assert recordings.seconds[1] == 1.0

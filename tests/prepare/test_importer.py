@@ -93,7 +93,7 @@ def test_csv_and_tsv_from_a_spreadsheet(tmp_path, name, mark, caplog):
 
 def test_labels_of_one_s_own_stay_when_asked(tmp_path):
     record(tmp_path / "c/Zürich German/a.wav")
-    with pytest.raises(LidError, match=r"unknown language 'Zürich German'.*--iso639 false"):
+    with pytest.raises(LidError, match=r"unknown language 'Zürich German'.*iso639 to false"):
         imported(tmp_path, read_folder(tmp_path / "c"))
     imported(tmp_path, read_folder(tmp_path / "c"), iso639=False)
     assert set(tables(tmp_path)["utt2lang"].values()) == {"Zürich_German"}

@@ -26,15 +26,15 @@ def source(tmp_path):
 def test_factors():
     assert parse_factors(" 0.9 1.0  1.10 ") == ("0.9", "1", "1.1")
     for text, message in {
-        "": "no factor",
-        "0.9 abc": "'abc' is not a factor",
+        "": "at least one factor",
+        "0.9 abc": "'abc' is not a number from 0.1 to 10",
         "0": "'0' is not",
         "-1": "'-1' is not",
         "nan": "'nan' is not",
         "100": "'100' is not",
-        "1 1.0": "factor 1.0 comes twice",
+        "1 1.0": "1.0 is given twice",
     }.items():
-        with pytest.raises(LidError, match=f"--factors: {message}"):
+        with pytest.raises(LidError, match=f"speed factors: {message}"):
             parse_factors(text)
 
 
@@ -79,7 +79,7 @@ def test_refuses_a_perturbed_source_and_itself(source, tmp_path):
 
 def test_ids_of_copies_are_refused_in_an_original(source, tmp_path):
     write_data_dir(source, [("sp0.9-b", "b.wav")], table_from_pairs([("sp0.9-b", "fra")]))
-    with pytest.raises(LidError, match=r"'sp0\.9-b' is named as a speed-perturbed copy"):
+    with pytest.raises(LidError, match=r"'sp0\.9-b' has the name of a speed-perturbed copy"):
         perturb_data_dir(source, tmp_path / "sp", ("1", "0.9"))
 
 

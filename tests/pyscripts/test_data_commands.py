@@ -72,7 +72,7 @@ def test_stages_2_to_4_in_the_c_locale(tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("perturb_data_dir.py", ["--factors", "0.9 abc", "a", "b"], "--factors: 'abc' is not a factor"),
+        ("perturb_data_dir.py", ["--factors", "0.9 abc", "a", "b"], "speed factors: 'abc' is not a number"),
         ("perturb_data_dir.py", ["a", "b"], "a: no such data directory"),
         ("format_audio.py", ["plan", "--output_dir", "o"], "required: --data_dir"),
         (

@@ -31,7 +31,7 @@ def test_validate_fix_validate(tmp_path):
         f"{path}/utt2lang:4: utterance 'd' is not in wav.scp "
         "(add it there, or remove it with fix_data_dir.py)",
         *(
-            f"{path}/wav.scp:{line}: '{key}': {key}.wav: No such file or directory (mend its path in wav.scp)"
+            f"{path}/wav.scp:{line}: '{key}': {key}.wav: No such file or directory (fix its path in wav.scp)"
             for line, key in enumerate("abc", start=1)
         ),
     ]
