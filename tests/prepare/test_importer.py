@@ -116,7 +116,7 @@ def test_what_cannot_be_used_is_left_out_within_the_limit(tmp_path, row, fault):
     (tmp_path / "empty.wav").touch()
     good = [{"path": "ok.wav", "language": "deu", "id": f"u{number}"} for number in range(9)]
     path = manifest(tmp_path, *good, {**row, "id": "bad"})
-    with pytest.raises(LidError, match=r"1 of 10 utterances cannot be used.*--max_failed"):
+    with pytest.raises(LidError, match=r"1 of 10 utterances cannot be used.*raise max_failed"):
         imported(tmp_path, read_manifest(path))
     assert not (tmp_path / "data").exists()
     imported(tmp_path, read_manifest(path), max_failed=0.1)
