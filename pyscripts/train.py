@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     with joined(options.ngpu) as world, contextlib.ExitStack() as stack:
         work = stack.enter_context(step.work("training", lock=out)) if world.main else None
         # All processes use the digests that the main process computed before the training.
-        digests = world.gather(work and work.digests)[0]
+        digests = world.gather(None if work is None else work.digests)[0]
         if digests is None:
             return
         if world.main:
