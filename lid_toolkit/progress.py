@@ -14,7 +14,7 @@ LONGEST_INTERVAL_S = 60.0
 
 
 class Progress:
-    """Count done items and seconds of audio; show rate and time left.
+    """Count finished items and seconds of audio; show the rate and the time left.
 
     Use it as a context manager and call :meth:`advance`. On a terminal it shows a tqdm bar. Elsewhere it
     writes a line after 5 s, then at doubling intervals of at most a minute, and a final line.

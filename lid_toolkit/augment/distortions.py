@@ -1,7 +1,7 @@
 """Distortions of a waveform for training: noise, rooms, channels, codecs and level.
 
-Every function maps float32 samples in [-1, 1] to float32 samples of the same length; whatever is
-random comes from the caller's generator.
+Every function maps float32 samples in [-1, 1] to float32 samples of the same length. Random values come
+from the caller's generator.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SILENCE_POWER = 1e-10
 def scaled_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
     """Scale ``noise``, repeated or cut to length, to a signal-to-noise ratio over the whole waveform.
 
-    Silence where either is silent.
+    Returns zeros if either of them is silent.
     """
     noise = np.resize(noise, len(wave))
     power = float(np.mean(wave**2))
@@ -38,7 +38,7 @@ def scaled_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
 
 
 def coloured_noise(samples: int, slope: float, rng: np.random.Generator) -> Wave:
-    """Return Gaussian noise of unit power, falling as 1 / f ** ``slope``: 0 white, 1 pink, 2 brown."""
+    """Return Gaussian noise of unit power with spectrum 1 / f ** ``slope``: 0 white, 1 pink, 2 brown."""
     spectrum = np.fft.rfft(rng.standard_normal(fast_size(samples), dtype=np.float32))
     shape = np.arange(1, len(spectrum) + 1, dtype=np.float32) ** np.float32(-slope / 2)
     noise = np.fft.irfft(spectrum * shape)[:samples]
@@ -52,9 +52,9 @@ def random_room(rate: int, decay_s: float, direct_db: float, rng: np.random.Gene
 
     Args:
         rate: samples per second.
-        decay_s: reverberation time T60 in seconds: the tail falls by 60 dB in it.
-        direct_db: energy of the direct path over that of the tail.
-        rng: source of the tail.
+        decay_s: reverberation time T60 in seconds, in which the tail falls by 60 dB.
+        direct_db: ratio of the energy of the direct path to that of the tail.
+        rng: generator for the tail.
     """
     samples = max(int(decay_s * rate), 2)
     tail = rng.standard_normal(samples) * 10 ** (-3 * np.arange(samples) / samples)
@@ -66,7 +66,7 @@ def random_room(rate: int, decay_s: float, direct_db: float, rng: np.random.Gene
 
 
 def reverberate(wave: Wave, response: Wave) -> Wave:
-    """Convolve with an impulse response and restore the power; sound starts where it did."""
+    """Convolve with an impulse response and restore the power; the direct sound is not delayed."""
     response = response[: len(wave)]
     size = fast_size(len(wave) + len(response) - 1)
     wet = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)[: len(wave)]
@@ -78,9 +78,9 @@ def reverberate(wave: Wave, response: Wave) -> Wave:
 
 
 def equalise(wave: Wave, gains_db: npt.NDArray[np.floating]) -> Wave:
-    """Apply gains at points spaced evenly on the mel-like scale log(1 + f / 700 Hz) of 0-1 Nyquist.
+    """Apply gains at points that are evenly spaced on the mel-like scale log(1 + f / 700 Hz) up to Nyquist.
 
-    A random curve stands for microphones, rooms and lines. The filter has no phase.
+    Random gains simulate microphones, rooms and lines. The filter has zero phase.
     """
     spectrum = np.fft.rfft(wave, fast_size(len(wave)))
     position = np.log1p(np.linspace(0.0, 11.4, len(spectrum))) / np.log1p(11.4)
@@ -90,9 +90,9 @@ def equalise(wave: Wave, gains_db: npt.NDArray[np.floating]) -> Wave:
 
 
 def telephone(wave: Wave, rate: int, codec: str) -> Wave:
-    """Send through a telephone: 8 kHz and back, coded as ``codec`` of ``TELEPHONE_CODECS`` between.
+    """Simulate a telephone: resample to 8 kHz, encode and decode with ``codec``, and resample back.
 
-    The coders are libsndfile's: G.711 mu-law and A-law, GSM 06.10 full rate, IMA ADPCM.
+    The codecs are libsndfile's: G.711 mu-law and A-law, GSM 06.10 full rate, IMA ADPCM.
     """
     narrow = np.clip(resample(wave, rate, TELEPHONE_RATE), -1.0, 1.0)
     with io.BytesIO() as stream:
@@ -103,7 +103,7 @@ def telephone(wave: Wave, rate: int, codec: str) -> Wave:
 
 
 def change_level(wave: Wave, peak_db: float) -> Wave:
-    """Scale so that the largest sample is ``peak_db`` below full scale; silence stays silence."""
+    """Scale so that the largest absolute sample has a level of ``peak_db`` dB; silence is not changed."""
     peak = float(np.abs(wave).max(initial=0.0))
     if peak**2 < SILENCE_POWER:
         return wave
@@ -112,10 +112,10 @@ def change_level(wave: Wave, peak_db: float) -> Wave:
 
 
 def fast_size(samples: int) -> int:
-    """Return the power of two, at least 2, that holds ``samples``: transforms of odd lengths are slow."""
+    """Return the next power of two, at least 2: Fourier transforms of other sizes are slow."""
     return 1 << max(samples - 1, 1).bit_length()
 
 
 def fit(wave: Wave, samples: int) -> Wave:
-    """Cut, or continue by zeros, to ``samples``."""
+    """Cut or zero-pad to ``samples``."""
     return wave[:samples] if len(wave) >= samples else np.pad(wave, (0, samples - len(wave)))

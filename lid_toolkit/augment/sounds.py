@@ -1,7 +1,7 @@
 """Recorded noise, music, babble and rooms from lists of files, such as MUSAN's and RIRS_NOISES'.
 
-A list is a ``wav.scp`` (``key reference`` a line), or has a reference alone on each line, as ESPnet
-takes too. References are those of :mod:`lid_toolkit.audio.reader`, but for commands.
+A list is a ``wav.scp`` (``key reference`` lines), or has one reference per line, as in ESPnet. References are
+those of :mod:`lid_toolkit.audio.reader`, except commands.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Wave = npt.NDArray[np.float32]
 
 
 def read_sounds(path: str | Path, mend: str) -> Table:
-    """Read a list and try its first recording, which tells when all its paths are wrong.
+    """Read a list and try its first recording, to find out early that all paths are wrong.
 
     Args:
         path: the list.
-        mend: what a user without these recordings can do.
+        mend: advice for users who do not have these recordings.
 
     Raises:
-        LidError: no such file, an empty or faulty list, or a first recording that cannot be read.
+        LidError: the list does not exist, is empty or faulty, or its first recording cannot be read.
     """
     path = Path(path)
     try:
@@ -41,10 +41,8 @@ def read_sounds(path: str | Path, mend: str) -> Table:
     try:
         table = parse_table(raw, path)
         audio_info(table.value(0))
-    except UnicodeDecodeError:
-        raise LidError("not UTF-8", where=path, mend="convert it with iconv") from None
     except AudioError as error:
-        raise LidError(f"its first recording, {error.where}: {error.what}", where=path, mend=mend) from None
+        raise LidError(f"first recording: {error.where}: {error.what}", where=path, mend=mend) from None
     return table
 
 
@@ -54,13 +52,13 @@ def random_part(ref: str, samples: int, rate: int, short_share: float, rng: np.r
     Args:
         ref: reference of the recording.
         samples: length of the part.
-        rate: its samples per second; a recording at another rate is converted.
-        short_share: a recording shorter than this share of ``samples`` comes once, at a random place
-            in silence; a longer one that does not suffice is repeated.
-        rng: of the place.
+        rate: sampling rate of the part in Hz; recordings at other rates are resampled.
+        short_share: a recording shorter than this fraction of ``samples`` occurs once, at a random position
+            in silence; a longer one that is still too short is repeated.
+        rng: generator for the position.
 
     Raises:
-        AudioError: it cannot be read.
+        AudioError: the recording cannot be read.
     """
     info = audio_info(ref)
     needed = math.ceil(samples * info.rate / rate)
@@ -78,17 +76,14 @@ def random_part(ref: str, samples: int, rate: int, short_share: float, rng: np.r
 
 
 def impulse_response(ref: str, rate: int) -> Wave:
-    """Return a room's impulse response at ``rate`` samples per second, from its largest sample on.
+    """Return a room's impulse response at a sampling rate in Hz, from its largest sample on.
 
-    That is the direct sound: what lies before it is the way to the microphone, which would delay the
-    speech.
+    The largest sample is the direct sound. The samples before it are the delay on the way to the
+    microphone, which would delay the speech.
 
     Raises:
-        AudioError: it cannot be read, or is silent.
+        AudioError: the recording cannot be read.
     """
     wave, own_rate = read_audio(ref)
     response = resample(wave, own_rate, rate) if resampled_length(len(wave), own_rate, rate) else wave
-    direct = int(np.argmax(np.abs(response)))
-    if not response[direct]:
-        raise AudioError("a silent impulse response", where=ref)
-    return response[direct:]
+    return response[int(np.argmax(np.abs(response))) :]

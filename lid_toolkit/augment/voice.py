@@ -1,7 +1,7 @@
-"""Another voice for the same words: pitch, formants and tempo moved apart from each other.
+"""Change the voice of an utterance: pitch, formants and tempo, independently of each other.
 
-A recogniser of languages trained on one speaker of each learns the speaker. Moving the formants
-(vocal tract length) and the fundamental independently makes many speakers of one.
+A language classifier that is trained on few speakers of each language learns the speakers. Changing the
+fundamental frequency and the formants (the vocal tract length) makes many speakers out of one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.floating]
 Spectra = npt.NDArray[np.complex64]
 
 FRAME_S, FRAMES_OVERLAP = 0.032, 4
-LIFTER_S = 0.0025  # a pitch period at 400 Hz; a shorter one leaves the narrow formants of low voices behind
+LIFTER_S = 0.0025  # a pitch period at 400 Hz; a shorter lifter would not move narrow formants of low voices
 LARGEST_GAIN = 3.0  # natural logarithm: 26 dB
 LOG_FLOOR = 1e-5
 
@@ -29,7 +29,7 @@ def change_voice(wave: Wave, rate: int, pitch: float, formants: float, tempo: fl
     1968), is stretched by ``formants / pitch`` while the fine structure stays.
 
     Returns:
-        Samples, ``1 / tempo`` times as many.
+        The waveform, ``1 / tempo`` times as long.
     """
     shifted = change_speed(wave, pitch)
     size = 1 << round(np.log2(FRAME_S * rate))
@@ -39,7 +39,7 @@ def change_voice(wave: Wave, rate: int, pitch: float, formants: float, tempo: fl
 
 
 def short_time_spectra(wave: Wave, size: int) -> Spectra:
-    """Return Fourier transforms (frames, size // 2 + 1) of Hann-windowed frames a quarter apart."""
+    """Return Fourier transforms (frames, size // 2 + 1) of Hann-windowed frames that overlap by 3/4."""
     hop = size // FRAMES_OVERLAP
     padded = np.pad(wave, (size, size + hop - len(wave) % hop))
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
@@ -48,7 +48,7 @@ def short_time_spectra(wave: Wave, size: int) -> Spectra:
 
 
 def overlapped(spectra: Spectra, size: int, samples: int) -> Wave:
-    """Return the waveform of :func:`short_time_spectra`, cut or continued by zeros to ``samples``."""
+    """Return the waveform of :func:`short_time_spectra`, cut or zero-padded to ``samples``."""
     hop, window = size // FRAMES_OVERLAP, _window(size)
     added = overlap_add(np.fft.irfft(spectra, size) * window, hop)[size:]
     wave = np.zeros(samples, dtype=np.float32)
@@ -58,9 +58,9 @@ def overlapped(spectra: Spectra, size: int, samples: int) -> Wave:
 
 
 def stretch_time(spectra: Spectra, speed: float) -> Spectra:
-    """Play frames at ``speed`` times their rate; each bin's phase goes on at its own frequency.
+    """Play frames ``speed`` times as fast (a phase vocoder); each bin's phase advances at its own frequency.
 
-    The first frame, which :func:`short_time_spectra` leaves silent, stays in place.
+    The first frame, which is silent in :func:`short_time_spectra`, keeps its position.
     """
     if speed == 1.0:
         return spectra
@@ -99,7 +99,7 @@ def low_cepstrum(log_magnitude: Floats, kept: int) -> Floats:
 
 
 def log_envelope(cepstra: Floats, position: npt.NDArray[np.float64], bins: int) -> Floats:
-    """Return the smooth log spectra of low cepstra at any positions, counted in bins."""
+    """Return the smooth log spectra of low cepstra at positions given in (fractional) bins."""
     weight = np.full(cepstra.shape[1], 2.0, dtype=np.float32)
     weight[0] = 1.0
     envelope: Floats = (cepstra * weight) @ _cosines(position, bins, cepstra.shape[1])

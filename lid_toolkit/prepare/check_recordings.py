@@ -1,4 +1,4 @@
-"""Check the recordings of a data directory: they exist, can be decoded and hold their segments."""
+"""Check that the recordings of a data directory exist, can be decoded and are as long as their segments."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ MEND = {
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """What became of reading the recordings of a ``wav.scp``; row i of each array is its row i.
+    """The result of reading the recordings of a ``wav.scp``, by row.
 
     Attributes:
-        seconds: (rows,) how long each is, NaN where it cannot be read.
-        broken: by row: the kind of fault, one of ``MEND``, and the reason.
+        seconds: (rows,) duration of each, NaN if it cannot be read.
+        broken: for each row that cannot be read: the kind of fault, one of ``MEND``, and the reason.
     """
 
     seconds: NDArray[np.float64]
@@ -52,14 +52,14 @@ def read_recordings(
     num_jobs: int = 1,
     name: str = "wav.scp",
 ) -> Recordings:
-    """Read the headers of all recordings or, if ``check`` is ``decode``, all their samples.
+    """Read the headers of all recordings or, if ``check`` is ``decode``, all samples.
 
     Args:
         wav_scp: the recordings.
         check: ``header`` or ``decode``.
-        reading: how references are understood.
-        num_jobs: how many processes share the work.
-        name: what progress lines call the set.
+        reading: how to read references.
+        num_jobs: number of processes.
+        name: name of the set in progress lines.
     """
     seconds = np.full(len(wav_scp), np.nan)
     broken: dict[int, tuple[str, str]] = {}
@@ -79,9 +79,9 @@ def read_recordings(
 
 
 def recording_faults(scanned: Scanned, recordings: Recordings) -> list[Faults]:
-    """Return broken recordings, and segments that lie outside their recording.
+    """Return the faults of broken recordings, and of segments outside their recording.
 
-    As in formatting, a segment may end up to half a second after its recording does.
+    As in formatting, a segment may end up to half a second after its recording.
     """
     scan, path = scanned.scans["wav.scp"], scanned.path / "wav.scp"
     found = []
@@ -94,7 +94,7 @@ def recording_faults(scanned: Scanned, recordings: Recordings) -> list[Faults]:
 
 
 def overlong(segments: Table, wav_scp: Table, recordings: Recordings) -> NDArray[np.int64]:
-    """Return the rows of segments that start after their recording ends, or end well after it does."""
+    """Return the rows of segments that start or end after their recording, with a tolerance at the end."""
     parsed, malformed = scan_segments(segments, wav_scp)
     homed = ~malformed & (parsed.recordings >= 0)
     seconds = np.full(len(segments), np.nan)
@@ -112,10 +112,10 @@ def _overlong_segments(scanned: Scanned, recordings: Recordings) -> list[Faults]
         row = int(rows[number])
         recording, start, end = scan.table.value(row).split()
         seconds = recordings.seconds[int(wav_scp.rows([recording])[0])]
-        return f"'{scan.table.key(row)}' from {start} s to {end} s, but '{recording}' lasts {seconds:.2f} s"
+        return f"'{scan.table.key(row)}' from {start} s to {end} s, but '{recording}' is {seconds:.2f} s long"
 
     path = scanned.path / "segments"
-    mend = "mend its times, or leave it out"
+    mend = "correct its times, or remove it"
     return [Faults("segment outside its recording", path, scan.lines_of(rows), what, mend)]
 
 
@@ -132,7 +132,7 @@ def _chunks(wav_scp: Table) -> Iterator[list[str]]:
 def _spread(
     work: functools.partial[list[float | tuple[str, str]]], chunks: Iterator[list[str]], num_jobs: int
 ) -> Iterator[list[float | tuple[str, str]]]:
-    """Yield the results of chunks in order, with some hundred of them on their way at a time."""
+    """Yield the results of chunks in order; a limited number of chunks is submitted at a time."""
     if num_jobs == 1:
         yield from map(work, chunks)
         return
@@ -142,7 +142,7 @@ def _spread(
 
 
 def _read_chunk(refs: Sequence[str], decode: bool, reading: Reading) -> list[float | tuple[str, str]]:
-    """Return the seconds of each recording, or the kind of fault and the reason."""
+    """Return for each recording its duration in seconds, or the kind of fault and the reason."""
     return [_read(ref, decode, reading) for ref in refs]
 
 
@@ -169,7 +169,7 @@ def _kind(ref: str, reading: Reading) -> str:
 
 
 def broken_utterances(scanned: Scanned, check: str, reading: Reading, num_jobs: int) -> dict[str, str]:
-    """Return the utterances whose recording, or segment of it, cannot be read, each with the reason."""
+    """Return the utterances whose recording or segment cannot be read, each with the reason."""
     wav_scp = scanned.scans["wav.scp"].table
     recordings = read_recordings(wav_scp, check, reading, num_jobs=num_jobs, name=scanned.path.name)
     reasons = {wav_scp.key(row): what for row, (_, what) in recordings.broken.items()}

@@ -1,4 +1,4 @@
-"""People's own recordings to a checked data directory: every header is read, what is broken is named."""
+"""Make a data directory from a user's recordings: read every header, and report broken recordings."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from lid_toolkit.prepare.manifest import Item
 from lid_toolkit.progress import Progress
 
 TOLERANCE_S = 0.05
-"""How far an end may lie behind the recording's, which is then meant: people round."""
+"""An end at most this long after the recording's end counts as its end: manifests contain rounded times."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """An utterance whose recording was looked at.
+    """An utterance whose recording was checked.
 
     Attributes:
-        item: where it is.
+        item: the utterance as the folder or manifest describes it.
         key: its id.
-        seconds: how long it is.
+        seconds: its duration.
         fault: why it cannot be used, or ``""``.
     """
 
@@ -44,7 +44,7 @@ class Checked:
 
 @dataclass(frozen=True, eq=False)
 class Imported:
-    """What was imported: the written ``utt2lang``, and (utterances,) seconds in its order."""
+    """The written ``utt2lang``, and the duration of each utterance in its order: (utterances,) seconds."""
 
     utt2lang: Table
     seconds_u: NDArray[np.float64]
@@ -53,24 +53,25 @@ class Imported:
 def import_data(
     items: Iterable[Item], output_dir: Path, iso639: bool, max_failed: float, source: Path
 ) -> Imported:
-    """Write the data directory of a collection, and ``failed`` with what is left out.
+    """Write a data directory of these utterances, and ``failed`` with those that cannot be used.
 
-    Ids are those of the manifest, or ``LANGUAGE_PATH`` with ``-`` for what is no letter, digit, ``_``,
-    ``.`` or ``-``, and the milliseconds of a part.
+    Ids are those of the manifest, or ``LANGUAGE_PATH``, for a part followed by its start and end in
+    milliseconds. Characters other than letters, digits, ``_``, ``.`` and ``-`` are replaced by ``-``.
 
     Args:
         items: the utterances.
         output_dir: the data directory.
-        iso639: make labels ISO 639-3 codes; else they stay as they are.
-        max_failed: share of utterances that may be unusable.
-        source: what the items are from, for messages.
+        iso639: convert labels to ISO 639-3 codes; else keep them.
+        max_failed: fraction of utterances that may be unusable.
+        source: the folder or manifest, for messages.
 
     Raises:
-        LidError: nothing to import, an unknown language, two utterances with one id, or too many faults.
+        LidError: there are no utterances, a language is not known, two utterances have the same id, or too
+            many utterances are unusable.
     """
     checked = list(check(items, iso639))
     if not checked:
-        raise LidError("holds no recording", where=source)
+        raise LidError("contains no recordings", where=source)
     failed = [utterance for utterance in checked if utterance.fault]
     if len(failed) > allowed_failures(max_failed, len(checked)) or len(failed) == len(checked):
         raise LidError(
@@ -91,7 +92,7 @@ def import_data(
 
 
 def check(items: Iterable[Item], iso639: bool) -> Iterator[Checked]:
-    """Yield each item with its id, label and length; the header of a recording is read once in a run."""
+    """Yield each item with its id, label and duration. Consecutive parts of a recording share one reading."""
     last, length, fault = "", 0.0, ""
     with Progress("read headers", None, "utt") as progress:
         for item in items:
@@ -103,7 +104,7 @@ def check(items: Iterable[Item], iso639: bool) -> Iterator[Checked]:
 
 
 def write(utterances: Sequence[Checked], output_dir: Path) -> None:
-    """Write the tables; with ``segments`` if some utterance is a part of a recording."""
+    """Write the tables, including ``segments`` if an utterance is a part of a recording."""
     utt2lang = table_from_pairs(((u.key, u.item.language) for u in utterances), output_dir / "utt2lang")
     if not any(u.item.is_part for u in utterances):
         write_data_dir(output_dir, [(u.key, u.item.path) for u in utterances], utt2lang)
@@ -129,16 +130,16 @@ def _label(item: Item, iso639: bool) -> str:
     try:
         return languages.code(item.language)
     except LidError as error:
-        advice = f"{error.mend}; or set iso639 to false, which keeps the labels"
+        advice = f"{error.mend}; or set iso639 to false to keep the labels"
         raise LidError(error.what, where=item.where, mend=advice) from None
 
 
 def _checked(item: Item, length: float, fault: str) -> Checked:
     end = length if item.end is None else item.end
     if not fault and end > length + TOLERANCE_S:
-        fault = f"ends at {end:g} s, the recording at {length:.3f} s"
+        fault = f"ends at {end:g} s, but the recording ends at {length:.3f} s"
     if not fault and item.start >= length:
-        fault = f"starts at {item.start:g} s, the recording ends at {length:.3f} s"
+        fault = f"starts at {item.start:g} s, but the recording ends at {length:.3f} s"
     if item.end is not None and item.end >= length:
         item = replace(item, end=None)
     where = item.where if item.where == item.path else f"{item.where}: {item.path}"
@@ -153,7 +154,7 @@ def _key(item: Item) -> str:
 
 
 def _recording_ids(names: Mapping[str, str]) -> dict[str, str]:
-    """Return an id for each path, made of its name; of those with one id the later ones get a number."""
+    """Return an id for each path, made from its name; a number makes repeated ids unique."""
     ids: dict[str, str] = {}
     for path in sorted(names):
         slug = _slug(names[path])

@@ -1,4 +1,4 @@
-"""People's own collections as they come: a folder for each language, or a manifest in CSV or JSON lines."""
+"""Read a user's own collection: one folder per language, or a manifest in CSV or JSON lines."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ SUFFIXES = frozenset(f".{name.lower()}" for name in soundfile.available_formats(
     ".oga",
     ".sph",
 }
-"""Names of files that are taken for recordings in a folder."""
+"""Suffixes of the files in a folder that count as recordings."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """An utterance as a collection tells of it.
+    """An utterance as the folder or manifest describes it.
 
     Attributes:
-        path: the recording, absolute.
-        language: its label there.
-        name: the recording's path below the language's folder, or as in the manifest: ids are made of it.
-        where: its place in the manifest, or the recording, for messages.
-        start: seconds from the recording's start.
-        end: where it ends, in seconds; None where the recording does.
-        key: the id that is asked for, or ``""``.
+        path: absolute path of the recording.
+        language: its label.
+        name: the recording's path below the language's folder, or as in the manifest; used to make an id.
+        where: the line of the manifest, or the recording, for messages.
+        start: start in the recording in seconds.
+        end: end in the recording in seconds; None for the recording's end.
+        key: the id from the manifest, or ``""``.
     """
 
     path: str
@@ -54,17 +54,17 @@ class Item:
 
     @property
     def is_part(self) -> bool:
-        """Whether it is a part of a recording."""
+        """Whether it is only a part of a recording."""
         return self.start > 0 or self.end is not None
 
 
 def read_folder(folder: Path) -> Iterator[Item]:
-    """Yield the recordings below ``folder/LANGUAGE/``, at any depth, by path.
+    """Yield the recordings at any depth below ``folder/LANGUAGE/``, sorted by path.
 
-    Files of other kinds are left out, and a warning says how many; hidden ones are passed over.
+    Hidden files are skipped. Files that are not audio are skipped with one warning.
 
     Raises:
-        LidError: no such folder, or one with recordings but no folders of languages.
+        LidError: the folder does not exist, or a recording is not in a language's folder.
     """
     if not folder.is_dir():
         raise LidError("no such folder", where=folder)
@@ -78,28 +78,30 @@ def read_folder(folder: Path) -> Iterator[Item]:
             if Path(name).suffix.lower() not in SUFFIXES:
                 left_out.append(path)
             elif not place.parts:
-                raise LidError(
-                    "lies in no language's folder", where=path, mend=f"move it to {folder}/LANGUAGE/"
-                )
+                mend = f"move it to {folder}/LANGUAGE/"
+                raise LidError("is not in a folder of a language", where=path, mend=mend)
             else:
                 yield Item(path, place.parts[0], str(Path(*place.parts[1:], name)), path)
     if left_out:
-        logging.warning("%s: left out, as no audio by name: %d, e.g. %s", folder, len(left_out), left_out[0])
+        logging.warning(
+            "%s: skipped %d files that are not audio, e.g. %s", folder, len(left_out), left_out[0]
+        )
 
 
 def read_manifest(path: Path) -> Iterator[Item]:
-    """Yield the rows of a ``.csv`` or ``.tsv`` with a header, or of JSON objects one a line, in order.
+    """Yield the rows of a manifest in order: ``.csv`` or ``.tsv`` with a header, or one JSON object per line.
 
-    Fields are ``path`` (relative ones start at the manifest), ``language``, and where wanted ``start``
-    and ``end`` in seconds and ``id``; others are left out, and a warning names them.
+    The fields are ``path`` (relative to the manifest), ``language``, and optionally ``start`` and ``end`` in
+    seconds and ``id``. Others are ignored with a warning.
 
     Raises:
-        LidError: no such file, another kind of file, or a row at fault, as ``file:line``.
+        LidError: the file does not exist, its format is not supported, or a row is faulty (with
+            ``file:line``).
     """
     suffix = path.suffix.lower()
     if suffix not in (*DELIMITERS, *JSON_SUFFIXES):
         raise LidError(
-            f"'{suffix}' is no kind of manifest", where=path, mend=f"give {', '.join(DELIMITERS)} or .jsonl"
+            f"'{suffix}' is not supported", where=path, mend=f"use {', '.join(DELIMITERS)} or .jsonl"
         )
     others: dict[str, None] = {}
     try:
@@ -115,9 +117,9 @@ def read_manifest(path: Path) -> Iterator[Item]:
     except (FileNotFoundError, IsADirectoryError) as error:
         raise LidError((error.strerror or "cannot be read").lower(), where=path) from None
     except UnicodeDecodeError:
-        raise LidError("not UTF-8", where=path, mend="convert it with iconv") from None
+        raise LidError("not UTF-8", where=path, mend="convert the file with iconv") from None
     if others:
-        logging.warning("%s: left out, as nothing here needs them: %s", path, ", ".join(others))
+        logging.warning("%s: ignored unknown fields: %s", path, ", ".join(others))
 
 
 def _csv_rows(stream: IO[str], path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -130,7 +132,7 @@ def _csv_rows(stream: IO[str], path: Path, delimiter: str) -> Iterator[tuple[int
                 raise LidError(f"has no column '{name}'", where=f"{path}:1", mend=mend)
         for row in reader:
             if None in row or None in row.values():
-                raise LidError(f"does not have {len(fields)} columns", where=f"{path}:{reader.line_num}")
+                raise LidError(f"must have {len(fields)} columns", where=f"{path}:{reader.line_num}")
             yield reader.line_num, row
     except csv.Error as error:
         raise LidError(f"not CSV: {error}", where=f"{path}:{reader.line_num}") from None
@@ -142,8 +144,10 @@ def _json_rows(stream: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, 
             continue
         try:
             row = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise LidError(f"not JSON: {error}", where=f"{path}:{line}", mend="one object a line") from None
+        except ValueError as error:
+            raise LidError(
+                f"not JSON: {error}", where=f"{path}:{line}", mend="write one object per line"
+            ) from None
         if not isinstance(row, dict):
             raise LidError(
                 "not a JSON object", where=f"{path}:{line}", mend='e.g. {"path": …, "language": …}'
@@ -159,9 +163,9 @@ def _item(row: Mapping[str, Any], manifest: Path, where: str) -> Item:
     start = _seconds(texts["start"], "start", where) or 0.0
     end = _seconds(texts["end"], "end", where)
     if end is not None and end <= start:
-        raise LidError(f"ends at {end:g} s, starts at {start:g} s", where=where)
+        raise LidError(f"ends at {end:g} s, but starts at {start:g} s", where=where)
     if texts["id"] and len(texts["id"].split()) != 1:
-        raise LidError(f"id '{texts['id']}' holds a blank", where=where)
+        raise LidError(f"id '{texts['id']}' contains a space", where=where)
     name = texts["path"]
     path = manifest.absolute().parent / name
     return Item(str(path), texts["language"], name, where, start, end, texts["id"])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from lid_toolkit.audio.reader import AudioError
 from lid_toolkit.augment.sounds import impulse_response, random_part, read_sounds
 from lid_toolkit.errors import LidError
 
@@ -47,7 +46,7 @@ def test_paths_with_blanks_need_keys(tmp_path, ramp):
     [
         (None, r"list\.scp: No such file or directory \(do without\)"),
         ("", "empty"),
-        ("a /no/such.wav\n", r"list\.scp: its first recording, /no/such\.wav: No such file"),
+        ("a /no/such.wav\n", r"list\.scp: first recording: /no/such\.wav: No such file"),
         ("a cat noise.wav |\n", "is a command"),
         ("\xff\n", "UTF-8"),
     ],
@@ -113,9 +112,3 @@ def test_a_room_starts_with_its_direct_sound(tmp_path):
     found = impulse_response(str(tmp_path / "room.wav"), RATE)
     assert np.array_equal(found, response[900:])
     assert np.argmax(impulse_response(str(tmp_path / "room.wav"), 8000)[100:]) + 100 == 550
-
-
-def test_a_silent_room_is_an_error(tmp_path):
-    soundfile.write(tmp_path / "room.wav", np.zeros(100), RATE)
-    with pytest.raises(AudioError, match="silent"):
-        impulse_response(str(tmp_path / "room.wav"), RATE)
