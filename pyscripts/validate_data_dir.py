@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
         for fault in group:
             print(fault)
     if faults:
-        mend = "pyscripts/fix_data_dir.py mends what can be mended without guessing"
+        mend = "pyscripts/fix_data_dir.py fixes what needs no guessing"
         raise LidError(counted(faults), where=options.data_dir, mend=mend)
     utterances = len(scanned.scans[scanned.source].table)
     print(f"{options.data_dir}: no fault in {utterances} utterances")

@@ -116,6 +116,8 @@ def _check_unchanged(lang2idx: Path, labels: tuple[str, ...]) -> None:
 def _write_part(out: Path, data: DataDir) -> list[Path]:
     """Write the tables of one set; return those that stay as they are."""
     write_table(out / "speech_shape", lengths(data))
+    # Nothing here reads the other three: ESPnet's samplers and its aggregation of statistics do, and so do
+    # scripts that its users have for such a directory.
     write_blocks(out / "category2utt", lang2utt_blocks(by_language(data.utt2lang)))
     for name, keys in (("batch_keys", BATCH_KEYS), ("stats_keys", ())):
         with write_whole(out / name) as stream:
