@@ -370,5 +370,5 @@ def test_a_compiled_model_trains_the_same_and_a_compiler_that_fails_is_one_line(
         raise RuntimeError("no C++ compiler")
 
     monkeypatch.setattr(torch, "compile", lambda module, **_: compile_model(module, backend=broken))
-    with pytest.raises(LidError, match=r"torch_compile: .*no C\+\+ compiler.*leave torch_compile out"):
+    with pytest.raises(LidError, match=r"torch_compile: .*no C\+\+ compiler.*set torch_compile: false"):
         run(directory, "broken", 1e9, "--torch_compile", "true")
