@@ -91,6 +91,4 @@ def _mapped(path: str) -> Features:
         matrix_rd: Features = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise LidError(f"cannot be read: {error}", where=path, redo="feature extraction") from error
-    if matrix_rd.ndim != 2 or matrix_rd.dtype != np.float16:
-        raise LidError("not a float16 matrix", where=path, redo="feature extraction")
     return matrix_rd

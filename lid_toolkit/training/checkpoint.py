@@ -90,9 +90,6 @@ def _model_content(path: Path, mmap: bool = False) -> dict[str, Any]:
         raise LidError(
             "not a model file of this toolkit", where=path, mend="give the .pth file of a training"
         )
-    for key in ("description", "model", "languages", "rate"):
-        if key not in content:
-            raise LidError(f"the model file has no '{key}'", where=path, mend="use another file")
     return content
 
 

@@ -221,7 +221,7 @@ class TrainConfig(BaseModel):
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read a training YAML and apply ``--key value`` overrides, nested as in ``--optim_conf.lr 1e-4``.
+    """Read a training YAML and apply ``--key value`` overrides (``--optim_conf.lr 1e-4`` for nested keys).
 
     Raises:
         LidError: the file does not exist or is not YAML, or a key or value is not valid.

@@ -11,9 +11,8 @@ import contextlib
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lid_toolkit.data.samplers import Batches
 from lid_toolkit.progress import Progress
-from lid_toolkit.training.state import Learner, State, Training
+from lid_toolkit.training.state import EpochMeasures, Learner, State, Training, measure
 
 SHOWN_LANGUAGES = 5
 
@@ -90,7 +89,7 @@ def drawn_languages(training: Training, batches: Batches) -> str:
     return f"drawn (in the set): {shares}"
 
 
-def describe_epoch(epoch: Mapping[str, Any]) -> str:
+def describe_epoch(epoch: EpochMeasures) -> str:
     """Return one line about a finished epoch."""
     return (
         f"epoch {epoch['epoch']}: train loss {epoch['train_loss']:.3f}, "
@@ -105,7 +104,7 @@ def describe_end(training: Training, state: State, best: int, models: Sequence[P
     epochs = {epoch["epoch"]: epoch for epoch in state.history}
     chosen = epochs[best]
     audio_s, seconds, waited = (
-        sum(epoch[name] for epoch in epochs.values()) for name in ("audio_s", "seconds", "waited_s")
+        sum(measure(epoch, name) for epoch in epochs.values()) for name in ("audio_s", "seconds", "waited_s")
     )
     speed, waiting = audio_s / max(seconds, 1e-9), 100 * waited / max(seconds, 1e-9)
     worst = sorted(chosen["valid_per_language"].items(), key=lambda item: item[1])[:SHOWN_LANGUAGES]

@@ -11,7 +11,7 @@ import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -21,6 +21,10 @@ from torch.nn.parallel import DistributedDataParallel
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.protocols import skips_parameters
 from lid_toolkit.training.device import choose_device, count_gpus
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
 
 CPU = torch.device("cpu")
 MEMBER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -58,7 +62,7 @@ class World:
         """Return the values of all processes, in order of rank."""
         if self.size == 1:
             return [value]
-        values: list[Any] = [None] * self.size
+        values: list[Value] = [value] * self.size
         dist.all_gather_object(values, value)
         return values
 
@@ -161,7 +165,7 @@ def spread(model: nn.Module, world: World, sharded: bool, unused_parameters: boo
 def gradients_averaged(wrapped: nn.Module, now: bool) -> Iterator[None]:
     """Average the gradients over the processes in a backward pass inside, if ``now``, or in a later one."""
     if is_sharded(wrapped):
-        cast(Any, wrapped).set_requires_gradient_sync(now)
+        cast("FSDPModule", wrapped).set_requires_gradient_sync(now)
         yield
     elif isinstance(wrapped, DistributedDataParallel) and not now:
         with wrapped.no_sync():
@@ -177,8 +181,8 @@ def is_sharded(module: nn.Module) -> bool:
 
 def clip_gradient(model: nn.Module, largest: float, exponent: float) -> float:
     """Scale the gradient down to a norm of at most ``largest``; return its norm before that."""
-    norm: Any = torch.nn.utils.clip_grad_norm_(model.parameters(), largest, exponent)
-    return float(norm.full_tensor() if is_sharded(model) else norm)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), largest, exponent)
+    return float(cast("DTensor", norm).full_tensor() if is_sharded(model) else norm)
 
 
 def full_model_state(model: nn.Module) -> dict[str, Tensor]:

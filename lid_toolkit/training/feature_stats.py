@@ -40,7 +40,7 @@ class FeatureStats:
     Attributes:
         config: names the front end, its arguments and the normaliser.
         train_dir: formatted training set, or one of extracted features.
-        stats_dir: stage 4's directory, which has ``lang2idx`` and ``train/speech_shape``.
+        stats_dir: directory of the statistics, with ``lang2idx`` and ``train/speech_shape``.
         num_jobs: how many jobs share the parts.
     """
 
@@ -56,12 +56,12 @@ class FeatureStats:
 
     @property
     def needed(self) -> bool:
-        """Whether these are statistics that stage 4 makes."""
+        """Whether the statistics must be collected from the training set."""
         return self.used and not self.config.normalize_conf.get("stats_file")
 
     @property
     def file_used(self) -> Path:
-        """The file of statistics: stage 4's, or the configuration's own."""
+        """The file of statistics: the one collected, or the one that the configuration names."""
         return Path(self.config.normalize_conf.get("stats_file") or self.stats_dir / STATS_FILE)
 
     @property
@@ -94,24 +94,24 @@ class FeatureStats:
 
 
 def check_statistics(task: FeatureStats) -> None:
-    """Refuse statistics that stage 4, whose files experiments share, made of other features or data.
+    """Check that the statistics belong to this configuration and data; experiments may share the file.
 
     Raises:
-        LidError: they are such.
+        LidError: they were collected with another front end or from other data.
     """
     if task.needed and task.file_used.exists() and (reason := task.step.reason()):
         raise LidError(
-            f"statistics of another configuration: {reason}",
+            f"the statistics are of another configuration: {reason}",
             where=task.file_used,
-            mend="run stage 4 with this one",
+            redo="statistics",
         )
 
 
 def use_statistics(model: LidModel, config: TrainConfig, stats_dir: Path) -> None:
-    """Give a normaliser that needs them its mean and variance; leave other models as they are.
+    """Set mean and variance of the normaliser, if it needs them.
 
     Raises:
-        LidError: there are no statistics, or they are of other features.
+        LidError: the statistics are missing, or are of other features.
     """
     if model.normalize is None or not model.normalize.needs_statistics:
         return
@@ -122,16 +122,20 @@ def use_statistics(model: LidModel, config: TrainConfig, stats_dir: Path) -> Non
             torch.tensor(sums.frames), torch.from_numpy(sums.sum_d), torch.from_numpy(sums.sum_square_d)
         )
     except ValueError as error:
-        raise LidError(str(error), where=path, mend="run stage 4 with this configuration") from None
+        raise LidError(str(error), where=path, redo="statistics") from None
 
 
 def read_sums(path: Path) -> Sums:
-    """Read the npz of sums; raises LidError if it is missing or something else."""
+    """Read the file of sums.
+
+    Raises:
+        LidError: the file is missing or damaged.
+    """
     try:
         with np.load(path, allow_pickle=False) as kept:
             arrays = (np.asarray(kept[name], dtype=np.float64) for name in ("sum", "sum_square"))
             return Sums(int(kept["count"]), *arrays)
     except FileNotFoundError:
-        raise LidError("no such file", where=path, mend="run stage 4 with this configuration") from None
+        raise LidError("the file does not exist", where=path, redo="statistics") from None
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise LidError(f"no feature statistics: {error}", where=path, mend="run stage 4 again") from None
+        raise LidError(f"not feature statistics: {error}", where=path, redo="statistics") from None

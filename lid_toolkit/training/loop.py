@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
 
@@ -20,7 +19,7 @@ from lid_toolkit.data.samplers import Batches, sorted_batches
 from lid_toolkit.errors import LidError
 from lid_toolkit.training.console import describe_progress, shown_progress
 from lid_toolkit.training.signals import StopRequest, elected, obey
-from lid_toolkit.training.state import Learner, State, Training, save_checkpoint
+from lid_toolkit.training.state import EpochMeasures, Learner, State, Training, save_checkpoint
 from lid_toolkit.training.update import SubBatch, run_update, updates_of_epoch
 from lid_toolkit.training.validation import Scores, validate
 
@@ -107,11 +106,11 @@ def validate_epoch(training: Training, learner: Learner, state: State, stop: Sto
     return validate(training, learner.judged, batches, before_each=check)
 
 
-def finish_epoch(learner: Learner, state: State, scores: Scores) -> dict[str, Any]:
+def finish_epoch(learner: Learner, state: State, scores: Scores) -> EpochMeasures:
     """Append the current epoch's measures to the history, go to the next epoch, and return them."""
     sums = state.sums
     count = max(sums.get("utterances", 0), 1)
-    measures = {
+    measures: EpochMeasures = {
         "epoch": state.position.epoch,
         "updates": state.updates,
         "train_loss": sums.get("loss", math.nan) / count,

@@ -14,15 +14,18 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 from lid_toolkit.training.config import TrainConfig
+from lid_toolkit.training.state import EpochMeasures, measure
 
-Epoch = Mapping[str, Any]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 CURVES = {
     "loss": ("train_loss", "valid_loss"),
     "accuracy": ("train_accuracy", "valid_accuracy", "valid_macro_accuracy"),
@@ -30,7 +33,7 @@ CURVES = {
 }
 
 
-def report(config: TrainConfig, history: Sequence[Epoch], output_dir: Path) -> None:
+def report(config: TrainConfig, history: Sequence[EpochMeasures], output_dir: Path) -> None:
     """Write ``metrics.jsonl`` and ``images/*.png`` of all epochs; send the last epoch to the dashboards."""
     with write_whole(output_dir / "metrics.jsonl") as stream:
         stream.writelines(json.dumps(epoch) + "\n" for epoch in history)
@@ -88,14 +91,14 @@ def send_to_wandb(config: TrainConfig, scalars: Mapping[str, float], epoch: int,
     wandb.log(dict(scalars), step=epoch)
 
 
-def draw_curves(history: Sequence[Epoch], title: str, measures: Sequence[str]) -> bytes:
+def draw_curves(history: Sequence[EpochMeasures], title: str, measures: Sequence[str]) -> bytes:
     """Return a PNG of curves of some measures over the epochs."""
 
-    def draw(axes: Any) -> None:
+    def draw(axes: Axes) -> None:
         epochs = [epoch["epoch"] for epoch in history]
-        for measure in measures:
-            values = [epoch[measure] for epoch in history]
-            axes.plot(epochs, values, marker="o", markersize=3, label=measure)
+        for name in measures:
+            values = [measure(epoch, name) for epoch in history]
+            axes.plot(epochs, values, marker="o", markersize=3, label=name)
         axes.grid(alpha=0.3)
         if len(measures) > 1:
             axes.legend(frameon=False)
@@ -103,13 +106,13 @@ def draw_curves(history: Sequence[Epoch], title: str, measures: Sequence[str]) -
     return _picture(title, (6, 4), draw)
 
 
-def draw_languages(history: Sequence[Epoch]) -> bytes:
+def draw_languages(history: Sequence[EpochMeasures]) -> bytes:
     """Return a PNG of each language's validation accuracy over the epochs, the hardest on top."""
     last = history[-1]["valid_per_language"]
     languages = sorted(last, key=lambda language: (last[language], language))
     accuracy_le = np.array([[epoch["valid_per_language"][name] for epoch in history] for name in languages])
 
-    def draw(axes: Any) -> None:
+    def draw(axes: Axes) -> None:
         edges = (history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5, len(languages) - 0.5, -0.5)
         image = axes.imshow(accuracy_le, aspect="auto", extent=edges, vmin=0, vmax=1, interpolation="nearest")
         axes.figure.colorbar(image, label="accuracy")
@@ -118,7 +121,7 @@ def draw_languages(history: Sequence[Epoch]) -> bytes:
     return _picture("validation accuracy of each language", (6, max(3, 0.14 * len(languages) + 1.5)), draw)
 
 
-def _picture(title: str, size: tuple[float, float], draw: Callable[[Any], None]) -> bytes:
+def _picture(title: str, size: tuple[float, float], draw: Callable[[Axes], None]) -> bytes:
     """Return a PNG with epochs on the horizontal axis; ``draw`` fills the axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.build import with_architecture
 from lid_toolkit.training.checkpoint import average, load, point_to, save_model
 from lid_toolkit.training.config import Criterion, TrainConfig
 from lid_toolkit.training.distributed import full_model_state
-from lid_toolkit.training.state import Learner, Training
-
-Epoch = Mapping[str, Any]
+from lid_toolkit.training.state import EpochMeasures, Learner, Training, measure
 
 
-def rank(criterion: Criterion, history: Sequence[Epoch]) -> list[int]:
+def rank(criterion: Criterion, history: Sequence[EpochMeasures]) -> list[int]:
     """Return the epochs' numbers, best first. Ties go to the lower validation loss, then the later epoch."""
-    measured, measure, direction = criterion
+    measured, quantity, direction = criterion
     sign = 1 if direction == "min" else -1
 
-    def merit(epoch: Epoch) -> tuple[float, float, int]:
-        value, loss = sign * epoch[f"{measured}_{measure}"], epoch["valid_loss"]
+    def merit(epoch: EpochMeasures) -> tuple[float, float, int]:
+        value, loss = sign * measure(epoch, f"{measured}_{quantity}"), epoch["valid_loss"]
         return (
             math.inf if math.isnan(value) else value,
             math.inf if math.isnan(loss) else loss,
@@ -34,7 +31,7 @@ def rank(criterion: Criterion, history: Sequence[Epoch]) -> list[int]:
     return [epoch["epoch"] for epoch in sorted(history, key=merit)]
 
 
-def out_of_patience(config: TrainConfig, history: Sequence[Epoch]) -> bool:
+def out_of_patience(config: TrainConfig, history: Sequence[EpochMeasures]) -> bool:
     """Return whether more than ``patience`` epochs have passed since the best one, as in ESPnet."""
     if config.patience is None or not history:
         return False
@@ -42,13 +39,15 @@ def out_of_patience(config: TrainConfig, history: Sequence[Epoch]) -> bool:
     return len(history) - rank(criterion, history)[0] > config.patience
 
 
-def kept_epochs(config: TrainConfig, history: Sequence[Epoch]) -> set[int]:
+def kept_epochs(config: TrainConfig, history: Sequence[EpochMeasures]) -> set[int]:
     """Return the epochs that are among the best by at least one criterion."""
     most = max(config.averaged)
     return {epoch for criterion in config.best_model_criterion for epoch in rank(criterion, history)[:most]}
 
 
-def keep_best(training: Training, learner: Learner, history: Sequence[Epoch], output_dir: Path) -> None:
+def keep_best(
+    training: Training, learner: Learner, history: Sequence[EpochMeasures], output_dir: Path
+) -> None:
     """Write the weights of the last epoch if it is among the best. Every process must call it."""
     config, newest = training.config, history[-1]["epoch"]
     kept = kept_epochs(config, history)
@@ -64,7 +63,7 @@ def keep_best(training: Training, learner: Learner, history: Sequence[Epoch], ou
         point_to(output_dir / f"{name_of(criterion)}.best.pth", f"{rank(criterion, history)[0]}epoch.pth")
 
 
-def drop_others(config: TrainConfig, history: Sequence[Epoch], output_dir: Path) -> None:
+def drop_others(config: TrainConfig, history: Sequence[EpochMeasures], output_dir: Path) -> None:
     """Remove the weights of epochs that are not among the best.
 
     The checkpoint must already hold ``history``: for a training that continues from an older checkpoint,
@@ -74,7 +73,7 @@ def drop_others(config: TrainConfig, history: Sequence[Epoch], output_dir: Path)
         (output_dir / f"{epoch}epoch.pth").unlink(missing_ok=True)
 
 
-def average_best(config: TrainConfig, history: Sequence[Epoch], output_dir: Path) -> list[Path]:
+def average_best(config: TrainConfig, history: Sequence[EpochMeasures], output_dir: Path) -> list[Path]:
     """Average the weights of the best epochs; return the files of the averages and of the best epochs."""
     written: list[Path] = []
     for criterion in config.best_model_criterion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,7 +73,9 @@ def make_optimizer(
     return optimizer
 
 
-def _step_once(kind: Any, arguments: Mapping[str, Any], device: torch.device) -> None:
+def _step_once(
+    kind: Callable[..., torch.optim.Optimizer], arguments: Mapping[str, Any], device: torch.device
+) -> None:
     """Update a single weight: constructors do not check all values, and none of the groups' values."""
     weight = nn.Parameter(torch.zeros(1, 1, device=device))
     weight.grad = torch.zeros_like(weight)

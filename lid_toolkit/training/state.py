@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import nn
@@ -32,6 +32,34 @@ from lid_toolkit.training.precision import Precision
 LONGEST_DIFFERENCE = 60
 
 
+class EpochMeasures(TypedDict):
+    """Measures of a finished epoch: a line of ``metrics.jsonl``.
+
+    ``seconds`` and ``waited_s`` (time spent waiting for data) are of the main process, ``updates``,
+    ``bad_updates`` and ``failed`` are counted since the start of the training.
+    """
+
+    epoch: int
+    updates: int
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float
+    valid_accuracy: float
+    valid_macro_accuracy: float
+    valid_per_language: dict[str, float]
+    lr: float
+    audio_s: float
+    seconds: float
+    waited_s: float
+    bad_updates: int
+    failed: int
+
+
+def measure(epoch: EpochMeasures, name: str) -> float:
+    """Return a measure by its name, such as ``valid_loss``."""
+    return cast(Mapping[str, float], epoch)[name]
+
+
 @dataclass
 class State:
     """The progress of a training. A checkpoint holds this and the :class:`Learner`.
@@ -51,7 +79,7 @@ class State:
     bad_updates: int = 0
     failed: int = 0
     sums: dict[str, float] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[EpochMeasures] = field(default_factory=list)
 
     def add(self, **amounts: float) -> None:
         """Add to the epoch's sums."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from lid_toolkit.data.loader import Minibatch
 from lid_toolkit.training.distributed import clip_gradient, gradients_averaged
 from lid_toolkit.training.schedules import Standing, learning_rate
-from lid_toolkit.training.state import Learner, State, Training
+from lid_toolkit.training.state import Learner, State, Training, measure
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,9 @@ def set_rates(training: Training, learner: Learner, state: State) -> None:
     """Set the learning rate of each parameter group for the coming update."""
     config = training.config
     measured = "_".join(config.val_scheduler_criterion)
-    standing = Standing(state.updates, state.position.epoch - 1, [epoch[measured] for epoch in state.history])
+    standing = Standing(
+        state.updates, state.position.epoch - 1, [measure(epoch, measured) for epoch in state.history]
+    )
     for group in learner.optimizer.param_groups:
         group["lr"] = learning_rate(config.scheduler, config.scheduler_conf, group["initial_lr"], standing)
 

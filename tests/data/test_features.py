@@ -35,13 +35,11 @@ def test_rows_that_are_not_there(matrix, tail):
         read_features(f"{matrix[0]}{tail}")
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\x93NUMPY garbage", np.zeros((3, 3))])
+@pytest.mark.parametrize("content", [None, b"", b"\x93NUMPY garbage"])
 def test_files_that_are_no_features(tmp_path, content):
     path = tmp_path / "1.npy"
-    if isinstance(content, bytes):
+    if content is not None:
         path.write_bytes(content)
-    elif content is not None:
-        np.save(path, content)
     with pytest.raises(LidError, match=r"1\.npy"):
         read_features(f"{path}[0:2]")
 

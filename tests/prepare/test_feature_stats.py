@@ -127,7 +127,9 @@ def test_statistics_of_another_configuration_are_not_trained_on(tmp_path):
     collect(task)
     check_statistics(task)
     other = task_of(tmp_path, frontend_conf={"n_mels": 20, "htk": True})
-    with pytest.raises(LidError, match=r"another configuration: frontend_conf changed .*\(run stage 4 with"):
+    with pytest.raises(
+        LidError, match=r"another configuration: frontend_conf changed .*\(run statistics again"
+    ):
         check_statistics(other)
     plain = task_of(tmp_path, normalize="utterance_mvn")
     check_statistics(plain)
@@ -175,11 +177,11 @@ def test_without_global_normalisation_there_is_nothing_to_do(tmp_path):
 def test_faults_are_named(tmp_path):
     task = task_of(tmp_path, max_failed=0.01)
     model = build_model(task.config.model_description(), 3)
-    with pytest.raises(LidError, match=r"feats_stats.npz: no such file \(run stage 4"):
+    with pytest.raises(LidError, match=r"feats_stats.npz: the file does not exist \(run statistics again"):
         use_statistics(model, task.config, task.stats_dir)
     for damaged in (b"no zip", b"PK\x03\x04 the beginning of one"):
         (tmp_path / "stats/train/feats_stats.npz").write_bytes(damaged)
-        with pytest.raises(LidError, match=r"feats_stats.npz: no feature statistics"):
+        with pytest.raises(LidError, match=r"feats_stats.npz: not feature statistics"):
             use_statistics(model, task.config, task.stats_dir)
     np.savez(tmp_path / "stats/train/feats_stats.npz", count=1, sum=np.ones(3), sum_square=np.ones(3))
     with pytest.raises(LidError, match="statistics of 3 features, the front end has 20"):
