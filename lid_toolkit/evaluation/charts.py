@@ -12,7 +12,7 @@ from lid_toolkit.evaluation.confusion_picture import drawn_confusion
 from lid_toolkit.evaluation.intervals import Estimate
 from lid_toolkit.evaluation.metrics import Evaluation
 from lid_toolkit.evaluation.style import FONT, GRID, INK, MUTED, RIGHT, WRONG, display_name
-from lid_toolkit.evaluation.text_report import interval, seconds_range
+from lid_toolkit.evaluation.wording import interval, seconds_range
 
 LEGIBLE_COUNTS = 40
 
@@ -97,17 +97,17 @@ def language_chart(evaluation: Evaluation) -> go.Figure:
 
 def duration_chart(evaluation: Evaluation) -> go.Figure:
     """Return accuracy with its interval by duration."""
-    filled = [(bucket, bucket.share) for bucket in evaluation.buckets if bucket.share is not None]
+    filled = [(bucket, bucket.right) for bucket in evaluation.buckets if bucket.right is not None]
     figure = go.Figure(
         go.Bar(
-            x=[f"{seconds_range(bucket)} s<br>n = {share.utterances}" for bucket, share in filled],
-            y=[100 * share.estimate.value for _, share in filled],
-            error_y=_error_bars([share.estimate for _, share in filled]),
+            x=[f"{seconds_range(bucket)} s<br>n = {right.utterances}" for bucket, right in filled],
+            y=[100 * right.estimate.value for _, right in filled],
+            error_y=_error_bars([right.estimate for _, right in filled]),
             marker={"color": RIGHT, "opacity": 0.75},
             hovertext=[
-                f"{share.correct} of {share.utterances} correct<br>{100 * share.estimate.value:.2f} % "
-                f"{interval(share.estimate)}"
-                for _, share in filled
+                f"{right.correct} of {right.utterances} correct<br>{100 * right.estimate.value:.2f} % "
+                f"{interval(right.estimate)}"
+                for _, right in filled
             ],
             hoverinfo="text",
         )

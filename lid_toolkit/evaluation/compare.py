@@ -11,7 +11,7 @@ from scipy.stats import binom
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import Answers
 from lid_toolkit.evaluation.intervals import Estimate, wilson
-from lid_toolkit.evaluation.text_report import percent, plural
+from lid_toolkit.evaluation.wording import percent, plural
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from lid_toolkit.evaluation.metrics import Evaluation
 from lid_toolkit.evaluation.style import GRID, INK, MUTED, RIGHT, WRONG, display_name
-from lid_toolkit.evaluation.text_report import plural
+from lid_toolkit.evaluation.wording import plural
 
 FAILED_NAME = "(failed)"
 MARGIN_INCH = 0.3

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from lid_toolkit import languages
 from lid_toolkit.datadir.tables.table import Table
 from lid_toolkit.evaluation.style import GRID, INK, MUTED, RIGHT, display_name
-from lid_toolkit.evaluation.text_report import columns_text, plural
+from lid_toolkit.evaluation.wording import columns_text, plural
 from lid_toolkit.files import write_whole
 
 QUANTILES = {"min": 0.0, "1 %": 0.01, "5 %": 0.05, "25 %": 0.25, "median": 0.5}

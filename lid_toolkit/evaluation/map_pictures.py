@@ -9,6 +9,7 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
+from markupsafe import Markup
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,8 +20,9 @@ from lid_toolkit import languages
 from lid_toolkit.evaluation.answers import FAILED, Answers
 from lid_toolkit.evaluation.embedding_map import EmbeddingMap
 from lid_toolkit.evaluation.map_layout import distinct_styles, name_places
+from lid_toolkit.evaluation.pages import render
 from lid_toolkit.evaluation.style import FONT, INK, MARKERS, MUTED, PLOTLY_MARKERS, darker, display_name
-from lid_toolkit.evaluation.text_report import plural
+from lid_toolkit.evaluation.wording import plural
 
 SVG_AT_MOST = 4000
 HTML_MAP_PIXELS, HTML_LETTERS = 560, 13
@@ -156,10 +158,7 @@ def map_html(answers: Answers, chart: EmbeddingMap) -> str:
         default_height="96vh",
         div_id="map",
     )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(map_title(answers, chart))}</title></head><body>\n{body}\n</body></html>\n"
-    )
+    return render("map.html.j2", title=map_title(answers, chart), figure=Markup(body))
 
 
 def _style(figure: go.Figure, title: str) -> None:

@@ -18,7 +18,7 @@ Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Share:
+class Proportion:
     """``correct`` of ``utterances``, at least one, with its interval."""
 
     utterances: int
@@ -49,7 +49,7 @@ class LanguageResult:
 
     label: str
     name: str
-    recall: Share
+    recall: Proportion
     precision: float | None
     f1: float
     mistaken_for: str
@@ -62,7 +62,7 @@ class Bucket:
 
     from_s: float
     to_s: float | None
-    share: Share | None
+    right: Proportion | None
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class Evaluation:
     """
 
     name: str
-    accuracy: Share
+    accuracy: Proportion
     macro_accuracy: Estimate
-    answered: Share | None
+    answered: Proportion | None
     per_language: tuple[LanguageResult, ...]
     buckets: tuple[Bucket, ...]
     confusion: Counts
@@ -112,9 +112,9 @@ def evaluate(answers: Answers) -> Evaluation:
     covered = answers.predicted != FAILED
     return Evaluation(
         name=answers.name,
-        accuracy=share_of(right),
+        accuracy=proportion_of(right),
         macro_accuracy=macro_average(correct[present], totals[present]),
-        answered=share_of(right[covered]) if covered.any() else None,
+        answered=proportion_of(right[covered]) if covered.any() else None,
         per_language=tuple(
             language_result(confusion, row, answers.languages) for row in np.flatnonzero(present).tolist()
         ),
@@ -127,10 +127,10 @@ def evaluate(answers: Answers) -> Evaluation:
     )
 
 
-def share_of(right: npt.NDArray[np.bool_]) -> Share:
+def proportion_of(right: npt.NDArray[np.bool_]) -> Proportion:
     """Return how many of ``right``, which is not empty, are true, with Wilson's interval."""
     total, correct = len(right), int(np.count_nonzero(right))
-    return Share(total, correct, wilson(correct, total))
+    return Proportion(total, correct, wilson(correct, total))
 
 
 def confusion_matrix(true: Counts, predicted: Counts, size: int) -> Counts:
@@ -150,7 +150,7 @@ def language_result(confusion: Counts, row: int, labels: tuple[str, ...]) -> Lan
     return LanguageResult(
         label=labels[row],
         name=languages.name(labels[row]),
-        recall=Share(total, correct, wilson(correct, total)),
+        recall=Proportion(total, correct, wilson(correct, total)),
         precision=correct / named if named else None,
         f1=2 * correct / (total + named),
         mistaken_for=labels[worst] if wrong[worst] else "",
@@ -163,49 +163,6 @@ def duration_buckets(seconds: npt.NDArray[np.float64], right: npt.NDArray[np.boo
     place = np.digitize(seconds, BUCKET_EDGES_S)
     inside = [right[place == number] for number in range(len(BUCKET_EDGES_S) + 1)]
     return tuple(
-        Bucket(from_s, to_s, share_of(answers) if len(answers) else None)
+        Bucket(from_s, to_s, proportion_of(answers) if len(answers) else None)
         for from_s, to_s, answers in zip((0.0, *BUCKET_EDGES_S), (*BUCKET_EDGES_S, None), inside, strict=True)
     )
-
-
-def as_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the content of ``results.json``."""
-    return {
-        "accuracy": evaluation.accuracy.estimate.as_dict(),
-        "macro_accuracy": evaluation.macro_accuracy.as_dict(),
-        "utterances": evaluation.accuracy.utterances,
-        "languages": len(evaluation.per_language),
-        "per_language": {result.label: _language_dict(result) for result in evaluation.per_language},
-        "set": evaluation.name,
-        "merged_macrolanguages": evaluation.merged,
-        "correct": evaluation.accuracy.correct,
-        "failed": evaluation.failed,
-        "not_scored": {"dropped": evaluation.dropped, "broken": evaluation.broken},
-        "coverage": evaluation.coverage,
-        "answered": None if evaluation.answered is None else evaluation.answered.as_dict(),
-        "duration_buckets": [_bucket_dict(bucket) for bucket in evaluation.buckets],
-        "confusion": {
-            "true": [result.label for result in evaluation.per_language],
-            "predicted": [*evaluation.languages, None],
-            "counts": evaluation.confusion[evaluation.confusion.sum(axis=1) > 0].tolist(),
-        },
-    }
-
-
-def _bucket_dict(bucket: Bucket) -> dict[str, Any]:
-    empty = {"utterances": 0, "correct": 0, "accuracy": None}
-    counts = empty if bucket.share is None else bucket.share.as_dict()
-    return {"from_s": bucket.from_s, "to_s": bucket.to_s, **counts}
-
-
-def _language_dict(result: LanguageResult) -> dict[str, Any]:
-    return {
-        "name": result.name,
-        "utterances": result.recall.utterances,
-        "correct": result.recall.correct,
-        "recall": result.recall.estimate.as_dict(),
-        "precision": result.precision,
-        "f1": result.f1,
-        "mistaken_for": result.mistaken_for or None,
-        "mistaken_times": result.mistaken_times,
-    }

@@ -9,8 +9,9 @@ from pathlib import Path
 from lid_toolkit.evaluation.answers import Answers, check_directories, input_files, read_answers, read_scores
 from lid_toolkit.evaluation.confusion_picture import confusion_png
 from lid_toolkit.evaluation.html_report import html_report
-from lid_toolkit.evaluation.metrics import as_dict, evaluate
+from lid_toolkit.evaluation.metrics import evaluate
 from lid_toolkit.evaluation.mistakes import confident_mistakes
+from lid_toolkit.evaluation.reported_metrics import as_dict, metric_keys
 from lid_toolkit.evaluation.text_report import headline, text_report
 from lid_toolkit.files import write_whole
 from lid_toolkit.steps import Step
@@ -39,7 +40,8 @@ def score(data_dir: Path, inference_dir: Path, dry_run: bool = False, *, merge: 
             "scores.scp": inference_dir / "scores.scp",
             "scores.ark": inference_dir / "scores.ark",
         },
-        options={"merge_macrolanguages": merge},
+        options={"merge_macrolanguages": merge, "metrics": metric_keys()},
+        version=2,
     )
     if dry_run:
         step.due(dry_run=True)

@@ -1,11 +1,10 @@
-"""The results of stage 7 as text a person reads at a glance."""
+"""The results of scoring as text that a person reads at a glance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from lid_toolkit.evaluation.intervals import Estimate
-from lid_toolkit.evaluation.metrics import Bucket, Evaluation, LanguageResult, Share
+from lid_toolkit.evaluation import reported_metrics
+from lid_toolkit.evaluation.metrics import Evaluation, LanguageResult, Proportion
+from lid_toolkit.evaluation.wording import columns_text, interval, plural, seconds_range
 
 RULE = (
     "An utterance that failed counts as wrong. Brackets: 95 % score intervals, utterances taken as "
@@ -16,12 +15,10 @@ MERGED = "counted as one language with their members"
 
 
 def text_report(evaluation: Evaluation) -> str:
-    """Return the whole report: headline, languages, durations, rule."""
+    """Return the whole report: headline, languages, durations, how it was counted."""
     parts = [
         headline(evaluation),
-        columns_text(
-            LANGUAGE_HEAD, [_language_row(result) for result in evaluation.per_language], "<<>>>>>><"
-        ),
+        _languages_text(evaluation),
         columns_text(
             ("seconds", "n", "correct", "accuracy %", "95 % interval"), _bucket_rows(evaluation), ">>>>>"
         ),
@@ -31,113 +28,62 @@ def text_report(evaluation: Evaluation) -> str:
 
 
 def headline(evaluation: Evaluation) -> str:
-    """Return accuracy, macro accuracy and coverage, a line each."""
-    whole, count = evaluation.accuracy, len(evaluation.per_language)
+    """Return the metrics of the set, one on each line."""
     lines = [
-        f"{evaluation.name}: {whole.utterances} utterances, {plural(count, 'language')}",
-        f"  accuracy        {percent(whole.estimate)}  {whole.correct} of {whole.utterances} correct",
-        f"  macro accuracy  {percent(evaluation.macro_accuracy)}  mean recall of {plural(count, 'language')}",
-        f"  coverage        {100 * evaluation.coverage:6.2f} %  {coverage_note(evaluation)}",
+        (metric.title, f"{metric.text(metric.compute(evaluation), width=6)}  {metric.note(evaluation)}")
+        for metric in reported_metrics.METRICS
     ]
     if note := not_scored_note(evaluation):
-        lines.append(f"  not scored      {note}")
+        lines.append(("not scored", note))
     if evaluation.merged:
-        lines.append(f"  macrolanguages  {MERGED}")
-    return "\n".join(lines)
+        lines.append(("macrolanguages", MERGED))
+    width = max(len("macrolanguages"), *(len(title) for title, _ in lines))
+    languages = plural(len(evaluation.per_language), "language")
+    return "\n".join(
+        [
+            f"{evaluation.name}: {evaluation.accuracy.utterances} utterances, {languages}",
+            *(f"  {title:<{width}}  {text}".rstrip() for title, text in lines),
+        ]
+    )
 
 
 def not_scored_note(evaluation: Evaluation) -> str:
-    """Say how many utterances never reached the system, "" if all did."""
+    """Say how many utterances never reached the system; "" if all did."""
     parts = [
         f"{count} {why}"
         for count, why in (
             (evaluation.broken, "broken"),
-            (evaluation.dropped, "shorter or longer than stage 3's limits"),
+            (evaluation.dropped, "outside the duration limits of the formatting"),
         )
         if count
     ]
     return ", ".join(parts)
 
 
-def coverage_note(evaluation: Evaluation) -> str:
-    """Say how many utterances failed and what the accuracy is without them."""
-    if not evaluation.failed:
-        return "none failed"
-    if evaluation.answered is None:
-        return "all failed"
-    without = evaluation.answered
-    return (
-        f"{evaluation.failed} failed; without them {percent(without.estimate).strip()}, "
-        f"{without.correct} of {without.utterances} correct"
-    )
-
-
-def percent(estimate: Estimate) -> str:
-    """Return e.g. ``97.36 % [95.92, 98.31]``."""
-    return f"{100 * estimate.value:6.2f} % {interval(estimate)}"
-
-
-def interval(estimate: Estimate) -> str:
-    """Return e.g. ``[95.92, 98.31]``, in percent."""
-    return f"[{100 * estimate.low:.2f}, {100 * estimate.high:.2f}]"
-
-
-def plural(count: int, noun: str) -> str:
-    """Return e.g. ``3 languages`` or ``1 language``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def seconds_range(bucket: Bucket) -> str:
-    """Return a bucket's range in words, e.g. ``1-2``, ``< 1`` or ``>= 10``."""
-    if bucket.to_s is None:
-        return f">= {bucket.from_s:g}"
-    return f"{bucket.from_s:g}-{bucket.to_s:g}" if bucket.from_s else f"< {bucket.to_s:g}"
-
-
-LANGUAGE_HEAD = (
-    "label",
-    "language",
-    "n",
-    "correct",
-    "recall %",
-    "95 % interval",
-    "precision %",
-    "F1 %",
-    "mistaken for",
-)
+def _languages_text(evaluation: Evaluation) -> str:
+    columns = [heading for metric in reported_metrics.LANGUAGE_METRICS for heading in metric.headings]
+    head = ("label", "language", "n", "correct", *columns, "mistaken for")
+    rows = [_language_row(result) for result in evaluation.per_language]
+    return columns_text(head, rows, "<<>>" + ">" * len(columns) + "<")
 
 
 def _language_row(result: LanguageResult) -> tuple[str, ...]:
-    recall = result.recall
     return (
         result.label,
         result.name,
-        str(recall.utterances),
-        str(recall.correct),
-        f"{100 * recall.estimate.value:.2f}",
-        interval(recall.estimate),
-        "-" if result.precision is None else f"{100 * result.precision:.2f}",
-        f"{100 * result.f1:.2f}",
+        str(result.recall.utterances),
+        str(result.recall.correct),
+        *(cell for metric in reported_metrics.LANGUAGE_METRICS for cell in metric.cells(result)),
         f"{result.mistaken_for} ({result.mistaken_times})" if result.mistaken_for else "",
     )
 
 
 def _bucket_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
-    return [(seconds_range(bucket), *_share_cells(bucket.share)) for bucket in evaluation.buckets]
+    return [(seconds_range(bucket), *_right_cells(bucket.right)) for bucket in evaluation.buckets]
 
 
-def _share_cells(share: Share | None) -> tuple[str, str, str, str]:
-    if share is None:
+def _right_cells(right: Proportion | None) -> tuple[str, str, str, str]:
+    if right is None:
         return "0", "0", "-", "-"
-    value = f"{100 * share.estimate.value:.2f}"
-    return str(share.utterances), str(share.correct), value, interval(share.estimate)
-
-
-def columns_text(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
-    """Return columns set side by side; ``align`` has ``<`` or ``>`` for each."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True))
-        for row in (head, *rows)
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    value = f"{100 * right.estimate.value:.2f}"
+    return str(right.utterances), str(right.correct), value, interval(right.estimate)

@@ -13,6 +13,9 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from lid_toolkit import languages
 from lid_toolkit.errors import LidError
+from lid_toolkit.evaluation import reported_metrics
+from lid_toolkit.evaluation.intervals import Estimate
+from lid_toolkit.evaluation.reported_metrics import stored_values
 from lid_toolkit.package.licences import Encoder
 
 Results = Mapping[str, Any]
@@ -98,12 +101,13 @@ def metadata(facts: Facts, results: Mapping[str, Results]) -> str:
             task_name="Spoken language identification",
             dataset_type=name,
             dataset_name=name,
-            metric_type=metric,
-            metric_name=metric.replace("_", " "),
-            metric_value=round(result[metric]["value"], 4),
+            metric_type=metric.key,
+            metric_name=metric.title,
+            metric_value=round(value.value, 4),
         )
         for name, result in results.items()
-        for metric in ("accuracy", "macro_accuracy")
+        for metric, value in stored_values(reported_metrics.METRICS, result)
+        if isinstance(value, Estimate)
     ]
     data = ModelCardData(
         language=sorted(set(_codes(facts.labels))),
@@ -139,16 +143,17 @@ def _anatomy(facts: Facts) -> str:
 
 
 def _result(name: str, result: Results) -> str:
-    rows = [
-        ("accuracy", _percent(result["accuracy"])),
-        ("macro accuracy", _percent(result["macro_accuracy"])),
-        *(
-            (f"accuracy, {_span(bucket)}", f"{_percent(bucket['accuracy'])} of {bucket['utterances']}")
-            for bucket in result["duration_buckets"]
-            if bucket["utterances"]
-        ),
-        ("coverage", f"{100 * result['coverage']:.2f} %"),
+    metrics = stored_values(reported_metrics.METRICS, result)
+    with_interval, without = (
+        [(metric.title, metric.text(value)) for metric, value in metrics if metric.has_interval == wanted]
+        for wanted in (True, False)
+    )
+    by_duration = [
+        (f"accuracy, {_span(bucket)}", f"{_percent(bucket['accuracy'])} of {bucket['utterances']}")
+        for bucket in result["duration_buckets"]
+        if bucket["utterances"]
     ]
+    rows = [*with_interval, *by_duration, *without]
     table = "\n".join(f"| {what} | {value} |" for what, value in rows)
     return (
         f"On `{name}`, {result['utterances']} utterances of {result['languages']} languages, with 95 % "

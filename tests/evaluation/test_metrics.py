@@ -12,7 +12,8 @@ from sklearn import metrics as sklearn_metrics
 
 from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.evaluation.answers import FAILED, read_answers
-from lid_toolkit.evaluation.metrics import as_dict, confusion_matrix, duration_buckets, evaluate
+from lid_toolkit.evaluation.metrics import confusion_matrix, duration_buckets, evaluate
+from lid_toolkit.evaluation.reported_metrics import as_dict
 from lid_toolkit.evaluation.text_report import text_report
 
 
@@ -70,7 +71,7 @@ def test_confusion_matrix_counts_failures_in_the_last_column():
 def test_duration_buckets_hold_their_lower_edge():
     seconds = np.array([0.99, 1.0, 1.99, 2.0, 10.0])
     buckets = duration_buckets(seconds, np.array([True, True, False, True, False]))
-    counts = [None if b.share is None else (b.share.correct, b.share.utterances) for b in buckets]
+    counts = [None if b.right is None else (b.right.correct, b.right.utterances) for b in buckets]
     assert counts == [(1, 1), (1, 2), (1, 1), None, (0, 1)]
     assert [(bucket.from_s, bucket.to_s) for bucket in buckets][-1] == (10.0, None)
 
@@ -90,7 +91,9 @@ def test_utterances_lost_in_formatting_are_stated(small_set: WrittenSet):
     write_table(small_set.data_dir / "dropped", [("x2", "0.05 s is under 0.1 s"), ("x3", "too long")])
     evaluation = evaluate(read_answers(small_set.data_dir, small_set.inference_dir))
     assert as_dict(evaluation)["not_scored"] == {"dropped": 2, "broken": 1}
-    assert "not scored      1 broken, 2 shorter or longer than stage 3's limits" in text_report(evaluation)
+    assert "not scored      1 broken, 2 outside the duration limits of the formatting" in text_report(
+        evaluation
+    )
 
 
 def test_text_report_tells_it_all(small_set: WrittenSet):

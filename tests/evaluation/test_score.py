@@ -94,7 +94,7 @@ def test_report_is_self_contained_and_shows_names_as_text(tmp_path: Path):
     score(made.data_dir, made.inference_dir)
     report = (made.inference_dir / "report.html").read_text()
     assert "<script>alert" not in report
-    assert "<code>&lt;b&gt;a&lt;/b&gt;</code>" in report
+    assert '<td class="code">&lt;b&gt;a&lt;/b&gt;</td>' in report
     assert "&lt;i&gt;" in report
     assert not re.search(r"<(script|link|img|iframe)[^>]*\s(src|href)=", report)
     assert report.count("Plotly.newPlot(") == 3
