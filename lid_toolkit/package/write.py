@@ -52,7 +52,7 @@ DIRECTORIES = re.compile(r"""(?<![^\s=:,'"])~?/(?!/)(?:\\.|[^\s\\'"])*/(?=[^\s'"
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can store
 FILE_MODE = 0o644 << 16
 ANSWERS = ("answers", "languages", "failures")
-COMPONENTS = ("frontend", "normalize", "encoder", "pooling", "projector", "loss")
+CARD_COMPONENTS = ("frontend", "normalize", "encoder", "pooling", "projector", "loss")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def gather(packing: Packing, saved: SavedModel, folder: Path) -> dict[str, Path]
         source=packing.repository or packing.output.name,
         labels=saved.languages,
         components={
-            part: saved.description[part] for part in COMPONENTS if saved.description.get(part) is not None
+            part: saved.description[part] for part in CARD_COMPONENTS if saved.description.get(part) is not None
         },
         parameters=sum(weight.numel() for weight in saved.model.parameters()),
         licence=packing.licence or model_licence(origin),
