@@ -130,7 +130,9 @@ def unpacked(archive: Path, wanted: tuple[str, ...] | None = None) -> Iterator[P
                     with opened.open(members[file]) as packed, (folder / file).open("wb") as plain:
                         shutil.copyfileobj(packed, plain, BLOCK)
         except FileNotFoundError:
-            raise LidError("no such file", where=archive, redo="packing", mend="give another file") from None
+            raise LidError(
+                "the file does not exist", where=archive, redo="packing", mend="give another file"
+            ) from None
         except DAMAGED as error:
             raise LidError(f"damaged, or not a zip: {error}", where=archive, mend=FETCH_AGAIN) from error
         yield folder

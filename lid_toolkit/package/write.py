@@ -146,7 +146,9 @@ def gather(packing: Packing, saved: SavedModel, folder: Path) -> dict[str, Path]
         source=packing.repository or packing.output.name,
         labels=saved.languages,
         components={
-            part: saved.description[part] for part in CARD_COMPONENTS if saved.description.get(part) is not None
+            part: saved.description[part]
+            for part in CARD_COMPONENTS
+            if saved.description.get(part) is not None
         },
         parameters=sum(weight.numel() for weight in saved.model.parameters()),
         licence=packing.licence or model_licence(origin),

@@ -139,7 +139,10 @@ def test_what_goes_wrong_is_one_line(fault, token, message, hub, package, tmp_pa
     [
         (("--hf_repo", "me/lid/x"), "me/lid/x: not a valid name for a repository: "),
         (("--hf_repo", "me/l id"), "me/l id: not a valid name for a repository: "),
-        (("--package", "none.zip"), "none.zip: no such file (run packing again or give another file)"),
+        (
+            ("--package", "none.zip"),
+            "none.zip: the file does not exist (run packing again or give another file)",
+        ),
         (("--package", __file__), f"{__file__}: damaged, or not a zip: "),
     ],
 )

@@ -121,7 +121,7 @@ def test_bad_arguments_are_refused(lid, wave, tmp_path):
 
 def test_loading(model_file, tmp_path):
     assert lid_toolkit.LanguageIdentifier.from_pretrained(model_file.parent, "cpu").rate == RATE
-    with pytest.raises(LidError, match="no such file"):
+    with pytest.raises(LidError, match="the file does not exist"):
         LanguageIdentifier.from_pretrained(tmp_path)
     with pytest.raises(LidError, match="'tpu' is not supported"):
         LanguageIdentifier.from_pretrained(model_file, "tpu")

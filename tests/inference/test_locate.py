@@ -15,7 +15,7 @@ LOAD = "from lid_toolkit.cli import run; from lid_toolkit.inference.locate impor
 
 @pytest.mark.parametrize("name", ["exp/no/such", "none.zip", "none.pth", "a.b", "x/y.pth", "../x/y"])
 def test_paths_that_are_not_there(name):
-    with pytest.raises(LidError, match="no such file"):
+    with pytest.raises(LidError, match="the file does not exist"):
         open_model(name)
 
 
