@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # Which job backend runs the stages' jobs. Each command is called in Kaldi's way:
 #   ${train_cmd} [--mem 4G] [--num-threads 2] [--gpu 1] [--time T] [--max-jobs-run 8] JOB=1:N LOG COMMAND...
 # so a site's own script of that kind (queue.pl, slurm.pl) can stand here instead.
@@ -13,7 +13,7 @@ cmd_backend=${cmd_backend:-local}
 case "${cmd_backend}" in
   local)
     train_cmd="utils/jobs.sh local"
-    cuda_cmd="utils/jobs.sh local --num-threads $(count_cores)"
+    cuda_cmd="utils/jobs.sh local --num-threads ${cores}"
     ;;
   ssh | slurm | sge | pbs)
     train_cmd="utils/jobs.sh ${cmd_backend}"

@@ -34,7 +34,7 @@ audio_format=wav       # wav|flac|wav.ark|flac.ark: format of the audio that sta
 fs=16k                 # rate: sampling rate
 min_wav_duration=1.0   # float: drop shorter training and validation utterances, in seconds
 max_wav_duration=60.0  # float: drop longer ones, in seconds; 0 keeps all
-max_failed=0.01        # share: share of broken recordings that is skipped; more of them end the stage
+max_failed=0.01        # float: fraction of the recordings that may be broken, from 0 to 1; these are skipped
 allow_pipes=false      # bool: let wav.scp run commands ("sph2pipe ... |"); only for data you trust
 ## Channels
 channel=mean                      # mean|int: which channel of the recordings to take, from 0, or the mean of all
@@ -92,9 +92,6 @@ audio_feats="${dumpdir}/${audio_type}" data_feats="${dumpdir}/${feats_type}"
 inference_dir="${lid_exp}/inference/${inference_model%.pth}"
 package="${lid_exp}/${lid_exp##*/}_${inference_model%.*}.zip"
 tsne_set=${tsne_set:-${train_set}}
-[[ ${nj} != auto ]] || nj=$(count_cores)
-gpus=${ngpu/auto/$(count_gpus)}
-[[ ${gpu_inference} != auto ]] || gpu_inference=$( ((gpus > 0)) && echo true || echo false)
 
 # Print the sets that stage 3 formats, each once.
 sets_to_format() {
@@ -103,17 +100,6 @@ sets_to_format() {
   # shellcheck disable=SC2206  # a list of words
   "${skip_eval}" || sets+=(${test_sets} "${tsne_set}")
   printf '%s\n' ${sets[@]+"${sets[@]}"} | awk 'NF && !seen[$0]++'
-}
-
-# End the script, before any work, over numbers that stage 2 or 8 would refuse.
-check_numbers() {
-  local speeds
-  read -ra speeds <<<"${speed_perturb_factors}"
-  within 0.1 10 "${speeds[@]:-1}" || die "$0: --speed_perturb_factors '${speed_perturb_factors}': speeds are from 0.1 to 10"
-  printf '%s\n' "${speeds[@]:-1}" | LC_ALL=C awk 'seen[sprintf("%g", $1)]++ { twice = 1 } END { exit twice }' \
-    || die "$0: --speed_perturb_factors '${speed_perturb_factors}': a speed comes twice (leave one out)"
-  within 1 1e300 "${perplexity}" || die "$0: --perplexity ${perplexity}: t-SNE takes at least 1"
-  ((max_iter >= 250)) || die "$0: --max_iter ${max_iter}: t-SNE takes at least 250"
 }
 
 # End the script, before any work, over what the stages to run would miss.
@@ -345,7 +331,21 @@ stage_10() {
     --dry_run "${dry_run}"
 }
 
-# End the script, before any work, over a configuration that stage 5 would refuse.
+# Have Python check the values of options, and count the cores and, if a stage to run computes, the GPUs.
+check_values() {
+  local counts count_gpus=false n
+  for n in 4 5 6 8; do
+    ! due "${n}" || count_gpus=true
+  done
+  counts=$("${python}" pyscripts/check_options.py --fs "${fs}" --speed_perturb_factors "${speed_perturb_factors}" \
+    --max_failed "${max_failed}" --perplexity "${perplexity}" --max_iter "${max_iter}" --count_gpus "${count_gpus}")
+  read -r cores gpus <<<"${counts}"
+  [[ ${nj} != auto ]] || nj=${cores}
+  [[ ${ngpu} == auto ]] || gpus=${ngpu}
+  [[ ${gpu_inference} != auto ]] || gpu_inference=$( ((gpus > 0)) && echo true || echo false)
+}
+
+# End the script before any work if stage 5 would refuse the configuration.
 check_config() {
   due 5 || return 0
   training_words
@@ -355,9 +355,9 @@ check_config() {
   "${python}" pyscripts/check_config.py --config "${lid_config}" --fs "${fs/k/000}" ${words[@]+"${words[@]}"}
 }
 
-check_numbers
 check_needs
 . ./path.sh || exit $?
+check_values
 . ./cmd.sh || exit $?
 check_config || exit $?
 run_stages "prepare data" "perturb speed" "format audio" "collect statistics" "train" \

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """Stage 3: format the audio of a data directory. First plan, then each job, then merge."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from option_types import channel, rate
 from stages import run
 
-from lid_toolkit.audio.reader import LOWEST_RATE
-from lid_toolkit.audio.writer import AUDIO_FORMATS, HIGHEST_ODD_RATE, HIGHEST_RATE, is_rate
+from lid_toolkit.audio.writer import AUDIO_FORMATS
 from lid_toolkit.cli import OptionParser, boolean, fraction, non_negative, positive_int
 from lid_toolkit.prepare.formatting.job import run_job
 from lid_toolkit.prepare.formatting.merge import merge
@@ -67,24 +66,6 @@ def main(arguments: Sequence[str]) -> None:
         run_job(options.output_dir, options.job)
     else:
         merge(options.output_dir)
-
-
-def channel(text: str) -> int | None:
-    """Parse a channel's number from 0, or ``mean``: None."""
-    if text == "mean":
-        return None
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is neither mean nor a number from 0")
-    return int(text)
-
-
-def rate(text: str) -> int:
-    """Parse a sample rate: ``16000`` or ``16k``."""
-    number = positive_int(text[:-1]) * 1000 if text.endswith("k") else positive_int(text)
-    if not is_rate(number):
-        limits = f"{LOWEST_RATE} to {HIGHEST_RATE} Hz, in tens above {HIGHEST_ODD_RATE}"
-        raise argparse.ArgumentTypeError(f"'{text}' is not a rate from {limits}")
-    return number
 
 
 if __name__ == "__main__":

@@ -1,33 +1,14 @@
 #!/usr/bin/env python3
 """Stage 8: draw a t-SNE map of a set's embeddings."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from option_types import iterations, perplexity
 from stages import run
 
 from lid_toolkit.cli import OptionParser, boolean, positive_int
-from lid_toolkit.evaluation.tsne import FEWEST_ITERATIONS, plot_tsne
-
-
-def perplexity(text: str) -> float:
-    """Parse a number of at least 1."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 1 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 1")
-    return number
-
-
-def iterations(text: str) -> int:
-    """Parse a whole number that t-SNE accepts."""
-    number = positive_int(text)
-    if number < FEWEST_ITERATIONS:
-        raise argparse.ArgumentTypeError(f"t-SNE takes at least {FEWEST_ITERATIONS} iterations, not {text}")
-    return number
+from lid_toolkit.evaluation.tsne import plot_tsne
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -47,12 +47,13 @@ given_corpus() {
   printf '%s' "${value}"
 }
 
-# Read local/$1/corpus.sh into corpus_dir, db_variable, lid_options and prepare_options.
+# Read local/$1/corpus.sh into corpus_dir, db_variable, lid_options and prepare_options. LC_ALL=C: in a locale that
+# is not installed, bash would warn and the warning would be taken for a setting.
 read_corpus() {
   local file="local/$1/corpus.sh" settings said
   # shellcheck disable=SC2034  # for the caller
   corpus_dir="" db_variable="" lid_options=() prepare_options=()
-  settings=$(utils/corpus_settings.sh "$1" 2>&1) || {
+  settings=$(LC_ALL=C utils/corpus_settings.sh "$1" 2>&1) || {
     said=${settings%%$'\n'*} said=${said#"${file}: "}
     die "${file}: ${said:-ended with an error} (see docs/adding_a_corpus.md)"
   }

@@ -139,7 +139,6 @@ fits() {
     ints) [[ ${value} =~ ^[[:blank:]]*((0|[1-9][0-9]{0,8})([[:blank:]]+|$))*$ ]] ;;
     float) [[ ${value} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)([eE]-?[0-9]+)?$ ]] ;;
     floats) [[ ${value} =~ ^[[:blank:]]*(([0-9]+\.?[0-9]*|\.[0-9]+)([[:blank:]]+|$))*$ ]] ;;
-    share) fits float "${value}" && within 0 1 "${value}" ;;
     bool) [[ ${value} == true || ${value} == false ]] ;;
     rate) [[ ${value} =~ ^[1-9][0-9]*k?$ ]] ;;
     text | list | path) [[ ${value} != --* ]] ;;
@@ -147,11 +146,6 @@ fits() {
     args) split_words "${value}" ;;
     *) [[ ${value} == "${type}" ]] ;;
   esac
-}
-
-# Succeed if the numbers $3... are from $1 to $2.
-within() {
-  printf '%s\n' "${@:3}" | LC_ALL=C awk -v least="$1" -v most="$2" '!($1 >= least && $1 <= most) { wrong = 1 } END { exit wrong }'
 }
 
 # Print in words which values have type $1.
@@ -162,7 +156,6 @@ describe() {
   text=${text// int/ a whole number}
   text=${text// floats/ numbers separated by spaces}
   text=${text// float/ a number of at least 0}
-  text=${text// share/ a number from 0 to 1}
   text=${text// bool/ true or false}
   text=${text// rate/ samples per second such as 16k}
   text=${text// text/ a text}

@@ -105,17 +105,3 @@ look_at() {
   done
   ((${#found[@]} == 0)) || printf '%s\n' "Look at:" "${found[@]/#/  }" >&2
 }
-
-# Print the number of cores this process may use.
-count_cores() {
-  nproc 2>/dev/null || getconf _NPROCESSORS_ONLN
-}
-
-# Print the number of GPUs this process may use.
-count_gpus() {
-  if [[ -n ${CUDA_VISIBLE_DEVICES+set} ]]; then
-    tr ',' '\n' <<<"${CUDA_VISIBLE_DEVICES}" | grep -c '[0-9]' || true
-  else
-    nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true
-  fi
-}

@@ -12,8 +12,6 @@ from lid_toolkit.evaluation.map_pictures import map_csv, map_html, map_png
 from lid_toolkit.files import write_whole
 from lid_toolkit.steps import Step
 
-FEWEST_ITERATIONS = 250
-
 
 def plot_tsne(
     data_dir: Path,
@@ -29,7 +27,7 @@ def plot_tsne(
         data_dir: the truth, ``dump/raw/SET``.
         inference_dir: answers and embeddings, ``.../MODEL/SET``; the outputs go there too.
         perplexity: as in :func:`lid_toolkit.evaluation.embedding_map.map_embeddings`.
-        max_iter: iterations of t-SNE, at least FEWEST_ITERATIONS.
+        max_iter: iterations of t-SNE, at least 250 (scikit-learn takes no fewer).
         max_utt_per_lang: utterances drawn of a language, at most.
         dry_run: only say whether there is work to do.
 

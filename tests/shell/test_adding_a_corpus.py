@@ -96,7 +96,7 @@ def test_a_broken_corpus_is_one_line(recipe: Recipe, text: str, message: str):
 def test_a_broken_corpus_does_not_disturb_another(recipe: Recipe):
     (recipe.path / "local/mine").mkdir()
     (recipe.path / "local/mine/corpus.sh").write_text("lid_options=(")
-    assert len(recipe.stages("run.sh", "--corpus", "mini", "--stop_stage", "1")) == 1
+    assert len(recipe.stages("run.sh", "--corpus", "mini", "--stop_stage", "1")) == 2
 
 
 def test_an_option_of_the_script_cannot_be_declared_again(recipe: Recipe):

@@ -40,7 +40,7 @@ def lay_sets(recipe: Recipe) -> None:
     (experiment / "valid.accuracy.best.pth").touch()
 
 
-@pytest.mark.parametrize("gpus", ["", "0,1"])
+@pytest.mark.parametrize("gpus", ["0", "2"])
 def test_queue_pl_of_a_site_runs_stages_3_5_and_6(recipe: Recipe, gpus: str):
     lay_sets(recipe)
     script = recipe.path / "utils/queue.pl"
@@ -48,16 +48,17 @@ def test_queue_pl_of_a_site_runs_stages_3_5_and_6(recipe: Recipe, gpus: str):
     script.chmod(0o755)
     train, cuda = "utils/queue.pl --mem 2G", "utils/queue.pl -q gpu.q --config my.conf"
     (recipe.path / "cmd.sh").write_text(f'export train_cmd="{train}" cuda_cmd="{cuda}"\n')
-    calls = recipe.stages("lid.sh", *SETS, *STAGES, CUDA_VISIBLE_DEVICES=gpus)
+    calls = recipe.stages("lid.sh", *SETS, *STAGES, GPUS=gpus)
     queued = [call for call in calls if call.startswith("queue.pl ")]
     assert len(queued) == 5
     for call, name in zip(queued[:3], ("train", "valid", "test"), strict=True):
         assert call.startswith(f"queue.pl --mem 2G JOB=1:2 dump/raw/{name}/logs/format.JOB.log ")
         assert call.endswith(" --job JOB")
-    number = len(gpus.split(",")) if gpus else 0
-    train = f"queue.pl -q gpu.q --config my.conf --gpu {number} exp/lid_mini_ecapa_raw/logs/train.log "
+    train = f"queue.pl -q gpu.q --config my.conf --gpu {gpus} exp/lid_mini_ecapa_raw/logs/train.log "
     assert queued[3].startswith(train)
-    resources = "-q gpu.q --config my.conf --num-threads 1 --gpu 1" if gpus else "--mem 2G --num-threads 1"
+    resources = (
+        "-q gpu.q --config my.conf --num-threads 1 --gpu 1" if gpus == "2" else "--mem 2G --num-threads 1"
+    )
     assert queued[4].startswith(f"queue.pl {resources} JOB=1:2 ")
     jobs = [call for call in calls if re.search(r"pyscripts/infer.py job .* --job [12]$", call)]
     assert len(jobs) == 2
@@ -66,7 +67,7 @@ def test_queue_pl_of_a_site_runs_stages_3_5_and_6(recipe: Recipe, gpus: str):
 @pytest.mark.parametrize("backend", ["ssh", "slurm", "sge", "pbs"])
 def test_backend_is_chosen_for_one_run(recipe: Recipe, backend: str):
     lay_sets(recipe)
-    calls = recipe.stages("lid.sh", *SETS, *STAGES, cmd_backend=backend, CUDA_VISIBLE_DEVICES="")
+    calls = recipe.stages("lid.sh", *SETS, *STAGES, cmd_backend=backend)
     jobs = [call for call in calls if "lid_toolkit.jobs" in call]
     assert all(call.startswith(f"-m lid_toolkit.jobs {backend} ") for call in jobs)
     assert " --num-threads 4 --gpu 0 exp/lid_mini_ecapa_raw/logs/train.log " in jobs[3]
@@ -77,4 +78,4 @@ def test_unknown_backend_ends_before_any_work(recipe: Recipe):
     done = recipe.run("lid.sh", *SETS, *STAGES, "--python", str(recipe.stand_in), cmd_backend="lsf")
     assert done.returncode == 2
     assert done.stderr == ("error: cmd.sh: unknown cmd_backend 'lsf' (known: local, ssh, slurm, sge, pbs)\n")
-    assert recipe.calls() == []
+    assert ["check_options.py" in call for call in recipe.calls()] == [True]

@@ -58,15 +58,15 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--skip_stages 02", "--skip_stages: '02' does not fit (give whole numbers separated by spaces)"),
         ("--train_set --valid_set x", "--train_set: '--valid_set' does not fit"),
         ("--speed_perturb_factors abc", "--speed_perturb_factors: 'abc' does not fit"),
-        ("--max_failed 3", "--max_failed: '3' does not fit (give a number from 0 to 1)"),
-        ("--max_failed 11e-1", "--max_failed: '11e-1' does not fit (give a number from 0 to 1)"),
-        ("--max_iter 249", "--max_iter 249: t-SNE takes at least 250"),
-        ("--perplexity 0", "--perplexity 0: t-SNE takes at least 1"),
-        ("--perplexity 9e-1", "--perplexity 9e-1: t-SNE takes at least 1"),
-        ("--perplexity 1e999", "--perplexity 1e999: t-SNE takes"),
-        ("--speed_perturb_factors=0\t1", "--speed_perturb_factors '0\t1': speeds are from 0.1 to 10"),
-        ("--speed_perturb_factors 10.1", "--speed_perturb_factors '10.1': speeds are from 0.1 to 10"),
-        ("--speed_perturb_factors=.9\t1\t0.90", "--speed_perturb_factors '.9\t1\t0.90': a speed comes twice"),
+        ("--max_failed 3", "lid.sh: argument --max_failed: '3' is not"),
+        ("--max_failed 11e-1", "lid.sh: argument --max_failed: '11e-1' is not"),
+        ("--max_iter 249", "lid.sh: argument --max_iter: '249' is not a whole number of at least 250"),
+        ("--perplexity 0", "lid.sh: argument --perplexity: '0' is not a number of at least 1"),
+        ("--perplexity 9e-1", "--perplexity: '9e-1' is not"),
+        ("--perplexity 1e999", "--perplexity: '1e999' is not"),
+        ("--speed_perturb_factors=0\t1", "speed factors: '0' is not a number from 0.1 to 10"),
+        ("--speed_perturb_factors 10.1", "speed factors: '10.1' is not a number from 0.1 to 10"),
+        ("--speed_perturb_factors=.9\t1\t0.90", "speed factors: 0.90 is given twice"),
         ("--num_nodes 0", "--num_nodes: '0' does not fit (give a whole number of at least 1)"),
         ("--lid_config conf/none.yaml", "--lid_config conf/none.yaml: no such file"),
         ("--pretrained_model none.pth", "--pretrained_model none.pth: no such file"),
@@ -132,7 +132,7 @@ def test_lid_needs_its_sets(recipe: Recipe):
         ("int", ["0", "7", "999999999"], ["", "00", "07", "1000000000", "-1", "1.0"]),
         ("int+", ["1", "10"], ["0", "01", "0x1"]),
         ("ints", ["", " ", "0", "2 8", " 10\t2 "], ["02", "2 08", "12345678901", "2,8"]),
-        ("share", ["0", "1", "1.0", ".01", "5e-3"], ["1.01", "2", "1e1", "-0.1", ""]),
+        ("float", ["0", "1", "1.0", ".01", "5e-3"], ["-0.1", "", "1e", "nan"]),
         ("floats", ["", "0.9 1 1.1", " .5 2. "], ["1.1.1", "1,1", "-1"]),
     ],
 )
@@ -154,19 +154,20 @@ def test_outermost_numbers_are_taken(recipe: Recipe):
         "--speed_perturb_factors",
         "0.1 10",
     )
-    assert len(recipe.stages("run.sh", "--corpus", "mini", "--stop_stage", "1", *options)) == 1
+    done = recipe.run("run.sh", "--corpus", "mini", "--stop_stage", "1", "--dry_run", "true", *options)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("form", [("--nj=3",), ("--nj", "3")])
 def test_both_forms_of_an_option_and_hyphens_for_underscores(recipe: Recipe, form: tuple[str, ...]):
     calls = recipe.stages("run.sh", "--corpus", "mini", "--stop-stage", "1", *form)
-    assert len(calls) == 1
-    assert "--nj 3 " in calls[0]
+    assert len(calls) == 2
+    assert "--nj 3 " in calls[1]
 
 
 def test_values_with_blanks_and_letters_beyond_ascii(recipe: Recipe, tmp_path: Path):
     calls = recipe.stages("run.sh", "--corpus", "mini", "--stop_stage", "1", "--datadir", f"{tmp_path}/ð ä")
-    assert f"--datadir {tmp_path}/ð ä " in calls[0]
+    assert f"--datadir {tmp_path}/ð ä " in calls[1]
 
 
 def test_every_option_is_used(recipe: Recipe):

@@ -33,6 +33,7 @@ def test_all_stages_in_order(recipe: Recipe):
     collecting = [FEATURE_STATS[0], FEATURE_STATS[1], FEATURE_STATS[0]]
     identifying = ["infer", "(infer)", "infer"]
     assert programs(calls) == [
+        "check_options",
         "check_config",
         "local.mini.prepare",
         *formatting * 3,
@@ -57,7 +58,7 @@ def test_test_set_never_reaches_training(recipe: Recipe):
 
 def test_speed_perturbation_renames_the_training_set_from_stage_2_on(recipe: Recipe):
     calls = recipe.stages("run.sh", *MINI, "--speed_perturb_factors", "0.9 1.0 1.1")
-    assert "--factors 0.9 1.0 1.1 --dry_run false data/train_mini data/train_mini_sp" in calls[2]
+    assert "--factors 0.9 1.0 1.1 --dry_run false data/train_mini data/train_mini_sp" in calls[3]
     train = next(call for call in calls if "train.py" in call)
     assert "--train_dir dump/mini/raw/train_mini_sp " in train
     assert "--stats_dir exp/mini/lid_stats_16k_sp --output_dir exp/mini/lid_mini_ecapa_raw_sp " in train
@@ -66,12 +67,12 @@ def test_speed_perturbation_renames_the_training_set_from_stage_2_on(recipe: Rec
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
-        (("--stop_stage", "1"), {"local.mini.prepare"}),
-        (("--stage", "1", "--skip_stages", "1 3 4 5 6 7 8"), set()),
-        (("--skip_train", "true", "--skip_eval", "true"), {"local.mini.prepare"}),
+        (("--stop_stage", "1"), {"check_options", "local.mini.prepare"}),
+        (("--stage", "1", "--skip_stages", "1 3 4 5 6 7 8"), {"check_options"}),
+        (("--skip_train", "true", "--skip_eval", "true"), {"check_options", "local.mini.prepare"}),
         (
             ("--stop_stage", "4", "--skip_stages", "3"),
-            {"local.mini.prepare", "collect_stats", *FEATURE_STATS},
+            {"check_options", "local.mini.prepare", "collect_stats", *FEATURE_STATS},
         ),
     ],
 )
@@ -93,7 +94,7 @@ def test_users_options_win_over_the_corpus(recipe: Recipe):
 
 
 def test_gpus_identify_one_job_each(recipe: Recipe):
-    calls = recipe.stages("run.sh", *MINI[:-2], CUDA_VISIBLE_DEVICES="0,1")
+    calls = recipe.stages("run.sh", *MINI[:-2], GPUS="2")
     infer = next(call for call in calls if "infer.py job" in call)
     assert "--gpu 1 JOB=1:2 " in infer
     assert "--num_jobs 2 " in infer
@@ -103,7 +104,7 @@ def test_gpus_identify_one_job_each(recipe: Recipe):
 def test_dry_run_of_a_fresh_recipe_says_what_waits_for_what(recipe: Recipe):
     done = recipe.run("run.sh", *MINI, "--python", str(recipe.stand_in), "--dry_run", "true")
     assert done.returncode == 0
-    assert programs(recipe.calls()) == ["check_config", "local.mini.prepare"]
+    assert programs(recipe.calls()) == ["check_options", "check_config", "local.mini.prepare"]
     assert "to do (waits for data/train_mini)" in done.stderr
     assert "Stage 8: draw t-SNE" in done.stderr
 
@@ -112,7 +113,7 @@ def test_dry_run_prints_the_commands_of_every_stage(recipe: Recipe):
     done = recipe.run("run.sh", *MINI, "--python", str(recipe.stand_in), "--dry_run", "true")
     real = recipe.stages("run.sh", *MINI)
     printed = [call for call in done.stdout.splitlines() if call.startswith(" ")]
-    assert programs(printed[1:]) == [name.strip("()") for name in programs(real)[2:]]
+    assert programs(printed[1:]) == [name.strip("()") for name in programs(real)[3:]]
     assert printed[0].startswith(" local/data.sh --datadir data --nj 2 --corpus mini")
     assert not [call for call in printed if "--dry_run" in call]
     assert any(call.endswith("--job JOB") and " JOB=1:2 " in call for call in printed)
@@ -185,7 +186,8 @@ def test_second_run_at_once_says_so(recipe: Recipe):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_to_the_script_alone_ends_its_command(recipe: Recipe, number: signal.Signals):
     recipe.stand_in.write_text(
-        '#!/usr/bin/env bash\n[[ $1 == - ]] || { echo $$ >"${CALLS}"; exec sleep 60; }\n'
+        "#!/usr/bin/env bash\n[[ $1 != *check_options.py ]] || { echo 2 0; exit; }\n"
+        '[[ $1 == - ]] || { echo $$ >"${CALLS}"; exec sleep 60; }\n'
     )
     calls = recipe.path / "calls"
     script = subprocess.Popen(

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Check the values of options of lid.sh before any work, and print the numbers of cores and of GPUs.
+
+The shell checks only the form of a value. What a value may be is said by the code that uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from option_types import iterations, perplexity, rate
+from stages import run
+
+from lid_toolkit.cli import OptionParser, boolean, fraction
+from lid_toolkit.jobs.machine import count_cores
+from lid_toolkit.prepare.speed import parse_factors
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options and print the counts."""
+    parser = OptionParser(__doc__ or "")
+    parser.prog = "lid.sh"
+    parser.add_argument("--fs", type=rate, help="sampling rate")
+    parser.add_argument("--speed_perturb_factors", default="", help="speeds of the training set")
+    parser.add_argument("--max_failed", type=fraction, help="fraction of utterances that may fail")
+    parser.add_argument("--perplexity", type=perplexity, help="perplexity of t-SNE")
+    parser.add_argument("--max_iter", type=iterations, help="iterations of t-SNE")
+    parser.add_argument("--count_gpus", type=boolean, default=True, help="false prints 0 GPUs, and is faster")
+    options = parser.parse_args(arguments)
+    if options.speed_perturb_factors.strip():
+        parse_factors(options.speed_perturb_factors)
+    print(count_cores(), count_gpus() if options.count_gpus else 0)
+
+
+def count_gpus() -> int:
+    """Return the number of GPUs that training and identification can use."""
+    from lid_toolkit.training import device
+
+    return device.count_gpus("auto")
+
+
+if __name__ == "__main__":
+    run(main)

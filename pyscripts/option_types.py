@@ -1,0 +1,50 @@
+"""Types of options that several scripts take: what values are allowed is said here, once."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from lid_toolkit.audio.reader import LOWEST_RATE
+from lid_toolkit.audio.writer import HIGHEST_ODD_RATE, HIGHEST_RATE, is_rate
+from lid_toolkit.cli import positive_int
+
+FEWEST_ITERATIONS = 250
+"""scikit-learn's t-SNE does not take fewer."""
+
+
+def rate(text: str) -> int:
+    """Parse a sampling rate: ``16000`` or ``16k``."""
+    number = positive_int(text[:-1]) * 1000 if text.endswith("k") else positive_int(text)
+    if not is_rate(number):
+        limits = f"{LOWEST_RATE} to {HIGHEST_RATE} Hz, in steps of 10 Hz above {HIGHEST_ODD_RATE}"
+        raise argparse.ArgumentTypeError(f"'{text}' is not a rate from {limits}")
+    return number
+
+
+def channel(text: str) -> int | None:
+    """Parse the number of a channel, from 0; None for ``mean``."""
+    if text == "mean":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is neither mean nor a whole number of at least 0")
+    return int(text)
+
+
+def perplexity(text: str) -> float:
+    """Parse a perplexity of t-SNE, a number of at least 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 1 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 1")
+    return number
+
+
+def iterations(text: str) -> int:
+    """Parse a number of iterations of t-SNE."""
+    number = positive_int(text)
+    if number < FEWEST_ITERATIONS:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least {FEWEST_ITERATIONS}")
+    return number
