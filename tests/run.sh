@@ -22,7 +22,12 @@ lint() {
   local scripts=(./*.sh local/*.sh local/*/*.sh utils/*.sh tests/*.sh tests/clusters/*.sh .ci/run)
   step ruff check .
   step ruff format --check .
-  step mypy --strict lid_toolkit pyscripts local
+  # NumPy 2.2 is the last one for Python 3.10; its types reject correct assignments to arrays that later ones accept.
+  if "${python}" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    step mypy --strict lid_toolkit pyscripts local
+  else
+    echo "== mypy: skipped on Python 3.10"
+  fi
   step shellcheck -x "${scripts[@]}"
   step shfmt -d -i 2 -ci -bn "${scripts[@]}"
   step pre-commit validate-config
