@@ -1,4 +1,4 @@
-"""A test set's truth beside a system's answers, checked and turned into arrays."""
+"""A test set's true languages and a system's answers to it, checked and turned into arrays."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Answers:
         truth: utterance -> language, sorted by utterance.
         languages: the system's labels in index order, then labels only the truth has.
         known: how many of ``languages`` the system knows.
-        columns: (system's labels,) index in ``languages`` of each column of its scores; several have
-            the same one where macrolanguages are merged.
-        merged: whether they are.
+        columns: (system's labels,) index in ``languages`` of each column of its scores. Where
+            macrolanguages are merged, several columns can have the same index.
+        merged: whether macrolanguages are merged.
         true: (utterances,) index of the true language.
-        predicted: (utterances,) index of the answered language, FAILED where there is none.
+        predicted: (utterances,) index of the answered language, FAILED where there is no answer.
         seconds: (utterances,) duration.
         failed: utterance -> why it has no answer.
-        dropped: how many utterances stage 3 left out for their duration; they are not in ``truth``.
-        broken: how many it left out because it could not read them.
+        dropped: how many utterances the formatting left out for their duration; they are not in ``truth``.
+        broken: how many the formatting left out because it could not read them.
     """
 
     name: str
@@ -69,7 +69,7 @@ def input_files(data_dir: Path, inference_dir: Path) -> dict[str, Path]:
 
 
 def check_directories(data_dir: Path, inference_dir: Path) -> None:
-    """Raise LidError if either directory is not there."""
+    """Raise LidError if either directory does not exist."""
     works: tuple[tuple[Path, Work], ...] = ((data_dir, "formatting"), (inference_dir, "identification"))
     for path, work in works:
         if not path.is_dir():
@@ -82,7 +82,7 @@ def answer_file(inference_dir: Path) -> Path:
 
 
 def read_answers(data_dir: Path, inference_dir: Path, *, merge: bool = False) -> Answers:
-    """Read a set's truth (stage 3) and a system's answers to it (stage 6).
+    """Read a formatted set's true languages and a system's answers to it.
 
     Args:
         data_dir: the formatted set, with ``utt2lang``, ``utt2num_samples``, ``sampling_rate`` and, maybe,
@@ -93,8 +93,8 @@ def read_answers(data_dir: Path, inference_dir: Path, *, merge: bool = False) ->
 
     Raises:
         LidError: a file is missing or malformed; an utterance has neither answer nor recorded
-            failure, or both; an answer has no truth, or is no label of the system's; no language
-            of the truth is known to the system.
+            failure, or both; an answer has no truth, or is not a label of the system; the system
+            knows no language of the set.
     """
     files = input_files(data_dir, inference_dir)
     truth = read_table(files["utt2lang"])
@@ -138,7 +138,7 @@ def read_scores(inference_dir: Path, answers: Answers) -> npt.NDArray[np.float32
     A language that several labels count as has the sum of their posteriors.
 
     Raises:
-        LidError: the scored utterances are not the answered ones, or a vector is of another length.
+        LidError: scores and answers are of different utterances, or a vector has the wrong length.
     """
     path = inference_dir / "scores.scp"
     scores = np.full((len(answers.truth), answers.known), np.nan, np.float32)
@@ -153,7 +153,7 @@ def read_scores(inference_dir: Path, answers: Answers) -> npt.NDArray[np.float32
         )
     rows = answers.truth.rows(keys)
     if not np.array_equal(rows, np.flatnonzero(answers.predicted != FAILED)):
-        raise LidError("the scored utterances are not the answered ones", where=path, redo="identification")
+        raise LidError("scores and answers are of different utterances", where=path, redo="identification")
     together = np.full((answers.known, len(rows)), -np.inf, np.float32)
     np.logaddexp.at(together, answers.columns, vectors.T)
     scores[rows] = together.T
@@ -221,7 +221,7 @@ def _check_labels(labels: Collection[str], known: tuple[str, ...], path: Path) -
     for label in labels:
         if label not in known:
             raise LidError(
-                f"answer '{label}' is no label of this system", where=path, mend=nearest(label, known)
+                f"answer '{label}' is not a label of this system", where=path, mend=nearest(label, known)
             )
 
 

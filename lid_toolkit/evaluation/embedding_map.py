@@ -1,12 +1,10 @@
-"""t-SNE of utterance embeddings: which utterances, where on the map, and where each language lies."""
+"""t-SNE of utterance embeddings: which utterances to draw, and where they and their languages lie."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import logging
-import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +16,6 @@ from sklearn.manifold import TSNE
 from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import Answers
-from lid_toolkit.progress import Progress
 
 FEWEST = 4
 PCA_DIMENSIONS = 50
@@ -45,19 +42,6 @@ class EmbeddingMap:
     languages: Indices
     means: npt.NDArray[np.float64]
     perplexity: float
-
-
-class IterationListener(io.TextIOBase):
-    """Turns what scikit-learn's t-SNE prints every 50 iterations into progress."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-
-    def write(self, text: str) -> int:
-        """Advance to the iteration that ``text`` names, if any."""
-        if found := re.search(r"Iteration (\d+):", text):
-            self.progress.advance(int(found[1]) - self.progress.done)
-        return len(text)
 
 
 def map_embeddings(
@@ -129,13 +113,12 @@ def project(units: Matrix, perplexity: float, max_iter: int) -> npt.NDArray[np.f
         max_iter=max_iter,
         init="pca" if dimensions > 1 else "random",
         random_state=SEED,
-        verbose=2,
     )
-    with (
-        Progress(f"t-SNE of {len(units)} points", max_iter, "iterations") as progress,
-        contextlib.redirect_stdout(IterationListener(progress)),
-    ):
-        return np.asarray(tsne.fit_transform(reduced), np.float64)
+    started = time.monotonic()
+    places = np.asarray(tsne.fit_transform(reduced), np.float64)
+    seconds = time.monotonic() - started
+    logging.info("t-SNE of %d points: %d iterations in %.1f s", len(units), tsne.n_iter_ + 1, seconds)
+    return places
 
 
 def _check(keys: tuple[str, ...], rows: Indices, vectors: Matrix, path: Path) -> None:

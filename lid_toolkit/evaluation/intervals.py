@@ -1,4 +1,10 @@
-"""Confidence intervals for shares of correct answers, plain and averaged over languages."""
+"""Confidence intervals for proportions of correct answers, plain and averaged over languages.
+
+Example: 9 of 10 correct is 90 %. The textbook interval, 0.9 +- 1.96 sqrt(0.9 * 0.1 / 10), is [71, 109] %: it
+exceeds 100 %. Wilson's interval asks instead which true accuracies p make the observation likely,
+|0.9 - p| <= 1.96 sqrt(p (1 - p) / 10), and gives [59.6, 98.2] %. For 10 of 10 it is [72.2, 100] %, where the
+textbook interval has no width.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,9 @@ import numpy.typing as npt
 
 Z_95 = 1.959963984540054
 POOLED_BELOW = 10
+# Halving the range of 90 that _lower_limit searches 80 times leaves less than float64 can resolve.
 BISECTIONS = 80
+# Lets the comparison hold where gap and variance are both 0 but for rounding.
 ROUNDING = 1e-20
 
 Counts = npt.NDArray[np.int64]
@@ -18,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A share in [0, 1] with the limits of its 95 % confidence interval."""
+    """A proportion in [0, 1] with the limits of its 95 % confidence interval."""
 
     value: float
     low: float
@@ -75,6 +83,8 @@ def macro_average(correct: Counts, totals: Counts, z: float = Z_95) -> Estimate:
 
 def _strata(correct: Floats, totals: Floats) -> tuple[Floats, Floats, Floats]:
     """Return (weights, correct, totals) of the strata: languages, small ones pooled by size."""
+    # Languages of fewer than 10 utterances get their size as key, so that those of equal size share a
+    # stratum; every other language gets a key of its own. Sizes 3, 50, 3 give the keys 3, 52, 3.
     keys = np.where(totals < POOLED_BELOW, totals, totals.max() + 1 + np.arange(len(totals)))
     _, stratum = np.unique(keys, return_inverse=True)
     weights, right, counts = (
@@ -90,6 +100,8 @@ def _lower_limit(weights: Floats, right: Floats, counts: Floats, z: float) -> fl
     Moves along the constrained likelihood path by its Lagrange multiplier, on a logarithmic scale.
     """
     observed = np.sum(weights * right / counts)
+    # The multiplier pulls the recalls down: exp(-30) leaves them as observed, exp(60) brings them to 0. The
+    # gap grows with it, so bisection finds where the gap reaches z standard errors.
     inside, outside = -30.0, 60.0
     for _ in range(BISECTIONS):
         middle = (inside + outside) / 2

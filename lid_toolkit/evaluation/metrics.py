@@ -40,11 +40,11 @@ class LanguageResult:
 
     Attributes:
         label, name: as in the data, and in English.
-        recall: the share of its utterances identified as it.
-        precision: the share of the answers naming it that are right; None if none names it.
-        f1: the harmonic mean of precision and recall; 0 where nothing is right.
-        mistaken_for: the label of its most frequent wrong answer, "" without any.
-        mistaken_times: how often.
+        recall: the proportion of its utterances that were identified correctly.
+        precision: the proportion of correct answers among those naming it; None if no answer names it.
+        f1: the harmonic mean of precision and recall; 0 if no answer is correct.
+        mistaken_for: the label it is most often mistaken for; "" if never.
+        mistaken_times: how often it is mistaken for that label.
     """
 
     label: str
@@ -58,7 +58,10 @@ class LanguageResult:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Utterances of at least ``from_s`` and less than ``to_s`` seconds (None: no end), if any."""
+    """Utterances of at least ``from_s`` and less than ``to_s`` seconds (None: no upper limit).
+
+    ``right`` is the proportion of correct answers to them; None if there are no such utterances.
+    """
 
     from_s: float
     to_s: float | None
@@ -67,7 +70,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a set of answers is worth. Utterances that failed count as wrong.
+    """The metrics of a set of answers. Utterances that failed count as wrong.
 
     Attributes:
         accuracy: over all utterances.
@@ -75,8 +78,8 @@ class Evaluation:
         answered: over the utterances that have an answer; None if none has.
         confusion: (L, L + 1) counts; rows: true, columns: answered language, the last one: failed.
         languages: L labels.
-        dropped: utterances that stage 3 left out for their duration: not scored.
-        broken: utterances that it could not read: not scored.
+        dropped: utterances that the formatting left out for their duration; they are not scored.
+        broken: utterances that the formatting could not read; they are not scored.
         merged: whether a macrolanguage and its members count as one.
     """
 
@@ -94,7 +97,7 @@ class Evaluation:
 
     @property
     def coverage(self) -> float:
-        """The share of utterances that have an answer."""
+        """The proportion of utterances that have an answer."""
         return 1 - self.failed / self.accuracy.utterances
 
     @property
@@ -128,7 +131,7 @@ def evaluate(answers: Answers) -> Evaluation:
 
 
 def proportion_of(right: npt.NDArray[np.bool_]) -> Proportion:
-    """Return how many of ``right``, which is not empty, are true, with Wilson's interval."""
+    """Return the proportion of true values with Wilson's interval; ``right`` must not be empty."""
     total, correct = len(right), int(np.count_nonzero(right))
     return Proportion(total, correct, wilson(correct, total))
 
@@ -141,7 +144,7 @@ def confusion_matrix(true: Counts, predicted: Counts, size: int) -> Counts:
 
 
 def language_result(confusion: Counts, row: int, labels: tuple[str, ...]) -> LanguageResult:
-    """Return the metrics of language ``row``; it has utterances."""
+    """Return the metrics of language ``row``, which must have utterances."""
     total, correct = int(confusion[row].sum()), int(confusion[row, row])
     named = int(confusion[:, row].sum())
     wrong = confusion[row, :-1].copy()
@@ -159,7 +162,7 @@ def language_result(confusion: Counts, row: int, labels: tuple[str, ...]) -> Lan
 
 
 def duration_buckets(seconds: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> tuple[Bucket, ...]:
-    """Return the share of right answers by duration: below 1 s, 1-2, 2-5, 5-10, 10 s and longer."""
+    """Return the proportion of correct answers by duration: below 1 s, 1-2, 2-5, 5-10, 10 s and longer."""
     place = np.digitize(seconds, BUCKET_EDGES_S)
     inside = [right[place == number] for number in range(len(BUCKET_EDGES_S) + 1)]
     return tuple(

@@ -1,4 +1,4 @@
-"""Stage 7: compare answers with the truth and write numbers, pictures and a report."""
+"""Compare a system's answers with the true languages and write metrics, pictures and a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 8: draw a map of a set's embeddings."""
+"""Draw a map of a set's embeddings."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def plot_tsne(
     with step.work("drawing embeddings", lock=inference_dir) as work:
         if work is not None:
             if not embeddings.exists():
-                raise LidError("no such file", where=embeddings, mend="run stage 6 with --extract_embd true")
+                mend = "set extract_embd to true when you identify the set"
+                raise LidError("no embeddings: no such file", where=embeddings, mend=mend)
             answers = read_answers(data_dir, inference_dir)
             chart = map_embeddings(answers, embeddings, perplexity, max_iter, max_utt_per_lang)
             with write_whole(plots / "tsne.csv") as stream:

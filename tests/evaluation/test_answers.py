@@ -61,7 +61,9 @@ def test_an_utterance_both_answered_and_failed_is_named(small_set: WrittenSet):
 
 def test_an_answer_that_is_no_label_is_refused(small_set: WrittenSet):
     change(small_set.answers, d02="deuu")
-    with pytest.raises(LidError, match=r"answer 'deuu' is no label of this system \(did you mean 'deu'\?\)"):
+    with pytest.raises(
+        LidError, match=r"answer 'deuu' is not a label of this system \(did you mean 'deu'\?\)"
+    ):
         read(small_set)
 
 
@@ -114,7 +116,7 @@ def test_scores_of_other_utterances_are_refused(small_set: WrittenSet):
     answers = read(small_set)
     assert np.isnan(read_scores(small_set.inference_dir, answers)).any(axis=1).tolist().index(True) == 11
     rewrite_scores(small_set, slice(1, None), slice(None))
-    with pytest.raises(LidError, match="are not the answered ones"):
+    with pytest.raises(LidError, match="scores and answers are of different utterances"):
         read_scores(small_set.inference_dir, answers)
 
 
