@@ -1,4 +1,7 @@
-"""Classifiers on embeddings that are not normalised (``loss: linear_softmax``, ``loss: dnn_softmax``)."""
+"""Classifiers on embeddings that are not normalised (``loss: linear_softmax``, ``loss: dnn_softmax``).
+
+Shapes: b batch, d features of an embedding, c classes, h hidden units.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,24 @@
 A 1x1 convolution is then one large matrix product, batch normalisation the plain one, and a longer
 convolution a product with each frame's neighbours side by side. Padding costs nothing, and matrix
 libraries reach more of the machine's peak than convolutions over (B, C, T) do.
+
+Two utterances, of 1 and 3 frames, in a batch of T = 3 frames have N = 4 valid frames::
+
+    grid (B, T)          row of each frame, row_bt    place of each row in the grid, slot_n
+    a  -  -              0  4  4                      0  3  4  5
+    b  c  d              1  2  3                      utterance of each row, utterance_n
+                                                      0  1  1  1
+
+Row 4 = N does not exist: it means padding, and a gather reads zeros there. A convolution of 3 frames reads,
+for each row, the rows before, at and after it in the same utterance, ``conv_neighbours``::
+
+    row 0 (a)   4  0  4
+    row 1 (b)   4  1  2
+    row 2 (c)   1  2  3
+    row 3 (d)   2  3  4
+
+Shapes: b batch, t time, c channels, n rows (valid frames), m rows of a result, r rows that are summed,
+k frames that a convolution reads, g frames of the flattened grid (B * T), s rows of a source, f = k * c.
 """
 
 from __future__ import annotations
@@ -18,12 +36,12 @@ from lid_toolkit.models.masking import widened
 
 
 @dataclass(frozen=True)
-class Lookup:
+class RowGather:
     """Row m of the result is the sum of the R rows ``index_mr[m]`` of a matrix (N, C).
 
     Attributes:
         index_mr: row numbers, (M, R).
-        holes: whether the number N may occur in it: a row of zeros.
+        holes: whether N may occur in it, the number of a row of zeros. Without holes no copy is made.
     """
 
     index_mr: Tensor
@@ -31,25 +49,31 @@ class Lookup:
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """A linear map between rows, and its transpose for the gradient.
+class GatherPair:
+    """A linear map between rows, and its transpose for the gradient, both as gathers.
 
-    Looking up in both directions is faster than adding to scattered rows, and gives the same bits
-    every time.
+    The gradient of a gather is a scatter-add, which is slow, and on a GPU adds in another order each time.
+    Where it is known which results read each row, the gradient is a gather too, faster and with the same
+    bits every time. In the module's example row 2 is read by rows 1, 2 and 3, so the gradient for row 2 is
+    the sum of three rows of the gradients for what they read.
+
+    Attributes:
+        there: from the rows (N, C) to the result (M, C).
+        back: from the gradient for the result to the gradient for the rows.
     """
 
-    there: Lookup
-    back: Lookup
+    there: RowGather
+    back: RowGather
 
-    def carry(self, x_nc: Tensor) -> Tensor:
+    def apply(self, x_nc: Tensor) -> Tensor:
         """Map (N, C) to (M, C)."""
         there, back = self.there, self.back
         maps = there.index_mr, there.holes, back.index_mr, back.holes
-        exchanged_mc: Tensor = _Exchange.apply(x_nc, *maps)  # type: ignore[no-untyped-call]
-        return exchanged_mc
+        gathered_mc: Tensor = _Gather.apply(x_nc, *maps)  # type: ignore[no-untyped-call]
+        return gathered_mc
 
 
-class _Exchange(torch.autograd.Function):
+class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x_nc: Tensor, there_mr: Tensor, holes: bool, back_ns: Tensor, back_holes: bool
@@ -66,7 +90,7 @@ class _Exchange(torch.autograd.Function):
 
 
 def sum_rows(x_nc: Tensor, index_mr: Tensor, holes: bool) -> Tensor:
-    """Return (M, C), each row the sum of R rows of (N, C); see ``Lookup``."""
+    """Return (M, C), each row the sum of R rows of (N, C); see ``RowGather``."""
     source_nc = torch.cat((x_nc, x_nc.new_zeros(1, x_nc.shape[1]))) if holes else x_nc
     taken_mrc = source_nc.index_select(0, index_mr.flatten()).view(*index_mr.shape, -1)
     return taken_mrc.sum(dim=1) if index_mr.shape[1] > 1 else taken_mrc[:, 0]
@@ -109,26 +133,28 @@ class FrameRows:
         x_gc = x_btc.reshape(-1, x_btc.shape[2])
         if self.slot_n is None:
             return x_gc
-        return Exchange(Lookup(self.slot_n[:, None], False), Lookup(self.row_bt.view(-1, 1))).carry(x_gc)
+        return GatherPair(RowGather(self.slot_n[:, None], False), RowGather(self.row_bt.view(-1, 1))).apply(
+            x_gc
+        )
 
     def unpack(self, x_nc: Tensor) -> Tensor:
-        """Return the grid (B, T, C). Padding repeats valid frames, and passes on no gradient."""
+        """Return the grid (B, T, C). Padding repeats the batch's last valid frame, and gets no gradient."""
         if self.slot_n is not None:
             row_g1 = self.row_bt.view(-1, 1).clamp(max=len(x_nc) - 1)
-            x_nc = Exchange(Lookup(row_g1, False), Lookup(self.slot_n[:, None], False)).carry(x_nc)
+            x_nc = GatherPair(RowGather(row_g1, False), RowGather(self.slot_n[:, None], False)).apply(x_nc)
         return x_nc.view(*self.shape, -1)
 
     def mean(self, x_nc: Tensor) -> Tensor:
         """Return each utterance's mean (B, C), summed in float32 at least."""
-        collect = Exchange(Lookup(self.row_bt), Lookup(self.utterance_n[:, None], False))
-        return collect.carry(widened(x_nc)) / self.lengths_b[:, None]
+        collect = GatherPair(RowGather(self.row_bt), RowGather(self.utterance_n[:, None], False))
+        return collect.apply(widened(x_nc)) / self.lengths_b[:, None]
 
     def spread(self, x_bc: Tensor) -> Tensor:
         """Return each utterance's row at all of its frames, (N, C)."""
-        return Exchange(Lookup(self.utterance_n[:, None], False), Lookup(self.row_bt)).carry(x_bc)
+        return GatherPair(RowGather(self.utterance_n[:, None], False), RowGather(self.row_bt)).apply(x_bc)
 
-    def taps(self, conv: nn.Conv1d) -> Exchange:
-        """Return the map from rows to what a convolution reads for each of them, (N, C) to (N * K, C).
+    def conv_neighbours(self, conv: nn.Conv1d) -> GatherPair:
+        """Return the map from rows to the K rows that a convolution reads for each, (N, C) to (N * K, C).
 
         The convolution keeps the length, and reads zeros beyond an utterance's ends.
         """
@@ -136,17 +162,23 @@ class FrameRows:
         device = self.utterance_n.device
         tap_k = torch.arange(taps, device=device)
         read_nk = torch.arange(rows, device=device)[:, None] + (tap_k - taps // 2) * conv.dilation[0]
+        # Rows of one utterance follow each other, so a neighbour is in it, or is beyond its end.
         inside_nk = (read_nk >= 0) & (read_nk < rows)
         inside_nk &= self.utterance_n[read_nk.clamp(0, rows - 1)] == self.utterance_n[:, None]
         read_nk = torch.where(inside_nk, read_nk, rows)
+        # If row i reads row j at tap k, row j is the neighbour of row i on the other side, at tap K - 1 - k:
+        # flipped, read_nk says which row reads row j at each tap. In the result that is place i * K + k.
         reader_nk = read_nk.flip(1)
         back_nk = torch.where(reader_nk < rows, reader_nk * taps + tap_k, rows * taps)
-        return Exchange(Lookup(read_nk.view(-1, 1)), Lookup(back_nk))
+        return GatherPair(RowGather(read_nk.view(-1, 1)), RowGather(back_nk))
 
 
-def convolve(conv: nn.Conv1d, x_nc: Tensor, taps: Exchange | None = None) -> Tensor:
-    """Apply a convolution to rows, (N, C) to (N, O); with more than one tap, ``taps`` says what they read."""
-    if taps is None:
+def convolve(conv: nn.Conv1d, x_nc: Tensor, neighbours: GatherPair | None = None) -> Tensor:
+    """Apply a convolution to rows, (N, C) to (N, O).
+
+    ``neighbours`` (:meth:`FrameRows.conv_neighbours`) is needed if the convolution reads more than one frame.
+    """
+    if neighbours is None:
         return F.linear(x_nc, conv.weight[:, :, 0], conv.bias)
-    read_nf = taps.carry(x_nc).view(len(x_nc), -1)
+    read_nf = neighbours.apply(x_nc).view(len(x_nc), -1)
     return F.linear(read_nf, conv.weight.transpose(1, 2).flatten(1), conv.bias)

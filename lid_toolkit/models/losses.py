@@ -1,6 +1,8 @@
 """Classification losses over language labels, which also score embeddings without labels.
 
 Cosines, margins and the cross entropy are computed in float32 whatever the autocast type.
+
+Shapes: b batch, d features of an embedding, c classes, s sub-centres (classes * centres), k wrong classes.
 """
 
 from __future__ import annotations

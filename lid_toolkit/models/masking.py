@@ -1,7 +1,14 @@
 """Masks that keep padding out of every sum: the reason an answer does not depend on the batch.
 
-Convention: ``lengths_b`` counts each utterance's valid frames. A mask is None when nothing is
+Convention: ``lengths_b`` counts each utterance's valid frames, on the CPU. A mask is None when nothing is
 padded, and then every function here is its plain counterpart, at its plain speed.
+
+Example: utterances of 3 and 1 frames in a batch of T = 3 have lengths [3, 1] and the mask
+[[1, 1, 1], [1, 0, 0]]. Their means are (x_1 + x_2 + x_3) / 3 and y_1. A convolution must see zeros after
+y_1, as it does after x_3: hence ``zero_padding`` before it. What it writes after y_1 (its bias, and what its
+kernel reaches of y_1) would be read by the next convolution, before which ``zero_padding`` is needed again.
+
+Shapes: b batch, t time, c channels; 1 an axis of length 1. A name without a suffix is (N, C) or (B, C, T).
 """
 
 from __future__ import annotations
@@ -16,8 +23,8 @@ from torch.nn import functional as F
 def padding_mask(lengths_b: Tensor, frames: int, device: torch.device) -> Tensor | None:
     """Return a bool mask (B, 1, T), true at valid frames, or None if all ``frames`` are valid.
 
-    ``lengths_b`` should live on the CPU: then no device is made to wait for the test. Compiled code
-    takes the mask always: the test would cut its graph, and a mask costs it no pass of its own.
+    Lengths on the CPU let this be tested without waiting for a device. Compiled code always uses a mask: the
+    test would break its graph in two, and the mask costs it no extra pass over the data.
     """
     if not torch.compiler.is_compiling() and int(lengths_b.min()) >= frames:
         return None
@@ -31,9 +38,9 @@ def zero_padding(x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
 
 
 def continue_by_zeros(x_bt: Tensor, lengths_b: Tensor, shortest: int) -> tuple[Tensor, Tensor]:
-    """Lengthen what is shorter than ``shortest`` by zeros; returns (B, T, …) and the new lengths.
+    """Append zeros to what is shorter than ``shortest``; returns (B, T, …) and the new lengths.
 
-    A layer with a minimal length can thus take any utterance, alone or padded, with one result.
+    A layer with a minimal length then accepts any utterance, and gives it the same result in every batch.
     """
     if int(lengths_b.min()) >= shortest:
         return x_bt, lengths_b
@@ -48,14 +55,16 @@ def continue_by_zeros(x_bt: Tensor, lengths_b: Tensor, shortest: int) -> tuple[T
 def mirror_ends(x_bt: Tensor, lengths_b: Tensor, reach: int) -> Tensor:
     """Reflect (B, …, T) over time, at the start and at each utterance's own end; returns T + 2 * reach.
 
-    Lengths must exceed ``reach``. Beyond an utterance's mirrored tail the values are arbitrary: no
-    valid frame reads them.
+    Lengths must exceed ``reach``. Beyond an utterance's mirrored end the values are arbitrary: no valid
+    frame reads them.
     """
     frames = x_bt.shape[-1]
     if int(lengths_b.min()) >= frames:
         return F.pad(x_bt.view(len(x_bt), -1, frames), (reach, reach), mode="reflect").view(
             *x_bt.shape[:-1], -1
         )
+    # Reflected twice: |i| at the start, last - |last - i| at the end. With reach 2, 3 valid frames a b c of 4
+    # are read at 2 1 0 1 2 1 0 0: c b a b c b a, and one place that no valid frame needs.
     position_t = torch.arange(-reach, frames + reach, device=x_bt.device).abs()
     last_b1 = (lengths_b.to(x_bt.device) - 1)[:, None]
     source_bt = (last_b1 - (last_b1 - position_t).abs()).clamp(min=0)
@@ -77,9 +86,9 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
 
     Parameters, buffers and results on unpadded input are those of ``nn.BatchNorm1d``. With padding,
     training uses mean and biased variance over the valid frames of the batch, and the running
-    variance is the unbiased one, as PyTorch's is; padded frames pass on no gradient through them.
-    One value for each channel has no variance: it is normalised by the running statistics, so that a
-    batch of one utterance trains too.
+    variance is the unbiased one, as PyTorch's is; padded frames get no gradient through them.
+    A single value for each channel has no variance: it is normalised by the running statistics, so that a
+    batch of one utterance can be trained on.
     """
 
     def forward(self, x_bct: Tensor, mask_b1t: Tensor | None = None) -> Tensor:
@@ -88,7 +97,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             return F.batch_norm(
                 x_bct, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
-        # PyTorch adds the rows of (N, C) on a CPU one after the other: float32 loses three digits by it.
+        # On a CPU, PyTorch sums the rows of (N, C) one after the other, which costs float32 three digits.
         rows_in_float32 = x_bct.dim() == 2 and x_bct.device.type == "cpu" and x_bct.dtype == torch.float32
         if not self.training or (mask_b1t is None and not rows_in_float32):
             return super().forward(x_bct)
@@ -126,8 +135,8 @@ class _Normalise(torch.autograd.Function):
     """``normalise`` with a gradient of fewer passes, for which x is kept and nothing else of its size.
 
     With d = x - mean, v the variance, g the output's gradient and s = weight / sqrt(v + eps), the gradient
-    for x is s (g - mean(g) - d mean(g d) / (v + eps)). Compiled code fuses the passes itself, and PyTorch
-    2.11 compiles this class to gradients of zero.
+    for x is s (g - mean(g) - d mean(g d) / (v + eps)). Compiled code uses ``normalise`` itself: it fuses the
+    passes anyway, and PyTorch 2.11 compiles this class to gradients of zero.
     """
 
     @staticmethod

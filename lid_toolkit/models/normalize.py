@@ -1,4 +1,7 @@
-"""Feature normalisers."""
+"""Feature normalisers.
+
+Shapes: b batch, t time, d features; 1 an axis of length 1.
+"""
 
 from __future__ import annotations
 

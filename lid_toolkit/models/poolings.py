@@ -1,4 +1,7 @@
-"""Poolings: frame-level outputs to one vector for each utterance."""
+"""Poolings: frame-level outputs to one vector for each utterance.
+
+Shapes: b batch, t time, c channels, h hidden units, w input channels of a weight; 1 an axis of length 1.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Projectors: pooled statistics to the embedding."""
+"""Projectors: pooled statistics to the embedding.
+
+Shapes: b batch, d features of a vector.
+"""
 
 from __future__ import annotations
 

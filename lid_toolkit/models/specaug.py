@@ -1,4 +1,7 @@
-"""SpecAugment (Park et al., Interspeech 2019) over each utterance's own frames, in training only."""
+"""SpecAugment (Park et al., Interspeech 2019) over each utterance's own frames, in training only.
+
+Shapes: b batch, t time, d features, m masks, s places within a span's axis; 1 an axis of length 1.
+"""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_a_convolution_is_that_of_each_utterance_alone(lengths, kernel, dilation
     x, rows = grid(lengths, spare=1)
     conv = nn.Conv1d(3, 2, kernel, dilation=dilation, padding=kernel // 2 * dilation).double()
     packed = rows.pack(x).requires_grad_()
-    ours = convolve(conv, packed, rows.taps(conv) if kernel > 1 else None)
+    ours = convolve(conv, packed, rows.conv_neighbours(conv) if kernel > 1 else None)
     theirs = torch.cat([conv(part.t()).t() for part in packed.split(lengths)])
     assert torch.allclose(ours, theirs)
     weights = torch.randn_like(ours)
@@ -64,7 +64,7 @@ def test_gradients_of_every_move_between_rows():
     x, rows = grid([4, 1, 2])
     packed = rows.pack(x).requires_grad_()
     conv = nn.Conv1d(3, 3, 3, padding=1)
-    moves = rows.unpack, rows.mean, rows.taps(conv).carry, lambda y: rows.spread(rows.mean(y))
+    moves = rows.unpack, rows.mean, rows.conv_neighbours(conv).apply, lambda y: rows.spread(rows.mean(y))
     # The padding of what is unpacked passes on no gradient by design.
     for move in moves[1:]:
         assert torch.autograd.gradcheck(move, (packed,))
@@ -101,3 +101,13 @@ def test_compiled_the_encoder_gives_the_same_gradients():
         gradients.append([p.grad.clone() for p in encoder.parameters()])
     for eager, compiled in zip(*gradients, strict=True):
         assert torch.allclose(eager, compiled, atol=1e-9)
+
+
+def test_the_example_of_the_module():
+    rows = FrameRows.of(torch.tensor([1, 3]), 3, torch.device("cpu"))
+    assert rows.row_bt.tolist() == [[0, 4, 4], [1, 2, 3]]
+    assert rows.slot_n.tolist() == [0, 3, 4, 5]
+    assert rows.utterance_n.tolist() == [0, 1, 1, 1]
+    neighbours = rows.conv_neighbours(torch.nn.Conv1d(1, 1, 3, padding=1))
+    assert neighbours.there.index_mr.view(4, 3).tolist() == [[4, 0, 4], [4, 1, 2], [1, 2, 3], [2, 3, 4]]
+    assert neighbours.back.index_mr[2].tolist() == [9, 7, 5]  # read by rows 3, 2 and 1

@@ -1,4 +1,7 @@
-"""The Conformer block (Gulati et al., Interspeech 2020), exact under padding."""
+"""The Conformer block (Gulati et al., Interspeech 2020), exact under padding.
+
+Shapes: b batch, t time, d features, p positions, u hidden units.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 The layout and the parameter names are those of ESPnet's ``ecapa_tdnn`` encoder, which sums, rather
 than passes on, the outputs of earlier blocks (its equation: block i reads x + block 1 + ... + block i-1).
+
+Shapes: b batch, t time, d features, c channels, n valid frames of the batch (see ``frame_rows``).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.arguments import PositiveInt, component
 from lid_toolkit.models.encoders.res2net import SqueezeExcitation, res2net
-from lid_toolkit.models.frame_rows import Exchange, FrameRows, convolve
+from lid_toolkit.models.frame_rows import FrameRows, GatherPair, convolve
 from lid_toolkit.models.masking import MaskedBatchNorm1d
 
 
@@ -64,7 +66,7 @@ class EcapaTdnnEncoder(nn.Module):
             lengths_b: valid frames of each, on the CPU.
         """
         rows = FrameRows.of(lengths_b, feats_btd.shape[1], feats_btd.device)
-        x_nc = stage(self.conv, self.bn, rows.pack(feats_btd), rows.taps(self.conv))
+        x_nc = stage(self.conv, self.bn, rows.pack(feats_btd), rows.conv_neighbours(self.conv))
         y1_nc = self.layer1(x_nc, rows)
         x_nc = x_nc + y1_nc
         y2_nc = self.layer2(x_nc, rows)
@@ -99,16 +101,20 @@ class SERes2NetBlock(nn.Module):
     def forward(self, x_nc: Tensor, rows: FrameRows) -> Tensor:
         """Map the batch's valid frames (N, C) to (N, C)."""
         convs, norms = cast(list[nn.Conv1d], self.convs), cast(list[MaskedBatchNorm1d], self.bns)
-        taps = rows.taps(convs[0]) if convs else None  # a single group passes through
-        stages = [partial(stage, conv, norm, taps=taps) for conv, norm in zip(convs, norms, strict=True)]
+        neighbours = rows.conv_neighbours(convs[0]) if convs else None  # a single group passes through
+        stages = [
+            partial(stage, conv, norm, neighbours=neighbours) for conv, norm in zip(convs, norms, strict=True)
+        ]
         groups = torch.split(stage(self.conv1, self.bn1, x_nc), self.width, dim=1)
         y_nc = stage(self.conv3, self.bn3, res2net(groups, stages))
         gate_bc = self.se.gates(rows.mean(y_nc).to(y_nc.dtype))
         return torch.addcmul(x_nc, y_nc, rows.spread(gate_bc))
 
 
-def stage(conv: nn.Conv1d, norm: MaskedBatchNorm1d, x_nc: Tensor, taps: Exchange | None = None) -> Tensor:
+def stage(
+    conv: nn.Conv1d, norm: MaskedBatchNorm1d, x_nc: Tensor, neighbours: GatherPair | None = None
+) -> Tensor:
     """Return norm(relu(conv(x))) of rows."""
     # In place, since neither the convolution nor its gradient needs what the rectifier reads.
-    normalised_nc: Tensor = norm(convolve(conv, x_nc, taps).relu_())
+    normalised_nc: Tensor = norm(convolve(conv, x_nc, neighbours).relu_())
     return normalised_nc

@@ -1,4 +1,7 @@
-"""No encoder (``encoder: identity``): the front end's features go to the pooling as they are."""
+"""No encoder (``encoder: identity``): the front end's features go to the pooling as they are.
+
+Shapes: b batch, t time, d features.
+"""
 
 from __future__ import annotations
 

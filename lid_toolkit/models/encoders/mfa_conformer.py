@@ -1,4 +1,7 @@
-"""MFA-Conformer encoder (Zhang et al., Interspeech 2022), exact under padding."""
+"""MFA-Conformer encoder (Zhang et al., Interspeech 2022), exact under padding.
+
+Shapes: b batch, t time, d features, c channels, f frequency, p positions.
+"""
 
 from __future__ import annotations
 

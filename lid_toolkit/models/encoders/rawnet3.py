@@ -1,4 +1,7 @@
-"""RawNet3 encoder (Jung et al., Interspeech 2022), exact under padding."""
+"""RawNet3 encoder (Jung et al., Interspeech 2022), exact under padding.
+
+Shapes: b batch, t time, d features, c channels.
+"""
 
 from __future__ import annotations
 

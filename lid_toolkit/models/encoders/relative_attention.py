@@ -1,4 +1,20 @@
-"""Self-attention with relative positions (Dai et al., ACL 2019), exact under padding."""
+"""Self-attention with relative positions (Dai et al., ACL 2019), exact under padding.
+
+The scores of distances are computed once for each query and column of the table of positions, then placed
+at the query's keys. For 3 frames the columns that queries (rows) use for keys (columns) are::
+
+    latest                  legacy, c' being a column of the next query's scores
+    2  1  0                 2   -   0'
+    3  2  1                 1   2   -
+    4  3  2                 0   1   2
+
+In ``latest`` column c is the distance c - 2 of the key behind the query. ``legacy`` is the result of a shift
+by padding and reshaping without future distances: correct on and below the diagonal, zero (-) just above it,
+and beyond that the scores of the next query.
+
+Shapes: b batch, h heads, t time, d features, p columns of the table of positions, k sinusoids, n scores of
+one head (t * t). The second t of (b, h, t, t) is that of the keys.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +42,7 @@ class RelativeSelfAttention(nn.Module):
         heads: number of heads.
         dropout: share of attention weights dropped in training.
         rel_pos_type: the layout.
-        zero_triu: no position score for keys after the query; ``legacy`` takes no notice, as in ESPnet.
+        zero_triu: no position score for keys after the query; ignored by ``legacy``, as in ESPnet.
     """
 
     def __init__(
@@ -79,11 +95,16 @@ class RelativeSelfAttention(nn.Module):
         return x_btd.view(*x_btd.shape[:2], self.heads, -1).transpose(1, 2)
 
     def _place(self, distance_bhtp: Tensor, lengths_b: Tensor) -> Tensor:
-        """Return the position score of each query and key (B, H, T, T) from that of each distance."""
+        """Return the position score of each query and key (B, H, T, T) from that of each distance.
+
+        One gather over the flattened (T, P): query t and column p are at place t * P + p.
+        """
         frames, distances = distance_bhtp.shape[2:]
         query_t1 = torch.arange(frames, device=distance_bhtp.device)[:, None]
         ahead_tt = query_t1.T - query_t1
         if self.legacy:
+            # The table's last used column is the utterance's own, n - 1, not the batch's: an utterance must
+            # get the scores that it gets alone.
             last_b11 = (lengths_b.to(ahead_tt.device) - 1)[:, None, None]
             behind_btt = query_t1 * distances + (last_b11 + ahead_tt).clamp(min=0)
             next_query_tt = (query_t1 + 1) * distances + ahead_tt - 2
@@ -108,7 +129,7 @@ def relative_positions(
         size: dimension of the sinusoids.
         rel_pos_type: ``latest``: distances 1 - T ... T - 1; ``legacy``: L - 1, L - 2, ... L - T.
         longest: L, the positions in ESPnet's table.
-        device: where.
+        device: of the result.
     """
     if rel_pos_type == "legacy":
         distance_p = longest - 1 - torch.arange(frames, device=device)

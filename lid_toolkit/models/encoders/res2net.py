@@ -1,4 +1,7 @@
-"""What the Res2Net encoders share: the hierarchy within a block, and squeeze-excitation."""
+"""What the Res2Net encoders share: the hierarchy within a block, and squeeze-excitation.
+
+Shapes: b batch, t time, c channels, w channels of a group, h hidden units.
+"""
 
 from __future__ import annotations
 

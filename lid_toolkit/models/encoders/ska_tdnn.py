@@ -4,6 +4,9 @@
 that weigh two kernel sizes by frequency (fwSKA) and by channel (cwSKA), then a TDNN whose Res2Net
 groups do so too (msSKA). Selective kernels (Li et al., CVPR 2019): with branches u_k of different
 kernel sizes and s the mean of their sum, the output is sum_k softmax_k(A_k relu(W s)) u_k.
+
+Shapes: b batch, t time, c channels, f frequency, k kernel sizes, w channels of a group, s summary, h
+hidden units.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 It is closer to the paper (Desplanques et al., Interspeech 2020) than ESPnet's: each block reads the
 one before. Convolutions mirror their input, here at each utterance's own ends.
+
+Shapes: b batch, t time, d features, c channels, w channels of a group.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""x-vector encoder (Snyder et al., ICASSP 2018), exact under padding."""
+"""x-vector encoder (Snyder et al., ICASSP 2018), exact under padding.
+
+Shapes: b batch, t time, d features, c channels.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Power spectra of padded waveforms, each mirrored at its own end."""
+"""Power spectra of padded waveforms, each mirrored at its own end.
+
+Shapes: b batch, t time, f frequency bins, n samples of a window.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""No front end (``frontend: null``): the model is given features instead of waveforms."""
+"""No front end (``frontend: null``): the model is given features instead of waveforms.
+
+Shapes: b batch, t time, d features.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""SpeechBrain's log-mel features in decibels (``frontend: speechbrain_fbank``), for its trained models."""
+"""SpeechBrain's log-mel features in decibels (``frontend: speechbrain_fbank``), for its trained models.
+
+Shapes: b batch, t time, f frequency bins, m mel filters, n samples of a window.
+"""
 
 from __future__ import annotations
 

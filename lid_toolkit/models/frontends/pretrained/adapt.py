@@ -1,4 +1,7 @@
-"""What is changed on a pretrained encoder before it is trained: layers, frozen parts, LoRA, masks."""
+"""Changes to a pretrained encoder before training: fewer layers, frozen parts, LoRA, masks.
+
+Shapes: b batch, d dimensions.
+"""
 
 from __future__ import annotations
 
@@ -25,28 +28,28 @@ class Lora(BaseModel):
     rank: PositiveInt = 8
     """Rank r of the added maps."""
     alpha: PositiveInt = 8
-    """They are scaled by alpha / r."""
+    """The added maps are scaled by alpha / r."""
     dropout: Fraction = 0.0
-    """Dropout on their input."""
+    """Dropout on the input of the added maps."""
     target_modules: list[str] | None = None
-    """Names of the linear maps; null takes queries and values, of WavLM the feed-forward maps."""
+    """Names of the linear maps to adapt; null for queries and values, in WavLM the feed-forward maps."""
 
 
 def cut_layers(stack: Any, config: Any, highest: int) -> None:
-    """Leave out the layers above the highest chosen one, and what normalises the last layer's output.
+    """Remove the layers above the highest chosen one, and skip the normalisation after the last layer.
 
-    That part keeps its weights, since other model files have them, but is not trained, and hands on what
-    it is given: with no layers left this is state 0.
+    The normalisation keeps its weights, since model files of older versions contain them, but is not trained
+    and returns its input. With no layers left that is state 0.
     """
     whole = len(stack.layers)
     stack.layers = stack.layers[:highest]
     normalises_last = config.model_type == "whisper" or getattr(config, "do_stable_layer_norm", False)
     if highest < whole and normalises_last and hasattr(stack, "layer_norm"):
         stack.layer_norm.requires_grad_(False)
-        stack.layer_norm.register_forward_hook(_hand_on)
+        stack.layer_norm.register_forward_hook(_return_input)
 
 
-def _hand_on(_module: nn.Module, given: tuple[Tensor, ...], _made: Tensor) -> Tensor:
+def _return_input(_module: nn.Module, given: tuple[Tensor, ...], _made: Tensor) -> Tensor:
     return given[0]
 
 
@@ -55,9 +58,9 @@ def add_lora(upstream: Any, lora: Lora, default_targets: Sequence[str]) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     targets = list(lora.target_modules or default_targets)
-    idle = WAVLM_WITHOUT_EFFECT.intersection(targets) if upstream.config.model_type == "wavlm" else set()
+    useless = WAVLM_WITHOUT_EFFECT.intersection(targets) if upstream.config.model_type == "wavlm" else set()
     absent = [name for name in targets if not any(n.endswith(name) for n, _ in upstream.named_modules())]
-    for faults, what in ((sorted(idle), "has no effect in WavLM"), (absent, "is no part of the encoder")):
+    for faults, what in ((sorted(useless), "has no effect in WavLM"), (absent, "is not part of the encoder")):
         if faults:
             raise LidError(
                 f"an adapter on {faults[0]} {what}",
@@ -85,12 +88,12 @@ def freeze_parts(upstream: Any, names: tuple[str, ...]) -> None:
         upstream.freeze_feature_encoder()
 
 
-def mask_projection(upstream: Any, share: float, width: int) -> None:
-    """Zero spans of dimensions in training: of the projected inputs, for Whisper of its log-mel bands."""
+def mask_projection(upstream: Any, probability: float, width: int) -> None:
+    """Zero spans of dimensions in training: of the projected inputs, or of Whisper's log-mel bands."""
 
     def hide(x: Tensor, dim: int) -> Tensor:
         size = x.shape[dim]
-        hidden_bd = span_mask(torch.full((len(x),), size), size, share, width)
+        hidden_bd = span_mask(torch.full((len(x),), size), size, probability, width)
         return x.masked_fill(hidden_bd.to(x.device).unsqueeze(3 - dim), 0.0)
 
     def hide_output(module: nn.Module, _given: Any, made: Any) -> Any:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.arguments import NotNegative
 from lid_toolkit.models.frontends.pretrained import hidden_states, whisper_states
-from lid_toolkit.models.frontends.pretrained.hidden_states import DrawSpans, States
+from lid_toolkit.models.frontends.pretrained.hidden_states import RunEncoder
 from lid_toolkit.models.frontends.pretrained.inputs import KaldiFilterbank, NormalizedWave, WhisperLogMel
 
 Layers = Literal["all", "last"] | list[NotNegative]
@@ -25,12 +25,12 @@ class Family:
         states: runs the encoder.
         lora_targets: linear maps that LoRA adapts by default.
         extractor: names of the encoder's convolutional parts.
-        stack: name of the part whose layers are counted.
-        count: name of their number in the configuration.
-        layer_drop: names of the configuration's entries.
+        stack: name of the part that holds the layers to choose from; "" for the encoder itself.
+        count: key of their number in the checkpoint's configuration.
+        layer_drop: keys of the chances to leave out a layer.
     """
 
-    states: Callable[[Any, Tensor, Tensor, DrawSpans], States]
+    states: RunEncoder
     lora_targets: tuple[str, ...]
     extractor: tuple[str, ...]
     stack: str = "encoder"
@@ -66,14 +66,14 @@ LANGUAGE_TOKEN = Family(
 
 
 def choose_family(kind: str, language_token: bool) -> Family:
-    """Return what is done with a kind of encoder."""
+    """Return how a kind of encoder is handled."""
     if not language_token:
         return FAMILIES[kind]
     if kind != "whisper":
         raise LidError(
-            f"an encoder of type '{kind}' is no Whisper",
+            f"an encoder of type '{kind}' is not Whisper",
             where="frontend_conf.language_token",
-            mend="leave it out, or name a Whisper",
+            mend="leave it out, or name a Whisper model",
         )
     return LANGUAGE_TOKEN
 

@@ -64,20 +64,19 @@ class TransformersFrontend(FrontendBase):
         layer_norm: normalise each state over its dimensions before the sum.
         language_token: of Whisper, take the decoder's layers at the start-of-transcript token, from whose
             last one Whisper reads the language: one frame for an utterance.
-        silence: seconds of silence to add to the end of each utterance, as there is in what Whisper was
-            trained on.
+        silence: seconds of silence to append to each utterance, as in Whisper's training data.
         frozen: train no part of the encoder; it stays in evaluation mode.
         freeze_extractor: do not train the convolutions before the transformer.
-        freeze_steps: keep the encoder frozen for this many updates.
+        freeze_steps: number of updates during which the encoder stays frozen.
         lora: train adapters instead of the encoder: ``rank``, ``alpha``, ``dropout``, ``target_modules``.
         layerdrop: chance of leaving out each layer in training; null for the checkpoint's own.
-        mask_time_prob: share of the frames, for Whisper of the log-mel frames, masked in training; null
+        mask_time_prob: fraction of the frames (of Whisper: of the log-mel frames) masked in training; null
             for the checkpoint's own.
         mask_time_length: length of a masked span; null for the checkpoint's own.
-        mask_feature_prob: share of the dimensions that are zeroed in training, in spans; null for the
+        mask_feature_prob: fraction of the dimensions that are zeroed in training, in spans; null for the
             checkpoint's own.
         mask_feature_length: length of such a span; null for the checkpoint's own.
-        gradient_checkpointing: compute layers twice in training to save memory.
+        gradient_checkpointing: compute each layer twice in training, which saves memory.
         attention: implementation of self-attention.
         repeat_last: end with copies of the last frame, so that N samples give ceil(N / 320) frames, as s3prl.
         download_dir: where downloads are kept; null for Hugging Face's cache.
@@ -113,7 +112,7 @@ class TransformersFrontend(FrontendBase):
         training_only = (lora, layerdrop, mask_time_prob, mask_feature_prob, gradient_checkpointing)
         if frozen and any((*training_only, freeze_extractor, freeze_steps)):
             raise LidError(
-                "frozen, and an option that only matters in training",
+                "frozen: true with an option that only matters in training",
                 where="frontend_conf",
                 mend="leave out freeze_*, lora, layerdrop, mask_* and gradient_checkpointing",
             )
@@ -126,7 +125,7 @@ class TransformersFrontend(FrontendBase):
         config = self.architecture["config"]
         self.family = choose_family(config["model_type"], language_token)
         self.drops = {key: config[key] if layerdrop is None else layerdrop for key in self.family.layer_drop}
-        self.time_mask = share_and_width(config, "time", mask_time_prob, mask_time_length)
+        self.time_mask = probability_and_width(config, "time", mask_time_prob, mask_time_length)
         changes = {
             **self.drops,
             "apply_spec_augment": True,
@@ -141,7 +140,7 @@ class TransformersFrontend(FrontendBase):
         self.weights = nn.Parameter(torch.zeros(len(self.layers))) if len(self.layers) > 1 else None
         if freeze_steps:
             self.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64))
-        feature_mask = share_and_width(config, "feature", mask_feature_prob, mask_feature_length)
+        feature_mask = probability_and_width(config, "feature", mask_feature_prob, mask_feature_length)
         self._prepare(freeze_extractor, lora, feature_mask, gradient_checkpointing)
 
     def _prepare(
@@ -210,7 +209,7 @@ class TransformersFrontend(FrontendBase):
         """
         if not self.frozen:
             raise LidError(
-                "features are extracted once from an encoder that training does not change",
+                "features can only be extracted from a frozen encoder",
                 where="frontend_conf.frozen",
                 mend="set frozen: true",
             )
@@ -236,7 +235,7 @@ class TransformersFrontend(FrontendBase):
     def _waits(self) -> bool:
         """Count a training batch; return whether it is of the first ``freeze_steps`` updates.
 
-        An update sets buffers back between its batches, so that it is counted once.
+        An update of several batches restores the buffers after each but the last, so it is counted once.
         """
         if not self.freeze_steps:
             return False
@@ -246,31 +245,31 @@ class TransformersFrontend(FrontendBase):
         return waits
 
     def _draw_spans(self, lengths_b: Tensor, size: int) -> Tensor | None:
-        share, width = self.time_mask
-        if not share or not self.upstream.training:
+        probability, width = self.time_mask
+        if not probability or not self.upstream.training:
             return None
-        # Given a mask, even one that hides nothing, transformers draws none of its own.
-        return span_mask(lengths_b, size, share, width).to(self.upstream.device)
+        # transformers draws no mask of its own if it is given one, even one that hides nothing.
+        return span_mask(lengths_b, size, probability, width).to(self.upstream.device)
 
     def _sum(self, states: list[Tensor]) -> Tensor:
         if self.layer_norm:
             states = [F.layer_norm(state_btd, state_btd.shape[-1:]) for state_btd in states]
         if self.weights is None:
             return states[0]
-        shares = self.weights.softmax(dim=0)
-        total_btd = shares[0] * states[0]
-        for share, state_btd in zip(shares[1:], states[1:], strict=True):
-            total_btd = total_btd + share * state_btd
+        weights = self.weights.softmax(dim=0)
+        total_btd = weights[0] * states[0]
+        for weight, state_btd in zip(weights[1:], states[1:], strict=True):
+            total_btd = total_btd + weight * state_btd
         return total_btd
 
 
-def share_and_width(
-    config: Mapping[str, Any], axis: str, share: float | None, width: int | None
+def probability_and_width(
+    config: Mapping[str, Any], axis: str, probability: float | None, width: int | None
 ) -> tuple[float, int]:
-    """Return the share of an axis to mask and the spans' width; for None the checkpoint's own."""
-    if share is None:
-        share = float(config[f"mask_{axis}_prob"]) if config.get("apply_spec_augment", True) else 0.0
-    return share, int(config[f"mask_{axis}_length"]) if width is None else width
+    """Return the fraction of an axis to mask and the spans' width; for None the checkpoint's own."""
+    if probability is None:
+        probability = float(config[f"mask_{axis}_prob"]) if config.get("apply_spec_augment", True) else 0.0
+    return probability, int(config[f"mask_{axis}_length"]) if width is None else width
 
 
 def add_silence(wave_bt: Tensor, lengths_b: Tensor, samples: int) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,12 @@
 """Hidden states of pretrained encoders, the same for an utterance in every padded batch.
 
-Whisper's are in ``upstream_whisper``.
+``wave_states``, ``bert_states`` and two functions of ``whisper_states`` are of type :data:`RunEncoder`: they
+take an encoder of ``transformers``, its inputs (see ``inputs``) and their lengths, and return a list of
+states, each (B, T, D), and each utterance's frame count (B,). The states are the input of the first
+transformer layer, then each layer's output, the last one as the encoder returns it (after its final
+normalisation, if it has one). Beyond an utterance's frames they hold arbitrary numbers. The weighted sum of the states is in ``frontend``.
 
-Each function takes an encoder of ``transformers`` and its inputs (see ``upstream_inputs``) and returns
-the states (B, T, D): the input of the first transformer layer, then each layer's output, the last one
-as the encoder hands it out (after its final normalisation where it has one); and the frames of each.
-Beyond an utterance's frames the states hold arbitrary numbers.
+Shapes: b batch, t time, d or c channels, m spans.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_m
 from lid_toolkit.models.specaug import random_spans
 
 States = tuple[list[Tensor], Tensor]
+"""The states, and each utterance's frame count."""
 DrawSpans = Callable[[Tensor, int], "Tensor | None"]
+"""Of lengths (B,) and a number of frames T: which frames to mask, bool (B, T); None for none."""
+RunEncoder = Callable[[Any, Tensor, Tensor, DrawSpans], States]
+"""Of an encoder, its inputs and their lengths: the states."""
 
 
 class MaskedGroupNorm(nn.GroupNorm):
@@ -62,7 +67,7 @@ class PaddedBatchNorm(MaskedBatchNorm1d):
 
 
 def make_exact(encoder: Any) -> None:
-    """Replace the parts of a wav2vec 2.0 kind of encoder that would see padding; names stay."""
+    """Replace the parts of a wav2vec 2.0-like encoder that would see padding; parameter names stay."""
     first = encoder.feature_extractor.conv_layers[0]
     norm = getattr(first, "layer_norm", None)
     if isinstance(norm, nn.GroupNorm):
@@ -76,7 +81,7 @@ def make_exact(encoder: Any) -> None:
 
 
 def wave_states(model: Any, wave_bt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
-    """Run wav2vec 2.0, XLS-R, MMS, HuBERT or WavLM on waveforms; :func:`make_exact` comes first."""
+    """Run wav2vec 2.0, XLS-R, MMS, HuBERT or WavLM on waveforms, after :func:`make_exact`."""
     sizes = torch.cat((lengths_b, torch.tensor(wave_bt.shape[1:])))
     for place, (kernel, stride) in enumerate(
         zip(model.config.conv_kernel, model.config.conv_stride, strict=True)
@@ -110,9 +115,9 @@ def bert_states(model: Any, feats_btd: Tensor, lengths_b: Tensor, draw_spans: Dr
 
 @contextlib.contextmanager
 def recorded(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
-    """Collect, while the context lasts, the first input of ``layers`` (key 0) and each one's output.
+    """Collect, within the context, the input of the first layer (key 0) and the output of each layer.
 
-    Layer drop leaves layers out: their keys are missing.
+    Layers that layer drop leaves out have no key.
     """
     states: dict[int, Tensor] = {}
 
@@ -134,13 +139,13 @@ def recorded(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
             hook.remove()
 
 
-def span_mask(lengths_b: Tensor, size: int, share: float, width: int) -> Tensor:
-    """Draw spans of ``width`` over about ``share`` of each length: a bool mask (B, size).
+def span_mask(lengths_b: Tensor, size: int, probability: float, width: int) -> Tensor:
+    """Draw spans of ``width`` over about ``probability`` of each length: a bool mask (B, size).
 
-    The number of spans is ``share * length / width``, rounded up or down by chance (wav2vec 2.0,
+    The number of spans is ``probability * length / width``, rounded up or down by chance (wav2vec 2.0,
     section 4.2); spans may overlap.
     """
-    count_b = (share * lengths_b / width + torch.rand(len(lengths_b))).long()
+    count_b = (probability * lengths_b / width + torch.rand(len(lengths_b))).long()
     widths_bm = torch.where(torch.arange(int(count_b.max())) < count_b[:, None], width, 0)
     return random_spans(lengths_b, widths_bm, size)
 
@@ -157,7 +162,7 @@ def _all(states: dict[int, Tensor], model: Any, last_btd: Tensor) -> list[Tensor
 
 
 def first_of(made: Any) -> Tensor:
-    """Return a layer's hidden states; some kinds of layers return more than these."""
+    """Return a layer's hidden states; some layers return a tuple that begins with them."""
     state: Tensor = made[0] if isinstance(made, tuple) else made
     return state
 

@@ -1,7 +1,9 @@
-"""What pretrained encoders take in: normalised waveforms, Kaldi filter banks, Whisper's log-mel.
+"""Inputs of pretrained encoders: normalised waveforms, Kaldi filter banks, Whisper's log-mel.
 
 Each module maps waveforms (B, T) and their valid samples (B,), on the CPU, to inputs and their
 lengths, in float32 whatever the autocast type. An utterance's inputs are the same in every batch.
+
+Shapes: b batch, t time, n samples of a frame, f frequency bins, m mel filters, d features, s stacked frames.
 """
 
 from __future__ import annotations
@@ -96,8 +98,8 @@ class KaldiFilterbank(nn.Module):
 class WhisperLogMel(nn.Module):
     """Whisper's log-mel energies of an utterance on its own length (Radford et al., ICML 2023).
 
-    Silence is taken to follow the utterance, as in Whisper's 30 s windows, but is not among the
-    frames. Energies lie at most 8 decades below the utterance's largest one.
+    The utterance is followed by silence, as in Whisper's 30 s windows, but frames of silence are left
+    out. Energies lie at most 8 decades below the utterance's largest one.
 
     Args:
         bands: number of mel filters.

@@ -1,4 +1,4 @@
-"""Pretrained speech encoders of ``transformers``: found, checked and loaded, or built without weights.
+"""Find, check and load pretrained speech encoders of ``transformers``, or build them without weights.
 
 Weights come as safetensors, or else through ``torch.load(weights_only=True)``; no code from a
 checkpoint is run. What lies in a folder or in the cache is loaded without asking the network.
@@ -22,7 +22,7 @@ Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 Result = TypeVar("Result")
 KNOWN = ("wav2vec2", "hubert", "wavlm", "wav2vec2-bert", "whisper")
 WHERE = "frontend_conf.path_or_url"
-# What transformers raises for files that are not there, damaged, or hold something unexpected.
+# What transformers raises for files that are missing, damaged, or hold something unexpected.
 BROKEN = (
     OSError,
     json.JSONDecodeError,
@@ -48,20 +48,20 @@ def read_architecture(source: str, cache_dir: str | None) -> dict[str, Any]:
         ``revision``, the commit on the Hub, None for a folder.
 
     Raises:
-        LidError: no such model, or one of another kind.
+        LidError: no such model, or one of a type that is not supported.
     """
     from transformers import AutoConfig, SequenceFeatureExtractor
 
     def read_config(**where: Any) -> Any:
         try:
             return AutoConfig.from_pretrained(source, **where)
-        except ValueError as error:  # of a kind that transformers does not know
+        except ValueError as error:  # a type that transformers does not know
             raise OSError(str(error)) from error
 
     config = _found(source, read_config, cache_dir)
     if config.model_type not in KNOWN:
         raise LidError(
-            f"{source} is of type '{config.model_type}'", where=WHERE, mend=f"known: {', '.join(KNOWN)}"
+            f"{source} is of type '{config.model_type}'", where=WHERE, mend=f"supported: {', '.join(KNOWN)}"
         )
     try:
         read = SequenceFeatureExtractor.get_feature_extractor_dict
@@ -69,8 +69,8 @@ def read_architecture(source: str, cache_dir: str | None) -> dict[str, Any]:
     except LidError:
         inputs = {"do_normalize": getattr(config, "feat_extract_norm", None) == "layer"}
     if not isinstance(inputs, dict):
-        what = f"preprocessor_config.json of {source} holds no keys"
-        raise LidError(what, where=WHERE, mend="fetch it again, or leave it out")
+        what = f"preprocessor_config.json of {source} does not hold keys with values"
+        raise LidError(what, where=WHERE, mend="download it again, or leave it out")
     return {
         "config": json.loads(config.to_json_string(use_diff=False)),
         "normalize_wave": bool(inputs.get("do_normalize", False)),
@@ -122,7 +122,7 @@ def make_encoder(
         )
         absent = sorted(set(report["missing_keys"]) - {"masked_spec_embed"})
         if absent:
-            raise OSError(f"it lacks {len(absent)} weights, such as {absent[0]}")
+            raise OSError(f"{len(absent)} weights are missing, such as {absent[0]}")
         return model
 
     try:
@@ -140,7 +140,7 @@ def make_encoder(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep progress bars, and warnings of weights that are left over, out of the log."""
+    """Keep progress bars, and warnings about unused weights, out of the log."""
     from transformers.utils import logging as their_logging
 
     level, bars = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
@@ -180,7 +180,7 @@ def _loaded(source: str, load: Callable[..., Result], **where: Any) -> Result:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of what an error says, or all where the first only names a key."""
+    """Return the first line of an error; all of it where the first line only names a key."""
     if isinstance(error, KeyError):
         return f"{error} is not known"
     text = str(error).strip()

@@ -23,7 +23,7 @@ def s3prl(
 ) -> TransformersFrontend:
     """Return the front end that ESPnet's ``s3prl`` is with ``upstream: hf_wav2vec2_custom``.
 
-    It is served by transformers, and trained as in ESPnet: whole, with the masks and the layer drop of
+    It runs on transformers, and is trained as in ESPnet: all of it, with the masks and the layer drop of
     the checkpoint's configuration.
 
     Args:
@@ -32,7 +32,7 @@ def s3prl(
         fs: sampling rate, which must be 16000.
         download_dir: where downloads are kept.
         multilayer_feature: sum all layers with learnt weights; else take the last.
-        layer: the one layer to take; -1 for none in particular.
+        layer: the only layer to take; -1 to follow ``multilayer_feature``.
         architecture: as in ``transformers``.
     """
     if fs != RATE:
@@ -58,17 +58,17 @@ def s3prl(
 
 
 def check_s3prl(conf: Mapping[str, Any]) -> None:
-    """Refuse what ESPnet passes to s3prl and ``s3prl`` does not serve."""
+    """Raise LidError for arguments that ESPnet passes to s3prl and that are not supported here."""
     where, fixed = "frontend_conf.frontend_conf", {"tile_factor": 1, "extra_conf": None}
     known = ("upstream", "path_or_url", "normalize", *fixed)
     for key, value in conf.items():
         if key not in known:
             raise LidError(f"unknown '{key}'", where=where, mend=nearest(key, known))
         if key in fixed and value != fixed[key]:
-            raise LidError(f"{key} {value}", where=where, mend="leave it out: there is no such option here")
+            raise LidError(f"{key} {value} is not supported", where=where, mend="leave it out")
     if conf.get("upstream") != "hf_wav2vec2_custom" or "path_or_url" not in conf:
         raise LidError(
-            f"upstream '{conf.get('upstream')}' of s3prl",
+            f"upstream '{conf.get('upstream')}' of s3prl is not supported",
             where=where,
-            mend="give upstream: hf_wav2vec2_custom and path_or_url, or take frontend: transformers",
+            mend="set upstream: hf_wav2vec2_custom and path_or_url, or use frontend: transformers",
         )

@@ -1,4 +1,7 @@
-"""A front end of what Whisper says of an utterance's language, and of what it heard: one vector."""
+"""Whisper's language posteriors and the mean of its encoder's output, one vector (``whisper_language``).
+
+Shapes: b batch, t time, d features, k languages of Whisper's, v words of its vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +33,12 @@ FIRST_LANGUAGE, LANGUAGES = START_OF_TRANSCRIPT + 1, 99
 
 
 class WhisperLanguageFrontend(FrontendBase):
-    """Whisper's own answer and the mean of what its encoder heard (``whisper_language``), frozen.
+    """Whisper's own answer and the mean of its encoder's output (``whisper_language``), frozen.
 
     One frame for an utterance, (log p(k_1 | x), ..., log p(k_K | x), m): the log posteriors among
     ``languages`` that the decoder gives after its start-of-transcript token (Radford et al., ICML
     2023, section 2.3), and the mean m of the encoder's output over the utterance. A linear classifier
-    on it, with weight decay, corrects Whisper's answer by what few speakers can teach. The features of
+    on it, with weight decay, corrects Whisper's answer even with few speakers to learn from. The features of
     an utterance are the same in every batch.
 
     Instead of waveforms it also takes what :meth:`frozen_states` returned.
@@ -47,8 +50,8 @@ class WhisperLanguageFrontend(FrontendBase):
         path_or_url: folder, or name on the Hugging Face Hub.
         languages: labels of the languages that Whisper chooses among, as corpora write them; null for
             all that it knows.
-        silence: seconds of silence before and after the utterance, as there is in what Whisper was
-            trained on; the mean leaves it out.
+        silence: seconds of silence before and after the utterance, as in Whisper's training data; the mean
+            leaves it out.
         download_dir: where downloads are kept; null for Hugging Face's cache.
         architecture: Whisper's configuration in place of its weights, as model files hold it.
     """
@@ -70,11 +73,15 @@ class WhisperLanguageFrontend(FrontendBase):
         self.architecture = architecture or read_architecture(path_or_url, download_dir)
         kind = self.architecture["config"]["model_type"]
         if kind != "whisper":
-            raise LidError(f"an encoder of type '{kind}' is no Whisper", where=WHERE, mend="name a Whisper")
+            raise LidError(
+                f"an encoder of type '{kind}' is not Whisper", where=WHERE, mend="name a Whisper model"
+            )
         self.upstream = make_encoder(self.architecture, {}, "auto", source, download_dir)
         words_vd = self.upstream.decoder.embed_tokens.weight.detach()
         if len(words_vd) < MULTILINGUAL_VOCABULARY:
-            raise LidError("a Whisper of English alone", where=WHERE, mend="name a multilingual one")
+            raise LidError(
+                "this Whisper model is for English only", where=WHERE, mend="name a multilingual one"
+            )
         rows = language_rows(languages, LANGUAGES + len(words_vd) - MULTILINGUAL_VOCABULARY)
         self.languages = languages
         self.register_buffer("tokens_kd", words_vd[[FIRST_LANGUAGE + row for row in rows]].clone())
@@ -142,10 +149,10 @@ class WhisperLanguageFrontend(FrontendBase):
 
 
 def language_rows(labels: Sequence[str] | None, count: int) -> list[int]:
-    """Return the places of languages among the first ``count`` of Whisper's; None stands for these.
+    """Return the numbers of languages among the first ``count`` of Whisper's; None means all of these.
 
     Raises:
-        LidError: an unknown language, one that Whisper does not know, or one named twice.
+        LidError: an unknown language, one that Whisper does not know, or one that is listed twice.
     """
     from transformers.models.whisper.tokenization_whisper import LANGUAGES as NAMES
 
@@ -155,8 +162,8 @@ def language_rows(labels: Sequence[str] | None, count: int) -> list[int]:
     for label in known if labels is None else labels:
         row = known.get(code(label))
         if row is None:
-            raise LidError(f"Whisper knows no '{label}'", where=where, mend=nearest(label, known))
+            raise LidError(f"Whisper does not know '{label}'", where=where, mend=nearest(label, known))
         if row in rows:
-            raise LidError(f"'{label}' is there twice", where=where, mend="name each language once")
+            raise LidError(f"'{label}' is listed twice", where=where, mend="list each language once")
         rows.append(row)
     return rows

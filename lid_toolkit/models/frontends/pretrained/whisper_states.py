@@ -1,6 +1,9 @@
 """Whisper's hidden states on utterances' own lengths instead of on 30 s of padding.
 
-The functions are of the kind that ``upstream_states`` describes.
+``whisper_states`` and ``language_states`` are of the type ``RunEncoder`` of ``hidden_states``;
+``start_token_states`` returns states only, since they have one frame each.
+
+Shapes: b batch, w windows of 30 s, t time, m mel bands, d or c channels.
 """
 
 from __future__ import annotations
@@ -66,7 +69,7 @@ def _whisper_window(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor) -> list[Te
 
 
 def _drops(stack: Any) -> bool:
-    """Draw whether to leave a layer out; not where all processes must gather each one, as in transformers."""
+    """Draw whether to leave a layer out; never where all processes must gather each layer (FSDP)."""
     from transformers.integrations.fsdp import is_fsdp_managed_module
 
     drawn = stack.training and stack.layerdrop > float(torch.rand(()))
@@ -85,8 +88,8 @@ def keep_start_token(model: Any) -> None:
 def language_states(model: Any, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
     """Run Whisper's encoder, then its decoder on the start-of-transcript token alone.
 
-    The states are one vector for each utterance, (B, 1, D), of length 1. :func:`keep_start_token`
-    comes first.
+    The states are one vector for each utterance, (B, 1, D), of length 1. :func:`keep_start_token` must have
+    been called.
     """
     encoded, frames_b = whisper_states(model.encoder, mel_bmt, lengths_b, draw_spans)
     return start_token_states(model, encoded[-1], frames_b), torch.ones_like(lengths_b)
@@ -96,7 +99,7 @@ def start_token_states(model: Any, heard_btd: Tensor, frames_b: Tensor) -> list[
     """Return the decoder's states (B, 1, D) at the start-of-transcript token, from the encoder's output.
 
     Whisper reads the language from the last one (Radford et al., 2023, section 2.3). State 0 is the
-    embedded token. :func:`keep_start_token` comes first.
+    embedded token. :func:`keep_start_token` must have been called.
     """
     from transformers.masking_utils import create_bidirectional_mask
 

@@ -143,7 +143,7 @@ def test_where_no_span_is_drawn_nothing_is_masked(kind, length, folders):
 def test_spans_are_as_long_beside_an_utterance_that_gets_more_of_them():
     for seed in range(20):
         torch.manual_seed(seed)
-        hidden = span_mask(torch.tensor([40, 4000]), 4000, share=0.25, width=10)
+        hidden = span_mask(torch.tensor([40, 4000]), 4000, probability=0.25, width=10)
         assert hidden[0].sum() == 10  # one span: 0.25 * 40 / 10
 
 

@@ -255,7 +255,7 @@ def test_a_model_file_needs_no_pretrained_folder(fused, tmp_path):
         ({"path_or_url": "{xlsr}", "lora": {"target_modules": ["nothing"]}}, "no part of the encoder"),
         ({"path_or_url": "{xlsr}", "lora": {"ranks": 3}}, "lora"),
         ({"path_or_url": "{w2v-bert}", "freeze_extractor": True}, "no convolutions"),
-        ({"path_or_url": "{xlsr}", "language_token": True}, "is no Whisper"),
+        ({"path_or_url": "{xlsr}", "language_token": True}, "is not Whisper"),
         ({"path_or_url": "{xlsr}", "attention": "fast"}, "attention"),
         ({"path_or_url": "{xlsr}", "attention": "flash_attention_2"}, "flash"),
         ({"path_or_url": "{xlsr}", "layer": 3}, "did you mean 'layers'?"),
@@ -292,7 +292,7 @@ def test_a_folder_that_lacks_weights_or_is_broken_is_named(tmp_path):
     weights = load_file(path / "model.safetensors")
     gone = weights.pop("encoder.layers.1.attention.q_proj.weight")
     save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(LidError, match=r"lacks 1 weights, such as encoder\.layers\.1"):
+    with pytest.raises(LidError, match=r"1 weights are missing, such as encoder\.layers\.1"):
         make(path)
     weights["encoder.layers.1.attention.q_proj.weight"] = gone[:3].clone()
     save_file(weights, path / "model.safetensors", metadata={"format": "pt"})

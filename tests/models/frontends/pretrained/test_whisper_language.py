@@ -101,8 +101,8 @@ def test_a_model_file_needs_no_pretrained_folder(tmp_path):
     ("conf", "words"),
     [
         ({"languages": ["ces", "qqq"]}, "unknown language 'qqq'"),
-        ({"languages": ["ces", "grc"]}, "Whisper knows no 'grc'"),
-        ({"languages": ["ces", "fra", "cs"]}, "'cs' is there twice"),
+        ({"languages": ["ces", "grc"]}, "Whisper does not know 'grc'"),
+        ({"languages": ["ces", "fra", "cs"]}, "'cs' is listed twice"),
         ({"languages": ["ces"]}, "languages"),
         ({"silence": [0.5]}, "silence"),
         ({"silence": [-1, 0]}, "silence"),
@@ -115,7 +115,7 @@ def test_what_is_wrong_is_told(conf, words, folder):
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize(("kind", "words"), [("xlsr", "is no Whisper"), ("whisper", "of English alone")])
+@pytest.mark.parametrize(("kind", "words"), [("xlsr", "is not Whisper"), ("whisper", "for English only")])
 def test_only_a_multilingual_whisper_will_do(kind, words, tmp_path):
     with pytest.raises(LidError, match=words):
         make(save_tiny(tmp_path, kind))
