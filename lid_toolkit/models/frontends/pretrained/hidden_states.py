@@ -4,7 +4,8 @@
 take an encoder of ``transformers``, its inputs (see ``inputs``) and their lengths, and return a list of
 states, each (B, T, D), and each utterance's frame count (B,). The states are the input of the first
 transformer layer, then each layer's output, the last one as the encoder returns it (after its final
-normalisation, if it has one). Beyond an utterance's frames they hold arbitrary numbers. The weighted sum of the states is in ``frontend``.
+normalisation, if it has one). Beyond an utterance's frames they hold arbitrary numbers. Their weighted sum is
+in ``frontend``.
 
 Shapes: b batch, t time, d or c channels, m spans.
 """
