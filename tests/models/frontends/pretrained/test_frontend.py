@@ -252,7 +252,7 @@ def test_a_model_file_needs_no_pretrained_folder(fused, tmp_path):
         ({"path_or_url": "{xlsr}", "layers": []}, "list layers from 0 to 3"),
         ({"path_or_url": "{xlsr}", "frozen": True, "layerdrop": 0.1}, "only matters in training"),
         ({"path_or_url": "{wavlm}", "lora": {"target_modules": ["q_proj"]}}, "no effect in WavLM"),
-        ({"path_or_url": "{xlsr}", "lora": {"target_modules": ["nothing"]}}, "no part of the encoder"),
+        ({"path_or_url": "{xlsr}", "lora": {"target_modules": ["nothing"]}}, "not part of the encoder"),
         ({"path_or_url": "{xlsr}", "lora": {"ranks": 3}}, "lora"),
         ({"path_or_url": "{w2v-bert}", "freeze_extractor": True}, "no convolutions"),
         ({"path_or_url": "{xlsr}", "language_token": True}, "is not Whisper"),
