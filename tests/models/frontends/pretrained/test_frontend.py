@@ -275,7 +275,10 @@ def test_what_is_wrong_is_said_in_one_line(conf, words, folders):
         ({"upstream": "wavlm_large", "path_or_url": "x"}, "hf_wav2vec2_custom"),
         ({"upstream": "hf_wav2vec2_custom"}, "path_or_url"),
         ({"upstream": "hf_wav2vec2_custom", "path_or_url": "x", "normalise": True}, "'normalize'"),
-        ({"upstream": "hf_wav2vec2_custom", "path_or_url": "x", "tile_factor": 2}, "tile_factor 2 (leave"),
+        (
+            {"upstream": "hf_wav2vec2_custom", "path_or_url": "x", "tile_factor": 2},
+            "tile_factor 2 is not supported (leave",
+        ),
         ({"upstream": "hf_wav2vec2_custom", "path_or_url": "x", "extra_conf": {"a": 1}}, "extra_conf {'a'"),
     ],
 )
