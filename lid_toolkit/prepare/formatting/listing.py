@@ -120,5 +120,5 @@ def _speed(text: str) -> float:
     except ValueError:
         speed = 0.0
     if not 0 < speed < math.inf:
-        raise LidError(f"'{text}' is not a speed", where="utt2speed", mend="make the directory again")
+        raise LidError(f"'{text}' is not a positive number", where="utt2speed", redo="speed perturbation")
     return speed
