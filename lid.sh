@@ -7,18 +7,18 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 ## General
 stage=1              # int+: first stage to run
 stop_stage=10000     # int+: last stage to run
-skip_stages=         # ints: stages to leave out, e.g. "2 8"
-skip_data_prep=false # bool: leave out stages 1 and 2
-skip_train=false     # bool: leave out stages 4 and 5, and do not format the training and validation sets
-skip_eval=false      # bool: leave out stages 6, 7 and 8, and do not format the test sets
-skip_packing=true    # bool: leave out stage 9
-skip_upload_hf=true  # bool: leave out stage 10
-dry_run=false        # bool: only print the commands, and say what is due and why
-ngpu=auto            # auto|int: GPUs to train with; auto takes all there are, 0 is the CPU
+skip_stages=         # ints: stages to skip, e.g. "2 8"
+skip_data_prep=false # bool: skip stages 1 and 2
+skip_train=false     # bool: skip stages 4 and 5, and do not format the training and validation sets
+skip_eval=false      # bool: skip stages 6, 7 and 8, and do not format the test sets
+skip_packing=true    # bool: skip stage 9
+skip_upload_hf=true  # bool: skip stage 10
+dry_run=false        # bool: only print the commands, and say what would be done and why
+ngpu=auto            # auto|int: GPUs to train with; auto is all of this machine, 0 is the CPU
 num_nodes=1          # int+: machines to train on, each with ngpu GPUs
 nj=auto              # auto|int+: parallel jobs; auto is one for each core
-gpu_inference=auto   # auto|bool: identify on GPUs; auto does where there are some
-python=${python:-}   # path: Python that has lid_toolkit; by default path.sh finds or makes one
+gpu_inference=auto   # auto|bool: identify on GPUs; auto does if the machine has any
+python=${python:-}   # path: Python with lid_toolkit installed; by default path.sh finds or makes one
 ## Data
 datadir=data           # path: where stages 1 and 2 write data directories
 dumpdir=dump           # path: where stage 3 writes formatted audio
@@ -27,7 +27,7 @@ train_set=             # word: data directory to train on
 valid_set=             # word: data directory that picks the checkpoint
 test_sets=             # list: data directories to test on
 local_data_opts=       # args: options for local/data.sh
-speed_perturb_factors= # floats: speeds of the training set, from 0.1 to 10, e.g. "0.9 1.0 1.1"; none leaves stage 2 out
+speed_perturb_factors= # floats: speeds of the training set, from 0.1 to 10, e.g. "0.9 1.0 1.1"; without it, stage 2 is skipped
 feats_type=raw         # raw|raw_copy|extracted: audio of one format, references to it as it is, or features of a frozen front end
 feats_copies=0         # int: augmented copies of the training set that extraction adds
 audio_format=wav       # wav|flac|wav.ark|flac.ark: format of the audio that stage 3 writes
@@ -44,9 +44,9 @@ lid_exp=                   # path: experiment directory; by default EXPDIR/lid_T
 lid_tag=                   # word: name of the experiment; by default from lid_config, feats_type and lid_args
 lid_config=                # path: training configuration (YAML)
 lid_args=                  # args: overrides of the configuration, e.g. "--optim_conf.lr 1e-4"
-selection_set=             # valid|float: what picks the checkpoint, the validation set or a share of the training set held out; by default as in lid_config
+selection_set=             # valid|float: what picks the checkpoint, the validation set or a fraction of the training set that is held out; by default as in lid_config
 pretrained_model=          # path: checkpoint to start from: FILE or FILE:SOURCE:DESTINATION:EXCLUDED
-ignore_init_mismatch=false # bool: start from it even where names or shapes differ
+ignore_init_mismatch=false # bool: start from it even if names or shapes of some weights differ
 checkpoint_interval=15     # float: minutes between resumable checkpoints within an epoch
 ## Identification and scoring
 inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment directory
@@ -102,7 +102,7 @@ sets_to_format() {
   printf '%s\n' ${sets[@]+"${sets[@]}"} | awk 'NF && !seen[$0]++'
 }
 
-# End the script, before any work, over what the stages to run would miss.
+# End the script before any work if the stages to run would miss something.
 check_needs() {
   local set n
   ((stage < 9)) || due 9 || due 10 || die "$0: stages 9 and 10 are left out (add --skip_packing false or --skip_upload_hf false)"

@@ -57,7 +57,7 @@ def option_parser(corpus: str | None, description: str) -> OptionParser:
 
 @contextlib.contextmanager
 def alone(corpus: str, *directories: Path, dry_run: bool) -> Iterator[None]:
-    """Keep other runs out of the directories; a dry run touches nothing and needs no lock."""
+    """Keep other runs out of the directories. A dry run writes nothing and takes no lock."""
     with contextlib.ExitStack() as stack:
         for directory in () if dry_run else directories:
             stack.enter_context(locked(directory, f"preparing {corpus}"))
@@ -112,7 +112,7 @@ def sources(script: str) -> dict[str, Path]:
 
 
 def without_blanks(text: str) -> str:
-    """Return a text that may be an id: ``_`` stands for each run of white space."""
+    """Return a text as an id: each run of white space becomes ``_``."""
     return re.sub(r"\s+", "_", text)
 
 

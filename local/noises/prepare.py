@@ -35,7 +35,7 @@ BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Source:
+class SoundCorpus:
     """One collection.
 
     Attributes:
@@ -55,13 +55,13 @@ class Source:
         return folder.parent / Path(self.url).name
 
 
-MUSAN = Source(
+MUSAN = SoundCorpus(
     "MUSAN",
     "https://www.openslr.org/resources/17/musan.tar.gz",
     "musan",
     {f"musan_{kind}.scp": (kind,) for kind in ("music", "noise", "speech")},
 )
-RIRS_NOISES = Source(
+RIRS_NOISES = SoundCorpus(
     "RIRS_NOISES",
     "https://www.openslr.org/resources/28/rirs_noises.zip",
     "RIRS_NOISES",
@@ -69,7 +69,7 @@ RIRS_NOISES = Source(
 )
 
 
-def prepare(source: Source, folder: Path, datadir: Path, jobs: int, dry_run: bool) -> None:
+def prepare(source: SoundCorpus, folder: Path, datadir: Path, jobs: int, dry_run: bool) -> None:
     """Fetch and unpack a collection unless its folder is there, and write its lists unless they are current.
 
     Raises:
@@ -101,7 +101,7 @@ def prepare(source: Source, folder: Path, datadir: Path, jobs: int, dry_run: boo
         work.finish(datadir / name for name in source.lists)
 
 
-def obtain(source: Source, folder: Path) -> None:
+def obtain(source: SoundCorpus, folder: Path) -> None:
     """Fetch a collection's archive, unless it lies beside ``folder``, and unpack it to there.
 
     Raises:
@@ -119,7 +119,7 @@ def obtain(source: Source, folder: Path) -> None:
         raise LidError(f"is broken ({fault})", where=archive, mend="delete it and run this again")
 
 
-def fetch_archive(source: Source, archive: Path) -> None:
+def fetch_archive(source: SoundCorpus, archive: Path) -> None:
     """Fetch a collection's archive in place of what is there."""
     with web_client() as client:
         fetch_all(client, [(source.url, archive)], f"download {source.name}")
@@ -220,7 +220,9 @@ def add_options(parser: OptionParser) -> None:
     for source in (MUSAN, RIRS_NOISES):
         name = source.name.lower()
         parser.add_argument(
-            f"--{name}", default="", help=f"folder of {source.name}, there or to be fetched to; none: no list"
+            f"--{name}",
+            default="",
+            help=f"directory of {source.name}; downloaded if missing, not used if empty",
         )
         parser.add_argument(f"--{name}_url", default=source.url, help="address of its archive")
 

@@ -33,7 +33,7 @@ NOT_SPEECH = ("silence/*", "beep", "beeperr", "*-2tone", "confbridge-join", "con
 
 
 @dataclass(frozen=True)
-class Recording:
+class Prompt:
     """A recording in an unpacked package, and where it goes as wav if libsndfile needs help to read it."""
 
     package: Package
@@ -56,7 +56,7 @@ class Heard:
     fingerprint: Fingerprint | None = None
 
 
-def speaker(recording: Recording) -> str:
+def speaker(recording: Prompt) -> str:
     """Return who speaks: the package's voice; in the game, whose files tell, the small or the big fish."""
     package = recording.package
     if package.voice != "fillets":
@@ -76,7 +76,7 @@ def read(path: Path) -> tuple[Wave, int]:
     return wave, int(rate)
 
 
-def listen(recording: Recording) -> Heard:
+def listen(recording: Prompt) -> Heard:
     """Read and judge one recording; write a headerless one as wav, so that every tool can read it."""
     utterance = Utterance(
         recording.key, recording.package.language, speaker(recording), recording.path, duration=0.0
@@ -153,14 +153,14 @@ def split(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
     return sets
 
 
-def gather(debs: Sequence[Path], corpus_dir: Path) -> list[Recording]:
+def gather(debs: Sequence[Path], corpus_dir: Path) -> list[Prompt]:
     """Unpack the packages, in the order of ``PACKAGES``, and list what they hold."""
     found = []
     with Progress("unpack prompts", len(debs), "package") as progress:
         for package, deb in zip(PACKAGES, debs, strict=True):
             tree = unpack(deb, corpus_dir / "unpacked")
             wav = corpus_dir / "wav" / deb.stem
-            items = [Recording(package, n, p, wav / f"{n}.wav") for n, p in recordings(package, tree)]
+            items = [Prompt(package, n, p, wav / f"{n}.wav") for n, p in recordings(package, tree)]
             if not items:
                 raise LidError(f"holds no recording below {package.root}", where=deb)
             found += items

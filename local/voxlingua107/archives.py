@@ -45,7 +45,7 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class Part:
+class ArchiveMembers:
     """Some of the recordings in a zip: from the ``first`` to before the ``last`` in its directory."""
 
     archive: Archive
@@ -77,12 +77,12 @@ def surveys(archives: Sequence[Archive], jobs: int) -> list[Survey]:
     return list(parallel(survey, archives, jobs, "survey zips", "zip", at_once=1)) if archives else []
 
 
-def check(part: Part) -> str:
+def check(part: ArchiveMembers) -> str:
     """Read some recordings of a zip against their checksums; return the first fault or ``""``."""
     return _work(part, extracting=False)
 
 
-def extract(part: Part) -> str:
+def extract(part: ArchiveMembers) -> str:
     """Write those recordings of a part that are not on disk; return the first fault or ``""``."""
     return _work(part, extracting=True)
 
@@ -112,12 +112,12 @@ def _is_wav(name: str) -> bool:
     return name.endswith(".wav") and not name.startswith(".") and not set(name) & set("/\\\0\n\r")
 
 
-def _parts(item: Survey) -> list[Part]:
+def _parts(item: Survey) -> list[ArchiveMembers]:
     bounds = range(0, item.files, PART)
-    return [Part(item.archive, first, min(first + PART, item.files)) for first in bounds]
+    return [ArchiveMembers(item.archive, first, min(first + PART, item.files)) for first in bounds]
 
 
-def _work(part: Part, *, extracting: bool) -> str:
+def _work(part: ArchiveMembers, *, extracting: bool) -> str:
     name = ""
     try:
         with zipfile.ZipFile(part.archive.path) as source:

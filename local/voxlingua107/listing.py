@@ -15,7 +15,7 @@ from local.parallel import parallel
 
 
 @dataclass(frozen=True)
-class Listing:
+class FolderListing:
     """The recordings of one language folder that can be read, sorted by name.
 
     Attributes:
@@ -40,7 +40,7 @@ class Listing:
         return self.names.decode().split("\n") if self.names else []
 
 
-def list_folder(folder: Path) -> Listing:
+def list_folder(folder: Path) -> FolderListing:
     """List the ``.wav`` files of a folder and read their headers.
 
     Dropped with their fault: what is empty, truncated or no audio, and names that are not UTF-8. Hidden
@@ -64,9 +64,9 @@ def list_folder(folder: Path) -> Listing:
             continue
         stems.append(stem)
         seconds.append(info.num_samples / info.rate)
-    return Listing(folder, "\n".join(stems).encode(), np.array(seconds, np.float32), tuple(dropped))
+    return FolderListing(folder, "\n".join(stems).encode(), np.array(seconds, np.float32), tuple(dropped))
 
 
-def list_folders(folders: Sequence[Path], jobs: int) -> list[Listing]:
+def list_folders(folders: Sequence[Path], jobs: int) -> list[FolderListing]:
     """List many folders, in their order."""
     return list(parallel(list_folder, folders, jobs, "read headers", "folder", at_once=1))

@@ -14,7 +14,7 @@ from lid_toolkit.datadir.datadir import lang2utt_blocks, write_tables
 from lid_toolkit.datadir.tables.table import Table, merged_blocks, table_from_pairs
 from lid_toolkit.errors import LidError
 from local.voxlingua107.layout import label, utterance_id, video
-from local.voxlingua107.listing import Listing
+from local.voxlingua107.listing import FolderListing
 from local.voxlingua107.selection import Hashes, barred, held_out, video_hashes
 
 TRAIN, SELECTION, DEV = "train_voxlingua107", "selection_voxlingua107", "dev_voxlingua107"
@@ -43,7 +43,7 @@ class Sets:
     dropped: Mapping[str, Sequence[tuple[str, str]]]
 
 
-def make_sets(train: Sequence[Listing], dev: Sequence[Listing]) -> Sets:
+def make_sets(train: Sequence[FolderListing], dev: Sequence[FolderListing]) -> Sets:
     """Share listings out to the three sets.
 
     Raises:
@@ -73,7 +73,7 @@ def make_sets(train: Sequence[Listing], dev: Sequence[Listing]) -> Sets:
     return Sets(ordered, dropped)
 
 
-def refuse_broken(listings: Sequence[Listing]) -> None:
+def refuse_broken(listings: Sequence[FolderListing]) -> None:
     """Raise LidError if more than 1 % of the files cannot be read: the copy here is damaged."""
     broken = sum(len(listing.dropped) for listing in listings)
     files = broken + sum(len(listing.seconds) for listing in listings)
@@ -122,7 +122,7 @@ def report(sets: Sets) -> str:
     return "\n".join(lines)
 
 
-def _without(listing: Listing, stems: frozenset[str]) -> tuple[Listing, list[tuple[str, str]]]:
+def _without(listing: FolderListing, stems: frozenset[str]) -> tuple[FolderListing, list[tuple[str, str]]]:
     """Return a listing less the files of these names, and those as dropped."""
     names = listing.stems()
     gone = [stem in stems for stem in names]
@@ -133,12 +133,12 @@ def _without(listing: Listing, stems: frozenset[str]) -> tuple[Listing, list[tup
     return replace(listing, names="\n".join(left).encode(), seconds=listing.seconds[~np.array(gone)]), dropped
 
 
-def _untrained(dev: Sequence[Listing], trained: Collection[str]) -> list[tuple[str, str]]:
+def _untrained(dev: Sequence[FolderListing], trained: Collection[str]) -> list[tuple[str, str]]:
     strange = (listing for listing in dev if listing.code not in trained)
     return [(utterance_id(listing.code, stem), UNTRAINED) for listing in strange for stem in listing.stems()]
 
 
-def _rows(listing: Listing) -> Rows:
+def _rows(listing: FolderListing) -> Rows:
     stems = listing.stems()
     ids = [utterance_id(listing.code, stem) for stem in stems]
     order = sorted(range(len(ids)), key=ids.__getitem__)

@@ -15,7 +15,7 @@ from lid_toolkit.audio.reader import read_audio
 from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
 from local.prompts.packages import PACKAGES, fetch, is_whole, recordings, unpack
-from local.prompts.prepare import Recording, choose, listen, prepare, refuse_unreadable, speaker, split
+from local.prompts.prepare import Prompt, choose, listen, prepare, refuse_unreadable, speaker, split
 from local.prompts.speech import RATE
 
 pytestmark = pytest.mark.skipif(
@@ -226,7 +226,7 @@ def test_links_show_no_recording_twice(tmp_path):
 
 
 def recording(tmp_path, name="x", package=PACKAGES[0]):
-    return Recording(package, name, tmp_path / f"{name}.wav", tmp_path / f"{name}.out.wav")
+    return Prompt(package, name, tmp_path / f"{name}.wav", tmp_path / f"{name}.out.wav")
 
 
 def test_broken_recordings_are_listed_and_many_are_refused(tmp_path):
