@@ -1,4 +1,4 @@
-"""The model card: what a trained model is, how good, and how to use it, written from its results.
+"""The model card: a description of a trained model with its results and how to use it.
 
 Format: https://huggingface.co/docs/hub/model-cards (metadata in YAML, then Markdown).
 """
@@ -24,18 +24,18 @@ FEW = 5  # languages that are named one by one
 
 @dataclass(frozen=True)
 class Facts:
-    """What a card says besides the results.
+    """The content of a card besides the results.
 
     Attributes:
-        name: of the model.
-        source: what ``from_pretrained`` is to be given: ``user/repo`` or the zip's name.
+        name: name of the model.
+        source: the argument of ``from_pretrained`` in the example: ``user/repo`` or the name of the zip.
         labels: the languages in index order.
         components: front end, encoder, pooling, projector and loss by name.
         parameters: number of weights.
         licence: an identifier of the Hub.
-        origin: pretrained encoders it began with.
-        datasets: what it was trained on.
-        command: what trained it.
+        origin: the pretrained encoders that it was trained from.
+        datasets: names of the training data.
+        command: the training command.
     """
 
     name: str
@@ -53,8 +53,8 @@ def model_card(facts: Facts, results: Mapping[str, Results]) -> str:
     """Return the card of a model.
 
     Args:
-        facts: what it is.
-        results: ``results.json`` of each set that was scored, by the set's name.
+        facts: the content besides the results.
+        results: content of ``results.json`` of each scored set, by the name of the set.
     """
     parts = [
         f"---\n{metadata(facts, results)}\n---",
@@ -94,7 +94,7 @@ def usage(source: str) -> str:
 
 
 def metadata(facts: Facts, results: Mapping[str, Results]) -> str:
-    """Return the card's metadata, YAML as the Hub reads it."""
+    """Return the card's metadata, in the YAML format of the Hub."""
     evaluations = [
         EvalResult(
             task_type="audio-classification",
@@ -125,7 +125,7 @@ def metadata(facts: Facts, results: Mapping[str, Results]) -> str:
 
 
 def _codes(labels: Iterable[str]) -> list[str]:
-    """Return the Hub's codes of labels: ISO 639-1 where there is one, else 639-3; none of unknown ones."""
+    """Return the Hub's codes of the known labels: ISO 639-1 if there is one, else ISO 639-3."""
     known = languages.languages()
     found = []
     for label in labels:
