@@ -2,6 +2,8 @@
 
 A language classifier that is trained on few speakers of each language learns the speakers. Changing the
 fundamental frequency and the formants (the vocal tract length) makes many speakers out of one.
+
+Shapes: f frames, b frequency bins.
 """
 
 from __future__ import annotations

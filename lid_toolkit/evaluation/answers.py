@@ -1,4 +1,4 @@
-"""A test set's true languages and a system's answers to it, checked and turned into arrays."""
+"""Read and check the true languages of a test set and the answers of a system, and turn them into arrays."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ NAMED_AT_MOST = 5
 
 @dataclass(frozen=True)
 class Answers:
-    """Truth and answers of one set; row i of every array is utterance i of ``truth``.
+    """True languages and answers of one set. Row i of every array belongs to utterance i of ``truth``.
 
     Attributes:
-        name: the set's name.
+        name: name of the set.
         truth: utterance -> language, sorted by utterance.
-        languages: the system's labels in index order, then labels only the truth has.
-        known: how many of ``languages`` the system knows.
-        columns: (system's labels,) index in ``languages`` of each column of its scores. Where
+        languages: the labels of the system in index order, then the labels that only the truth has.
+        known: number of ``languages`` that the system knows.
+        columns: (labels of the system,) index in ``languages`` of each column of its scores. If
             macrolanguages are merged, several columns can have the same index.
         merged: whether macrolanguages are merged.
         true: (utterances,) index of the true language.
-        predicted: (utterances,) index of the answered language, FAILED where there is no answer.
+        predicted: (utterances,) index of the answered language; FAILED if there is no answer.
         seconds: (utterances,) duration.
-        failed: utterance -> why it has no answer.
-        dropped: how many utterances the formatting left out for their duration; they are not in ``truth``.
-        broken: how many the formatting left out because it could not read them.
+        failed: utterance -> reason why it has no answer.
+        dropped: number of utterances that formatting left out because of their duration; they are not in
+            ``truth``.
+        broken: number of utterances that formatting left out because it could not read them.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Answers:
 
 
 def input_files(data_dir: Path, inference_dir: Path) -> dict[str, Path]:
-    """Return the files :func:`read_answers` reads, by name."""
+    """Return the files that :func:`read_answers` reads, by name."""
     return {
         "utt2lang": data_dir / "utt2lang",
         "utt2num_samples": data_dir / "utt2num_samples",
@@ -77,24 +78,24 @@ def check_directories(data_dir: Path, inference_dir: Path) -> None:
 
 
 def answer_file(inference_dir: Path) -> Path:
-    """Return ``SET_lids`` of ``.../MODEL/SET``."""
+    """Return the path of ``SET_lids`` in ``.../MODEL/SET``."""
     return inference_dir / f"{inference_dir.name}_lids"
 
 
 def read_answers(data_dir: Path, inference_dir: Path, *, merge: bool = False) -> Answers:
-    """Read a formatted set's true languages and a system's answers to it.
+    """Read the true languages of a formatted set and the answers of a system.
 
     Args:
-        data_dir: the formatted set, with ``utt2lang``, ``utt2num_samples``, ``sampling_rate`` and, maybe,
-            ``dropped`` and ``failed``.
-        inference_dir: ``.../MODEL/SET``, with ``SET_lids``, ``languages`` and, maybe, ``failed``.
-        merge: count a macrolanguage and its members as one, in truth and answers; see
+        data_dir: the formatted set, with ``utt2lang``, ``utt2num_samples`` and ``sampling_rate``;
+            ``dropped`` and ``failed`` are optional.
+        inference_dir: ``.../MODEL/SET``, with ``SET_lids`` and ``languages``; ``failed`` is optional.
+        merge: count a macrolanguage and its members as one language, in truth and answers; see
             :func:`lid_toolkit.languages.merged`.
 
     Raises:
-        LidError: a file is missing or malformed; an utterance has neither answer nor recorded
-            failure, or both; an answer has no truth, or is not a label of the system; the system
-            knows no language of the set.
+        LidError: a file is missing or malformed; an utterance has neither an answer nor a recorded failure,
+            or has both; an answer belongs to an utterance that is not in the set, or is not a label of
+            the system; the system knows no language of the set.
     """
     files = input_files(data_dir, inference_dir)
     truth = read_table(files["utt2lang"])
@@ -133,12 +134,12 @@ def read_answers(data_dir: Path, inference_dir: Path, *, merge: bool = False) ->
 
 
 def read_scores(inference_dir: Path, answers: Answers) -> npt.NDArray[np.float32]:
-    """Return (utterances, known languages) log posteriors; NaN rows where there is no answer.
+    """Return (utterances, known languages) log posteriors; utterances without an answer are rows of NaN.
 
-    A language that several labels count as has the sum of their posteriors.
+    If several labels are merged into one language, its posterior is the sum of theirs.
 
     Raises:
-        LidError: scores and answers are of different utterances, or a vector has the wrong length.
+        LidError: scores and answers belong to different utterances, or a vector has the wrong length.
     """
     path = inference_dir / "scores.scp"
     scores = np.full((len(answers.truth), answers.known), np.nan, np.float32)
@@ -147,13 +148,13 @@ def read_scores(inference_dir: Path, answers: Answers) -> npt.NDArray[np.float32
     keys, vectors = read_vectors(path)
     if vectors.shape[1] != len(answers.columns):
         raise LidError(
-            f"{vectors.shape[1]} scores an utterance, but {len(answers.columns)} languages",
+            f"{vectors.shape[1]} scores per utterance, but {len(answers.columns)} languages",
             where=path,
             redo="identification",
         )
     rows = answers.truth.rows(keys)
     if not np.array_equal(rows, np.flatnonzero(answers.predicted != FAILED)):
-        raise LidError("scores and answers are of different utterances", where=path, redo="identification")
+        raise LidError("scores and answers belong to different utterances", where=path, redo="identification")
     together = np.full((answers.known, len(rows)), -np.inf, np.float32)
     np.logaddexp.at(together, answers.columns, vectors.T)
     scores[rows] = together.T
@@ -166,10 +167,10 @@ def read_optional_table(path: Path) -> Table:
 
 
 def read_languages(path: Path) -> tuple[str, ...]:
-    """Read a system's labels, one a line, in index order.
+    """Read the labels of a system, one per line, in index order.
 
     Raises:
-        LidError: the file is missing, empty, not UTF-8, or names a label twice.
+        LidError: the file is missing, empty or not UTF-8, or contains a label twice.
     """
     try:
         labels = path.read_text(encoding="utf-8").split()
@@ -178,22 +179,22 @@ def read_languages(path: Path) -> tuple[str, ...]:
     except UnicodeDecodeError:
         raise LidError("not UTF-8 text", where=path) from None
     if not labels:
-        raise LidError("names no language", where=path, redo="identification")
+        raise LidError("contains no languages", where=path, redo="identification")
     if len(set(labels)) < len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
-        raise LidError(f"names '{twice}' twice", where=path, redo="identification")
+        raise LidError(f"contains '{twice}' twice", where=path, redo="identification")
     return tuple(labels)
 
 
 def some(names: Collection[str]) -> str:
-    """Return the first few names and how many more there are."""
+    """Return the first few names and the number of the others."""
     shown = ", ".join(sorted(names)[:NAMED_AT_MOST])
     more = len(names) - NAMED_AT_MOST
     return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _rows_of_answers(truth: Table, answered: Table, failed: Table, path: Path) -> npt.NDArray[np.int64]:
-    """Return the row in ``truth`` of each answer, once every utterance has an answer or a failure."""
+    """Return the row of each answer in ``truth``; check that each utterance has an answer or a failure."""
     answered_rows, failed_rows = truth.rows(answered.keys()), truth.rows(failed.keys())
     extra = [
         table.key(row)
@@ -202,14 +203,18 @@ def _rows_of_answers(truth: Table, answered: Table, failed: Table, path: Path) -
     ]
     if extra:
         raise LidError(
-            f"answers without truth: {some(extra)}", where=path, mend="score the set that was identified"
+            f"answers for utterances that are not in the set: {some(extra)}",
+            where=path,
+            mend="score the set that was identified",
         )
     answers = np.bincount(np.concatenate([answered_rows, failed_rows]), minlength=len(truth))
     if both := [truth.key(row) for row in np.flatnonzero(answers > 1).tolist()]:
-        raise LidError(f"both answered and failed: {some(both)}", where=path, redo="identification")
+        raise LidError(
+            f"utterances with both an answer and a failure: {some(both)}", where=path, redo="identification"
+        )
     if missing := [truth.key(row) for row in np.flatnonzero(answers == 0).tolist()]:
         raise LidError(
-            f"neither answer nor recorded failure for {len(missing)} of {len(truth)} utterances: "
+            f"{len(missing)} of {len(truth)} utterances have neither an answer nor a recorded failure: "
             f"{some(missing)}",
             where=path,
             redo="identification",
@@ -229,12 +234,12 @@ def _unknown_languages(present: tuple[str, ...], known: tuple[str, ...], path: P
     unknown = tuple(sorted(set(present) - set(known)))
     if len(unknown) == len(present):
         raise LidError(
-            f"the system knows none of its languages: {some(unknown)}",
+            f"the system knows none of the languages of the set: {some(unknown)}",
             where=path,
             mend=f"the system's labels: {some(known)}",
         )
     if unknown:
-        logging.warning("the system does not know %s: their utterances count as wrong", some(unknown))
+        logging.warning("the system does not know %s, so their utterances count as wrong", some(unknown))
     return unknown
 
 

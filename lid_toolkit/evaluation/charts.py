@@ -1,4 +1,4 @@
-"""Interactive charts of the report, as plotly figures."""
+"""The interactive charts of the HTML report, as plotly figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEGIBLE_COUNTS = 40
 
 
 def confusion_chart(evaluation: Evaluation) -> go.Figure:
-    """Return the confusion matrix, blue where right and red where wrong; hover tells the counts."""
+    """Return the confusion matrix: correct answers in blue, wrong ones in red, counts on hover."""
     confusion = drawn_confusion(evaluation)
     signed = np.where(confusion.is_right, confusion.shares, -np.sqrt(confusion.shares))
     many = len(confusion.columns) > LEGIBLE_COUNTS
@@ -50,9 +50,10 @@ def confusion_chart(evaluation: Evaluation) -> go.Figure:
             texttemplate="" if many else "%{text}",
         )
     )
-    _style(figure, height=cell * len(rows) + 200, width=cell * len(columns) + 220)
+    _style(figure, height=cell * len(rows) + 200, width=cell * len(columns) + 260)
     axis = {"showgrid": False, "zeroline": False, "tickfont": {"size": 9 if many else 12}}
-    figure.update_layout(plot_bgcolor=GRID)
+    # A vertical tool bar at the right, because a horizontal one would cover the title of the top axis.
+    figure.update_layout(plot_bgcolor=GRID, modebar={"orientation": "v"}, margin={"r": 60})
     figure.update_xaxes(
         tickvals=list(range(len(columns))),
         ticktext=columns,
@@ -68,7 +69,7 @@ def confusion_chart(evaluation: Evaluation) -> go.Figure:
 
 
 def language_chart(evaluation: Evaluation) -> go.Figure:
-    """Return recall with its interval for each language, the lowest at the top."""
+    """Return a bar chart of the recall of each language with its interval, lowest recall at the top."""
     results = sorted(
         evaluation.per_language, key=lambda result: (-result.recall.estimate.value, result.label)
     )
@@ -96,7 +97,7 @@ def language_chart(evaluation: Evaluation) -> go.Figure:
 
 
 def duration_chart(evaluation: Evaluation) -> go.Figure:
-    """Return accuracy with its interval by duration."""
+    """Return a bar chart of the accuracy for each range of durations, with its interval."""
     filled = [(bucket, bucket.right) for bucket in evaluation.buckets if bucket.right is not None]
     figure = go.Figure(
         go.Bar(
@@ -130,7 +131,7 @@ def _error_bars(estimates: Sequence[Estimate]) -> dict[str, object]:
 
 
 def _escaped(names: Sequence[str]) -> list[str]:
-    """Return names that plotly shows as they are: it reads tags in texts."""
+    """Escape names, because plotly interprets HTML tags in texts."""
     return [html.escape(name) for name in names]
 
 

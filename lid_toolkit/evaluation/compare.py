@@ -1,4 +1,7 @@
-"""Two systems compared on the same utterances, paired."""
+"""Paired comparison of two systems on the same utterances.
+
+The suffixes ``_a`` and ``_b`` name the systems A and B; they are not shape suffixes.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,13 @@ from lid_toolkit.evaluation.wording import percent, plural
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two systems, A and B, did on the same utterances.
+    """Comparison of two systems, A and B, on the same utterances.
 
     Attributes:
-        both, only_a, only_b, neither: utterances by who was right.
-        gain: B's accuracy less A's, with a 95 % interval; in [-1, 1].
-        p_value: two-sided, of the hypothesis that both are equally accurate.
+        both, only_a, only_b, neither: numbers of utterances that both systems, only A, only B, or neither
+            identified correctly.
+        gain: accuracy of B minus accuracy of A, with a 95 % interval; in [-1, 1].
+        p_value: two-sided p value of the hypothesis that both systems are equally accurate.
     """
 
     both: int
@@ -33,10 +37,10 @@ class Comparison:
 
 
 def compare(first: Answers, second: Answers) -> Comparison:
-    """Compare two systems' answers to one set; failed utterances count as wrong.
+    """Compare the answers of two systems to the same set. Failed utterances count as wrong.
 
     Raises:
-        LidError: the sets differ in utterances or in their true languages.
+        LidError: the sets have different utterances or different true languages.
     """
     truths = [(answers.truth.text, answers.name) for answers in (first, second)]
     if truths[0][0] != truths[1][0]:
@@ -62,15 +66,16 @@ def compare(first: Answers, second: Answers) -> Comparison:
 def mcnemar(only_a: int, only_b: int) -> float:
     """Return the two-sided p value of the exact McNemar test (1947, Psychometrika 12, p. 153).
 
-    Under the hypothesis each utterance that only one system got right is a fair coin.
+    If both systems are equally accurate, each is right on half of the utterances that only one of them
+    identified correctly.
     """
     return float(min(1.0, 2 * binom.cdf(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def paired_gain(both: int, only_a: int, only_b: int, total: int) -> Estimate:
-    """Return B's accuracy less A's with its interval (Newcombe 1998, Stat. Med. 17, p. 2635, method 10).
+    """Return the accuracy of B minus that of A (Newcombe 1998, Stat. Med. 17, p. 2635, method 10).
 
-    It joins the Wilson intervals of both accuracies, corrected for their correlation.
+    The interval combines the Wilson intervals of both accuracies and takes their correlation into account.
     """
     a, b = wilson(both + only_a, total), wilson(both + only_b, total)
     correlation = _correlation(both, only_a, only_b, total - both - only_a - only_b)
@@ -85,7 +90,7 @@ def _joined(first: float, second: float, correlation: float) -> float:
 
 
 def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
-    """Return the phi coefficient, with Newcombe's continuity correction where it is positive."""
+    """Return the phi coefficient, with Newcombe's continuity correction if it is positive."""
     product = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
     if product == 0:
         return 0.0
@@ -96,7 +101,7 @@ def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
 
 
 def summary(comparison: Comparison, first: str, second: str) -> str:
-    """Return the comparison in words, for systems called ``first`` and ``second``."""
+    """Return the comparison as text; ``first`` and ``second`` are the names of systems A and B."""
     total = comparison.both + comparison.only_a + comparison.only_b + comparison.neither
     gain = comparison.gain
     lines = [

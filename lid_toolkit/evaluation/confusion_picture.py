@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture: true languages down, answered languages across."""
+"""Draw the confusion matrix: one row for each true language, one column for each answered language."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ LETTER_WIDTH = 0.6
 
 @dataclass(frozen=True)
 class Confusion:
-    """The part of a confusion matrix worth drawing.
+    """The non-empty part of a confusion matrix.
 
     Attributes:
-        rows: names of the languages present in the truth.
-        columns: the same names in the same order, then other answers given, then failures.
-        counts: (rows, columns) utterances.
-        shares: counts by the row's sum, in [0, 1].
+        rows: names of the true languages that have utterances.
+        columns: the same names in the same order, then other languages that were answered, then failures.
+        counts: (rows, columns) numbers of utterances.
+        shares: (rows, columns) counts divided by the sum of the row, in [0, 1].
     """
 
     rows: tuple[str, ...]
@@ -44,7 +44,7 @@ class Confusion:
 
 
 def drawn_confusion(evaluation: Evaluation) -> Confusion:
-    """Return the rows that have utterances and the columns that have answers or a row."""
+    """Return the rows that have utterances, and the columns that have a row or an answer."""
     counts = evaluation.confusion
     names = [*(display_name(label) for label in evaluation.languages), FAILED_NAME]
     present = np.flatnonzero(counts.sum(axis=1))
@@ -62,8 +62,8 @@ def drawn_confusion(evaluation: Evaluation) -> Confusion:
 def confusion_png(evaluation: Evaluation) -> bytes:
     """Return the confusion matrix as a PNG picture.
 
-    Colour is the share of the row: blue where right, red where wrong, on a square-root scale so
-    that single mistakes show; the number in a cell is its count.
+    The colour of a cell is its share of the row: blue for correct answers, red for wrong ones, on a
+    square-root scale so that single mistakes are visible. The number in a cell is its count.
     """
     confusion = drawn_confusion(evaluation)
     cell, letters = _sizes(len(confusion.columns))
@@ -91,7 +91,7 @@ def confusion_png(evaluation: Evaluation) -> bytes:
 
 
 def _sizes(columns: int) -> tuple[float, float]:
-    """Return (cell edge in inches, letter height in points) for a legible matrix."""
+    """Return the width of a cell in inches and the font size in points that keep the matrix legible."""
     for most, cell, letters in ((8, 0.7, 11.0), (16, 0.52, 10.0), (40, 0.36, 8.0)):
         if columns <= most:
             return cell, letters
@@ -103,7 +103,7 @@ def _title_size(columns: int) -> float:
 
 
 def _canvas(confusion: Confusion, cell: float, letters: float) -> tuple[Figure, Axes]:
-    """Return a figure whose margins hold the longest names exactly."""
+    """Return a figure whose margins are just wide enough for the longest names."""
     letter = letters * LETTER_WIDTH / 72
     left = MARGIN_INCH + 0.35 + letter * max(map(len, confusion.rows))
     right = MARGIN_INCH + letter * 14
@@ -123,7 +123,7 @@ def _names_on_both_sides(confusion: Confusion) -> bool:
 
 
 def _cell_colours(confusion: Confusion) -> npt.NDArray[np.float64]:
-    """Return (rows, columns, 4) RGBA."""
+    """Return (rows, columns, 4) RGBA colours."""
     right = LinearSegmentedColormap.from_list("right", ["white", RIGHT])
     wrong = LinearSegmentedColormap.from_list("wrong", ["white", WRONG])
     strength = np.where(confusion.is_right, confusion.shares, np.sqrt(confusion.shares))

@@ -1,4 +1,4 @@
-"""What a set holds: utterances, hours and languages, as text, JSON and a bar chart."""
+"""Describe a data set: its utterances, hours and languages, as text, JSON and a bar chart."""
 
 from __future__ import annotations
 
@@ -26,7 +26,15 @@ INCH_PER_BAR = 0.19
 
 @dataclass(frozen=True)
 class LanguageShare:
-    """One language of a set: its utterances, hours, and median utterance in seconds (None: none readable)."""
+    """One language of a set.
+
+    Attributes:
+        label: its label.
+        name: its English name.
+        utterances: number of its utterances.
+        hours: total duration of its readable utterances.
+        median_s: median duration in seconds; None if no utterance is readable.
+    """
 
     label: str
     name: str
@@ -37,15 +45,15 @@ class LanguageShare:
 
 @dataclass(frozen=True)
 class DataReport:
-    """What a set holds.
+    """Description of a data set.
 
     Attributes:
-        name: of the set.
-        utterances: how many there are.
-        hours: how long they are together, as far as they can be read.
-        unreadable: how many have no duration, as their recording cannot be read.
-        quantiles_s: of the durations in seconds, by name; empty if none is known.
-        languages: each one's share, the longest first.
+        name: name of the set.
+        utterances: number of utterances.
+        hours: total duration of the readable utterances.
+        unreadable: number of utterances without a duration, because their recording cannot be read.
+        quantiles_s: quantiles of the durations in seconds, by name; empty if no duration is known.
+        languages: the languages, by decreasing number of hours.
     """
 
     name: str
@@ -57,7 +65,13 @@ class DataReport:
 
 
 def describe(name: str, utt2lang: Table, seconds: npt.NDArray[np.float64]) -> DataReport:
-    """Describe the set called ``name``; ``seconds`` is (utterances,), NaN where unknown."""
+    """Describe a data set.
+
+    Args:
+        name: name of the set.
+        utt2lang: utterance -> language.
+        seconds: (utterances,) durations; NaN if unknown.
+    """
     labels, codes = utt2lang.codes()
     known = np.isfinite(seconds)
     hours = np.bincount(codes[known], weights=seconds[known], minlength=len(labels)) / 3600
@@ -80,7 +94,7 @@ def describe(name: str, utt2lang: Table, seconds: npt.NDArray[np.float64]) -> Da
 
 
 def write_report(report: DataReport, out: Path) -> None:
-    """Write ``report.txt``, ``report.json`` and ``hours.png`` to ``out``, and log the headline."""
+    """Write ``report.txt``, ``report.json`` and ``hours.png`` to ``out``, and log a summary."""
     with write_whole(out / "report.txt") as stream:
         stream.write(text_of(report))
     with write_whole(out / "report.json") as stream:
@@ -91,7 +105,7 @@ def write_report(report: DataReport, out: Path) -> None:
 
 
 def headline(report: DataReport) -> str:
-    """Return the set in one line."""
+    """Return a summary in one line."""
     parts = [plural(report.utterances, "utterance"), f"{report.hours:.2f} h"]
     parts.append(plural(len(report.languages), "language"))
     if report.unreadable:
@@ -100,7 +114,7 @@ def headline(report: DataReport) -> str:
 
 
 def text_of(report: DataReport) -> str:
-    """Return the report as text: headline, quantiles, languages."""
+    """Return the report as text: a summary, the quantiles of the durations and a table of the languages."""
     rows = [
         (
             share.label,
@@ -122,7 +136,7 @@ def text_of(report: DataReport) -> str:
 
 
 def hours_png(report: DataReport) -> bytes:
-    """Return hours by language as a PNG bar chart, the longest at the top."""
+    """Return a bar chart (PNG) of the hours of each language, with the most hours at the top."""
     names = [display_name(share.label) for share in report.languages]
     hours = [share.hours for share in report.languages]
     figure = Figure(figsize=(7, 1.2 + INCH_PER_BAR * len(names)), facecolor="white", layout="constrained")

@@ -1,4 +1,4 @@
-"""t-SNE of utterance embeddings: which utterances to draw, and where they and their languages lie."""
+"""t-SNE of utterance embeddings: choose the utterances to draw and compute their positions."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """Utterances and language means in the plane.
+    """Positions of utterances and language means in the plane.
 
     Attributes:
-        rows: (utterances,) rows in the set's ``utt2lang``, ascending.
-        places: (utterances, 2) where they lie.
+        rows: (utterances,) rows in ``utt2lang`` of the set, ascending.
+        places: (utterances, 2) positions of the utterances.
         languages: (languages,) indices of the languages drawn.
-        means: (languages, 2) where the languages' mean embeddings lie.
-        perplexity: the one used.
+        means: (languages, 2) positions of the mean embeddings of the languages.
+        perplexity: the perplexity that was used.
     """
 
     rows: Indices
@@ -47,19 +47,19 @@ class EmbeddingMap:
 def map_embeddings(
     answers: Answers, path: Path, perplexity: float, max_iter: int, at_most: int
 ) -> EmbeddingMap:
-    """Lay utterances and their languages' mean embeddings out together.
+    """Map the utterances and the mean embeddings of their languages together.
 
     Args:
-        answers: truth and answers of the set.
+        answers: true languages and answers of the set.
         path: ``embeddings.scp``.
-        perplexity: how many neighbours an utterance has, roughly; lowered, with a warning, where
+        perplexity: approximate number of neighbours of an utterance. It is lowered, with a warning, if
             there are fewer than three times as many points.
         max_iter: iterations of t-SNE, at least 250 (scikit-learn's minimum).
-        at_most: utterances of a language to draw; which ones depends only on their ids.
+        at_most: maximum number of utterances drawn for each language; the choice depends only on their ids.
 
     Raises:
-        LidError: fewer than 4 utterances; an embedding of an unknown utterance or that is not
-            finite.
+        LidError: there are fewer than 4 utterances, or an embedding is not finite or belongs to an unknown
+            utterance.
     """
     keys, vectors = read_vectors(path)
     rows = answers.truth.rows(keys)
@@ -77,10 +77,10 @@ def map_embeddings(
 
 
 def chosen_rows(keys: tuple[str, ...], languages: Indices, at_most: int) -> Indices:
-    """Return, ascending, the rows of at most ``at_most`` utterances of each language.
+    """Return the rows of at most ``at_most`` utterances of each language, ascending.
 
-    Those with the smallest BLAKE2 digest of the id: as good as random, the same on every run, and
-    an utterance keeps its place when others come or go.
+    The utterances with the smallest BLAKE2 digests of their ids are chosen. This is as good as a random
+    choice, is the same on every run, and changes little if utterances are added or removed.
     """
     digests = np.array([hashlib.blake2b(key.encode(), digest_size=8).digest() for key in keys], "S8")
     order = np.lexsort((digests, languages))
@@ -89,20 +89,20 @@ def chosen_rows(keys: tuple[str, ...], languages: Indices, at_most: int) -> Indi
 
 
 def usable_perplexity(perplexity: float, points: int) -> float:
-    """Return ``perplexity``, or the largest sensible one, a third of the neighbours, with a warning."""
+    """Return ``perplexity``, or a third of the number of neighbours, with a warning, if that is lower."""
     most = (points - 1) / 3
     if perplexity <= most:
         return perplexity
-    logging.warning("perplexity %g is too high for %d points: %.3g is used", perplexity, points, most)
+    logging.warning("perplexity %g is too high for %d points; %.3g is used instead", perplexity, points, most)
     return most
 
 
 def project(units: Matrix, perplexity: float, max_iter: int) -> npt.NDArray[np.float64]:
-    """Return (N, 2) t-SNE places of (N, D) vectors of length 1, the same on every run.
+    """Return the (N, 2) t-SNE positions of (N, D) unit vectors, the same on every run.
 
-    On unit vectors the squared Euclidean distance is twice the cosine distance. PCA to 50 dimensions
-    before (van der Maaten and Hinton 2008, section 4.2) speeds up the search for neighbours; PCA also
-    gives the start, which keeps the global arrangement (Kobak and Berens 2019).
+    For unit vectors the squared Euclidean distance is twice the cosine distance. Reducing the vectors to 50
+    dimensions by PCA (van der Maaten and Hinton 2008, section 4.2) speeds up the search for neighbours.
+    Starting from the PCA preserves the global structure (Kobak and Berens 2019).
     """
     if np.ptp(units, axis=0).max() == 0:
         return np.zeros((len(units), 2))
@@ -124,9 +124,15 @@ def project(units: Matrix, perplexity: float, max_iter: int) -> npt.NDArray[np.f
 def _check(keys: tuple[str, ...], rows: Indices, vectors: Matrix, path: Path) -> None:
     if len(unknown := np.flatnonzero(rows < 0)):
         raise LidError(
-            f"utterance '{keys[unknown[0]]}' is not in utt2lang", where=path, mend="map the set identified"
+            f"utterance '{keys[unknown[0]]}' is not in utt2lang",
+            where=path,
+            mend="use the set that was identified",
         )
     if len(broken := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
         raise LidError(f"the embedding of '{keys[broken[0]]}' is not finite", where=path)
     if len(keys) < FEWEST:
-        raise LidError(f"{len(keys)} utterances make no map", where=path, mend=f"at least {FEWEST}")
+        raise LidError(
+            f"{len(keys)} utterances are too few for a map",
+            where=path,
+            mend=f"use a set of at least {FEWEST}",
+        )

@@ -1,4 +1,4 @@
-"""Which colour and marker each language of a map gets, and where its name stands."""
+"""Choose the colour and marker of each language of a map, and the position of its name."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ Places = npt.NDArray[np.float64]
 
 
 def distinct_styles(means: Places) -> list[tuple[str, int]]:
-    """Return a colour and a marker number for each language, alike ones far apart.
+    """Return a colour and the index of a marker for each language.
 
-    Each language in turn takes, of the least used styles, the one whose nearest user is farthest.
+    Languages of the same colour should be far apart. So each language takes, of the colours used least so
+    far, the one whose nearest language is farthest away.
+
+    Args:
+        means: (languages, 2) mean of each language on the map.
     """
     colours = np.full(len(means), -1)
     for number, place in enumerate(means):
@@ -30,10 +34,10 @@ def distinct_styles(means: Places) -> list[tuple[str, int]]:
 
 
 def name_places(means: Places, names: Sequence[str], scale: float, letter: float) -> Places:
-    """Return where the centres of the names stand, near ``means`` (N, 2) and not over one another.
+    """Return (languages, 2) centres of the names: close to the means, but without overlap.
 
     Args:
-        means: the places named.
+        means: (languages, 2) points to label.
         names: their names.
         scale: pixels per unit of ``means``.
         letter: height of a letter in pixels.
@@ -43,9 +47,17 @@ def name_places(means: Places, names: Sequence[str], scale: float, letter: float
 
 
 def separated(centres: Places, sizes: Places) -> Places:
-    """Return (N, 2) centres of boxes of ``sizes`` (N, 2), moved as little as makes them not overlap.
+    """Move boxes apart, as little as possible, until they no longer overlap.
 
-    Overlapping pairs push each other apart along the axis of least overlap, over and over.
+    Overlapping pairs push each other apart along the axis of least overlap. This is repeated, because a
+    push can cause a new overlap; after ``ROUNDS`` rounds the rest remains.
+
+    Args:
+        centres: (N, 2) centres of the boxes.
+        sizes: (N, 2) widths and heights.
+
+    Returns:
+        (N, 2) new centres.
     """
     placed: Places = centres.astype(np.float64)
     reach = (sizes[:, None] + sizes[None]) / 2

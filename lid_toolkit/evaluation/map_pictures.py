@@ -1,4 +1,4 @@
-"""A map of embeddings as a PNG picture, an interactive HTML page and a CSV table."""
+"""Draw a map of embeddings as a PNG picture, an interactive HTML page and a CSV table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HTML_MAP_PIXELS, HTML_LETTERS = 560, 13
 
 
 def map_title(answers: Answers, chart: EmbeddingMap) -> str:
-    """Return e.g. ``test: 720 utterances, 12 languages, t-SNE of embeddings, perplexity 5``."""
+    """Return the title, e.g. ``test: 720 utterances, 12 languages, t-SNE of embeddings, perplexity 5``."""
     return (
         f"{answers.name}: {plural(len(chart.rows), 'utterance')}, "
         f"{plural(len(chart.languages), 'language')}, "
@@ -38,7 +38,7 @@ def map_title(answers: Answers, chart: EmbeddingMap) -> str:
 
 
 def map_csv(answers: Answers, chart: EmbeddingMap) -> str:
-    """Return ``utt,lang,predicted,x,y`` with a head line, sorted by utterance."""
+    """Return a CSV table with the columns ``utt,lang,predicted,x,y``, sorted by utterance."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("utt", "lang", "predicted", "x", "y"))
@@ -49,7 +49,11 @@ def map_csv(answers: Answers, chart: EmbeddingMap) -> str:
 
 
 def map_png(answers: Answers, chart: EmbeddingMap) -> bytes:
-    """Return the picture: a colour and marker a language, its name at its mean, mistakes crossed."""
+    """Return the map as a PNG picture.
+
+    Each language has a colour and a marker, and its name is written near its mean. A cross marks a wrong
+    answer.
+    """
     many = len(chart.languages) > 30
     figure = Figure(
         figsize=(16, 16) if many else (10, 10),
@@ -85,7 +89,7 @@ def map_png(answers: Answers, chart: EmbeddingMap) -> bytes:
 
 
 def _write_names(axes: Axes, answers: Answers, chart: EmbeddingMap, letters: float) -> None:
-    """Write each language's name near its mean, none over another."""
+    """Write the name of each language near its mean, without overlap."""
     names = [languages.name(answers.languages[language]) for language in chart.languages]
     scale = float(axes.transData.get_matrix()[0, 0])
     places = name_places(chart.means, names, scale, letters * axes.figure.dpi / 72)
@@ -110,13 +114,14 @@ def _write_names(axes: Axes, answers: Answers, chart: EmbeddingMap, letters: flo
 
 
 def map_html(answers: Answers, chart: EmbeddingMap) -> str:
-    """Return the interactive page: hover tells utterance, true and answered language."""
+    """Return the map as an interactive page; hovering over a point shows its utterance and languages."""
     figure = go.Figure()
     kind = go.Scatter if len(chart.rows) <= SVG_AT_MOST else go.Scattergl
     true, wrong = answers.true[chart.rows], _is_wrong(answers, chart)
     styles = distinct_styles(chart.means)
     size = float(np.clip(400 / len(chart.rows) ** 0.5, 4, 8))
     for language, (colour, marker) in zip(chart.languages, styles, strict=True):
+        all_wrong = bool(wrong[true == language].all())
         for mistaken in (False, True):
             here = np.flatnonzero((true == language) & (wrong == mistaken))
             figure.add_trace(
@@ -126,7 +131,7 @@ def map_html(answers: Answers, chart: EmbeddingMap) -> str:
                     mode="markers",
                     name=escape(display_name(answers.languages[language])),
                     legendgroup=str(language),
-                    showlegend=not mistaken,
+                    showlegend=mistaken == all_wrong,  # plotly leaves an empty trace out of the legend
                     text=[_hover(answers, int(row)) for row in chart.rows[here]],
                     hoverinfo="text",
                     marker={
@@ -172,7 +177,11 @@ def _style(figure: go.Figure, title: str) -> None:
         dragmode="pan",
         xaxis=axis,
         yaxis={**axis, "scaleanchor": "x"},
-        legend={"title": "click: hide; double click: alone", "itemsizing": "constant", "tracegroupgap": 0},
+        legend={
+            "title": "click: hide; double-click: show only this",
+            "itemsizing": "constant",
+            "tracegroupgap": 0,
+        },
         hoverlabel={"bgcolor": "white", "bordercolor": MUTED, "font": {"color": INK}},
     )
 
@@ -187,7 +196,7 @@ def _hover(answers: Answers, row: int) -> str:
 
 
 def _answer(answers: Answers, row: int) -> str:
-    """Return the answered label, or "" where there is none."""
+    """Return the answered label, or "" if there is no answer."""
     predicted = int(answers.predicted[row])
     return "" if predicted == FAILED else answers.languages[predicted]
 

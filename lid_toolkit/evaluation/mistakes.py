@@ -1,4 +1,4 @@
-"""The wrong answers a system was surest of: where to listen first."""
+"""The most confident wrong answers of a system: the ones to listen to first."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ class Mistake:
     """A wrong answer.
 
     Attributes:
-        utterance, true, predicted: its id and labels.
+        utterance: id of the utterance.
+        true: label of the true language.
+        predicted: label of the answer.
         probability: posterior probability of the answer.
-        true_probability: of the true language; None if the system does not know it.
+        true_probability: posterior probability of the true language; None if the system does not know it.
         seconds: duration.
     """
 
@@ -34,12 +36,12 @@ class Mistake:
 def confident_mistakes(
     answers: Answers, scores: npt.NDArray[np.float32], at_most: int = LISTED_AT_MOST
 ) -> list[Mistake]:
-    """Return the wrong answers of the highest posterior probability, highest first.
+    """Return the wrong answers with the highest posterior probabilities, highest first.
 
     Args:
         answers: truth and answers of N utterances.
         scores: (N, known languages) log posteriors.
-        at_most: how many to return.
+        at_most: maximum number of answers to return.
     """
     wrong = np.flatnonzero((answers.predicted != answers.true) & (answers.predicted != FAILED))
     confidence = scores[wrong, answers.predicted[wrong]]

@@ -1,4 +1,4 @@
-"""Colours and names that every picture shares."""
+"""Colours, markers and names shared by all pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GRID = "#e3e7eb"
 RIGHT = "#1c5fa8"
 WRONG = "#c8321f"
 
-# Distinct on white, also for most colour-blind readers when told apart by marker too.
+# Distinct on white. Together with the markers they are also distinct for most colour-blind readers.
 PALETTE = (
     "#1c5fa8",
     "#e0701a",
@@ -42,11 +42,11 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 
 
 def display_name(label: str) -> str:
-    """Return e.g. ``German (deu)``, or the label alone where no language is known by it."""
+    """Return e.g. ``German (deu)``, or only the label if its language is unknown."""
     name = languages.name(label)
     return label if name == label else f"{name} ({label})"
 
 
 def darker(colour: str) -> str:
-    """Return a ``#rrggbb`` colour at 70 % of its light, legible as text on white."""
+    """Return a ``#rrggbb`` colour at 70 % of its brightness, which is legible as text on white."""
     return "#" + "".join(f"{int(0.7 * int(colour[start : start + 2], 16)):02x}" for start in (1, 3, 5))

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from lid_toolkit.errors import LidError, nearest
 
 _LOCALE = re.compile(r"([a-z]{2,3}|[A-Z]{2,3})([_-][A-Za-z0-9]+)+")
-"""A code with subtags, all in one case. ``Ho-Chunk`` is not one: it is a name."""
+"""A code, all in one case, with subtags. ``Ho-Chunk`` is a name and does not match."""
 
 _SUBTAGS = re.compile(r"(-[a-z]{4})?(-[a-z]{2}|-\d{3})?(-[a-z0-9]{5,8}|-\d[a-z0-9]{3})*")
 """The subtags of a locale that do not change the language: script, region, variants."""
@@ -31,7 +31,7 @@ class Language(NamedTuple):
         code: ISO 639-3 code.
         short: ISO 639-1 code, or ``""``.
         name: English name.
-        merged: the code to use instead if macrolanguages are merged; usually the language's own.
+        merged: the code to use instead if macrolanguages are merged; usually the same as ``code``.
     """
 
     code: str
@@ -45,7 +45,7 @@ def code(label: str) -> str:
 
     A label may be a code of ISO 639-1, 639-2 or 639-3, also a deprecated one, an English name, or a locale. A
     locale is a code, all in one case, followed by subtags after ``_`` or ``-`` (``en_US``, ``zh-Hant-TW``).
-    Apart from that, upper and lower case are equivalent, and so are ``_``, ``-`` and a space in a name.
+    Otherwise, upper and lower case are equivalent, and so are ``_``, ``-`` and a space in a name.
     Chinese without a variety (``zh``) is taken as Mandarin (``cmn``).
 
     Raises:

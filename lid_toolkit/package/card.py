@@ -19,12 +19,12 @@ from lid_toolkit.evaluation.reported_metrics import stored_values
 from lid_toolkit.package.licences import Encoder
 
 Results = Mapping[str, Any]
-FEW = 5  # languages that are named one by one
+FEW = 5  # number of least recognised languages that are named
 
 
 @dataclass(frozen=True)
 class Facts:
-    """The content of a card besides the results.
+    """The content of a card, except for the results.
 
     Attributes:
         name: name of the model.
@@ -33,7 +33,7 @@ class Facts:
         components: front end, encoder, pooling, projector and loss by name.
         parameters: number of weights.
         licence: an identifier of the Hub.
-        origin: the pretrained encoders that it was trained from.
+        origin: the pretrained encoders on which the model is based.
         datasets: names of the training data.
         command: the training command.
     """
@@ -53,8 +53,8 @@ def model_card(facts: Facts, results: Mapping[str, Results]) -> str:
     """Return the card of a model.
 
     Args:
-        facts: the content besides the results.
-        results: content of ``results.json`` of each scored set, by the name of the set.
+        facts: the content, except for the results.
+        results: content of ``results.json`` of each scored set, by name of the set.
     """
     parts = [
         f"---\n{metadata(facts, results)}\n---",
@@ -79,7 +79,7 @@ def model_card(facts: Facts, results: Mapping[str, Results]) -> str:
 
 
 def usage(source: str) -> str:
-    """Return the card's example: how Python and the shell use the model."""
+    """Return an example of how to use the model from Python and from the shell."""
     return (
         "```python\n"
         "from lid_toolkit import LanguageIdentifier\n\n"
@@ -125,7 +125,7 @@ def metadata(facts: Facts, results: Mapping[str, Results]) -> str:
 
 
 def _codes(labels: Iterable[str]) -> list[str]:
-    """Return the Hub's codes of the known labels: ISO 639-1 if there is one, else ISO 639-3."""
+    """Return the codes that the Hub uses for the known labels: ISO 639-1 if there is one, else ISO 639-3."""
     known = languages.languages()
     found = []
     for label in labels:

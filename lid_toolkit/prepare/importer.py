@@ -1,4 +1,7 @@
-"""Make a data directory from a user's recordings: read every header, and report broken recordings."""
+"""Make a data directory from a user's recordings: read every header, and report broken recordings.
+
+Shapes: u utterances.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Build the sampler that a configuration describes."""
+"""Build the sampler that a configuration describes.
+
+Shapes: u utterances.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 All randomness is a function of the seed and the number of the batch. So a training that was interrupted
 and continued ends with the same weights as an uninterrupted one, bit for bit on a CPU.
+
+Shapes: b batches of an epoch (or utterances of a batch), u utterances.
 """
 
 from __future__ import annotations

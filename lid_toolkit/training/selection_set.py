@@ -1,4 +1,7 @@
-"""Holding out training utterances to select the best epoch."""
+"""Hold out training utterances to select the best epoch.
+
+Shapes: u utterances, o original utterances, l languages.
+"""
 
 from __future__ import annotations
 

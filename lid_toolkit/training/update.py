@@ -3,6 +3,8 @@
 The result does not depend on how the batches of an update are spread over processes: two processes with
 one batch each do the same as one process with ``accum_grad: 2``. Running statistics (of batch
 normalisation) change once per update, by the weighted mean of the changes that its batches would make.
+
+Shapes: b utterances of a batch (or batches of an epoch), t samples.
 """
 
 from __future__ import annotations

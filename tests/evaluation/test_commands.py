@@ -34,7 +34,7 @@ def test_both_stages_run_from_another_directory(small_set: WrittenSet, tmp_path:
         ("score.py", ["--dryrun", "true"], "unknown option --dryrun (did you mean '--dry_run'?)"),
         ("plot_tsne.py", ["--perplexity", "0"], "'0' is not a number of at least 1"),
         ("plot_tsne.py", ["--perplexity", "nan"], "'nan' is not a number of at least 1"),
-        ("plot_tsne.py", ["--max_iter", "100"], "t-SNE takes at least 250 iterations, not 100"),
+        ("plot_tsne.py", ["--max_iter", "100"], "'100' is not a whole number of at least 250"),
     ],
 )
 def test_wrong_options_end_with_one_line(

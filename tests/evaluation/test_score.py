@@ -83,7 +83,7 @@ def test_bad_answers_leave_old_results_alone(small_set: WrittenSet):
     score(small_set.data_dir, small_set.inference_dir)
     before = (small_set.inference_dir / "results").read_bytes()
     write_table(small_set.answers, [("d00", "deu")])
-    with pytest.raises(LidError, match="neither answer nor recorded failure"):
+    with pytest.raises(LidError, match="have neither an answer nor a recorded failure"):
         score(small_set.data_dir, small_set.inference_dir)
     assert (small_set.inference_dir / "results").read_bytes() == before
 

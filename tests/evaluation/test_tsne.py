@@ -70,7 +70,7 @@ def test_perplexity_is_lowered_with_a_warning(caplog: pytest.LogCaptureFixture):
     assert usable_perplexity(5, 100) == 5
     assert not caplog.text
     assert usable_perplexity(50, 100) == 33
-    assert "perplexity 50 is too high for 100 points: 33 is used" in caplog.text
+    assert "perplexity 50 is too high for 100 points; 33 is used instead" in caplog.text
 
 
 def test_writes_all_files_and_skips_when_current(small_set: WrittenSet, caplog: pytest.LogCaptureFixture):
@@ -101,6 +101,19 @@ def test_draws_at_most_as_many_as_asked(small_set: WrittenSet):
     assert [row["lang"] for row in rows] == ["deu"] * 3 + ["nld"] * 3
 
 
+def test_a_language_without_correct_answers_is_in_the_legend(tmp_path: Path):
+    truth = {f"{label}{number}": label for label in ("deu", "fra") for number in range(4)}
+    plots = draw(write_set(tmp_path, truth, dict.fromkeys(truth, "deu"), ("deu", "fra"), {}, name="x"))
+    page = (plots / "tsne.html").read_text(encoding="utf-8")
+    shown = re.findall(r'"name":"([^"]+)"[^{}]*?"showlegend":(true|false)', page)
+    assert shown == [
+        ("German (deu)", "true"),
+        ("German (deu)", "false"),
+        ("French (fra)", "false"),
+        ("French (fra)", "true"),
+    ]
+
+
 def test_dry_run_writes_nothing(small_set: WrittenSet):
     assert not draw(small_set, dry_run=True).exists()
 
@@ -114,7 +127,7 @@ def test_missing_embeddings_say_how_to_get_them(small_set: WrittenSet):
 def test_few_utterances_make_no_map(tmp_path: Path):
     truth = {"a": "deu", "b": "deu", "c": "fra"}
     made = write_set(tmp_path, truth, truth, ["deu", "fra"], {})
-    with pytest.raises(LidError, match=r"3 utterances make no map \(at least 4\)"):
+    with pytest.raises(LidError, match=r"3 utterances are too few for a map \(use a set of at least 4\)"):
         draw(made)
 
 
