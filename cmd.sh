@@ -1,15 +1,16 @@
 # shellcheck shell=bash disable=SC2154
-# Which job backend runs the stages' jobs. Each command is called in Kaldi's way:
+# Choose the backend that runs the jobs of the stages. Commands follow Kaldi's calling convention:
 #   ${train_cmd} [--mem 4G] [--num-threads 2] [--gpu 1] [--time T] [--max-jobs-run 8] JOB=1:N LOG COMMAND...
-# so a site's own script of that kind (queue.pl, slurm.pl) can stand here instead.
-#   local   jobs run on this machine, as many at once as it has cores
-#   ssh     jobs run on the machines listed in conf/ssh.conf
-#   slurm, sge, pbs   jobs are handed to a cluster as conf/slurm.conf, conf/sge.conf, conf/pbs.conf say
-# docs/clusters.md tells more. The variable cmd_backend chooses for one run: cmd_backend=slurm ./run.sh
+# so you can use your site's own script (queue.pl, slurm.pl) instead.
+#   local   run jobs on this machine, as many at once as it has cores
+#   ssh     run jobs on the machines listed in conf/ssh.conf
+#   slurm, sge, pbs   submit jobs to a cluster, as configured in conf/slurm.conf, conf/sge.conf or conf/pbs.conf
+# See docs/clusters.md. To choose the backend for one run: cmd_backend=slurm ./run.sh
+# "cores" is set by lid.sh: the number of cores that this process may use.
 cmd_backend=${cmd_backend:-local}
 
-# train_cmd runs the jobs of stages 3 and 6; cuda_cmd trains, and runs stage 6 where it identifies on GPUs.
-# Further resources of a job may stand behind them: --mem 32G --time 2-0 --num-threads 8
+# train_cmd runs CPU jobs (stages 3, 4 and 6). cuda_cmd runs training, and the jobs of stages 4 and 6 that use GPUs.
+# You can append resource options: --mem 32G --time 2-0 --num-threads 8
 case "${cmd_backend}" in
   local)
     train_cmd="utils/jobs.sh local"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The ten stages of spoken language identification, for any corpus. ./lid.sh --help lists the options.
+# Spoken language identification in ten stages, for any corpus. ./lid.sh --help lists the options.
 set -efuo pipefail
 unset CDPATH
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
@@ -13,60 +13,60 @@ skip_train=false     # bool: skip stages 4 and 5, and do not format the training
 skip_eval=false      # bool: skip stages 6, 7 and 8, and do not format the test sets
 skip_packing=true    # bool: skip stage 9
 skip_upload_hf=true  # bool: skip stage 10
-dry_run=false        # bool: only print the commands, and say what would be done and why
-ngpu=auto            # auto|int: GPUs to train with; auto is all of this machine, 0 is the CPU
-num_nodes=1          # int+: machines to train on, each with ngpu GPUs
-nj=auto              # auto|int+: parallel jobs; auto is one for each core
-gpu_inference=auto   # auto|bool: identify on GPUs; auto does if the machine has any
-python=${python:-}   # path: Python with lid_toolkit installed; by default path.sh finds or makes one
+dry_run=false        # bool: print the commands, what would be done and why, but do nothing
+ngpu=auto            # auto|int: number of GPUs to train on; auto: all GPUs of this machine; 0: CPU
+num_nodes=1          # int+: number of machines to train on, each with ngpu GPUs
+nj=auto              # auto|int+: number of parallel jobs; auto: one per core
+gpu_inference=auto   # auto|bool: run identification and feature extraction on GPUs; auto: if there are any
+python=${python:-}   # path: Python interpreter with lid_toolkit installed; by default, path.sh finds one or creates .venv
 ## Data
-datadir=data           # path: where stages 1 and 2 write data directories
-dumpdir=dump           # path: where stage 3 writes formatted audio
-expdir=exp             # path: where experiments are kept
-train_set=             # word: data directory to train on
-valid_set=             # word: data directory that picks the checkpoint
-test_sets=             # list: data directories to test on
-local_data_opts=       # args: options for local/data.sh
-speed_perturb_factors= # floats: speeds of the training set, from 0.1 to 10, e.g. "0.9 1.0 1.1"; without it, stage 2 is skipped
-feats_type=raw         # raw|raw_copy|extracted: audio of one format, references to it as it is, or features of a frozen front end
-feats_copies=0         # int: augmented copies of the training set that extraction adds
-audio_format=wav       # wav|flac|wav.ark|flac.ark: format of the audio that stage 3 writes
+datadir=data           # path: directory for the data directories of stages 1 and 2
+dumpdir=dump           # path: directory for formatted audio and extracted features
+expdir=exp             # path: directory for experiments
+train_set=             # word: training set, a directory in datadir
+valid_set=             # word: validation set, which selects the checkpoint
+test_sets=             # list: test sets
+local_data_opts=       # args: further options of local/data.sh
+speed_perturb_factors= # floats: speed factors for the training set, from 0.1 to 10, e.g. "0.9 1.0 1.1"; if empty, stage 2 is skipped
+feats_type=raw         # raw|raw_copy|extracted: model input: converted audio, references to the original audio, or features of a frozen front end
+feats_copies=0         # int: number of augmented copies of the training set to extract features of; needs feats_type extracted
+audio_format=wav       # wav|flac|wav.ark|flac.ark: audio format of stage 3
 fs=16k                 # rate: sampling rate
-min_wav_duration=1.0   # float: drop shorter training and validation utterances, in seconds
-max_wav_duration=60.0  # float: drop longer ones, in seconds; 0 keeps all
-max_failed=0.01        # float: fraction of the recordings that may be broken, from 0 to 1; these are skipped
-allow_pipes=false      # bool: let wav.scp run commands ("sph2pipe ... |"); only for data you trust
+min_wav_duration=1.0   # float: drop training and validation utterances shorter than this, in seconds
+max_wav_duration=60.0  # float: drop training and validation utterances longer than this, in seconds; 0: no limit
+max_failed=0.01        # float: fraction of utterances that may fail, from 0 to 1; failed utterances are skipped
+allow_pipes=false      # bool: run the commands in wav.scp ("sph2pipe ... |"); only for data that you trust
 ## Channels
-channel=mean                      # mean|int: which channel of the recordings to take, from 0, or the mean of all
-multi_columns_input_wav_scp=false # bool: a line of wav.scp may name several files, the channels of one recording
+channel=mean                      # mean|int: channel to use, counted from 0, or the mean of all channels
+multi_columns_input_wav_scp=false # bool: lines of wav.scp may list several files, the channels of one recording
 ## Training
-lid_exp=                   # path: experiment directory; by default EXPDIR/lid_TAG
-lid_tag=                   # word: name of the experiment; by default from lid_config, feats_type and lid_args
+lid_exp=                   # path: experiment directory; by default, EXPDIR/lid_TAG
+lid_tag=                   # word: experiment name; by default, made from lid_config, feats_type and lid_args
 lid_config=                # path: training configuration (YAML)
-lid_args=                  # args: overrides of the configuration, e.g. "--optim_conf.lr 1e-4"
-selection_set=             # valid|float: what picks the checkpoint, the validation set or a fraction of the training set that is held out; by default as in lid_config
-pretrained_model=          # path: checkpoint to start from: FILE or FILE:SOURCE:DESTINATION:EXCLUDED
-ignore_init_mismatch=false # bool: start from it even if names or shapes of some weights differ
-checkpoint_interval=15     # float: minutes between resumable checkpoints within an epoch
+lid_args=                  # args: configuration overrides, e.g. "--optim_conf.lr 1e-4"
+selection_set=             # valid|float: data that selects the checkpoint: the validation set, or a held-out fraction of the training set; by default, as in lid_config
+pretrained_model=          # path: checkpoint to initialize from: FILE or FILE:SOURCE:DESTINATION:EXCLUDED
+ignore_init_mismatch=false # bool: skip weights of pretrained_model whose names or shapes do not match
+checkpoint_interval=15     # float: minutes between checkpoints within an epoch
 ## Identification and scoring
 inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment directory
-inference_batch_size=8                  # int+: utterances identified at once; the results do not depend on it
-extract_embd=false                      # bool: write embeddings too
-tsne_set=                               # word: set to draw by t-SNE; by default the training set
-max_utt_per_lang_for_tsne=1000          # int+: utterances drawn for each language
-perplexity=5                            # float: perplexity of t-SNE, at least 1
-max_iter=1000                           # int+: iterations of t-SNE, at least 250
+inference_batch_size=8                  # int+: batch size; the results do not depend on it
+extract_embd=false                      # bool: also write embeddings
+tsne_set=                               # word: set for the t-SNE plot; by default, the training set
+max_utt_per_lang_for_tsne=1000          # int+: maximum number of utterances per language in the plot
+perplexity=5                            # float: t-SNE perplexity, at least 1
+max_iter=1000                           # int+: number of t-SNE iterations, at least 250
 ## Sharing
-hf_repo=        # word: repository on the Hugging Face Hub, USER/NAME; stage 10 makes or updates it, the model card names it
-hf_license=     # word: licence in the model card; by default that of the pretrained encoder, or else apache-2.0
-hf_private=true # bool: a repository that stage 10 makes is private
+hf_repo=        # word: Hugging Face Hub repository, USER/NAME, that stage 10 creates or updates and the model card names
+hf_license=     # word: licence in the model card; by default, that of the pretrained encoder or apache-2.0
+hf_private=true # bool: create the repository as private
 # end of options
 
 . utils/parse_options.sh
-parse_options "The ten stages of spoken language identification, for any corpus." lid.sh -- "$@"
+parse_options "Spoken language identification in ten stages, for any corpus." lid.sh -- "$@"
 . utils/stages.sh
 
-# Print the experiment's name made of the configuration, the kind of features and the overrides, as in ESPnet.
+# Print the experiment's name, made from the configuration, the feature type and the overrides, as in ESPnet.
 experiment_tag() {
   local config=${lid_config##*/} overrides=${lid_args//--/_}
   printf '%s_%s%s' "${config:+${config%.*}}" "${feats_type}" "${overrides//[ |=\/]/}"
@@ -93,7 +93,7 @@ inference_dir="${lid_exp}/inference/${inference_model%.pth}"
 package="${lid_exp}/${lid_exp##*/}_${inference_model%.*}.zip"
 tsne_set=${tsne_set:-${train_set}}
 
-# Print the sets that stage 3 formats, each once.
+# Print the sets to format in stage 3, without duplicates.
 sets_to_format() {
   local sets=()
   "${skip_train}" || sets+=("${train_set}" "${valid_set}")
@@ -102,12 +102,12 @@ sets_to_format() {
   printf '%s\n' ${sets[@]+"${sets[@]}"} | awk 'NF && !seen[$0]++'
 }
 
-# End the script before any work if the stages to run would miss something.
+# Exit before any work starts if a stage to run lacks an option or an input.
 check_needs() {
   local set n
-  ((stage < 9)) || due 9 || due 10 || die "$0: stages 9 and 10 are left out (add --skip_packing false or --skip_upload_hf false)"
+  ((stage < 9)) || due 9 || due 10 || die "$0: stages 9 and 10 are skipped (add --skip_packing false or --skip_upload_hf false)"
   ! due 10 || [[ -n ${hf_repo} ]] || die "$0: --hf_repo is missing (stage 10 needs it: USER/NAME)"
-  [[ -z ${hf_repo} || ${hf_repo} =~ ^[^/]+/[^/]+$ ]] || die "$0: --hf_repo ${hf_repo}: no name of a repository (give USER/NAME)"
+  [[ -z ${hf_repo} || ${hf_repo} =~ ^[^/]+/[^/]+$ ]] || die "$0: --hf_repo ${hf_repo}: not a repository name (give USER/NAME)"
   ((stage <= stop_stage)) || die "$0: --stage ${stage} is after --stop_stage ${stop_stage}"
   for n in 2 3 4 5; do
     ! due "${n}" || "${skip_train}" || [[ -n ${source_set} ]] || die "$0: --train_set is missing (stage ${n} needs it)"
@@ -120,7 +120,7 @@ check_needs() {
   done
   ! due 8 || [[ -n ${tsne_set} ]] || die "$0: --tsne_set is missing (stage 8 needs it)"
   ((feats_copies == 0)) || [[ ${feats_type} == extracted ]] || die "$0: --feats_copies needs --feats_type extracted"
-  [[ ${feats_type} != extracted || -n ${lid_config} ]] || ! due 4 || die "$0: --lid_config is missing (stage 4 extracts its features)"
+  [[ ${feats_type} != extracted || -n ${lid_config} ]] || ! due 4 || die "$0: --lid_config is missing (stage 4 needs it to extract features)"
   if due 5; then
     [[ -n ${lid_config} ]] || die "$0: --lid_config is missing (stage 5 needs it)"
     [[ -f ${lid_config} ]] || die "$0: --lid_config ${lid_config}: no such file"
@@ -128,7 +128,7 @@ check_needs() {
       [[ -f ${n%%:*} ]] || die "$0: --pretrained_model ${n}: no such file"
     done
   elif { due 6 || due 9 || due 10; } && [[ ! -f ${lid_exp}/${inference_model} ]]; then
-    die "$0: --inference_model: ${lid_exp}/${inference_model}: no such file (run stage 5, or name another)"
+    die "$0: --inference_model: ${lid_exp}/${inference_model}: no such file (run stage 5, or give another checkpoint)"
   fi
   if due 3 && ! due 1; then
     for set in $(sets_to_format); do
@@ -155,12 +155,12 @@ stage_3() {
     needs "${datadir}/${set}"
     case "${set}" in
       "${train_set}" | "${valid_set}") format_set "${set}" "${min_wav_duration}" "${max_wav_duration}" ;;
-      *) format_set "${set}" 0 0 ;; # every test utterance counts
+      *) format_set "${set}" 0 0 ;; # keep every test utterance
     esac
   done
 }
 
-# Format the audio of set $1, dropping utterances shorter than $2 or longer than $3 seconds.
+# Format the audio of set $1. Drop utterances shorter than $2 or longer than $3 seconds.
 format_set() {
   local jobs=${nj} source="${datadir}/$1" out="${audio_feats}/$1"
   hold "${out}"
@@ -188,7 +188,7 @@ stage_4() {
   [[ -z ${lid_config} ]] || collect_feature_stats
 }
 
-# Extract the frozen front end's features of set $1 and of $2 augmented copies of it.
+# Extract the frozen front end's features of set $1, and of $2 augmented copies.
 extract_set() {
   local out="${data_feats}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task
   needs "${audio_feats}/$1"
@@ -207,7 +207,7 @@ extract_set() {
   run "${python}" pyscripts/extract_features.py merge "${task[@]}"
 }
 
-# Collect the mean and variance of the training features, where the configuration normalises by them.
+# Collect the mean and variance of the training features, if the configuration normalizes with them.
 collect_feature_stats() {
   local jobs=${nj} task
   needs "${stats_dir}/train"
@@ -229,7 +229,7 @@ training_words() {
   ! "${ignore_init_mismatch}" || words+=(--ignore_init_mismatch true)
 }
 
-# Succeed if stage 5 runs on this machine, not through a cluster's queue.
+# Succeed if stage 5 runs on this machine rather than through a cluster's queue.
 trains_here() {
   [[ ${cuda_cmd} == "utils/jobs.sh local"* ]]
 }
@@ -238,9 +238,9 @@ stage_5() {
   local launch=()
   needs "${stats_dir}/train"
   training_words
-  # Threads that wait by spinning would take the cores from the processes that read ahead.
+  # Spinning threads would take cores away from the data-loading workers.
   export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
-  # On this machine it runs as it is, with its progress bar.
+  # On this machine, training runs without a job backend, so that its progress bar is shown.
   if ! "${dry_run}" && ! trains_here; then
     # shellcheck disable=SC2206  # cuda_cmd is a command and its options
     launch=(${cuda_cmd} --gpu "${gpus}")
@@ -254,7 +254,7 @@ stage_5() {
     ${words[@]+"${words[@]}"}
 }
 
-# Identify the utterances of set $1, with embeddings if $2 is true.
+# Identify the utterances of set $1; also write embeddings if $2 is true.
 infer_set() {
   local out="${inference_dir}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task
   needs "${audio_feats}/$1" "${lid_exp}/${inference_model}"
@@ -296,7 +296,7 @@ stage_8() {
     --max_utt_per_lang_for_tsne "${max_utt_per_lang_for_tsne}" --dry_run "${dry_run}"
 }
 
-# Print the command that trains such a model, for its card: what differs from the defaults.
+# Print the training command for the model card, with all options that differ from their defaults.
 training_command() {
   local name value
   printf ./lid.sh
@@ -308,7 +308,7 @@ training_command() {
   done
 }
 
-# Pack the model, unless the zip is current.
+# Pack the model unless the zip is up to date.
 pack_model() {
   local set inference_dirs=()
   for set in ${test_sets}; do
@@ -331,7 +331,7 @@ stage_10() {
     --dry_run "${dry_run}"
 }
 
-# Have Python check the values of options, and count the cores and, if a stage to run computes, the GPUs.
+# Check option values in Python, and count the cores. Count the GPUs only if a stage to run may use them.
 check_values() {
   local counts count_gpus=false n
   for n in 4 5 6 8; do
@@ -345,12 +345,12 @@ check_values() {
   [[ ${gpu_inference} != auto ]] || gpu_inference=$( ((gpus > 0)) && echo true || echo false)
 }
 
-# End the script before any work if stage 5 would refuse the configuration.
+# Exit before any work starts if stage 5 would reject the configuration.
 check_config() {
   due 5 || return 0
   training_words
   if ((num_nodes > 1)) && trains_here && [[ -z ${PET_MASTER_ADDR:-} ]]; then
-    die "$0: --num_nodes ${num_nodes}: one machine only (choose a cluster in cmd.sh, or see docs/training.md)"
+    die "$0: --num_nodes ${num_nodes}: jobs run on this machine only (choose a cluster in cmd.sh, or see docs/training.md)"
   fi
   "${python}" pyscripts/check_config.py --config "${lid_config}" --fs "${fs/k/000}" ${words[@]+"${words[@]}"}
 }

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# A whole recipe: takes the sets and the configuration of a corpus and calls lid.sh. ./run.sh --help lists the options.
+# The whole recipe: run lid.sh with the sets and the configuration of a corpus. ./run.sh --help lists the options.
 set -efuo pipefail
 unset CDPATH
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
 ## Recipe
-corpus=auto # auto|@corpora: corpus to use; auto is voxlingua107 if db.sh says where it is, else mini
+corpus=auto # auto|@corpora: corpus to use; auto: voxlingua107 if db.sh has its directory, otherwise mini
 # end of options
 
 . utils/parse_options.sh
 . utils/corpora.sh
 find_corpora with_sets
-parse_options "Spoken language identification from data to figures: picks a corpus and runs the stages of lid.sh.
+parse_options "Spoken language identification from data to results: run the stages of lid.sh on a corpus.
 
 Corpora
 $(describe_corpora)" run.sh lid.sh -- "$@"
@@ -23,7 +23,7 @@ if [[ ${corpus} == auto ]]; then
 fi
 read_corpus "${corpus}"
 
-# The user's own options come last and win.
+# The user's options come last, so they take precedence.
 exec ./lid.sh "${lid_options[@]}" --extract_embd true \
   --dumpdir "dump/${corpus}" --expdir "exp/${corpus}" ${options_given[@]+"${options_given[@]}"} \
   --local_data_opts "--corpus ${corpus} ${local_data_opts:-}"

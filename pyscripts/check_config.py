@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check a training configuration before any work: keys, values, components and their arguments."""
+"""Check a training configuration before training: keys, values, components and their arguments."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lid_toolkit.errors import LidError
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and build, without data, what stage 5 would train."""
+    """Parse the options, and build the model of stage 5 without data."""
     parser = OptionParser(__doc__ or "")
-    parser.add_argument("--config", type=Path, required=True, help="training YAML")
-    parser.add_argument("--fs", type=positive_int, help="rate of the formatted audio in Hz")
+    parser.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
+    parser.add_argument("--fs", type=positive_int, help="sampling rate of the formatted audio, in Hz")
     options, overrides = parser.parse_known_args(arguments)
 
     from lid_toolkit.models.build import build_model
@@ -30,8 +30,8 @@ def main(arguments: Sequence[str]) -> None:
     config = load_config(options.config, overrides)
     rate = config.preprocessor_conf.sample_rate
     if options.fs is not None and options.fs != rate:
-        mend = f"set preprocessor_conf.sample_rate and frontend_conf.fs to {options.fs}, or give another --fs"
-        raise LidError(f"for {rate} Hz, not for --fs {options.fs}", where=options.config, mend=mend)
+        mend = f"set preprocessor_conf.sample_rate and frontend_conf.fs to {options.fs}, or change --fs"
+        raise LidError(f"configured for {rate} Hz, but --fs is {options.fs}", where=options.config, mend=mend)
     model = build_model(config.model_description(), 2, EVERY)
     check_rate(model, rate)
     check_sharded(model, config)

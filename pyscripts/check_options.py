@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Check the values of options of lid.sh before any work, and print the numbers of cores and of GPUs.
+"""Check option values of lid.sh before any work starts, and print the number of cores and of GPUs.
 
-The shell checks only the form of a value. What a value may be is said by the code that uses it.
+The shell checks only the form of a value. Limits are defined by the code that uses the value.
 """
 
 from __future__ import annotations
@@ -21,11 +21,15 @@ def main(arguments: Sequence[str]) -> None:
     parser = OptionParser(__doc__ or "")
     parser.prog = "lid.sh"
     parser.add_argument("--fs", type=rate, help="sampling rate")
-    parser.add_argument("--speed_perturb_factors", default="", help="speeds of the training set")
-    parser.add_argument("--max_failed", type=fraction, help="fraction of utterances that may fail")
-    parser.add_argument("--perplexity", type=perplexity, help="perplexity of t-SNE")
-    parser.add_argument("--max_iter", type=iterations, help="iterations of t-SNE")
-    parser.add_argument("--count_gpus", type=boolean, default=True, help="false prints 0 GPUs, and is faster")
+    parser.add_argument("--speed_perturb_factors", default="", help="speed factors for the training set")
+    parser.add_argument(
+        "--max_failed", type=fraction, help="fraction of utterances that may fail, from 0 to 1"
+    )
+    parser.add_argument("--perplexity", type=perplexity, help="t-SNE perplexity")
+    parser.add_argument("--max_iter", type=iterations, help="number of t-SNE iterations")
+    parser.add_argument(
+        "--count_gpus", type=boolean, default=True, help="false: print 0 for the GPUs, which is faster"
+    )
     options = parser.parse_args(arguments)
     if options.speed_perturb_factors.strip():
         parse_factors(options.speed_perturb_factors)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 4: collect the lengths and labels of the training and validation sets."""
+"""Stage 4: collect the utterance lengths and labels of the training and validation sets."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +11,18 @@ from lid_toolkit.prepare.statistics import collect_stats
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and collect."""
+    """Parse the options and collect the statistics."""
     parser = OptionParser(__doc__)
-    parser.add_argument("--train_dir", type=Path, required=True, help="formatted: dump/raw/TRAIN")
-    parser.add_argument("--valid_dir", type=Path, required=True, help="formatted: dump/raw/VALID")
-    parser.add_argument("--out", type=Path, required=True, help="the result: exp/lid_stats_16k")
-    parser.add_argument("--dry_run", type=boolean, default=False, help="only say what is to do")
+    parser.add_argument(
+        "--train_dir", type=Path, required=True, help="formatted training set: dump/raw/TRAIN"
+    )
+    parser.add_argument(
+        "--valid_dir", type=Path, required=True, help="formatted validation set: dump/raw/VALID"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="output directory: exp/lid_stats_16k")
+    parser.add_argument(
+        "--dry_run", type=boolean, default=False, help="only report whether there is work to do"
+    )
     options = parser.parse_args(arguments)
     collect_stats(options.train_dir, options.valid_dir, options.out, options.dry_run)
 

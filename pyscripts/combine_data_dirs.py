@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write one data directory with the utterances of several."""
+"""Combine several data directories into one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ from lid_toolkit.datadir.operations import combine
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and combine."""
+    """Parse the options and combine the directories."""
     parser = OptionParser(__doc__)
-    parser.add_argument("target", type=Path, help="the directory to make: data/SET")
-    parser.add_argument("sources", type=Path, nargs="+", help="the directories to combine")
+    parser.add_argument("target", type=Path, help="data directory to write: data/SET")
+    parser.add_argument("sources", type=Path, nargs="+", help="data directories to combine")
     options = parser.parse_args(arguments)
     print(f"{options.target}: {combine(options.sources, options.target)} utterances")
 

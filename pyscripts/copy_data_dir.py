@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Copy a data directory, with a prefix before its utterances or with its labels made ISO 639-3 codes."""
+"""Copy a data directory. Optionally add a prefix to its ids, or map its labels to ISO 639-3 codes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +12,18 @@ from lid_toolkit.datadir.operations import copy
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and copy."""
+    """Parse the options and copy the directory."""
     parser = OptionParser(__doc__)
-    parser.add_argument("source", type=Path, help="the directory to copy")
-    parser.add_argument("target", type=Path, help="the directory to make")
+    parser.add_argument("source", type=Path, help="data directory to copy")
+    parser.add_argument("target", type=Path, help="data directory to write")
     parser.add_argument(
-        "--utt_prefix", default="", help="put before utterances, recordings and speakers, as a-"
+        "--utt_prefix", default="", help="prefix for the ids of utterances, recordings and speakers, e.g. a-"
     )
     parser.add_argument(
         "--iso639_3",
         type=boolean,
         default=False,
-        help="turn labels (en, en_US, iw, German) into ISO 639-3 codes",
+        help="map labels (en, en_US, iw, German) to ISO 639-3 codes",
     )
     options = parser.parse_args(arguments)
     label = languages.code if options.iso639_3 else None

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Mend a data directory as far as that needs no guessing; keep a backup, list what is removed and why."""
+"""Fix a data directory where no guessing is needed. Keep a backup, and list what was removed and why."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,20 +13,28 @@ from lid_toolkit.prepare.check_recordings import CHECKS, broken_utterances
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and mend."""
+    """Parse the options and fix the directory."""
     parser = OptionParser(__doc__)
-    parser.add_argument("data_dir", type=Path, help="data/SET")
+    parser.add_argument("data_dir", type=Path, help="data directory: data/SET")
     parser.add_argument(
         "--check_audio",
         choices=CHECKS,
         default="none",
-        help="also remove recordings whose header, or any of whose samples, cannot be read",
+        help="also remove recordings whose header (or whose samples) cannot be read",
     )
-    parser.add_argument("--allow_pipes", type=boolean, default=False, help="run commands in wav.scp")
     parser.add_argument(
-        "--multi_columns_input_wav_scp", type=boolean, default=False, help="wav.scp has several files a line"
+        "--allow_pipes",
+        type=boolean,
+        default=False,
+        help="run the commands in wav.scp; only for data that you trust",
     )
-    parser.add_argument("--nj", type=positive_int, default=1, help="processes that read recordings")
+    parser.add_argument(
+        "--multi_columns_input_wav_scp",
+        type=boolean,
+        default=False,
+        help="lines of wav.scp list several files, the channels of one recording",
+    )
+    parser.add_argument("--nj", type=positive_int, default=1, help="number of processes that read recordings")
     options = parser.parse_args(arguments)
     reading = Reading(allow_pipes=options.allow_pipes, multi_columns=options.multi_columns_input_wav_scp)
     check = options.check_audio

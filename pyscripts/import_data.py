@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Your own recordings to a checked data directory.
+"""Import your own recordings into a checked data directory.
 
 pyscripts/import_data.py --folder DIR --output_dir data/train_mine     # DIR/LANGUAGE/*.wav
 pyscripts/import_data.py --manifest list.csv --output_dir data/train_mine
@@ -19,21 +19,26 @@ from lid_toolkit.prepare.manifest import read_folder, read_manifest
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options, import, and print what is there."""
-    parser = OptionParser("Make a checked data directory of your own recordings (docs/own_data.md).")
+    """Parse the options, import the recordings, and print a summary."""
+    parser = OptionParser("Import your own recordings into a checked data directory (see docs/own_data.md).")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--folder", type=Path, help="has a folder of recordings for each language")
     source.add_argument(
-        "--manifest", type=Path, help=".csv, .tsv or .jsonl with path, language, and perhaps start, end, id"
+        "--folder", type=Path, help="folder that has one subfolder of recordings per language"
+    )
+    source.add_argument(
+        "--manifest", type=Path, help=".csv, .tsv or .jsonl with path and language; optionally start, end, id"
     )
     parser.add_argument(
-        "--output_dir", type=Path, required=True, help="the data directory, e.g. data/train_mine"
+        "--output_dir", type=Path, required=True, help="data directory to write, e.g. data/train_mine"
     )
     parser.add_argument(
-        "--iso639", type=boolean, default=True, help="make labels ISO 639-3 codes; false keeps them"
+        "--iso639",
+        type=boolean,
+        default=True,
+        help="map labels to ISO 639-3 codes; false: keep them as they are",
     )
     parser.add_argument(
-        "--max_failed", type=fraction, default=0.01, help="share of utterances that may be unusable"
+        "--max_failed", type=fraction, default=0.01, help="fraction of utterances that may be unusable"
     )
     options = parser.parse_args(arguments)
     items = read_folder(options.folder) if options.folder else read_manifest(options.manifest)

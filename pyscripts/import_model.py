@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Import a language identifier that ESPnet (lid1) or SpeechBrain trained as an experiment directory."""
+"""Import a language identification model of ESPnet (lid1) or SpeechBrain into an experiment directory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from lid_toolkit.cli import OptionParser
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and import."""
+    """Parse the options and import the model."""
     parser = OptionParser(__doc__ or "")
-    parser.add_argument("--source", type=Path, required=True, help="directory or zip of the model")
-    parser.add_argument("--output_dir", type=Path, required=True, help="the experiment to write")
+    parser.add_argument("--source", type=Path, required=True, help="directory or zip file of the model")
+    parser.add_argument("--output_dir", type=Path, required=True, help="experiment directory to write")
     parser.add_argument(
-        "--lang2utt", type=Path, help="ESPnet: table whose lines are in index order, if the model lacks it"
+        "--lang2utt",
+        type=Path,
+        help="ESPnet: the table that defines the order of the labels, if the model lacks it",
     )
     parser.add_argument(
-        "--model_file", help="ESPnet: name of the file with the weights; by default the best by accuracy"
+        "--model_file", help="ESPnet: name of the checkpoint; by default, the best by accuracy"
     )
     options = parser.parse_args(arguments)
 

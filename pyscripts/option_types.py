@@ -1,4 +1,4 @@
-"""Types of options that several scripts take: what values are allowed is said here, once."""
+"""Types of options that several scripts have in common, with their limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lid_toolkit.audio.writer import HIGHEST_ODD_RATE, HIGHEST_RATE, is_rate
 from lid_toolkit.cli import positive_int
 
 FEWEST_ITERATIONS = 250
-"""scikit-learn's t-SNE does not take fewer."""
+"""The minimum of scikit-learn's t-SNE."""
 
 
 def rate(text: str) -> int:
@@ -23,16 +23,16 @@ def rate(text: str) -> int:
 
 
 def channel(text: str) -> int | None:
-    """Parse the number of a channel, from 0; None for ``mean``."""
+    """Parse a channel number, counted from 0; ``mean`` gives None."""
     if text == "mean":
         return None
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is neither mean nor a whole number of at least 0")
+        raise argparse.ArgumentTypeError(f"'{text}' is neither 'mean' nor a whole number of at least 0")
     return int(text)
 
 
 def perplexity(text: str) -> float:
-    """Parse a perplexity of t-SNE, a number of at least 1."""
+    """Parse a t-SNE perplexity, which must be at least 1."""
     try:
         number = float(text)
     except ValueError:
@@ -43,7 +43,7 @@ def perplexity(text: str) -> float:
 
 
 def iterations(text: str) -> int:
-    """Parse a number of iterations of t-SNE."""
+    """Parse a number of t-SNE iterations."""
     number = positive_int(text)
     if number < FEWEST_ITERATIONS:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least {FEWEST_ITERATIONS}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 9: pack a model with its labels, scores and pictures into one zip."""
+"""Stage 9: pack a model with its labels, scores and figures into one zip file."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from lid_toolkit.cli import OptionParser, boolean
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and pack."""
+    """Parse the options and pack the model."""
     parser = OptionParser(__doc__ or "")
-    parser.add_argument("--model", type=Path, required=True, help="model file in its experiment directory")
-    parser.add_argument("--output", type=Path, required=True, help="the zip to write")
+    parser.add_argument("--model", type=Path, required=True, help="checkpoint in its experiment directory")
+    parser.add_argument("--output", type=Path, required=True, help="zip file to write")
     parser.add_argument(
         "--inference_dirs",
         type=Path,
         nargs="*",
         default=[],
-        help="directories of identified sets, .../MODEL/SET, whose results are packed",
+        help="directories with results to pack: .../MODEL/SET",
     )
     parser.add_argument(
-        "--hf_repo", help="repository that the example in the model card loads; by default the zip"
+        "--hf_repo", help="repository that the example in the model card loads; by default, the zip file"
     )
     parser.add_argument(
         "--hf_license",
-        help="licence in the model card; by default that of the pretrained encoder, else apache-2.0",
+        help="licence in the model card; by default, that of the pretrained encoder or apache-2.0",
     )
     parser.add_argument("--datasets", nargs="*", default=[], help="training data, for the model card")
     parser.add_argument("--command", required=True, help="training command, for the model card")
-    parser.add_argument("--dry_run", type=boolean, default=False, help="only say whether the zip is current")
+    parser.add_argument(
+        "--dry_run", type=boolean, default=False, help="only report whether the zip file is up to date"
+    )
     options = parser.parse_args(arguments)
 
     from lid_toolkit.package.write import Packing, pack

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 8: draw a t-SNE map of a set's embeddings."""
+"""Stage 8: draw a t-SNE plot of the embeddings of a set."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +12,25 @@ from lid_toolkit.evaluation.tsne import plot_tsne
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and draw."""
+    """Parse the options and draw the plot."""
     parser = OptionParser(__doc__)
-    parser.add_argument("--data_dir", type=Path, required=True, help="the truth: dump/raw/SET")
-    parser.add_argument("--inference_dir", type=Path, required=True, help="the embeddings: .../MODEL/SET")
-    parser.add_argument("--perplexity", type=perplexity, default=5.0, help="neighbours of an utterance")
-    parser.add_argument("--max_iter", type=iterations, default=1000, help="iterations of t-SNE")
+    parser.add_argument("--data_dir", type=Path, required=True, help="reference labels: dump/raw/SET")
     parser.add_argument(
-        "--max_utt_per_lang_for_tsne", type=positive_int, default=1000, help="utterances drawn of a language"
+        "--inference_dir", type=Path, required=True, help="directory with the embeddings: .../MODEL/SET"
     )
-    parser.add_argument("--dry_run", type=boolean, default=False, help="only say what is to do")
+    parser.add_argument("--perplexity", type=perplexity, default=5.0, help="t-SNE perplexity, at least 1")
+    parser.add_argument(
+        "--max_iter", type=iterations, default=1000, help="number of t-SNE iterations, at least 250"
+    )
+    parser.add_argument(
+        "--max_utt_per_lang_for_tsne",
+        type=positive_int,
+        default=1000,
+        help="maximum number of utterances per language",
+    )
+    parser.add_argument(
+        "--dry_run", type=boolean, default=False, help="only report whether there is work to do"
+    )
     options = parser.parse_args(arguments)
     plot_tsne(
         options.data_dir,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tell what a data directory holds: utterances, hours, languages, durations; with a bar chart of hours."""
+"""Report the utterances, hours, languages and durations of a data directory, with a bar chart of hours."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,15 +15,25 @@ from lid_toolkit.prepare.durations import utterance_seconds
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options, report, and write DATA_DIR/report."""
+    """Parse the options, and write and print the report."""
     parser = OptionParser(__doc__)
-    parser.add_argument("data_dir", type=Path, help="data/SET or dump/raw/SET")
-    parser.add_argument("--output_dir", type=Path, help="where the report goes; DATA_DIR/report unless given")
-    parser.add_argument("--allow_pipes", type=boolean, default=False, help="run commands in wav.scp")
+    parser.add_argument("data_dir", type=Path, help="data directory: data/SET or dump/raw/SET")
     parser.add_argument(
-        "--multi_columns_input_wav_scp", type=boolean, default=False, help="wav.scp has several files a line"
+        "--output_dir", type=Path, help="directory for the report; by default, DATA_DIR/report"
     )
-    parser.add_argument("--nj", type=positive_int, default=1, help="processes that read headers")
+    parser.add_argument(
+        "--allow_pipes",
+        type=boolean,
+        default=False,
+        help="run the commands in wav.scp; only for data that you trust",
+    )
+    parser.add_argument(
+        "--multi_columns_input_wav_scp",
+        type=boolean,
+        default=False,
+        help="lines of wav.scp list several files, the channels of one recording",
+    )
+    parser.add_argument("--nj", type=positive_int, default=1, help="number of processes that read headers")
     options = parser.parse_args(arguments)
     data = read_data_dir(options.data_dir)
     reading = Reading(allow_pipes=options.allow_pipes, multi_columns=options.multi_columns_input_wav_scp)

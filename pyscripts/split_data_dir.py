@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Split a data directory into equal parts, SOURCE/splitN/1 to SOURCE/splitN/N, utterances in order."""
+"""Split a data directory into N equal parts, SOURCE/splitN/1 to N, in the order of the utterances."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from lid_toolkit.datadir.operations import split
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and split."""
+    """Parse the options and split the directory."""
     parser = OptionParser(__doc__)
-    parser.add_argument("source", type=Path, help="the directory to split: data/SET")
-    parser.add_argument("num_parts", type=positive_int, help="how many parts")
-    parser.add_argument("--output_dir", type=Path, help="where the parts go; SOURCE/splitN unless given")
+    parser.add_argument("source", type=Path, help="data directory to split: data/SET")
+    parser.add_argument("num_parts", type=positive_int, help="number of parts, N")
+    parser.add_argument("--output_dir", type=Path, help="directory for the parts; by default, SOURCE/splitN")
     options = parser.parse_args(arguments)
     target = options.output_dir or options.source / f"split{options.num_parts}"
     split(options.source, options.num_parts, target)

@@ -1,4 +1,4 @@
-"""The recipe's names for the work of the library: which stage of ``lid.sh`` does what."""
+"""Which stage of ``lid.sh`` does which work of the library. Error messages name the stage to run again."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ STAGES: Mapping[Work, str] = {
 }
 
 run = functools.partial(cli.run, stages=STAGES)
-"""Run a command of the recipe: :func:`lid_toolkit.cli.run` with errors that name stages."""
+"""Run a command of the recipe: :func:`lid_toolkit.cli.run` with error messages that name stages."""

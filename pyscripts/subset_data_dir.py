@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write a data directory with some of another's utterances; several options hold together."""
+"""Write a data directory with a subset of the utterances of another. Several options can be combined."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,19 +12,23 @@ from lid_toolkit.errors import LidError
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and choose."""
+    """Parse the options and write the subset."""
     parser = OptionParser(__doc__)
-    parser.add_argument("source", type=Path, help="the directory to choose from")
-    parser.add_argument("target", type=Path, help="the directory to make")
-    parser.add_argument("--utt_list", type=Path, help="file with an utterance at the start of each line")
-    parser.add_argument("--languages", default="", help='only these, e.g. "eng fra"')
+    parser.add_argument("source", type=Path, help="data directory to select from")
+    parser.add_argument("target", type=Path, help="data directory to write")
+    parser.add_argument("--utt_list", type=Path, help="file with an utterance id at the start of each line")
+    parser.add_argument("--languages", default="", help='keep only these languages, e.g. "eng fra"')
     parser.add_argument(
-        "--per_lang", type=positive_int, help="at most so many of each language, drawn at random"
+        "--per_lang", type=positive_int, help="maximum number of utterances per language, chosen at random"
     )
     count = parser.add_mutually_exclusive_group()
-    count.add_argument("--random", type=positive_int, help="at most so many in all, drawn at random")
-    count.add_argument("--first", type=positive_int, help="at most so many in all, the first in order")
-    parser.add_argument("--seed", type=positive_int, default=1, help="of the draws")
+    count.add_argument(
+        "--random", type=positive_int, help="maximum number of utterances in total, chosen at random"
+    )
+    count.add_argument(
+        "--first", type=positive_int, help="maximum number of utterances in total, the first ones in order"
+    )
+    parser.add_argument("--seed", type=positive_int, default=1, help="random seed")
     options = parser.parse_args(arguments)
     choice = Choice(
         None if options.utt_list is None else listed(options.utt_list),
@@ -40,14 +44,14 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def listed(path: Path) -> list[str]:
-    """Return the first word of each line; raises LidError if there is no such file of text, or none."""
+    """Return the first word of each line. Raise LidError if the file is not readable text or is empty."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LidError(getattr(error, "strerror", None) or "not UTF-8 text", where=path) from None
     words = [line.split()[0] for line in lines if line.strip()]
     if not words:
-        raise LidError("names no utterance", where=path)
+        raise LidError("lists no utterances", where=path)
     return words
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 5: train a language identifier, in one process or several."""
+"""Stage 5: train a language identification model, in one or more processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lid_toolkit.steps import Step
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options, then train unless the experiment is current."""
+    """Parse the options, then train unless the experiment is up to date."""
     options, words = parse(arguments)
 
     from lid_toolkit.training.config import load_config
@@ -58,16 +58,18 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
-    """Return the options and the overrides of the configuration."""
+    """Return the options and the configuration overrides."""
     parser = OptionParser(__doc__ or "")
-    parser.add_argument("--config", type=Path, required=True, help="training YAML")
-    parser.add_argument("--train_dir", type=Path, required=True, help="formatted training set")
+    parser.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
     parser.add_argument(
-        "--valid_dir", type=Path, required=True, help="formatted validation set, which selects the model"
+        "--train_dir", type=Path, required=True, help="formatted training set: dump/raw/TRAIN"
     )
-    parser.add_argument("--stats_dir", type=Path, required=True, help="directory of the statistics (stage 4)")
-    parser.add_argument("--output_dir", type=Path, required=True, help="directory of the experiment")
-    parser.add_argument("--ngpu", default="auto", help="number of GPUs on each machine, or auto for all")
+    parser.add_argument(
+        "--valid_dir", type=Path, required=True, help="formatted validation set: dump/raw/VALID"
+    )
+    parser.add_argument("--stats_dir", type=Path, required=True, help="statistics from stage 4")
+    parser.add_argument("--output_dir", type=Path, required=True, help="experiment directory to write")
+    parser.add_argument("--ngpu", default="auto", help="number of GPUs on each machine; auto: all")
     parser.add_argument("--num_nodes", type=positive_int, default=1, help="number of machines")
     parser.add_argument(
         "--checkpoint_interval", type=non_negative, default=15.0, help="minutes between checkpoints"

@@ -12,11 +12,13 @@ from lid_toolkit.cli import OptionParser, boolean
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and upload."""
+    """Parse the options and upload the model."""
     parser = OptionParser(__doc__ or "")
-    parser.add_argument("--package", type=Path, required=True, help="packed model, a zip")
+    parser.add_argument("--package", type=Path, required=True, help="packed model (zip file)")
     parser.add_argument("--hf_repo", required=True, help="USER/NAME on the Hub; created if it does not exist")
-    parser.add_argument("--hf_private", type=boolean, default=True, help="create a new repository as private")
+    parser.add_argument(
+        "--hf_private", type=boolean, default=True, help="if the repository is new, create it as private"
+    )
     parser.add_argument(
         "--dry_run", type=boolean, default=False, help="only print the files, their sizes and the model card"
     )

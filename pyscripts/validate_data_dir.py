@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Name every fault of a data directory as file:line: what (how to mend it); exit code 2 if there is any."""
+"""Report all faults of a data directory as file:line: what (how to fix it). Exit code 2 if there are any."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,31 +15,41 @@ from lid_toolkit.prepare.check_recordings import CHECKS, read_recordings, record
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and check."""
+    """Parse the options and check the directory."""
     parser = OptionParser(__doc__)
-    parser.add_argument("data_dir", type=Path, help="data/SET or dump/raw/SET")
-    parser.add_argument("--train_dir", type=Path, help="the training set, if data_dir is a test set")
+    parser.add_argument("data_dir", type=Path, help="data directory: data/SET or dump/raw/SET")
+    parser.add_argument(
+        "--train_dir", type=Path, help="if data_dir is a test set: training set to compare it with"
+    )
     parser.add_argument(
         "--check_audio",
         choices=CHECKS,
         default="header",
-        help="read the recordings' headers, all of them, or none",
+        help="how much of each recording to read: the header, everything, or nothing",
     )
-    parser.add_argument("--allow_pipes", type=boolean, default=False, help="run commands in wav.scp")
     parser.add_argument(
-        "--multi_columns_input_wav_scp", type=boolean, default=False, help="wav.scp has several files a line"
+        "--allow_pipes",
+        type=boolean,
+        default=False,
+        help="run the commands in wav.scp; only for data that you trust",
     )
-    parser.add_argument("--nj", type=positive_int, default=1, help="processes that read recordings")
+    parser.add_argument(
+        "--multi_columns_input_wav_scp",
+        type=boolean,
+        default=False,
+        help="lines of wav.scp list several files, the channels of one recording",
+    )
+    parser.add_argument("--nj", type=positive_int, default=1, help="number of processes that read recordings")
     options = parser.parse_args(arguments)
     scanned = scan_dir(options.data_dir)
     faults = list(scanned.faults)
     if options.train_dir is not None:
         if options.train_dir.resolve() == options.data_dir.resolve():
-            raise LidError("is the checked directory itself", where="--train_dir")
+            raise LidError("same as the checked directory", where="--train_dir")
         train = scan_dir(options.train_dir)
         if missing := {"wav.scp", "utt2lang"} - train.scans.keys():
-            what = f"lacks {', '.join(sorted(missing))}: nothing to compare with"
-            raise LidError(what, where=f"--train_dir {options.train_dir}", mend="name the training set")
+            what = f"lacks {', '.join(sorted(missing))}, which the comparison needs"
+            raise LidError(what, where=f"--train_dir {options.train_dir}", mend="give the training set")
         faults += compare_dirs(scanned, train)
     if options.check_audio != "none" and "wav.scp" in scanned.scans:
         recordings = read_recordings(
@@ -54,10 +64,10 @@ def main(arguments: Sequence[str]) -> None:
         for fault in group:
             print(fault)
     if faults:
-        mend = "pyscripts/fix_data_dir.py fixes what needs no guessing"
+        mend = "pyscripts/fix_data_dir.py fixes faults that need no guessing"
         raise LidError(counted(faults), where=options.data_dir, mend=mend)
     utterances = len(scanned.scans[scanned.source].table)
-    print(f"{options.data_dir}: no fault in {utterances} utterances")
+    print(f"{options.data_dir}: no faults in {utterances} utterances")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,23 @@
 # shellcheck shell=bash
-# The corpora of the recipe: each directory local/NAME with a file corpus.sh. docs/adding_a_corpus.md explains the file.
+# Find the corpora of the recipe: directories local/NAME with a file corpus.sh. See docs/adding_a_corpus.md.
 
-# Fill the array "corpora" with the names of all corpora; with the argument "with_sets", only of those to train on.
+# Fill the array "corpora" with the names of all corpora; with the argument "with_sets", only those with training sets.
 find_corpora() {
   local file name
   corpora=()
-  set +f # the scripts of the recipe switch off the expansion of "*"
+  set +f # the scripts of the recipe disable the expansion of "*"
   for file in local/*/corpus.sh; do
     name=${file#local/} name=${name%/corpus.sh}
     [[ -f ${file} ]] || continue
     [[ ${name} =~ ^[a-z][a-z0-9_]*$ && ${name} != auto ]] \
-      || die "${file}: '${name}' cannot be the name of a corpus (use lower-case letters, digits and _, and not 'auto')"
+      || die "${file}: '${name}' is not a valid corpus name (use lower-case letters, digits and _, and not 'auto')"
     [[ ${1:-} != with_sets || $'\n'$(<"${file}") == *$'\n'lid_options=* ]] || continue
     corpora+=("${name}")
   done
   set -f
 }
 
-# Print the corpora in the array "corpora" for --help.
+# Print the names and summaries of the corpora in the array "corpora", for --help.
 describe_corpora() {
   local name line summary
   for name in "${corpora[@]}"; do
@@ -29,12 +29,12 @@ describe_corpora() {
   done
 }
 
-# Print the corpus that "auto" means: VoxLingua107 if db.sh names it, else mini.
+# Print the corpus for "auto": VoxLingua107 if db.sh has its directory, otherwise mini.
 auto_corpus() {
   [[ -n ${VOXLINGUA107:-} ]] && echo voxlingua107 || echo mini
 }
 
-# Print the value of --corpus among the arguments, or nothing.
+# Print the value of --corpus in the arguments, or nothing if it is not given.
 given_corpus() {
   local value=""
   while (($#)); do
@@ -47,15 +47,15 @@ given_corpus() {
   printf '%s' "${value}"
 }
 
-# Read local/$1/corpus.sh into corpus_dir, db_variable, lid_options and prepare_options. LC_ALL=C: in a locale that
-# is not installed, bash would warn and the warning would be taken for a setting.
+# Read local/$1/corpus.sh into corpus_dir, db_variable, lid_options and prepare_options.
+# LC_ALL=C: if the locale is not installed, bash prints a warning, which would be taken for a setting.
 read_corpus() {
   local file="local/$1/corpus.sh" settings said
   # shellcheck disable=SC2034  # for the caller
   corpus_dir="" db_variable="" lid_options=() prepare_options=()
   settings=$(LC_ALL=C utils/corpus_settings.sh "$1" 2>&1) || {
     said=${settings%%$'\n'*} said=${said#"${file}: "}
-    die "${file}: ${said:-ended with an error} (see docs/adding_a_corpus.md)"
+    die "${file}: ${said:-exited with an error} (see docs/adding_a_corpus.md)"
   }
   eval "${settings}"
 }

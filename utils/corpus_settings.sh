@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Print the settings in local/NAME/corpus.sh as assignments: utils/corpus_settings.sh NAME
-# This is a process of its own, so that no other variable of the file reaches the recipe and any error ends it.
+# A separate process, so that no other variable of the file reaches the recipe, and any error stops it.
 set -efuo pipefail
 name=$1
 
-# Print "NAME=( WORD... )" for the array $1 with the words $2...
+# Print "NAME=( WORD... )" for the array $1 from the words $2...
 assignment() {
   printf '%s=(' "$1"
   shift

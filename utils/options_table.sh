@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Print the options that scripts declare as Markdown tables: utils/options_table.sh run.sh lid.sh
+# Print the options declared in scripts as Markdown tables: utils/options_table.sh run.sh lid.sh
 set -efuo pipefail
 # shellcheck source=utils/parse_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/parse_options.sh"
@@ -12,7 +12,7 @@ for name in "${option_names[@]}"; do
     printf '\n### %s\n\n| option | default | value | meaning |\n|---|---|---|---|\n' "${group}"
   fi
   default=${option_defaults[${name}]:+"\`${option_defaults[${name}]}\`"}
-  # shellcheck disable=SC2016  # backquotes of Markdown
+  # shellcheck disable=SC2016  # Markdown backquotes
   values=${option_types[${name}]//|/, } values=${values//@corpora/a directory in \`local/\`}
   # shellcheck disable=SC2016
   printf '| `--%s` | %s | %s | %s |\n' "${name}" "${default}" "${values}" "${option_helps[${name}]}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Command-line options: one block of declarations gives parsing, checking and --help.
+# Command-line options: parsing, checking and --help from one block of declarations.
 #
-# A script declares its options as plain assignments above a line "# end of options":
+# A script declares its options as assignments above a line "# end of options":
 #
 #   ## General
 #   stage=1         # int+: first stage to run
@@ -10,27 +10,27 @@
 #   . utils/parse_options.sh
 #   parse_options "what the script does" FILE... -- "$@"
 #
-# FILE is the script itself, or several files whose options are taken together. A type is one of these
-# names or a literal word, or several of them joined by "|"; the value must fit one of them:
+# FILE is the script itself; options of further files are added. A type is one of the names below or a
+# literal word, or several of them joined by "|". The value must have one of these types:
 #   int    whole number, at least 0         float   number, at least 0
 #   int+   whole number, at least 1         bool    true or false
 #   ints   whole numbers, at least 0        floats  numbers, at least 0
 #   word   one word, or empty               list    words
 #   text   any text, or empty               path    file or directory
-#   args   further options                  rate    samples per second: 16000 or 16k
+#   args   further options                  rate    sampling rate: 16000 or 16k
 #   @name  one of the words in the array "name"
-# Whole numbers have no leading zeros; several numbers or words are separated by spaces.
+# Whole numbers have no leading zeros. Lists are separated by spaces.
 #
-# Sets the variable of each given option. Given options of the files after the first also go into the array
-# options_given as "--name" "value", to be passed on. options_of, if set, says in error messages whose options
-# these are.
+# Each given option sets the variable of its name. Given options that are declared in files after the first are
+# also added to the array options_given as "--name" "value", to be passed on. options_of, if set, is added to the
+# message about an unknown option, e.g. " of corpus mini".
 
 if ((BASH_VERSINFO[0] < 4)); then
   echo "error: bash ${BASH_VERSION} is too old (install bash 4 or later)" >&2
   exit 2
 fi
 
-# End the script because of a user error: one line, exit code 2.
+# Exit with code 2 and a one-line message about a user error.
 die() {
   local said="$*"
   printf 'error: %s\n' "${said//$'\n'/ }" >&2
@@ -77,13 +77,13 @@ listed_types() {
   printf '%s' "${result#|}"
 }
 
-# Print a declared default without its quotes; nothing for one that comes from the environment.
+# Print a declared default without its quotes, or nothing if it comes from the environment.
 unquoted() {
   local text=${1#\"}
   [[ ${text} == "\${"* ]] || printf '%s' "${text%\"}"
 }
 
-# Parse the arguments after "--" with the declarations of the files before it; $1 is what the script does.
+# Parse the arguments after "--" by the declarations in the files before it. $1 says what the script does.
 parse_options() {
   local purpose=$1 files=() name value
   shift
@@ -119,14 +119,14 @@ parse_options() {
   done
 }
 
-# End the script unless the value $2 fits the type of option $1.
+# Exit unless the value $2 has the type of option $1.
 check_value() {
   local name=$1 value=$2 type types
   IFS='|' read -ra types <<<"${option_types[${name}]}"
   for type in "${types[@]}"; do
     ! fits "${type}" "${value}" || return 0
   done
-  die "$0: --${name}: '${value}' does not fit (give $(describe "${option_types[${name}]}"))"
+  die "$0: --${name}: '${value}' is not valid (give $(describe "${option_types[${name}]}"))"
 }
 
 # Succeed if the value $2 has type $1, or is the literal word $1.
@@ -148,7 +148,7 @@ fits() {
   esac
 }
 
-# Print in words which values have type $1.
+# Print a description of the type $1.
 describe() {
   local text=" ${1//|/ or }"
   text=${text// int+/ a whole number of at least 1}
@@ -157,16 +157,16 @@ describe() {
   text=${text// floats/ numbers separated by spaces}
   text=${text// float/ a number of at least 0}
   text=${text// bool/ true or false}
-  text=${text// rate/ samples per second such as 16k}
-  text=${text// text/ a text}
+  text=${text// rate/ a sampling rate such as 16k}
+  text=${text// text/ text}
   text=${text// word/ a word without spaces}
   text=${text// list/ words separated by spaces}
   text=${text// path/ a path}
-  text=${text// args/ options with their quotes closed}
+  text=${text// args/ options with balanced quotes}
   printf '%s' "${text# }"
 }
 
-# Print advice about the unknown option $1: the nearest known option, or where all of them are listed.
+# Print advice about the unknown option $1: the most similar known option, or a hint at --help.
 advice() {
   local known near="" distance least=$((${#1} / 3 + 2))
   for known in "${option_names[@]}"; do
@@ -194,7 +194,7 @@ edit_distance() {
   echo "${row[${#b}]}"
 }
 
-# Print the purpose $1 and all options with their meanings, types and defaults.
+# Print the purpose $1 and all options with their descriptions, types and defaults.
 print_help() {
   local name group=""
   printf 'usage: %s [--name value]...\n\n%s\n' "$0" "$1"
@@ -208,13 +208,13 @@ print_help() {
   done
 }
 
-# Split the text $1 at white space into the array "words". Quotes work as in a shell; nothing is expanded.
+# Split the text $1 at white space into the array "words". Quotes work as in a shell; there is no expansion.
 # Fail if a quote is not closed.
 split_words() {
   local lines
   words=()
   [[ $1 =~ [^[:space:]] ]] || return 0
-  # The extra last line keeps empty words at the end: $(...) would remove them.
+  # The extra last line protects empty words at the end, which $(...) would remove.
   lines=$(xargs printf '%s\n' <<<"$1" 2>/dev/null && echo end) || return
   # shellcheck disable=SC2034  # for the caller
   mapfile -t words <<<"${lines%$'\n'end}"

@@ -1,18 +1,19 @@
 # shellcheck shell=bash
-# Running numbered stages: which are due, their banners, signals, times and what to look at afterwards.
-# Reads the options stage, stop_stage, skip_stages and dry_run, and calls stage_N for each stage that is due.
+# Run numbered stages: select them, log their times, handle signals, and list the results.
+# Uses the options stage, stop_stage, skip_stages and dry_run, and calls the function stage_N for each selected stage.
 # shellcheck disable=SC2154  # the options are set by parse_options
 
 log() {
   printf '%(%Y-%m-%d %H:%M:%S)T %s\n' -1 "$*" >&2
 }
 
-# Succeed if stage $1 is to be run.
+# Succeed if stage $1 is selected by the options.
 due() {
   (($1 >= stage && $1 <= stop_stage)) && [[ " ${skip_stages//[[:blank:]]/ } " != *" $1 "* ]]
 }
 
-# Note in a dry run whether what is to come waits for one of these files or directories; a real run lets it say so.
+# In a dry run, set "waits" if one of these files or directories does not exist yet. In a real run, the command
+# itself reports missing inputs.
 needs() {
   local file
   waits=false
@@ -23,7 +24,8 @@ needs() {
   done
 }
 
-# In a dry run print a command, and succeed if it is to be run nevertheless: it says itself what is due, and waits for nothing.
+# In a real run, succeed. In a dry run, print the command, and succeed only if it has a dry run of its own and all
+# its inputs exist.
 rehearse() {
   local words
   [[ ${dry_run} == true ]] || return 0
@@ -32,21 +34,21 @@ rehearse() {
   [[ ${waits} == false && " $* " == *" --dry_run true "* ]]
 }
 
-# Set "jobs" to how many jobs the command that plans them says; a dry run leaves the most there may be.
+# Run a planning command and set "jobs" to the number of jobs it prints. A dry run keeps "jobs", the maximum.
 plan() {
   rehearse "$@" || return 0
-  # shellcheck disable=SC2034  # the caller's
+  # shellcheck disable=SC2034  # for the caller
   if "${dry_run}"; then "$@" >/dev/null; else jobs=$("$@"); fi
 }
 
-# Run a command so that a signal to this script alone ends the command too, and wait until it has ended.
+# Run a command and wait until it has ended. A signal sent to this script only is passed on to the command.
 run() {
   local status=0
   rehearse "$@" || return 0
   (trap - INT TERM HUP && exec "$@") &
   running=$!
   wait "${running}" || status=$?
-  while kill -0 "${running}" 2>/dev/null; do # a signal to this script cut the wait short
+  while kill -0 "${running}" 2>/dev/null; do # a signal to this script interrupted the wait
     wait "${running}" || status=$?
   done
   running=""
@@ -54,16 +56,16 @@ run() {
   return "${status}"
 }
 
-# Note that signal $1 with number $2 asks for the end, and hand it to the command that is running.
+# Handle signal $1, which has number $2: pass it on to the running command, then exit.
 end_by() {
   signalled=$((128 + $2))
   [[ -n ${running} ]] || exit "${signalled}"
-  # Ctrl-C reaches the command from the terminal: leave it time to end by that
+  # The terminal sends Ctrl-C to the command as well: give it time to end.
   [[ $1 != INT ]] || sleep 1
   kill -s "$1" "${running}" 2>/dev/null || true
 }
 
-# Keep other runs out of directory $1 until this script ends or holds another; in a dry run, keep nobody out.
+# Lock directory $1 until this script ends or locks another one. A dry run takes no lock.
 hold() {
   [[ ${dry_run} == false ]] || return 0
   mkdir -p -- "$1"
@@ -72,7 +74,7 @@ hold() {
     || die "$1: in use by another run (wait for it, or choose another directory)"
 }
 
-# Run the stages that are due, of those titled by the arguments, and report.
+# Run the selected stages and report their times. The arguments are the titles of all stages.
 run_stages() {
   local n titles=("" "$@") times=() started
   running="" current="" signalled=0
@@ -92,12 +94,12 @@ run_stages() {
   ((${#times[@]} == 0)) || printf '%s\n' "${times[@]}" >&2
 }
 
-# Say which stage an exit code other than 0 ended.
+# If the exit code $1 is not 0, log which stage failed.
 end_stages() {
   [[ $1 == 0 || -z ${current} ]] || log "${current} ended with exit code $1"
 }
 
-# Print those of the files that are there, under a heading.
+# Print the files that exist, under a heading.
 look_at() {
   local file found=()
   for file in "$@"; do

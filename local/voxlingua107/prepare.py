@@ -246,7 +246,7 @@ def check_tables(job: Job) -> list[Path]:
     for scanned in (train, selection, dev):
         table = scanned.scans["utt2lang"].table
         logging.info(
-            "%s: %d utterances, %d languages, no fault", scanned.path, len(table), len(table.codes()[0])
+            "%s: %d utterances, %d languages, no faults", scanned.path, len(table), len(table.codes()[0])
         )
     return [s.path / name for s in (train, selection, dev) for name in ("wav.scp", "utt2lang", "utt2spk")]
 

@@ -17,7 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
     ("options", "changes", "message"),
     [
         (("--fs", "16000"), {}, ""),
-        (("--fs", "8000"), {}, "for 16000 Hz, not for --fs 8000 (set preprocessor_conf.sample_rate"),
+        (
+            ("--fs", "8000"),
+            {},
+            "configured for 16000 Hz, but --fs is 8000 (set preprocessor_conf.sample_rate",
+        ),
         ((), {"preprocessor_conf": {"sample_rate": 8000}}, "the front end expects 16000 Hz"),
         ((), {"freeze_param": ["nothing"]}, "no parameter's name starts with 'nothing'"),
     ],

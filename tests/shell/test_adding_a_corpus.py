@@ -82,7 +82,7 @@ def test_help_lists_it_and_its_options(recipe: Recipe):
         ("lid_options=(", "line 1: unexpected EOF while looking for matching `)'"),
         ("lid_options=()\nfoo", "line 2: foo: command not found"),
         ("lid_options=(${NOWHERE})", "line 1: NOWHERE: unbound variable"),
-        ("lid_options=()\nfalse", "ended with an error"),
+        ("lid_options=()\nfalse", "exited with an error"),
     ],
 )
 def test_a_broken_corpus_is_one_line(recipe: Recipe, text: str, message: str):
@@ -112,7 +112,7 @@ def test_a_name_that_cannot_be_used_is_one_line(recipe: Recipe, name: str):
     (recipe.path / "local" / name / "corpus.sh").touch()
     done = recipe.run("run.sh", "--help")
     assert done.returncode == 2
-    assert f"'{name}' cannot be the name of a corpus" in done.stderr
+    assert f"'{name}' is not a valid corpus name" in done.stderr
 
 
 @pytest.mark.parametrize("script", ["run.sh", "local/data.sh"])
@@ -122,7 +122,7 @@ def test_a_corpus_outside_the_tree_is_one_line(recipe: Recipe, script: str):
     done = recipe.run(script, "--corpus", str(recipe.path.parent / "elsewhere"))
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert "does not fit (give auto or mini or " in done.stderr
+    assert "is not valid (give auto or mini or " in done.stderr
 
 
 def test_a_corpus_without_preparation_is_one_line(recipe: Recipe):

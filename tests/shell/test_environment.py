@@ -86,7 +86,10 @@ def site(tmp_path: Path) -> Site:
 def test_first_use_makes_the_environment_and_the_next_is_silent(site: Site):
     code, chosen, said = site.source()
     assert (code, chosen) == (0, f"{site.root}/.venv/bin/python")
-    assert said == f"Making the environment {site.root}/.venv (about 3 GB to download, once; a few minutes)\n"
+    assert (
+        said
+        == f"Creating the environment {site.root}/.venv (downloads about 3 GB once; takes a few minutes)\n"
+    )
     assert "-c constraints.txt -e .[recipe]" in site.calls.read_text()
     assert site.source() == (0, chosen, "")
     assert site.installations() == 1
@@ -100,14 +103,14 @@ def test_set_up_cut_off_half_way_is_finished(site: Site):
     first.communicate()
     code, chosen, said = site.source()
     assert (code, chosen) == (0, f"{site.root}/.venv/bin/python")
-    assert said.startswith("Finishing or renewing the environment")
+    assert said.startswith("Completing or updating the environment")
     assert site.source()[2] == ""
 
 
 def test_failed_installation_is_one_line_and_is_tried_again(site: Site):
     code, chosen, said = site.source(PIP_EXIT="1")
     assert (code, chosen) == (2, "")
-    assert said.splitlines()[-1].startswith(f"error: {site.root}/.venv: the set-up did not finish")
+    assert said.splitlines()[-1].startswith(f"error: {site.root}/.venv: the installation failed")
     assert site.source()[0] == 0
 
 
@@ -118,7 +121,7 @@ def test_second_of_two_at_once_waits_and_does_not_install_again(site: Site):
     code, chosen, said = site.source()
     first.communicate()
     assert (first.returncode, code, chosen) == (0, 0, f"{site.root}/.venv/bin/python")
-    assert said == f"Waiting for another process that sets up {site.root}/.venv\n"
+    assert said == f"Waiting for another process that is setting up {site.root}/.venv\n"
     assert site.installations() == 1
 
 
@@ -127,7 +130,7 @@ def test_changed_requirements_renew_the_environment(site: Site, changed: str):
     site.source()
     with open(site.root / changed, "a") as stream:
         stream.write("# changed\n")
-    assert site.source()[2].startswith("Finishing or renewing the environment")
+    assert site.source()[2].startswith("Completing or updating the environment")
 
 
 def test_tools_of_development_are_added_and_kept(site: Site):
@@ -166,7 +169,7 @@ def test_given_python_is_used_or_refused(site: Site, tmp_path: Path):
     ("environment", "message"),
     [
         ({"OLD": "8"}, "error: Python 3.8.0: too old (install Python 3.10 or later"),
-        ({"NO_VENV": "1"}, "error: python3: has no module venv (install it"),
+        ({"NO_VENV": "1"}, "error: python3: module venv is missing (install it"),
     ],
 )
 def test_unfit_python_is_one_line(site: Site, environment: dict[str, str], message: str):

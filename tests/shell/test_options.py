@@ -38,26 +38,26 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("stage 3", "unexpected argument 'stage'"),
         (
             "--corpus klingon",
-            "--corpus: 'klingon' does not fit (give auto or mini or prompts or voxlingua107)",
+            "--corpus: 'klingon' is not valid (give auto or mini or prompts or voxlingua107)",
         ),
-        ("--stage three", "--stage: 'three' does not fit (give a whole number of at least 1)"),
+        ("--stage three", "--stage: 'three' is not valid (give a whole number of at least 1)"),
         ("--stage", "--stage needs a value"),
-        ("--nj 0", "--nj: '0' does not fit (give auto or a whole number of at least 1)"),
-        ("--fs high", "--fs: 'high' does not fit"),
-        ("--min_wav_duration -1", "--min_wav_duration: '-1' does not fit"),
-        ("--extract_embd yes", "--extract_embd: 'yes' does not fit (give true or false)"),
+        ("--nj 0", "--nj: '0' is not valid (give auto or a whole number of at least 1)"),
+        ("--fs high", "--fs: 'high' is not valid"),
+        ("--min_wav_duration -1", "--min_wav_duration: '-1' is not valid"),
+        ("--extract_embd yes", "--extract_embd: 'yes' is not valid (give true or false)"),
         (
             "--audio_format mp3",
-            "--audio_format: 'mp3' does not fit (give wav or flac or wav.ark or flac.ark)",
+            "--audio_format: 'mp3' is not valid (give wav or flac or wav.ark or flac.ark)",
         ),
-        ("--skip_stages 2,8", "--skip_stages: '2,8' does not fit"),
+        ("--skip_stages 2,8", "--skip_stages: '2,8' is not valid"),
         # Bash would take the first for 8, and compares the last as text.
-        ("--stage 010", "--stage: '010' does not fit (give a whole number of at least 1)"),
-        ("--stage 08", "--stage: '08' does not fit (give a whole number of at least 1)"),
-        ("--feats_copies 00", "--feats_copies: '00' does not fit (give a whole number)"),
-        ("--skip_stages 02", "--skip_stages: '02' does not fit (give whole numbers separated by spaces)"),
-        ("--train_set --valid_set x", "--train_set: '--valid_set' does not fit"),
-        ("--speed_perturb_factors abc", "--speed_perturb_factors: 'abc' does not fit"),
+        ("--stage 010", "--stage: '010' is not valid (give a whole number of at least 1)"),
+        ("--stage 08", "--stage: '08' is not valid (give a whole number of at least 1)"),
+        ("--feats_copies 00", "--feats_copies: '00' is not valid (give a whole number)"),
+        ("--skip_stages 02", "--skip_stages: '02' is not valid (give whole numbers separated by spaces)"),
+        ("--train_set --valid_set x", "--train_set: '--valid_set' is not valid"),
+        ("--speed_perturb_factors abc", "--speed_perturb_factors: 'abc' is not valid"),
         ("--max_failed 3", "lid.sh: argument --max_failed: '3' is not"),
         ("--max_failed 11e-1", "lid.sh: argument --max_failed: '11e-1' is not"),
         ("--max_iter 249", "lid.sh: argument --max_iter: '249' is not a whole number of at least 250"),
@@ -67,22 +67,22 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--speed_perturb_factors=0\t1", "speed factors: '0' is not a number from 0.1 to 10"),
         ("--speed_perturb_factors 10.1", "speed factors: '10.1' is not a number from 0.1 to 10"),
         ("--speed_perturb_factors=.9\t1\t0.90", "speed factors: 0.90 is given twice"),
-        ("--num_nodes 0", "--num_nodes: '0' does not fit (give a whole number of at least 1)"),
+        ("--num_nodes 0", "--num_nodes: '0' is not valid (give a whole number of at least 1)"),
         ("--lid_config conf/none.yaml", "--lid_config conf/none.yaml: no such file"),
         ("--pretrained_model none.pth", "--pretrained_model none.pth: no such file"),
         ("--pretrained_model=lid.sh\tnone.pth", "--pretrained_model none.pth: no such file"),
         ("--feats_copies 3", "--feats_copies needs --feats_type extracted"),
-        ("--stage 6", "valid.accuracy.best.pth: no such file (run stage 5, or name another)"),
+        ("--stage 6", "valid.accuracy.best.pth: no such file (run stage 5, or give another checkpoint)"),
         ("--stage 3 --datadir nowhere", "nowhere/train_mini: no such directory"),
         ("--stage 4 --stop_stage 2", "--stage 4 is after --stop_stage 2"),
-        ("--stage 9", "stages 9 and 10 are left out (add --skip_packing false or --skip_upload_hf false)"),
+        ("--stage 9", "stages 9 and 10 are skipped (add --skip_packing false or --skip_upload_hf false)"),
         (
             "--stage 9 --skip_packing false",
-            "valid.accuracy.best.pth: no such file (run stage 5, or name another)",
+            "valid.accuracy.best.pth: no such file (run stage 5, or give another checkpoint)",
         ),
         ("--skip_upload_hf false", "--hf_repo is missing (stage 10 needs it: USER/NAME)"),
-        ("--hf_repo lid", "--hf_repo lid: no name of a repository (give USER/NAME)"),
-        ("--hf_private yes", "--hf_private: 'yes' does not fit (give true or false)"),
+        ("--hf_repo lid", "--hf_repo lid: not a repository name (give USER/NAME)"),
+        ("--hf_private yes", "--hf_private: 'yes' is not valid (give true or false)"),
     ],
 )
 def test_faults_end_in_one_line_before_any_work(recipe: Recipe, options: str, message: str):
@@ -103,7 +103,7 @@ def test_quote_that_is_not_closed_is_refused(recipe: Recipe, script: str, option
     assert done.returncode == 2
     assert done.stdout == ""
     line = text.replace("\n", " ")
-    told = f"{option}: '{line}' does not fit (give options with their quotes closed)"
+    told = f"{option}: '{line}' is not valid (give options with balanced quotes)"
     assert done.stderr == f"error: {recipe.path}/{script}: {told}\n"
 
 
