@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Seconds and memory of work on data at VoxLingua107's size; prints a table and writes JSON.
+"""Time and memory of the work on data directories as large as VoxLingua107; prints a table and writes JSON.
 
     benchmarks/data.py directories --utterances 2500000
-    benchmarks/data.py planning --utterances 2500000      # stages 3 and 4 beside the audio
-    benchmarks/formatting.py --data_dir data/train        # stage 3's audio
+    benchmarks/data.py planning --utterances 2500000      # stages 3 and 4 without the audio
+    benchmarks/formatting.py --data_dir data/train        # the audio of stage 3
 
-Each figure is of one process. Processor time tells more than the time of day on a busy machine.
+Each figure is measured in one process. On a busy machine, CPU time is more reliable than wall time.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ PARTS: dict[str, Callable[[Path, int], dict[str, Figures]]] = {
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure the parts that are asked for."""
+    """Run the chosen benchmark."""
     parser = OptionParser(__doc__ or "")
     parser.add_argument("part", choices=list(PARTS), help="what to measure")
-    parser.add_argument("--utterances", type=positive_int, default=2_500_000, help="in the set")
+    parser.add_argument("--utterances", type=positive_int, default=2_500_000, help="size of the set")
     parser.add_argument("--work", type=Path, default=Path("exp/benchmarks/data"), help="scratch directory")
-    parser.add_argument("--json", type=Path, help="where figures go; WORK.PART.json unless given")
+    parser.add_argument("--json", type=Path, help="output file; default: WORK.PART.json")
     options = parser.parse_args(arguments)
     work = options.work / options.part
     shutil.rmtree(work, ignore_errors=True)

@@ -1,6 +1,7 @@
-"""Data directories at scale: load, validate, combine, split, choose, perturb, beside plain dictionaries.
+"""Load, validate, combine, split, subset and perturb large data directories, compared to plain dictionaries.
 
-What needs memory runs in processes of its own: a process begins with the peak of the one it is forked from.
+Work that needs memory runs in separate processes, because a forked process inherits the peak memory of its
+parent.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ A_VIDEO = 15
 
 
 def figures(work: Path, utterances: int) -> dict[str, Figures]:
-    """Make a directory of 107 languages in ``work`` and return the figures of each command on it."""
+    """Make a directory of 107 languages in ``work``, and return time and memory of each command on it."""
     whole, parts, plain = work / "whole", work / "parts", work / "plain"
     python(__file__, "make", whole, utterances)
     sources = [parts / str(number + 1) for number in range(PARTS)]
@@ -46,7 +47,7 @@ def figures(work: Path, utterances: int) -> dict[str, Figures]:
 
 
 def make_directory(path: Path, utterances: int) -> None:
-    """Write a directory like VoxLingua107's: segments of videos in 107 languages. The audio is not there."""
+    """Write a directory like VoxLingua107's: segments of videos in 107 languages, without the audio."""
     labels = np.array(list(languages.languages())[:107])
     rng = np.random.default_rng(0)
     videos = -(-utterances // A_VIDEO)

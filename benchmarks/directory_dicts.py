@@ -1,8 +1,8 @@
-"""The work of the commands on data directories in plain dictionaries, to compare with.
+"""The commands on data directories, written with plain dictionaries as a baseline.
 
     benchmarks/directory_dicts.py load|validate|combine|split ARGUMENTS...
 
-Without the commands' messages, locks, and files that appear whole.
+Messages, locks and atomic writes are left out.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Run ESPnet's ``lid_train`` and note when each training batch began and how much speech it held.
+"""Run ESPnet's ``lid_train``, and record the start time and the amount of speech of each training batch.
 
     espnet_driver.py NOTES [options of espnet2.bin.lid_train]
 
-For the Python in which ESPnet is installed; ``espnet_training.py`` calls it. NOTES gets a JSON list of
-[monotonic seconds, samples of speech without padding, samples with padding].
+``espnet_training.py`` runs it with the Python in which ESPnet is installed. The file NOTES receives a JSON
+list of [monotonic seconds, samples without padding, samples with padding].
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from espnet2.tasks.lid import LIDTask
 
 
 def main(notes: str, words: list[str]) -> None:
-    """Train with a model whose forward pass takes notes."""
+    """Train with a model whose forward pass records each batch."""
     seen: list[tuple[float, int, int]] = []
     forward = ESPnetLIDModel.forward
 

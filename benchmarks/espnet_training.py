@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Stage 5 beside ESPnet's, on the same core, data and model; prints a table and writes JSON.
+"""Compare stage 5 to ESPnet's, on the same core, data and model; prints a table and writes JSON.
 
     benchmarks/espnet_training.py --espnet_python espnet/bin/python \
         --train_dir dump/prompts/raw/train_prompts --valid_dir dump/prompts/raw/dev_prompts \
         --stats_dir exp/prompts/lid_stats_16k
 
-``--espnet_python`` is a Python with ``espnet==202511`` and ``numpy<2.4`` (its crops fail on a later one).
-Both train log-mel and ECAPA-TDNN 512 on batches of at most ``batch_bins`` samples, drawn by catpow, with
-one reading process, everything pinned to one core, and take turns. A speed is speech without padding per
-second of wall time from the first update to the last: reading, waiting, computing and the optimizer, but
-neither start nor validation.
+``--espnet_python`` is a Python with ``espnet==202511`` and ``numpy<2.4`` (its crops fail with later ones).
+Both train ECAPA-TDNN 512 on log-mel features, with catpow batches of at most ``batch_bins`` samples and one
+worker process. All processes are pinned to one core, and the toolkits run alternately. The speed is the
+duration of the speech, without padding, per second of wall time from the first update to the last. It
+includes reading, waiting, computing and the optimizer, but neither start-up nor validation.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ RATE = 16000
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Let ESPnet and the toolkit take turns, with whole utterances and with crops."""
+    """Train with ESPnet and the toolkit alternately, with whole utterances and with crops."""
     parser = OptionParser(__doc__ or "")
-    parser.add_argument("--espnet_python", type=Path, required=True, help="Python that has ESPnet")
+    parser.add_argument("--espnet_python", type=Path, required=True, help="Python with ESPnet installed")
     parser.add_argument("--train_dir", type=Path, required=True, help="formatted training set")
     parser.add_argument("--valid_dir", type=Path, required=True, help="formatted validation set")
-    parser.add_argument("--stats_dir", type=Path, required=True, help="stage 4's directory")
+    parser.add_argument("--stats_dir", type=Path, required=True, help="output directory of stage 4")
     parser.add_argument("--updates", type=positive_int, default=20, help="updates of each training")
-    parser.add_argument("--rounds", type=positive_int, default=2, help="turns of each; the faster counts")
+    parser.add_argument("--rounds", type=positive_int, default=2, help="rounds; the fastest counts")
     parser.add_argument("--batch_bins", type=positive_int, default=640000, help="samples in a batch")
-    parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)), help="core that both use")
+    parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)), help="core to use")
     parser.add_argument(
-        "--json", type=Path, default=Path("exp/benchmarks/espnet_training.json"), help="where figures go"
+        "--json", type=Path, default=Path("exp/benchmarks/espnet_training.json"), help="output file"
     )
     options = parser.parse_args(arguments)
     rows = []
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def one_round(crops: bool, options: Any) -> dict[str, float]:
-    """Return each one's speed and padding, of one training each."""
+    """Train once with each toolkit; return the speeds and proportions of padding."""
     conf = {
         **SHARED,
         "preprocessor_conf": {"fix_duration": crops, "target_duration": 3.0},
@@ -105,7 +105,7 @@ def one_round(crops: bool, options: Any) -> dict[str, float]:
 
 
 def espnet(conf: dict[str, Any], options: Any) -> tuple[float, float]:
-    """Return ESPnet's speed in speech for each second, and the padded share of its batches."""
+    """Train with ESPnet; return audio-seconds per second and the proportion of padding."""
     train, valid = options.train_dir, options.valid_dir
     words = ["--ngpu", "0", "--use_preprocessor", "true", "--valid_iterator_type", "category"]
     words += ["--iterator_type", "category", "--lang2utt", str(train / "lang2utt")]
@@ -129,7 +129,7 @@ def espnet(conf: dict[str, Any], options: Any) -> tuple[float, float]:
 
 
 def ours(conf: dict[str, Any], options: Any) -> tuple[float, float]:
-    """Return stage 5's speed in speech for each second, and the padded share of its batches."""
+    """Run stage 5; return audio-seconds per second and the proportion of padding."""
     with tempfile.TemporaryDirectory() as scratch:
         config, directory = write_config(conf, Path(scratch)), Path(scratch) / "exp"
         command = [sys.executable, ROOT / "pyscripts" / "train.py", "--config", config, "--ngpu", "0"]
@@ -152,14 +152,14 @@ def pinned(command: Sequence[object], core: int, variables: dict[str, str]) -> N
     """Run a command, and the processes that it starts, on one core.
 
     Raises:
-        LidError: it failed.
+        LidError: the command failed.
     """
     environment = {**os.environ, **variables, "OMP_NUM_THREADS": "1"}
     words = ["taskset", "--cpu-list", str(core), *map(str, command)]
     done = subprocess.run(words, env=environment, check=False, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.splitlines() or ["no message"])[-1]
-        raise LidError(last, where=str(command[1]), mend="see that its Python has what it needs")
+        raise LidError(last, where=str(command[1]), mend="check that its Python has the required packages")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Stage 3 against a plain loop of soundfile and a resampler on the same files; prints a table, writes JSON.
+"""Compare stage 3 to a plain loop with soundfile and a resampler; prints a table and writes JSON.
 
     benchmarks/formatting.py --data_dir data/train_prompts --work exp/benchmarks/formatting
 
-The loop reads a file, averages its channels, resamples and writes, one file after another. Use of the
-cores is processor time over time of day and cores: others at work on the machine lower it.
+The loop reads the files one by one, averages the channels, resamples and writes. The use of the cores is the
+CPU time divided by the wall time and the number of cores, so other work on the machine lowers it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ with open(wav_scp, encoding="utf-8") as lines:
 
 
 class Figures(NamedTuple):
-    """Of one way to format; ``peak_mib`` is that of the largest process so far."""
+    """Figures of one way to format; ``peak_mib`` is the peak memory of the largest process so far."""
 
     seconds: float
     audio_s_per_s: float
@@ -56,15 +56,15 @@ class Figures(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Format a set in every way and report."""
+    """Format a set in every way and report the figures."""
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--data_dir", type=Path, required=True, help="a set without segments or pipes")
-    parser.add_argument("--utterances", type=positive_int, default=1000, help="at most; taken evenly")
-    parser.add_argument("--fs", type=positive_int, default=16000, help="rate of the result in Hz")
-    parser.add_argument("--nj", type=positive_int, default=count_cores(), help="jobs")
+    parser.add_argument("--utterances", type=positive_int, default=1000, help="maximum number, evenly spaced")
+    parser.add_argument("--fs", type=positive_int, default=16000, help="sampling rate of the output in Hz")
+    parser.add_argument("--nj", type=positive_int, default=count_cores(), help="number of jobs")
     parser.add_argument("--work", type=Path, default=Path("exp/benchmarks/formatting"), help="scratch folder")
     parser.add_argument(
-        "--json", type=Path, default=Path("exp/benchmarks/formatting.json"), help="where figures go"
+        "--json", type=Path, default=Path("exp/benchmarks/formatting.json"), help="output file"
     )
     options = parser.parse_args(arguments)
     shutil.rmtree(options.work, ignore_errors=True)
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def choose(data_dir: Path, target: Path, most: int) -> Path:
-    """Write a set of at most ``most`` utterances, spread evenly, and read their files once into memory."""
+    """Write a set of at most ``most`` evenly spaced utterances, and read their files once into the cache."""
     data = read_data_dir(data_dir)
     if data.segments is not None:
         raise LidError("has segments", where=data_dir, mend="give a set whose recordings are its utterances")
@@ -107,7 +107,7 @@ def choose(data_dir: Path, target: Path, most: int) -> Path:
 
 
 def stage_3(source: Path, target: Path, kind: str, fs: int, jobs: int) -> tuple[Figures, float]:
-    """Format through the commands of stage 3; return the figures and the hours of audio that came out."""
+    """Format with the commands of stage 3; return the figures and the hours of audio written."""
     script = [sys.executable, str(ROOT / "pyscripts" / "format_audio.py")]
     where = ["--output_dir", str(target)]
     options = ["--audio_format", kind, "--fs", str(fs), "--num_jobs", str(jobs), "--max_failed", "1"]
@@ -143,7 +143,7 @@ def plain_loop(source: Path, target: Path, kind: str, fs: int, hours: float) -> 
 
 
 def measured(work: Callable[[], object]) -> tuple[float, float, float]:
-    """Return seconds, processor seconds of child processes, and the largest of all so far in MiB."""
+    """Return wall time and CPU time of child processes in seconds, and their peak memory so far in MiB."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
     work()

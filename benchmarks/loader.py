@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Speed of reading and augmenting, and a worker's memory as the corpus grows; prints tables, writes JSON.
+"""Speed of reading and augmenting, and memory of a worker for large corpora; prints tables, writes JSON.
 
     benchmarks/loader.py --config conf/mini_ecapa.yaml --utterances 2500000
 
-The corpus is made up: tables of the size asked for, whose rows share some recordings of 20 s, in an
-archive. Speeds are audio-seconds per second of processor time on one core, beside those of the
-configuration's training step. A worker's memory is what it shares with nobody.
+The corpus is synthetic: tables of the given size whose rows share a few recordings of 20 s in an archive.
+Speeds are audio-seconds per second of CPU time on one core. The training step of the configuration is
+measured for comparison. The memory of a worker is its private memory, which it shares with no other process.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--config", type=Path, required=True, help="training YAML")
     parser.add_argument("--utterances", type=positive_int, default=2_500_000, help="size of the large corpus")
-    parser.add_argument("--audio_format", choices=AUDIO_FORMATS, default="wav.ark", help="of the recordings")
+    parser.add_argument("--audio_format", choices=AUDIO_FORMATS, default="wav.ark", help="audio format")
     parser.add_argument("--batches", type=positive_int, default=5, help="batches measured for each speed")
-    parser.add_argument("--json", type=Path, default=Path("exp/benchmarks/loader.json"), help="figures")
+    parser.add_argument("--json", type=Path, default=Path("exp/benchmarks/loader.json"), help="output file")
     options, overrides = parser.parse_known_args(arguments)
     torch.set_num_threads(1)
     config = load_config(options.config, overrides)
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def write_recordings(directory: Path, audio_format: str) -> list[str]:
-    """Write noise that comes and goes, rooms, and a list of either; return the noises' references."""
+    """Write noise of varying level, room responses and a list of each; return the references of the noise."""
     rng = np.random.default_rng(0)
     swell = 0.1 * np.abs(np.sin(np.arange(RECORDING_S * RATE) * (3 * np.pi / RATE)))
     noises = [(swell * rng.standard_normal(len(swell))).astype(np.float32) for _ in range(RECORDINGS)]
@@ -98,7 +98,7 @@ def corpus(refs: Sequence[str], utterances: int) -> Utterances:
 
 
 def measure_speeds(config: TrainConfig, utterances: Utterances, lists: str, count: int) -> dict[str, float]:
-    """Return audio-seconds per second of processor time, for each augmentation alone, and print them."""
+    """Print and return audio-seconds per second of CPU time for each augmentation alone."""
     conf = config.preprocessor_conf
     batches = build_sampler(config.model_copy(update={"num_iters_per_epoch": count}), utterances).epoch(1)
     plain = {"fix_duration": conf.fix_duration, "target_duration": conf.target_duration}
@@ -131,7 +131,7 @@ def measure_speeds(config: TrainConfig, utterances: Utterances, lists: str, coun
 
 
 def measure_memory(config: TrainConfig, utterances: Utterances) -> dict[str, float]:
-    """Return the memory in megabytes that each of two workers alone holds, early and late, and print it."""
+    """Print and return the private memory of a worker in megabytes, early and late in the epoch."""
     started = time.process_time()
     batches = build_sampler(config.model_copy(update={"num_iters_per_epoch": None}), utterances).epoch(1)
     seconds = time.process_time() - started
@@ -154,7 +154,7 @@ def measure_memory(config: TrainConfig, utterances: Utterances) -> dict[str, flo
 
 
 def private_megabytes(pid: int) -> float:
-    """Return what a process shares with no other (Linux)."""
+    """Return the private memory of a process (Linux)."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines[1:]}
     return (kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]) / 1024

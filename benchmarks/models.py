@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""ECAPA-TDNN against a textbook one, and against the machine's matrix multiplication; a table and JSON.
+"""Compare ECAPA-TDNN to a textbook implementation and to matrix products; prints a table and writes JSON.
 
     benchmarks/models.py [--device cuda] [--channels 512,1024] [--seconds 3] [--batch_size 16]
 
-Encoder and pooling on 80-dimensional features of 100 frames a second. Ours has masks on: half of the
-utterances are a frame shorter than the batch. The textbook's (ECAPA-TDNN's paper, each Res2Net stage
-joined to the result so far) has none and needs none. On a CPU, seconds are processor time of one thread
-and peak memory is the process's; each row is measured in a process of its own.
+Encoder and pooling are measured on 80-dimensional features with 100 frames per second. Ours uses masks: half
+of the utterances are one frame shorter than the batch. The textbook implementation follows the paper of
+ECAPA-TDNN, concatenates the output of each Res2Net stage to the previous ones, and has no masks. On a CPU,
+times are CPU times, and the peak memory is that of the process. Each row is measured in a separate process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROUNDS = 5
 
 @dataclass(frozen=True)
 class Case:
-    """What one row measures."""
+    """The conditions of one row of the table."""
 
     model: str
     channels: int
@@ -48,7 +48,7 @@ class Case:
 
 
 class TextbookBlock(nn.Module):
-    """SE-Res2Net block as in the paper's figure 2, without masks."""
+    """SE-Res2Net block as in figure 2 of the paper, without masks."""
 
     def __init__(self, channels: int, dilation: int, scale: int = 8) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class TextbookBlock(nn.Module):
 
 
 class Textbook(nn.Module):
-    """ECAPA-TDNN and its attentive statistics pooling, without masks."""
+    """ECAPA-TDNN with attentive statistics pooling, without masks."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -130,19 +130,19 @@ class Ours(nn.Module):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure all rows and print them as they come."""
+    """Measure all rows, and print each of them at once."""
     parser = OptionParser(__doc__ or "")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where")
-    parser.add_argument("--channels", default="512,1024", help="of the blocks")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="device")
+    parser.add_argument("--channels", default="512,1024", help="channels of the blocks")
     parser.add_argument("--seconds", type=non_negative, default=3.0, help="length of the utterances")
     parser.add_argument("--batch_size", type=positive_int, default=16, help="utterances in a batch")
     parser.add_argument("--threads", type=positive_int, default=1, help="threads on a CPU")
     parser.add_argument(
-        "--hows", default="float32,bfloat16,compiled,compiled bfloat16", help="number formats"
+        "--hows",
+        default="float32,bfloat16,compiled,compiled bfloat16",
+        help="number formats, compiled or not",
     )
-    parser.add_argument(
-        "--json", type=Path, default=Path("exp/benchmarks/models.json"), help="where figures go"
-    )
+    parser.add_argument("--json", type=Path, default=Path("exp/benchmarks/models.json"), help="output file")
     options = parser.parse_args(arguments)
     device = options.device
     peaks = alone(measure_peaks, device, options.threads)
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def alone(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a function makes in a fresh process, whose peak memory is its own."""
+    """Call a function in a new process, so that its peak memory is measured separately."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(work, arguments)
 
@@ -187,7 +187,7 @@ def line(row: dict[str, Any], peaks: dict[str, float]) -> str:
 
 
 def measure(case: Case) -> dict[str, float]:
-    """Return audio-seconds and useful FLOP per second, and peak memory, of one case."""
+    """Return audio-seconds per second, useful FLOP per second and peak memory of one case."""
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
     device = torch.device(case.device)
@@ -220,7 +220,7 @@ def measure(case: Case) -> dict[str, float]:
 
 
 def measure_peaks(device: str, threads: int) -> dict[str, float]:
-    """Return the FLOP per second of large square matrix products, by number format."""
+    """Return the FLOP per second of large square matrix products in each number format."""
     torch.set_num_threads(threads)
     size = 8192 if device == "cuda" else 2048
     peaks = {}
@@ -231,7 +231,7 @@ def measure_peaks(device: str, threads: int) -> dict[str, float]:
 
 
 def best_time(work: Callable[[], object], device: str) -> float:
-    """Return the least seconds of some rounds, after two to warm up."""
+    """Return the shortest time of several rounds in seconds, after two warm-up rounds."""
     clock = time.perf_counter if device == "cuda" else time.process_time
     times = []
     for _ in range(ROUNDS + 2):

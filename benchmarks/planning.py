@@ -1,6 +1,7 @@
-"""Stages 3 and 4 beside the audio: plan, merge, collect statistics; a part of data.py.
+"""Stages 3 and 4 without the audio: plan, merge, collect statistics; used by data.py.
 
-The formatting itself is left out, and its results are made up. Below stage 4 the same work in dicts.
+The audio is not formatted; the results of the jobs are synthetic. The last row is the work of stage 4 with
+plain dictionaries.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ PER_FILE = 1000
 
 
 def figures(work: Path, utterances: int) -> dict[str, Figures]:
-    """Make data directories, run the commands on them, and return what each took."""
+    """Make data directories, run the commands on them, and return time and memory of each command."""
     train, dev = work / "data" / "train", work / "data" / "dev"
     make_set(train, utterances)
     make_set(dev, 20 * LANGUAGES)
@@ -45,7 +46,7 @@ def format_set(source: Path, target: Path) -> dict[str, Figures]:
 
 
 def make_set(path: Path, utterances: int) -> None:
-    """Write tables like VoxLingua107's; the files they name are empty and hold a thousand recordings each."""
+    """Write tables like VoxLingua107's; they refer to empty files, as archives of 1,000 recordings each."""
     rng = np.random.default_rng(0)
     of_utterance = np.sort(rng.integers(LANGUAGES, size=utterances)).tolist()
     names = rng.bytes(3 * utterances).hex()
@@ -61,7 +62,7 @@ def make_set(path: Path, utterances: int) -> None:
 
 
 def make_up_results(target: Path) -> None:
-    """Do as jobs do, without audio: note results and finish the parts."""
+    """Write results as the jobs do, but without audio, and finish the parts."""
     plan = load_plan(target)
     for part in range(plan.num_parts):
         rows = [

@@ -1,4 +1,4 @@
-"""Seconds and memory of processes, for benchmarks that run commands."""
+"""Measure the time and memory of commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Figures(NamedTuple):
-    """Of one process: seconds, seconds of processor time, largest resident memory in MiB."""
+    """Figures of one process: wall time and CPU time in seconds, and peak resident memory in MiB."""
 
     seconds: float
     cpu_seconds: float
@@ -24,7 +24,7 @@ class Figures(NamedTuple):
 
 
 def python(script: str | Path, *arguments: object) -> Figures:
-    """Run a Python script of the repository and return its figures; its faults end the benchmark."""
+    """Run a Python script of the repository and return its figures. If it fails, the benchmark ends."""
     words = [sys.executable, str(ROOT / script), *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     started = time.monotonic()

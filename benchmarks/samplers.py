@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Time, memory and padding of an epoch's batches, for every batch type; prints a table and writes JSON.
+"""Time, memory and padding of the batches of an epoch, for every batch type; prints a table, writes JSON.
 
     benchmarks/samplers.py --utterances 2500000 --languages 107
 
-Each type is measured in a process of its own: seconds of processor time from the arrays of labels and
-lengths to an epoch's batches, memory above what the process had with these arrays, and the shares of
-padding and of unused ``batch_bins``. Lengths are log-normal around 8 s, within 1 to 20 s.
+Each type is measured in a separate process: the CPU time from the arrays of labels and lengths to the batches
+of an epoch, the memory used in addition to these arrays, and the proportions of padding and of unused
+``batch_bins``. Durations are log-normal with a median of 8 s, limited to 1 to 20 s.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def main(arguments: Sequence[str]) -> None:
     """Measure every batch type, with whole utterances and with crops."""
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--utterances", type=positive_int, default=2_500_000, help="size of the corpus")
-    parser.add_argument("--languages", type=positive_int, default=107, help="its languages")
-    parser.add_argument("--batch_bins", type=positive_int, default=2_880_000, help="samples of a batch")
-    parser.add_argument("--json", type=Path, default=Path("exp/benchmarks/samplers.json"), help="figures")
+    parser.add_argument("--languages", type=positive_int, default=107, help="number of languages")
+    parser.add_argument("--batch_bins", type=positive_int, default=2_880_000, help="samples in a batch")
+    parser.add_argument("--json", type=Path, default=Path("exp/benchmarks/samplers.json"), help="output file")
     options = parser.parse_args(arguments)
     rows = []
     print(

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What stage 4 does at its least, in plain dicts: TRAIN_DIR OUT."""
+"""The essential work of stage 4 with plain dictionaries, as a baseline. Arguments: TRAIN_DIR OUT."""
 
 from __future__ import annotations
 

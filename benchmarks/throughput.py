@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Audio-seconds per second of each part of training and identification; prints a table and writes JSON.
+"""Speed of each part of training and identification; prints a table and writes JSON.
 
     benchmarks/throughput.py --config conf/prompts_ecapa.yaml --data_dir dump/prompts/raw/train_prompts
 
-Seconds are of processor time on one core for what runs in this process, so that a busy machine
-changes little.
+Speeds are audio-seconds per second of CPU time on one core, so other work on the machine hardly affects
+them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--data_dir", type=Path, required=True, help="formatted set with utt2lang")
     parser.add_argument("--batches", type=positive_int, default=5, help="batches measured for each part")
     parser.add_argument(
-        "--json", type=Path, default=Path("exp/benchmarks/throughput.json"), help="where figures go"
+        "--json", type=Path, default=Path("exp/benchmarks/throughput.json"), help="output file"
     )
     options, overrides = parser.parse_known_args(arguments)
     torch.set_num_threads(1)
@@ -104,7 +104,7 @@ def identify(model: LidModel, batch: Minibatch) -> None:
 
 
 def rate(conf: PreprocessorConf, batches: Sequence[Minibatch], work: Callable[[int], object]) -> float:
-    """Return audio-seconds per second of processor time, after one round to warm up."""
+    """Return audio-seconds per second of CPU time, after one warm-up round."""
     for i in range(len(batches)):
         work(i)
     started = time.process_time()

@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""Real speech per second of wall time in stage 5, and where the time goes; prints a table and writes JSON.
+"""Speed of stage 5, and the time of each of its parts; prints a table and writes JSON.
 
     benchmarks/training.py --train_dir dump/prompts/raw/train_prompts \
         --valid_dir dump/prompts/raw/dev_prompts --stats_dir exp/prompts/lid_stats_16k
 
-Log-mel features and ECAPA-TDNN 512, with whole utterances and with 3 s crops, in float32 and under bfloat16
-autocast. Padding does not count as speech. "stage 5" is the command from its start to its end, validation
-and start-up included; "its loop" is the updates alone. The split below is measured apart, each part by
-itself, in seconds for 100 s of speech: reading and augmenting go on in other processes while the model
-computes, so that the loop takes about the longer of the two sides. The split is in processor time on one
-core, which a busy machine changes little.
+ECAPA-TDNN 512 on log-mel features, with whole utterances and with 3 s crops, in float32 and with bfloat16
+autocast. Padding does not count as speech. "stage 5" is the whole command, including start-up and validation;
+"its loop" is the updates only. The parts are measured separately, as CPU seconds on one core for 100 s of
+speech, which other work on the machine hardly affects. In training, reading and augmenting run in other
+processes while the model computes, so the loop takes about as long as the slower of the two.
 """
 
 from __future__ import annotations
@@ -62,17 +61,15 @@ CONFIG: Mapping[str, Any] = {
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure every combination of duration and number format."""
+    """Measure whole utterances and crops in each number format."""
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--train_dir", type=Path, required=True, help="formatted training set")
     parser.add_argument("--valid_dir", type=Path, required=True, help="formatted validation set")
-    parser.add_argument("--stats_dir", type=Path, required=True, help="stage 4's directory")
-    parser.add_argument("--batches", type=positive_int, default=40, help="batches of the stage 5 that is run")
+    parser.add_argument("--stats_dir", type=Path, required=True, help="output directory of stage 4")
+    parser.add_argument("--batches", type=positive_int, default=40, help="batches in the run of stage 5")
     parser.add_argument("--parts", type=positive_int, default=4, help="batches measured for each part")
-    parser.add_argument("--num_workers", type=positive_int, default=1, help="processes that read ahead")
-    parser.add_argument(
-        "--json", type=Path, default=Path("exp/benchmarks/training.json"), help="where figures go"
-    )
+    parser.add_argument("--num_workers", type=positive_int, default=1, help="worker processes")
+    parser.add_argument("--json", type=Path, default=Path("exp/benchmarks/training.json"), help="output file")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     figures = {}
@@ -87,7 +84,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def configured(crops: bool, amp: bool, options: Any) -> dict[str, Any]:
-    """Return a configuration."""
+    """Return the training configuration of one measurement."""
     preprocessor = {**CONFIG["preprocessor_conf"], "fix_duration": crops}
     changes = {"use_amp": amp, "num_workers": options.num_workers, "num_iters_per_epoch": options.batches}
     return {**CONFIG, **changes, "preprocessor_conf": preprocessor}
@@ -104,7 +101,7 @@ def measure(raw: dict[str, Any], options: Any) -> dict[str, float]:
 
 
 def whole_stage(raw: dict[str, Any], sources: Sources) -> dict[str, float]:
-    """Run the command of stage 5; return speech in seconds for each second of it, and what it waited."""
+    """Run the command of stage 5; return its speed, and the percentage of time spent waiting for data."""
     config = sources.output_dir.parent / "train.yaml"
     config.write_text(yaml.safe_dump(raw))
     command = [sys.executable, str(ROOT / "pyscripts" / "train.py"), "--config", str(config), "--ngpu", "0"]
@@ -127,7 +124,7 @@ def whole_stage(raw: dict[str, Any], sources: Sources) -> dict[str, float]:
 
 
 def parts(training: Training, sources: Sources, count: int) -> dict[str, float]:
-    """Return seconds for 100 s of speech of each part of an update."""
+    """Return the CPU time of each part of an update, in seconds for 100 s of speech."""
     conf = training.config.preprocessor_conf
     plain = conf.model_copy(update={"noise_apply_prob": 0.0, "volume_apply_prob": 0.0})
     batches = training.sampler.epoch(1)[:count]
@@ -163,7 +160,7 @@ def parts(training: Training, sources: Sources, count: int) -> dict[str, float]:
 
 
 def seconds(work: Callable[[Any], object], items: Sequence[Any], warm: bool = True) -> float:
-    """Return the processor time that some work takes, after a first item to warm up."""
+    """Return the CPU time of the work on all items in seconds, after a warm-up with the first item."""
     if warm:
         work(items[0])
     started = time.process_time()

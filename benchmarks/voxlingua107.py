@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Seconds and memory of VoxLingua107's tables and validation at its true size; prints a table, writes JSON.
+"""Time and memory to prepare and validate VoxLingua107 at its real size; prints figures and writes JSON.
 
     benchmarks/voxlingua107.py --files 2500000 --work exp/benchmarks/voxlingua107
 
-The corpus is faked: hard links of a few recordings of ten seconds, named as the true ones are. So headers
-come from memory: a true corpus adds a disk's time for reading 2.5 million of them once.
+The corpus is fake: hard links to a few recordings of ten seconds, with names like those of the real corpus.
+So all headers are read from the cache; with the real corpus, 2.5 million headers are read from disk once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 from local.voxlingua107.layout import CODES  # noqa: E402
 
 LINKS = 30_000
-"""Names of one file; ext4 allows 65,000."""
+"""Hard links to one file; ext4 allows 65,000."""
 
 SEGMENTS_A_VIDEO = 30
 DEV_LANGUAGES, DEV_FILES = 33, 1609
@@ -39,16 +39,16 @@ ALPHABET = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Fake the corpus, run sub-stages 4 and 5 on it as processes, and report."""
+    """Make the fake corpus, run sub-stages 4 and 5 on it in separate processes, and report the figures."""
     parser = OptionParser(__doc__ or "")
-    parser.add_argument("--files", type=positive_int, default=2_500_000, help="recordings to train on")
-    parser.add_argument("--nj", type=positive_int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--files", type=positive_int, default=2_500_000, help="number of training recordings")
+    parser.add_argument("--nj", type=positive_int, default=os.cpu_count() or 1, help="number of processes")
     parser.add_argument(
         "--work", type=Path, default=Path("exp/benchmarks/voxlingua107"), help="scratch folder"
     )
-    parser.add_argument("--keep", type=boolean, default=False, help="keep the faked corpus")
+    parser.add_argument("--keep", type=boolean, default=False, help="keep the fake corpus")
     parser.add_argument(
-        "--json", type=Path, default=Path("exp/benchmarks/voxlingua107.json"), help="where figures go"
+        "--json", type=Path, default=Path("exp/benchmarks/voxlingua107.json"), help="output file"
     )
     options = parser.parse_args(arguments)
     corpus, data = options.work / "corpus", options.work / "data"
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def fake(corpus: Path, files: int) -> None:
-    """Lay the tree: languages of unequal size, whole videos cut into segments, dev with parts of train's."""
+    """Make the fake corpus: languages of unequal size, videos cut into segments, and some of them as dev."""
     rng = np.random.default_rng(0)
     samples = np.zeros(160_000, dtype="<i2").tobytes()
     shares = rng.dirichlet(np.full(len(CODES), 3.0))
@@ -106,7 +106,7 @@ def fake(corpus: Path, files: int) -> None:
 
 
 def segment_names(files: int, rng: np.random.Generator) -> list[str]:
-    """Return names of segments, about thirty from each video."""
+    """Return the names of segments, thirty from each video."""
     videos = ["".join(row) for row in ALPHABET[rng.integers(64, size=(-(-files // SEGMENTS_A_VIDEO), 11))]]
     starts = 20.0 * np.arange(SEGMENTS_A_VIDEO)
     return [
@@ -117,7 +117,7 @@ def segment_names(files: int, rng: np.random.Generator) -> list[str]:
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Return seconds of wall clock, and of all processors together, which a busy machine changes little."""
+    """Return wall time and CPU time in seconds; other work on the machine hardly affects the CPU time."""
     started, cpu = time.monotonic(), sum(os.times()[:4])
     work()
     return time.monotonic() - started, sum(os.times()[:4]) - cpu
