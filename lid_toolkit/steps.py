@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
 
 RECORD_VERSION = 1
@@ -65,28 +66,29 @@ class Step:
         return bool(reason) and not dry_run
 
     @contextlib.contextmanager
-    def work(self, doing: str, lock: Path | None) -> Iterator[Work | None]:
+    def work(
+        self, doing: str, lock: Path | None, *, known: Snapshot | None = None, quiet: bool = False
+    ) -> Iterator[Work | None]:
         """Hold the lock and do the work, unless the step is current: then yield None.
 
         Args:
             doing: what whoever finds the directory locked is told, e.g. ``"scoring"``.
             lock: the directory to hold; None if the caller holds it.
+            known: the inputs as the plan of this work read them. They are not read again, but must not
+                have changed since.
+            quiet: do not log that the work begins or is current.
 
         Raises:
-            LidError: another process holds the directory.
+            LidError: another process holds the directory, or an input changed since the plan.
         """
         with locked(lock, doing) if lock else contextlib.nullcontext():
-            digests = self._digests()
-            reason = self._compare(digests)
-            self._log(reason)
-            yield Work(self, digests) if reason else None
-
-    def inputs_digest(self) -> str:
-        """Return one digest of all inputs as they are now."""
-        return combined(self._digests())
-
-    def _digests(self) -> dict[str, str | None]:
-        return {name: digest(path) for name, path in self.inputs.items()}
+            snapshot = Snapshot.take(self.inputs) if known is None else known
+            if known is not None:
+                known.check(self.inputs)
+            reason = self._compare(snapshot.digests)
+            if not quiet:
+                self._log(reason)
+            yield Work(self, snapshot) if reason else None
 
     def _compare(self, digests: Mapping[str, str | None] | None) -> str:
         """Return why the record does not fit; inputs are read only if their digests are needed."""
@@ -104,7 +106,7 @@ class Step:
         now = json.loads(json.dumps(dict(self.options)))
         for name in _differing(last["options"], now):
             return f"{name} changed from {last['options'].get(name)} to {now.get(name)}"
-        for name in _differing(last["inputs"], self._digests() if digests is None else digests):
+        for name in _differing(last["inputs"], _digests(self.inputs) if digests is None else digests):
             return f"{name} changed"
         for output, stamp in last["outputs"].items():
             if _stamp(Path(output)) != stamp:
@@ -124,17 +126,17 @@ class Work:
     """A step that is being done; made by :meth:`Step.work`.
 
     Attributes:
-        digests: content of each input before the work began.
+        snapshot: the inputs before the work began.
     """
 
-    def __init__(self, step: Step, digests: Mapping[str, str | None]) -> None:
+    def __init__(self, step: Step, snapshot: Snapshot) -> None:
         self._step = step
-        self.digests = dict(digests)
+        self.snapshot = snapshot
 
     @property
-    def inputs_digest(self) -> str:
-        """One digest of all inputs, for the parts of a step, which then need not read them again."""
-        return combined(self.digests)
+    def digests(self) -> Mapping[str, str | None]:
+        """Content of each input before the work began; None where there is no such file."""
+        return self.snapshot.digests
 
     def finish(self, outputs: Iterable[Path]) -> None:
         """Record the step as done. Call it last, when every output is in place."""
@@ -142,21 +144,51 @@ class Work:
             "version": RECORD_VERSION,
             "code": self._step.version,
             "options": dict(self._step.options),
-            "inputs": self.digests,
+            "inputs": dict(self.digests),
             "outputs": {str(path): _stamp(path) for path in outputs},
         }
         with write_whole(self._step.record) as stream:
             json.dump(record, stream, indent=1, sort_keys=True)
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """Files at one moment: their contents, and the sizes and times by which a later change shows.
+
+    Attributes:
+        digests: of the contents by name; None where there is no such file.
+        stamps: size in bytes and time of the last change in nanoseconds, likewise.
+    """
+
+    digests: Mapping[str, str | None]
+    stamps: Mapping[str, list[int] | None]
+
+    @classmethod
+    def take(cls, files: Mapping[str, Path]) -> Snapshot:
+        """Read the files."""
+        # Stamps first: a file that changes while it is read then differs from its stamp.
+        stamps = {name: _stamp(path) for name, path in files.items()}
+        return cls(_digests(files), stamps)
+
+    @property
+    def digest(self) -> str:
+        """One digest of all files."""
+        text = json.dumps(dict(self.digests), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def check(self, files: Mapping[str, Path]) -> None:
+        """Raise LidError if a file changed since."""
+        for name, path in files.items():
+            if name not in self.stamps or self.stamps[name] != _stamp(path):
+                raise LidError("changed since the work was planned", where=path, mend="run the stage again")
+
+
+def _digests(files: Mapping[str, Path]) -> dict[str, str | None]:
+    return {name: digest(path) for name, path in files.items()}
+
+
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
-
-
-def combined(digests: Mapping[str, str | None]) -> str:
-    """Return one digest of the digests of several files."""
-    text = json.dumps(digests, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def digest(path: Path) -> str | None:

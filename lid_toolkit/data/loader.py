@@ -9,23 +9,23 @@ import logging
 import multiprocessing
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from lid_toolkit.audio.reader import AudioError, read_audio
+from lid_toolkit.audio.reader import AudioError
 from lid_toolkit.augment.distortions import Wave
 from lid_toolkit.data.features import Features, read_features
 from lid_toolkit.data.preprocess import PreprocessorConf, augment_wave, load_sounds
 from lid_toolkit.data.samplers import Batch, utterances_in
 from lid_toolkit.data.sampling import AUGMENTATION
 from lid_toolkit.data.utterances import Utterances
+from lid_toolkit.data.waves import pad, read_wave
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.processes import die_with_parent, stop_only_for, stop_signals_blocked
 
@@ -96,10 +96,7 @@ class MinibatchReader(Dataset[Minibatch]):
                     samples += self._samples(row, batch.crop, len(waves[-1]))
                     break
         return Minibatch(
-            pad_sequence([torch.from_numpy(wave) for wave in waves], batch_first=True)
-            if waves
-            else torch.empty(0, 0),
-            torch.tensor([len(wave) for wave in waves], dtype=torch.int64),
+            *pad(waves),
             torch.from_numpy(self.utterances.labels_u[rows].astype(np.int64)),
             torch.tensor(rows, dtype=torch.int64),
             failed,
@@ -127,13 +124,13 @@ class MinibatchReader(Dataset[Minibatch]):
         if self.utterances.hop_length is not None:
             return self._features(ref, length, crop, rng)
         if rng is None:
-            return self._read(ref, 0, length)
+            return read_wave(ref, self.rate, 0, length)
         # Raising the tempo shortens a waveform: read enough for the highest tempo. Example: for a crop of
         # 3 s and tempo up to 1.2, 3.6 s are read; cropped again after augmentation.
         reach = 1.0 if self.conf.voice_apply_prob == 0 else max(self.conf.tempo_range[1], 1.0)
         wanted = length if crop is None else min(int(crop * reach), length)
         start = int(rng.integers(length - wanted + 1))
-        wave = augment_wave(self._read(ref, start, start + wanted), self.conf, self.sounds, rng)
+        wave = augment_wave(read_wave(ref, self.rate, start, start + wanted), self.conf, self.sounds, rng)
         if crop is None or len(wave) <= crop:
             return wave
         start = int(rng.integers(len(wave) - crop + 1))
@@ -149,12 +146,6 @@ class MinibatchReader(Dataset[Minibatch]):
         hop = self.utterances.hop_length or 1
         start = int(rng.integers(length - crop + 1)) // hop
         return read_features(ref, start, start + max(crop // hop, 1))
-
-    def _read(self, ref: str, start: int, stop: int) -> Wave:
-        wave, rate = read_audio(ref, start, stop)
-        if rate != self.rate:
-            raise LidError(f"sampling rate is {rate} Hz, not {self.rate} Hz", where=ref, redo="formatting")
-        return wave
 
 
 class _FaultsAsItems(Dataset["Minibatch | LidError"]):
@@ -172,7 +163,7 @@ class _FaultsAsItems(Dataset["Minibatch | LidError"]):
 
 def iterate(
     reader: MinibatchReader, first: int, workers: int, pin: bool = False, max_failed: float = 1.0
-) -> Iterator[Minibatch]:
+) -> Generator[Minibatch, None, None]:
     """Yield the reader's batches in order, read ahead by workers; log utterances that cannot be read.
 
     Args:

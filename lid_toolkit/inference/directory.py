@@ -1,15 +1,25 @@
-"""Identification of a whole data directory by N jobs: plan, one job's shard, merge.
+"""Identification of a whole data directory, in parts that jobs do and a last step merges.
 
-A job computes its utterances, longest first, and leaves a shard; merging sorts the shards into the
-files of stage 6. An utterance's answer is the same in any batch and any job.
+A part is 64 utterances of similar length, or more in a set of more than 64 * 1024. Answers are those of
+any other batch up to rounding; as parts do not depend on the number of jobs, the files do not either.
+
+    OUTPUT/.parts/plan.json            the inputs, and the model's languages
+    OUTPUT/.parts/0001.json            the record of a finished part
+    OUTPUT/.parts/0001.keys            its utterances, and the row of each in the next two
+    OUTPUT/.parts/0001.scores.npy      log posteriors
+    OUTPUT/.parts/0001.embeddings.npy  embeddings, if they are kept
+    OUTPUT/.parts/0001.failed          its utterances that failed, and why
+
+Shapes: u utterances, p utterances of a part, b batch, t samples, c languages, d embedding.
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import itertools
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,20 +28,31 @@ import numpy.typing as npt
 import torch
 
 from lid_toolkit.data.features import TABLE
-from lid_toolkit.data.loader import MinibatchReader, iterate
+from lid_toolkit.data.loader import Minibatch, MinibatchReader, iterate
 from lid_toolkit.data.preprocess import PreprocessorConf
+from lid_toolkit.data.samplers import Batches
 from lid_toolkit.data.utterances import Utterances, load_unlabelled
 from lid_toolkit.datadir.ark import write_vectors
 from lid_toolkit.datadir.datadir import DIGEST
 from lid_toolkit.datadir.tables.table import read_table, write_table
-from lid_toolkit.errors import LidError, allowed_failures
+from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 from lid_toolkit.inference.compute import Floats, ReadBatch, identify_batches, plan_batches
+from lid_toolkit.parts import (
+    Plan,
+    check_failures,
+    check_finished,
+    do_parts,
+    load_plan,
+    part_bounds,
+    parts_to_do,
+)
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
-from lid_toolkit.training.checkpoint import SavedModel, load_model
+from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model
 
-SHARDS = ".shards"
+UTTERANCES_PER_PART = 64
+"""A power of two, so that whole batches of the usual sizes fit."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +63,19 @@ class Identification:
         model: model file.
         data_dir: formatted or extracted set: wav.scp and utt2num_samples; utt2lang where known.
         output_dir: ``exp/lid_TAG/inference/MODEL/SET``.
-        jobs: number of shards.
         extract_embd: also keep embeddings, of utterances and of languages.
-        max_failed: largest share of utterances that may fail, rounded up.
+        max_failed: largest fraction of utterances that may fail, rounded up to whole utterances.
     """
 
     model: Path
     data_dir: Path
     output_dir: Path
-    jobs: int
     extract_embd: bool = True
     max_failed: float = 0.01
 
+    @property
     def step(self) -> Step:
-        """Return the step that knows whether the merged results are current."""
+        """The identification as a whole, finished by the merge."""
         names = ("wav.scp", TABLE, DIGEST, "utt2num_samples", "utt2lang")
         return Step(
             f"identify {self.output_dir}",
@@ -64,158 +84,229 @@ class Identification:
             options={"extract_embd": self.extract_embd, "max_failed": self.max_failed},
         )
 
-    def shard_step(self, job: int) -> Step:
-        """Return the step that knows whether the shard of ``job``, from 1, is current."""
-        return Step(
-            f"identify {self.output_dir}, job {job} of {self.jobs}",
-            self.output_dir / SHARDS / f"{job}.json",
-            {},
-            {"extract_embd": self.extract_embd, "jobs": self.jobs, "inputs": self._inputs_digest},
-        )
+    @property
+    def work_dir(self) -> Path:
+        """Where the plan and the parts are kept until they are merged."""
+        return self.output_dir / ".parts"
 
-    @functools.cached_property
-    def _inputs_digest(self) -> str:
-        """Of the inputs before the work."""
-        return self.step().inputs_digest()
+    def parts(self, lengths_u: npt.NDArray[np.int64], inputs: str) -> list[IdentifiedPart]:
+        """Cut utterances of these lengths, longest first; ``inputs`` is a digest of all inputs."""
+        rows_u = np.argsort(-lengths_u, kind="stable")
+        bounds = part_bounds(len(rows_u), UTTERANCES_PER_PART, multiple_of=UTTERANCES_PER_PART).tolist()
+        return [
+            IdentifiedPart(
+                number,
+                np.sort(rows_u[first:stop]),
+                self.work_dir,
+                {"extract_embd": self.extract_embd, "inputs": inputs, "utterances": [first, stop]},
+            )
+            for number, (first, stop) in enumerate(itertools.pairwise(bounds), start=1)
+        ]
+
+
+@dataclass(frozen=True)
+class IdentifiedPart:
+    """Some utterances of a set, and the files that their answers are kept in.
+
+    Attributes:
+        number: of the part, from 1.
+        rows_p: the utterances' rows in the tables of the set, in rising order.
+        directory: where the files are.
+        options: all that decides the answers.
+    """
+
+    number: int
+    rows_p: npt.NDArray[np.int64]
+    directory: Path
+    options: dict[str, object]
+
+    @property
+    def size(self) -> int:
+        """How many utterances there are."""
+        return len(self.rows_p)
+
+    @property
+    def step(self) -> Step:
+        """The identification of this part, finished by a job."""
+        return Step(f"part {self.number}", self.file("json"), {}, self.options)
+
+    def file(self, kind: str) -> Path:
+        """Return one of the part's files."""
+        return self.directory / f"{self.number:04d}.{kind}"
+
+    def write(
+        self, keys: list[str], scores_pc: Floats, embeddings_pd: Floats, failed: dict[str, str]
+    ) -> None:
+        """Write the answers to the utterances ``keys``, and why the others failed."""
+        write_table(self.file("keys"), ((key, str(row)) for row, key in enumerate(keys)))
+        for kind, matrix in (("scores.npy", scores_pc), ("embeddings.npy", embeddings_pd)):
+            with write_whole(self.file(kind), "wb") as stream:
+                np.save(stream, matrix)
+        write_table(self.file("failed"), failed.items())
+
+    @property
+    def files(self) -> list[Path]:
+        """What :meth:`write` writes."""
+        return [self.file(kind) for kind in ("keys", "scores.npy", "embeddings.npy", "failed")]
+
+    def keys(self) -> list[str]:
+        """Return the utterances that were identified."""
+        return list(read_table(self.file("keys"), allow_empty=True).keys())
+
+    def failed(self) -> list[tuple[str, str]]:
+        """Return the utterances that failed, and why."""
+        return list(read_table(self.file("failed"), allow_empty=True))
+
+    def matrix(self, name: str) -> Floats:
+        """Map ``scores`` or ``embeddings``."""
+        matrix: Floats = np.load(self.file(f"{name}.npy"), mmap_mode="r")
+        return matrix
+
+
+def plan(task: Identification, num_jobs: int, dry_run: bool = False) -> int:
+    """Plan the identification and return how many jobs to run: at most ``num_jobs``, 0 if it is current.
+
+    Raises:
+        LidError: no such model, or a faulty set.
+    """
+    if dry_run:
+        task.step.due(dry_run=True)
+        return 0
+    with task.step.work("planning", lock=task.output_dir) as work:
+        if work is None:
+            return 0
+        lengths_u = load_unlabelled(task.data_dir).lengths_u
+        num_jobs = min(num_jobs, len(task.parts(lengths_u, work.snapshot.digest)))
+        Plan(work.snapshot, num_jobs, {"languages": load_labels(task.model)}).save(task.work_dir)
+    return num_jobs
 
 
 def run_job(task: Identification, job: int, batch_size: int, device: torch.device, workers: int) -> None:
-    """Identify every ``jobs``-th utterance in order of length, beginning with number ``job``.
+    """Identify the utterances in the parts of job number ``job``, from 1, that are not done yet.
 
     Args:
         task: what to do.
-        job: this job's number, from 1.
+        job: this job's number.
         batch_size: most utterances computed together.
-        device: where.
+        device: where to compute.
         workers: processes that read ahead.
+
+    Raises:
+        LidError: there is no plan or no such job, the inputs changed, or audio has another rate.
     """
-    with task.shard_step(job).work("identifying", lock=None) as work:
-        if work is not None:
-            work.finish(_do_shard(task, job, batch_size, device, workers))
-
-
-def _do_shard(
-    task: Identification, job: int, batch_size: int, device: torch.device, workers: int
-) -> list[Path]:
-    saved = load_model(task.model)
+    planned = load_plan(task.work_dir)
+    planned.inputs.check(task.step.inputs)
     utterances = load_unlabelled(task.data_dir)
-    rows = np.sort(np.argsort(-utterances.lengths_u, kind="stable")[job - 1 :: task.jobs])
-    own = utterances.select(rows)
-    scores_uc, embeddings_ud, failed = identify(
-        saved, own, batch_size, device, workers, task.shard_step(job).name
-    )
-    done = np.array(sorted(set(range(len(own))) - failed.keys()), dtype=np.int64)
-    shard = task.output_dir / SHARDS
-    outputs = [shard / f"{job}.{name}" for name in ("keys", "scores.npy", "embeddings.npy", "failed")]
-    write_table(outputs[0], ((own.refs.key(int(row)), str(place)) for place, row in enumerate(done)))
-    kept = (scores_uc[done], embeddings_ud[done] if task.extract_embd else embeddings_ud[:0])
-    for path, matrix in zip(outputs[1:3], kept, strict=True):
-        with write_whole(path, "wb") as stream:
-            np.save(stream, matrix)
-    write_table(outputs[3], ((own.refs.key(row), reason) for row, reason in failed.items()))
-    return outputs
+    parts = task.parts(utterances.lengths_u, planned.inputs.digest)
+    with parts_to_do(task.work_dir, parts, job, planned.num_jobs, task.step.name) as todo:
+        if not todo:
+            return
+        saved = load_model(task.model)
+        saved.model.to(device)
+        batches = [plan_batches(utterances.lengths_u[part.rows_p], saved.rate, batch_size) for part in todo]
+        reader = MinibatchReader(utterances, _joined(batches, todo), PreprocessorConf(), saved.rate)
+        sizes = {part.number: len(own) for part, own in zip(todo, batches, strict=True)}
+        # One stream for all parts, so that processes that read ahead need not stop at the end of each.
+        with contextlib.closing(iterate(reader, 0, workers, pin=device.type == "cuda")) as read:
 
+            def do(part: IdentifiedPart, progress: Progress) -> list[Path]:
+                own = itertools.islice(read, sizes[part.number])
+                _do_part(task, part, utterances, saved, device, own, progress)
+                return part.files
 
-def identify(
-    saved: SavedModel,
-    utterances: Utterances,
-    batch_size: int,
-    device: torch.device,
-    workers: int,
-    title: str,
-) -> tuple[Floats, Floats, dict[int, str]]:
-    """Compute all utterances, longest first.
-
-    Returns:
-        Log posteriors (U, classes), L2-normalised embeddings (U, D), and the reason for each row that
-        failed, whose scores are NaN.
-    """
-    saved.model.to(device)
-    batches = plan_batches(utterances.lengths_u, saved.rate, batch_size)
-    reader = MinibatchReader(utterances, batches, PreprocessorConf(), saved.rate)
-    unread: dict[str, str] = {}
-
-    def read() -> Iterator[ReadBatch]:
-        with Progress(title, len(utterances)) as progress:
-            for batch in iterate(reader, 0, workers, pin=device.type == "cuda"):
-                unread.update(batch.failed)
-                if len(batch.rows_b):
-                    yield batch.rows_b.numpy(), batch.wave_bt, batch.lengths_b
-                progress.advance(len(batch.rows_b) + len(batch.failed), batch.samples / saved.rate)
-
-    scores_uc, embeddings_ud = identify_batches(saved, device, len(utterances), read())
-    failed = {int(utterances.refs.rows([key])[0]): reason for key, reason in unread.items()}
-    for row in np.flatnonzero(~np.isfinite(scores_uc).all(axis=1)):
-        failed.setdefault(int(row), "scores are not finite")
-    return scores_uc, embeddings_ud, failed
+            do_parts(task.step.name, todo, do)
 
 
 def merge(task: Identification) -> None:
-    """Write stage 6's files, unless they are current, from the shards of all jobs; remove the shards.
+    """Write the answers of the finished parts, unless they are current, and remove the parts.
 
     Raises:
-        LidError: a shard is missing, or more than ``max_failed`` of the utterances failed.
+        LidError: a part is not done, the inputs changed, or too many utterances failed.
     """
-    with task.step().work("merging", lock=None) as work:
-        if work is not None:
-            work.finish(_merge(task))
-            shutil.rmtree(task.output_dir / SHARDS, ignore_errors=True)
+    planned = load_plan(task.work_dir)
+    with task.step.work("merging", lock=task.output_dir, known=planned.inputs) as work:
+        if work is None:
+            return
+        parts = task.parts(load_unlabelled(task.data_dir).lengths_u, planned.inputs.digest)
+        check_finished(parts, task.output_dir)
+        work.finish(_write_answers(task, parts, planned.facts["languages"]))
+        shutil.rmtree(task.work_dir, ignore_errors=True)
 
 
-def _merge(task: Identification) -> list[Path]:
+def _joined(batches: Sequence[Batches], parts: Sequence[IdentifiedPart]) -> Batches:
+    """Return the batches of several parts as one sequence, with rows of the whole set."""
+    rows = [part.rows_p[own.rows_d] for part, own in zip(parts, batches, strict=True)]
+    starts = np.cumsum([0, *map(len, rows)])[:-1]
+    shifted = list(zip(batches, starts, strict=True))
+    return Batches(
+        np.concatenate(rows),
+        np.concatenate([own.begins_b + start for own, start in shifted]),
+        np.concatenate([own.ends_b + start for own, start in shifted]),
+    )
+
+
+def _do_part(
+    task: Identification,
+    part: IdentifiedPart,
+    utterances: Utterances,
+    saved: SavedModel,
+    device: torch.device,
+    batches: Iterator[Minibatch],
+    progress: Progress,
+) -> None:
+    """Compute the batches of a part and write the answers."""
+    failed: dict[str, str] = {}
+
+    def numbered() -> Iterator[ReadBatch]:
+        for batch in batches:
+            failed.update(batch.failed)
+            if len(batch.rows_b):
+                # Rows of the set become numbers within the part: rows 3, 5, 9 are numbers 0, 1, 2.
+                yield np.searchsorted(part.rows_p, batch.rows_b.numpy()), batch.wave_bt, batch.lengths_b
+            progress.advance(len(batch.rows_b) + len(batch.failed), batch.samples / saved.rate)
+
+    scores_pc, embeddings_pd = identify_batches(saved, device, part.size, numbered())
+    keys = [utterances.refs.key(int(row)) for row in part.rows_p]
+    for number in np.flatnonzero(~np.isfinite(scores_pc).all(axis=1)).tolist():
+        failed.setdefault(keys[number], "scores are not finite")
+    done = np.array([number for number, key in enumerate(keys) if key not in failed], dtype=np.int64)
+    kept_pd = embeddings_pd[done] if task.extract_embd else embeddings_pd[:0]
+    part.write([keys[number] for number in done], scores_pc[done], kept_pd, failed)
+
+
+def _write_answers(task: Identification, parts: Sequence[IdentifiedPart], languages: list[str]) -> list[Path]:
+    """Write the files of all parts together, sorted by utterance; return the files."""
     out = task.output_dir
-    saved = load_model(task.model)
-    for job in range(1, task.jobs + 1):
-        if reason := task.shard_step(job).reason():
-            raise LidError(f"job {job} of {task.jobs}: {reason}", where=out, mend="run stage 6 again")
-    shards = [Shard.load(out / SHARDS, job) for job in range(1, task.jobs + 1)]
-    failed = dict(pair for shard in shards for pair in shard.failed)
-    places = sorted((key, s, row) for s, shard in enumerate(shards) for row, key in enumerate(shard.keys))
-    write_table(out / "failed", failed.items())
-    total = len(places) + len(failed)
-    if len(failed) > allowed_failures(task.max_failed, total):
-        utterance, reason = next(iter(failed.items()))
-        raise LidError(
-            f"{len(failed)} of {total} utterances failed, such as {utterance}: {reason}",
-            where=out / "failed",
-            mend="mend these recordings, or raise --max_failed",
-        )
-    best = {key: saved.languages[int(shards[s].scores[row].argmax())] for key, s, row in places}
+    failed = dict(pair for part in parts for pair in part.failed())
+    keys = [part.keys() for part in parts]
+    places = sorted((key, number, row) for number, own in enumerate(keys) for row, key in enumerate(own))
+    scores = [part.matrix("scores") for part in parts]
     outputs = [out / f"{out.name}_lids", out / "languages", out / "failed"]
+    write_table(outputs[2], failed.items())
+    check_failures(
+        failed.items(),
+        len(failed),
+        len(places) + len(failed),
+        task.max_failed,
+        outputs[2],
+        lambda: [part for part in parts if part.failed()],
+    )
+    best = {key: languages[int(scores[number][row].argmax())] for key, number, row in places}
     write_table(outputs[0], best.items())
     with write_whole(outputs[1]) as stream:
-        stream.writelines(f"{language}\n" for language in saved.languages)
-    outputs += _write(out, "scores", ((key, shards[s].scores[row]) for key, s, row in places))
+        stream.writelines(f"{language}\n" for language in languages)
+    outputs += _write(out, "scores", ((key, scores[number][row]) for key, number, row in places))
     if task.extract_embd:
+        embeddings = [part.matrix("embeddings") for part in parts]
         labels = _labels(task.data_dir / "utt2lang", best)
-        outputs += _write(out, "embeddings", ((key, shards[s].embeddings[row]) for key, s, row in places))
-        means = language_means((labels[key], shards[s].embeddings[row]) for key, s, row in places)
+        outputs += _write(out, "embeddings", ((key, embeddings[number][row]) for key, number, row in places))
+        means = language_means((labels[key], embeddings[number][row]) for key, number, row in places)
         outputs += _write(out, "lang_embeddings", iter(means))
     else:
         for name in ("embeddings.ark", "embeddings.scp", "lang_embeddings.ark", "lang_embeddings.scp"):
             (out / name).unlink(missing_ok=True)
-    logging.info("%s: %d utterances identified, %d failed", task.step().name, len(places), len(failed))
+    logging.info("%s: %d utterances identified, %d failed", task.step.name, len(places), len(failed))
     return outputs
-
-
-@dataclass(frozen=True)
-class Shard:
-    """What one job left: its utterances, their scores and embeddings, and what failed."""
-
-    keys: list[str]
-    scores: Floats
-    embeddings: Floats
-    failed: list[tuple[str, str]]
-
-    @classmethod
-    def load(cls, directory: Path, job: int) -> Shard:
-        """Map the files of job number ``job``."""
-        return cls(
-            list(read_table(directory / f"{job}.keys", allow_empty=True).keys()),
-            np.load(directory / f"{job}.scores.npy", mmap_mode="r"),
-            np.load(directory / f"{job}.embeddings.npy", mmap_mode="r"),
-            list(read_table(directory / f"{job}.failed", allow_empty=True)),
-        )
 
 
 def language_means(labelled: Iterator[tuple[str, Floats]]) -> list[tuple[str, Floats]]:
@@ -235,7 +326,7 @@ def _labels(utt2lang: Path, predicted: dict[str, str]) -> dict[str, str]:
     truth = dict(read_table(utt2lang))
     lacking = next((key for key in predicted if key not in truth), None)
     if lacking is not None:
-        raise LidError(f"lacks utterance '{lacking}'", where=utt2lang, mend="run stage 3 again")
+        raise LidError(f"utterance '{lacking}' is missing", where=utt2lang, redo="formatting")
     return truth
 
 

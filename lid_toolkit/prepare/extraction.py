@@ -12,7 +12,6 @@ they are of crops. A copy's utterance id begins with ``augN-``.
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import shutil
@@ -24,22 +23,21 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
-from lid_toolkit.audio.reader import read_audio
-from lid_toolkit.audio.references import AudioError
 from lid_toolkit.augment.distortions import Wave
 from lid_toolkit.data.features import DESCRIPTION, TABLE, Features, reference
 from lid_toolkit.data.preprocess import PreprocessorConf, Sounds, augment_wave, load_sounds
 from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.data.utterances import load_unlabelled
+from lid_toolkit.data.waves import pad, read_waves
 from lid_toolkit.datadir.datadir import DIGEST, SAMPLING_RATE, read_data_dir
 from lid_toolkit.datadir.tables.table import Table, read_table, write_table
-from lid_toolkit.errors import LidError, allowed_failures
+from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 from lid_toolkit.models.build import build_frontend, one_frame_per_utterance
 from lid_toolkit.models.external import EVERY
 from lid_toolkit.models.protocols import FrozenFrontend
+from lid_toolkit.parts import Plan, check_failures, check_finished, do_parts, load_plan, parts_to_do
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
 from lid_toolkit.training.config import TrainConfig
@@ -55,18 +53,49 @@ CROPS = {"fix_duration", "target_duration"}
 
 
 @dataclass(frozen=True)
-class Part:
+class ExtractedPart:
     """Utterances whose features share a file.
 
     Attributes:
         number: of the part, from 1.
         copy: 0 for the utterances themselves, else which augmented copy.
         rows_p: row numbers of the utterances in the set's tables, longest first.
+        output_dir: the extracted set.
+        options: all that decides the features; further copies do not change them.
     """
 
     number: int
     copy: int
     rows_p: npt.NDArray[np.int64]
+    output_dir: Path
+    options: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        """How many utterances there are."""
+        return len(self.rows_p)
+
+    @property
+    def step(self) -> Step:
+        """The extraction of this part, finished by a job."""
+        return Step(f"part {self.number}", self._file("json"), {}, self.options)
+
+    @property
+    def matrix(self) -> Path:
+        """The file of the features."""
+        return self.output_dir / "data" / f"{self.number:04d}.npy"
+
+    @property
+    def notes(self) -> dict[str, Path]:
+        """The tables of the part: its ``rows``, their ``samples``, and what ``failed``."""
+        return {name: self._file(name) for name in ("rows", "samples", "failed")}
+
+    def read(self, name: str) -> list[tuple[str, str]]:
+        """Return the rows of one of the tables."""
+        return list(read_table(self.notes[name], allow_empty=True))
+
+    def _file(self, kind: str) -> Path:
+        return self.output_dir / WORK / f"{self.number:04d}.{kind}"
 
 
 @dataclass(frozen=True)
@@ -87,38 +116,25 @@ class Extraction:
     copies: int = 0
     max_failed: float = 0.01
 
+    @property
     def step(self) -> Step:
-        """Return the step that knows whether the merged set is current."""
-        options = {**self._options(self.copies), "copies": self.copies, "max_failed": self.max_failed}
-        record = self.output_dir / ".done" / "extract.json"
-        return Step(f"extract {self.output_dir}", record, self._inputs(), options, FILES_VERSION)
-
-    def part_step(self, part: Part) -> Step:
-        """Return the step that knows whether a part is current; further copies do not make it stale."""
-        record = self.output_dir / WORK / f"{part.number:04d}.json"
+        """The extraction as a whole, finished by the merge."""
+        names = ("wav.scp", DIGEST, "utt2num_samples", "utt2lang")
         return Step(
-            f"part {part.number}", record, {}, {**self._options(part.copy), "inputs": self._inputs_digest}
+            f"extract {self.output_dir}",
+            self.output_dir / ".done" / "extract.json",
+            {name: self.data_dir / name for name in names},
+            {**self.options(self.copies), "copies": self.copies, "max_failed": self.max_failed},
+            FILES_VERSION,
         )
 
-    def matrix(self, part: Part) -> Path:
-        """Return the file of a part's features."""
-        return self.output_dir / "data" / f"{part.number:04d}.npy"
+    @property
+    def work_dir(self) -> Path:
+        """Where the plan and the tables of the parts are kept."""
+        return self.output_dir / WORK
 
-    def notes(self, part: Part) -> dict[str, Path]:
-        """Return the tables of a part: its ``rows``, their ``samples``, and what ``failed``."""
-        work = self.output_dir / WORK
-        return {name: work / f"{part.number:04d}.{name}" for name in ("rows", "samples", "failed")}
-
-    def _inputs(self) -> dict[str, Path]:
-        names = ("wav.scp", DIGEST, "utt2num_samples", "utt2lang")
-        return {name: self.data_dir / name for name in names}
-
-    @functools.cached_property
-    def _inputs_digest(self) -> str:
-        """Of the inputs before the work."""
-        return self.step().inputs_digest()
-
-    def _options(self, copy: int) -> dict[str, Any]:
+    def options(self, copy: int) -> dict[str, Any]:
+        """Return all that decides the features of a copy, beside the inputs."""
         description = self.config.model_description()
         acts_later = set() if one_frame_per_utterance(description) else CROPS
         augmentation = self.config.preprocessor_conf.model_dump(mode="json", exclude=acts_later)
@@ -131,7 +147,7 @@ class Extraction:
 
 
 @dataclass(frozen=True)
-class Work:
+class Extent:
     """The utterances of a set, and of its copies, in parts of about ``PART_S`` seconds.
 
     Attributes:
@@ -142,39 +158,49 @@ class Work:
 
     refs: Table
     lengths_u: npt.NDArray[np.int64]
-    parts: list[Part]
+    parts: list[ExtractedPart]
 
 
-def plan(task: Extraction, jobs: int, dry_run: bool) -> int:
+def plan(task: Extraction, num_jobs: int, dry_run: bool) -> int:
     """Say how much there is to extract; return how many jobs to run, 0 if the set is current.
 
     Raises:
         LidError: no frozen front end, copies without augmentation, a faulty set, or a disk too small.
     """
-    step = task.step()
-    if not step.due(dry_run):
+    if dry_run:
+        task.step.due(dry_run=True)
         return 0
-    if task.copies and not _augments(task.config.preprocessor_conf):
-        raise LidError(
-            "copies that nothing would change", where="preprocessor_conf", mend="set some …_apply_prob"
-        )
-    work = list_work(task)
-    frontend = frozen_frontend(task.config)
+    with task.step.work("planning", lock=task.output_dir) as work:
+        if work is None:
+            return 0
+        if task.copies and not _augments(task.config.preprocessor_conf):
+            raise LidError(
+                "nothing would change the copies", where="preprocessor_conf", mend="set some …_apply_prob"
+            )
+        extent = list_parts(task, work.snapshot.digest)
+        frontend = frozen_frontend(task.config)
+        _check_space(task, extent, frontend)
+        made = {key: task.config.model_description()[key] for key in ("frontend", "frontend_conf")}
+        with write_whole(task.work_dir / DESCRIPTION) as stream:
+            json.dump({**made, "hop_length": frontend.hop_length}, stream, indent=1)
+        num_jobs = min(num_jobs, len(extent.parts))
+        Plan(work.snapshot, num_jobs).save(task.work_dir)
+    return num_jobs
+
+
+def _check_space(task: Extraction, extent: Extent, frontend: FrozenFrontend) -> None:
+    """Log how much space the features take; raise LidError if the disk has less."""
     one_vector = one_frame_per_utterance(task.config.model_description())
-    frames_u = np.ones_like(work.lengths_u) if one_vector else work.lengths_u // frontend.hop_length + 1
+    frames_u = np.ones_like(extent.lengths_u) if one_vector else extent.lengths_u // frontend.hop_length + 1
     frames = (1 + task.copies) * int(frames_u.sum())
     size = 2 * frames * frontend.states_size
     (task.output_dir / "data").mkdir(parents=True, exist_ok=True)
-    made = {key: task.config.model_description()[key] for key in ("frontend", "frontend_conf")}
-    if not dry_run:
-        with write_whole(task.output_dir / WORK / DESCRIPTION) as stream:
-            json.dump({**made, "hop_length": frontend.hop_length}, stream, indent=1)
     present = sum(path.stat().st_size for path in (task.output_dir / "data").glob("*.npy"))
     free = shutil.disk_usage(task.output_dir).free + present
     logging.info(
         "%s: %d utterances, %d copies of each, %d frames of %d numbers: %.2f GB of %.1f GB free",
-        step.name,
-        len(work.refs),
+        task.step.name,
+        len(extent.refs),
         task.copies,
         frames,
         frontend.states_size,
@@ -185,23 +211,18 @@ def plan(task: Extraction, jobs: int, dry_run: bool) -> int:
         raise LidError(
             f"features take {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
             where=task.output_dir,
-            mend="choose fewer frontend_conf.layers or copies, or another --dumpdir",
+            mend="choose fewer frontend_conf.layers or copies, or another disk",
         )
-    return min(jobs, len(work.parts))
 
 
-def run_job(task: Extraction, job: int, jobs: int, device: torch.device) -> None:
-    """Extract every ``jobs``-th part that is not current, beginning with number ``job``, from 1."""
-    work = list_work(task)
-    own = work.parts[job - 1 :: jobs]
-    todo = [part for part in own if task.part_step(part).reason()]
-    logging.info("job %d: %d of %d parts to do", job, len(todo), len(own))
-    if not todo:
-        return
-    extractor = Extractor(task, work, device)
-    with Progress(f"extract {task.output_dir.name}", sum(len(part.rows_p) for part in todo)) as progress:
-        for part in todo:
-            extractor.do(part, progress)
+def run_job(task: Extraction, job: int, device: torch.device) -> None:
+    """Extract the parts of job number ``job``, from 1, that are not current."""
+    planned = load_plan(task.work_dir)
+    planned.inputs.check(task.step.inputs)
+    extent = list_parts(task, planned.inputs.digest)
+    with parts_to_do(task.work_dir, extent.parts, job, planned.num_jobs, task.step.name) as todo:
+        if todo:
+            do_parts(f"extract {task.output_dir.name}", todo, Extractor(task, extent, device).do)
 
 
 def merge(task: Extraction) -> None:
@@ -210,37 +231,36 @@ def merge(task: Extraction) -> None:
     Raises:
         LidError: a part is missing, or too many utterances failed.
     """
-    with task.step().work("merging", lock=None) as work:
+    planned = load_plan(task.work_dir)
+    with task.step.work("merging", lock=task.output_dir, known=planned.inputs) as work:
         if work is not None:
-            work.finish(_merge(task))
+            work.finish(_merge(task, list_parts(task, planned.inputs.digest).parts))
 
 
-def _merge(task: Extraction) -> list[Path]:
-    work = list_work(task)
-    notes: dict[str, dict[str, str]] = {"rows": {}, "samples": {}, "failed": {}}
-    for part in work.parts:
-        reason = task.part_step(part).reason()
-        if reason:
-            raise LidError(f"part {part.number}: {reason}", where=task.output_dir, mend="run the jobs again")
-        for name, path in task.notes(part).items():
-            notes[name].update(read_table(path, allow_empty=True))
-    failed = list(notes["failed"].items())
-    if len(failed) > allowed_failures(task.max_failed, len(work.refs) * (1 + task.copies)):
-        raise LidError(
-            f"{len(failed)} utterances failed, such as {failed[0][0]}: {failed[0][1]}",
-            where=task.output_dir,
-            mend="mend these recordings, or raise --max_failed",
-        )
-    tables = _write_set(task, **notes)
-    matrices = [task.matrix(part) for part in work.parts]
+def _merge(task: Extraction, parts: Sequence[ExtractedPart]) -> list[Path]:
+    check_finished(parts, task.output_dir)
+    rows, samples, failed = (
+        dict(pair for part in parts for pair in part.read(name)) for name in ("rows", "samples", "failed")
+    )
+    write_table(task.output_dir / "failed", failed.items())
+    check_failures(
+        failed.items(),
+        len(failed),
+        len(rows) + len(failed),
+        task.max_failed,
+        task.output_dir / "failed",
+        lambda: [part for part in parts if part.read("failed")],
+    )
+    tables = _write_set(task, rows, samples, failed)
+    matrices = [part.matrix for part in parts]
     for path in set((task.output_dir / "data").glob("*.npy")) - set(matrices):
         path.unlink()
-    logging.info("%s: %d utterances, %d failed", task.step().name, len(notes["rows"]), len(failed))
+    logging.info("%s: %d utterances, %d failed", task.step.name, len(rows), len(failed))
     return [*tables, *matrices]
 
 
-def list_work(task: Extraction) -> Work:
-    """Sort the utterances and their copies by length, and cut them into parts.
+def list_parts(task: Extraction, inputs: str) -> Extent:
+    """Sort the utterances and their copies by length, and cut them; ``inputs`` is a digest of all inputs.
 
     Raises:
         LidError: a faulty set.
@@ -252,8 +272,12 @@ def list_work(task: Extraction) -> Work:
     rows_u = np.argsort(-lengths_u, kind="stable")
     seconds_u = np.cumsum(lengths_u[rows_u]) / task.config.preprocessor_conf.sample_rate
     cuts = np.flatnonzero(np.diff(seconds_u // PART_S)) + 1
-    shares = [(copy, rows_p) for copy in range(1 + task.copies) for rows_p in np.split(rows_u, cuts)]
-    return Work(refs, lengths_u, [Part(number, *share) for number, share in enumerate(shares, 1)])
+    spans = [(copy, rows_p) for copy in range(1 + task.copies) for rows_p in np.split(rows_u, cuts)]
+    parts = [
+        ExtractedPart(number, copy, rows_p, task.output_dir, {**task.options(copy), "inputs": inputs})
+        for number, (copy, rows_p) in enumerate(spans, start=1)
+    ]
+    return Extent(refs, lengths_u, parts)
 
 
 def frozen_frontend(config: TrainConfig) -> FrozenFrontend:
@@ -290,70 +314,56 @@ def _augments(conf: PreprocessorConf) -> bool:
 class Extractor:
     """Computes parts, one after another, with one copy of the front end."""
 
-    def __init__(self, task: Extraction, work: Work, device: torch.device) -> None:
-        self.task, self.work, self.device = task, work, device
+    def __init__(self, task: Extraction, extent: Extent, device: torch.device) -> None:
+        self.task, self.extent, self.device = task, extent, device
         self.frontend = frozen_frontend(task.config).to(device)
         self.precision = choose_precision(task.config, device)
         self.sounds = load_sounds(task.config.preprocessor_conf) if task.copies else Sounds()
         self.crops = one_frame_per_utterance(task.config.model_description())
         self.rate = task.config.preprocessor_conf.sample_rate
 
-    def do(self, part: Part, progress: Progress) -> None:
-        """Write a part's features and its tables, each whole."""
+    def do(self, part: ExtractedPart, progress: Progress) -> list[Path]:
+        """Write a part's features and its tables, each whole; return the files."""
         blocks: list[Features] = [np.zeros((0, self.frontend.states_size), np.float16)]
         noted: dict[str, list[tuple[str, str]]] = {"rows": [], "samples": [], "failed": []}
         end = 0
-        computed_p = self.work.lengths_u[part.rows_p] + self.frontend.added_samples
+        computed_p = self.extent.lengths_u[part.rows_p] + self.frontend.added_samples
         for batch in sorted_batches(computed_p, int(BATCH_S * self.rate)):
             rows = part.rows_p[batch.rows_b].tolist()
-            waves, unread = self._waves(rows, part.copy)
-            noted["failed"] += unread
+            read, unread = read_waves(self.extent.refs, rows, self.rate, self.extent.lengths_u)
+            noted["failed"] += [(self._key(row, part.copy), reason) for row, reason in unread]
+            waves = [(self._key(row, part.copy), self._changed(wave, row, part.copy)) for row, wave in read]
             for (key, wave), feats in zip(waves, self._features([wave for _, wave in waves]), strict=True):
                 if not np.isfinite(feats).all():
                     noted["failed"].append((key, "features beyond half precision, or not finite"))
                     continue
                 blocks.append(feats)
-                noted["rows"].append((key, reference(self.task.matrix(part), end, end + len(feats))))
+                noted["rows"].append((key, reference(part.matrix, end, end + len(feats))))
                 noted["samples"].append((key, str(len(wave))))
                 end += len(feats)
             progress.advance(len(rows), sum(len(wave) for _, wave in waves) / self.rate)
-        matrix, notes = self.task.matrix(part), self.task.notes(part)
-        with write_whole(matrix, "wb") as stream:
+        with write_whole(part.matrix, "wb") as stream:
             np.save(stream, np.concatenate(blocks))
-        for name, path in notes.items():
+        for name, path in part.notes.items():
             write_table(path, noted[name])
-        with self.task.part_step(part).work("extracting", lock=None) as work:
-            if work is not None:
-                work.finish([matrix, *notes.values()])
+        return [part.matrix, *part.notes.values()]
 
-    def _waves(self, rows: list[int], copy: int) -> tuple[list[tuple[str, Wave]], list[tuple[str, str]]]:
-        """Return the waveforms that can be read, and (utterance, reason) of the others."""
+    def _key(self, row: int, copy: int) -> str:
+        return copy_key(self.extent.refs.key(row), copy)
+
+    def _changed(self, wave: Wave, row: int, copy: int) -> Wave:
+        """Return what the features of a copy are computed from."""
+        if not copy:
+            return wave
         conf = self.task.config.preprocessor_conf
-        waves: list[tuple[str, Wave]] = []
-        unread: list[tuple[str, str]] = []
-        for row in rows:
-            ref, key = self.work.refs.value(row), copy_key(self.work.refs.key(row), copy)
-            try:
-                wave, rate = read_audio(ref, 0, int(self.work.lengths_u[row]))
-            except AudioError as error:
-                unread.append((key, str(error)))
-                continue
-            if rate != self.rate:
-                raise LidError(f"{rate} Hz, not {self.rate} Hz", where=ref, mend="format it with stage 3")
-            if copy:
-                rng = np.random.default_rng((self.task.config.seed, copy, row))
-                if self.crops:
-                    wave = crop(wave, conf, rng)
-                wave = augment_wave(wave, conf, self.sounds, rng)
-            waves.append((key, wave))
-        return waves, unread
+        rng = np.random.default_rng((self.task.config.seed, copy, row))
+        return augment_wave(crop(wave, conf, rng) if self.crops else wave, conf, self.sounds, rng)
 
     @torch.inference_mode()
     def _features(self, waves: Sequence[Wave]) -> Iterator[Features]:
         if not waves:
             return
-        wave_bt = pad_sequence([torch.from_numpy(wave) for wave in waves], batch_first=True)
-        lengths_b = torch.tensor([len(wave) for wave in waves])
+        wave_bt, lengths_b = pad(waves)
         with self.precision.autocast(self.device):
             states_btd, frames_b = self.frontend.frozen_states(wave_bt.to(self.device), lengths_b)
         for state_td, frames in zip(states_btd.half().cpu().numpy(), frames_b.tolist(), strict=True):
@@ -380,7 +390,7 @@ def _write_set(
     tables |= {"utt2num_samples": [(key, samples[key]) for key, _ in kept], "failed": list(failed.items())}
     for name, pairs in tables.items():
         write_table(out / name, pairs)
-    shutil.copyfile(out / WORK / DESCRIPTION, out / DESCRIPTION)
+    shutil.copyfile(task.work_dir / DESCRIPTION, out / DESCRIPTION)
     copied = [name for name in (DIGEST, SAMPLING_RATE) if (data.path / name).exists()]
     for name in {DIGEST, SAMPLING_RATE} - {*copied}:
         (out / name).unlink(missing_ok=True)

@@ -4,6 +4,8 @@ One pass over the whole utterances, without augmentation, by N jobs. The set is 
 not depend on the number of jobs; sums are kept in float64 and added without rounding between parts, so
 that neither does the result.
 
+    STATS/.features/plan.json       the inputs
+    STATS/.features/0001.json       the record of a finished part
     STATS/.features/0001.npz        sums of a part
     STATS/.features/0001.failed     its utterances that cannot be read, and why
     STATS/train/feats_stats.npz     ``count``, ``sum``, ``sum_square`` of all frames, as ESPnet has them
@@ -11,35 +13,95 @@ that neither does the result.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
-from lid_toolkit.audio.reader import AudioError, read_audio
 from lid_toolkit.data.features import check_made_by, read_features
 from lid_toolkit.data.utterances import Utterances, load_utterances, read_languages, references
+from lid_toolkit.data.waves import pad, read_waves
 from lid_toolkit.datadir.tables.table import read_table, write_table
-from lid_toolkit.errors import LidError, allowed_failures
+from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 from lid_toolkit.models.build import build_frontend
 from lid_toolkit.models.external import EVERY
 from lid_toolkit.models.protocols import Frontend
+from lid_toolkit.parts import (
+    Plan,
+    check_failures,
+    check_finished,
+    do_parts,
+    load_plan,
+    part_bounds,
+    parts_to_do,
+)
 from lid_toolkit.progress import Progress
+from lid_toolkit.steps import Step
 from lid_toolkit.training.feature_stats import STATS_FILE, FeatureStats, Sums, read_sums
 
 UTTERANCES_PER_PART = 256
-MOST_PARTS = 1024
 BATCH_SAMPLES = 1 << 21
 
 
-def plan(task: FeatureStats, dry_run: bool = False) -> int:
+@dataclass(frozen=True)
+class StatsPart:
+    """Some utterances of the training set, and the files that their sums are kept in.
+
+    Attributes:
+        number: of the part, from 1.
+        rows_u: the utterances' rows in the tables of the set.
+        directory: where the files are.
+        options: all that decides the sums.
+    """
+
+    number: int
+    rows_u: npt.NDArray[np.int64]
+    directory: Path
+    options: dict[str, object]
+
+    @property
+    def size(self) -> int:
+        """How many utterances there are."""
+        return len(self.rows_u)
+
+    @property
+    def step(self) -> Step:
+        """The sums of this part, finished by a job."""
+        return Step(f"part {self.number}", self.file("json"), {}, self.options)
+
+    def file(self, kind: str) -> Path:
+        """Return one of the part's files: ``npz`` or ``failed``."""
+        return self.directory / f"{self.number:04d}.{kind}"
+
+    def failed(self) -> list[tuple[str, str]]:
+        """Return the utterances that cannot be read, and why."""
+        return list(read_table(self.file("failed"), allow_empty=True))
+
+
+def work_dir(task: FeatureStats) -> Path:
+    """Return where the plan and the parts are kept."""
+    return task.stats_dir / ".features"
+
+
+def parts_of(task: FeatureStats, count: int, inputs: str) -> list[StatsPart]:
+    """Cut a set of ``count`` utterances; ``inputs`` is a digest of all inputs."""
+    bounds = part_bounds(count, UTTERANCES_PER_PART).tolist()
+    options = {**task.step.options, "data": inputs}
+    return [
+        StatsPart(number, np.arange(first, stop), work_dir(task), options)
+        for number, (first, stop) in enumerate(itertools.pairwise(bounds), start=1)
+    ]
+
+
+def plan(task: FeatureStats, num_jobs: int, dry_run: bool = False) -> int:
     """Return how many jobs to run, at most ``num_jobs``: 0 if statistics are not needed, or are current.
 
     Raises:
@@ -48,36 +110,39 @@ def plan(task: FeatureStats, dry_run: bool = False) -> int:
     if not task.needed:
         return 0
     _fixed_frontend(task)
-    if not task.step.due(dry_run):
+    if dry_run:
+        task.step.due(dry_run=True)
         return 0
-    return min(task.num_jobs, len(_bounds(_count(task))) - 1)
+    with task.step.work("planning feature statistics", lock=work_dir(task)) as work:
+        if work is None:
+            return 0
+        num_jobs = min(num_jobs, len(parts_of(task, _count(task), work.snapshot.digest)))
+        Plan(work.snapshot, num_jobs).save(work_dir(task))
+    return num_jobs
 
 
 def run_job(task: FeatureStats, job: int) -> None:
-    """Sum the parts of job number ``job``, counted from 1, that are not done yet."""
+    """Sum the parts of job number ``job``, from 1, that are not done yet."""
+    planned = load_plan(work_dir(task))
+    planned.inputs.check(task.step.inputs)
     utterances = _utterances(task)
-    frontend = _fixed_frontend(task)
-    bounds_p = _bounds(len(utterances))
-    steps = {part: task.part_step(part) for part in range(job - 1, len(bounds_p) - 1, task.num_jobs)}
-    todo = {part: step for part, step in steps.items() if step.reason()}
-    total = sum(int(bounds_p[part + 1] - bounds_p[part]) for part in todo)
-    with Progress(task.step.name, total) as progress:
-        for part, step in todo.items():
-            rows_u = np.arange(bounds_p[part], bounds_p[part + 1])
+    parts = parts_of(task, len(utterances), planned.inputs.digest)
+    with parts_to_do(work_dir(task), parts, job, planned.num_jobs, task.step.name) as todo:
+        frontend = _fixed_frontend(task) if todo else None
+        rate = task.config.preprocessor_conf.sample_rate
+
+        def do(part: StatsPart, progress: Progress) -> list[Path]:
             failed: list[tuple[str, str]] = []
-            sums = [
-                *(
-                    _sums_of_features(utterances, rows_u, progress)
-                    if frontend is None
-                    else _sums_of_audio(frontend, utterances, rows_u, failed, progress)
-                )
-            ]
-            with write_whole(task.file(part, "npz"), "wb") as stream:
+            if frontend is None:
+                sums = [*_sums_of_features(utterances, part.rows_u, progress)]
+            else:
+                sums = [*_sums_of_audio(frontend, rate, utterances, part.rows_u, failed, progress)]
+            with write_whole(part.file("npz"), "wb") as stream:
                 np.savez(stream, **_arrays(add(sums)))
-            write_table(task.file(part, "failed"), failed)
-            with step.work("collecting", lock=None) as work:
-                if work is not None:
-                    work.finish([task.file(part, "npz"), task.file(part, "failed")])
+            write_table(part.file("failed"), failed)
+            return [part.file("npz"), part.file("failed")]
+
+        do_parts(task.step.name, todo, do)
 
 
 def merge(task: FeatureStats) -> None:
@@ -86,29 +151,27 @@ def merge(task: FeatureStats) -> None:
     Raises:
         LidError: a part is not done, or more recordings than ``max_failed`` cannot be read.
     """
-    with task.step.work("merging", lock=None) as work:
+    planned = load_plan(work_dir(task))
+    with task.step.work("merging feature statistics", lock=work_dir(task), known=planned.inputs) as work:
         if work is not None:
-            work.finish(_merge(task))
+            work.finish(_write_sums(task, parts_of(task, _count(task), planned.inputs.digest)))
 
 
-def _merge(task: FeatureStats) -> list[Path]:
-    count = _count(task)
-    sums: list[Sums] = []
-    failed: list[tuple[str, str]] = []
-    for part in range(len(_bounds(count)) - 1):
-        if reason := task.part_step(part).reason():
-            raise LidError(f"part {part + 1}: {reason}", where=task.stats_dir, mend="run the jobs again")
-        failed += read_table(task.file(part, "failed"), allow_empty=True)
-        sums.append(read_sums(task.file(part, "npz")))
+def _write_sums(task: FeatureStats, parts: Sequence[StatsPart]) -> list[Path]:
+    check_finished(parts, task.stats_dir)
+    failed = [pair for part in parts for pair in part.failed()]
     for utterance, what in failed:
         logging.warning("%s left out: %s", utterance, what)
-    if len(failed) > allowed_failures(task.config.max_failed, count):
-        raise LidError(
-            f"{len(failed)} of {count} utterances cannot be read, the last: {failed[-1][1]}",
-            where=task.train_dir,
-            mend="mend the recordings and run from stage 3, or raise max_failed",
-        )
-    total = add(sums)
+    count = sum(part.size for part in parts)
+    check_failures(
+        failed,
+        len(failed),
+        count,
+        task.config.max_failed,
+        task.train_dir,
+        lambda: [part for part in parts if part.failed()],
+    )
+    total = add([read_sums(part.file("npz")) for part in parts])
     path = task.stats_dir / STATS_FILE
     with write_whole(path, "wb") as stream:
         np.savez(stream, **_arrays(total))
@@ -154,12 +217,6 @@ def _count(task: FeatureStats) -> int:
     return len(read_table(task.stats_dir / "train" / "speech_shape"))
 
 
-def _bounds(count: int) -> npt.NDArray[np.int64]:
-    """Return where the parts of ``count`` utterances begin, and where the last one ends."""
-    parts = min(MOST_PARTS, math.ceil(count / UTTERANCES_PER_PART))
-    return np.linspace(0, count, parts + 1).astype(np.int64)
-
-
 def _sums_of_features(
     utterances: Utterances, rows_u: npt.NDArray[np.int64], progress: Progress
 ) -> Iterator[Sums]:
@@ -172,6 +229,7 @@ def _sums_of_features(
 @torch.inference_mode()
 def _sums_of_audio(
     frontend: Frontend,
+    rate: int,
     utterances: Utterances,
     rows_u: npt.NDArray[np.int64],
     failed: list[tuple[str, str]],
@@ -180,24 +238,14 @@ def _sums_of_audio(
     """Yield the sums of batches of similar length; note in ``failed`` what cannot be read."""
     yield _sums(np.zeros((0, frontend.output_size)))
     for batch_u in _batches(rows_u, utterances.lengths_u):
-        waves, seconds = [], 0.0
-        for row in batch_u.tolist():
-            ref = utterances.refs.value(row)
-            try:
-                wave, rate = read_audio(ref)
-            except AudioError as error:
-                failed.append((utterances.refs.key(row), str(error)))
-                continue
-            if frontend.rate not in (None, rate):
-                raise LidError(f"{rate} Hz, not {frontend.rate} Hz", where=ref, mend="format it with stage 3")
-            waves.append(torch.from_numpy(wave))
-            seconds += len(wave) / rate
-        lengths = [len(wave) for wave in waves]
-        if waves:
-            feats_btd, frames_b = frontend(pad_sequence(waves, batch_first=True), torch.tensor(lengths))
+        read, unread = read_waves(utterances.refs, batch_u.tolist(), rate)
+        failed += [(utterances.refs.key(row), reason) for row, reason in unread]
+        wave_bt, lengths_b = pad([wave for _, wave in read])
+        if read:
+            feats_btd, frames_b = frontend(wave_bt, lengths_b)
             valid_bt = torch.arange(feats_btd.shape[1]) < frames_b[:, None]
             yield _sums(feats_btd[valid_bt].double().numpy())
-        progress.advance(len(batch_u), seconds)
+        progress.advance(len(batch_u), int(lengths_b.sum()) / rate)
 
 
 def _sums(feats_fd: npt.NDArray[np.float64]) -> Sums:

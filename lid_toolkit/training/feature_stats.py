@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,13 +40,11 @@ class FeatureStats:
         config: names the front end, its arguments and the normaliser.
         train_dir: formatted training set, or one of extracted features.
         stats_dir: directory of the statistics, with ``lang2idx`` and ``train/speech_shape``.
-        num_jobs: how many jobs share the parts.
     """
 
     config: TrainConfig
     train_dir: Path
     stats_dir: Path
-    num_jobs: int
 
     @property
     def used(self) -> bool:
@@ -77,20 +74,6 @@ class FeatureStats:
             },
             {"frontend": self.config.frontend, "frontend_conf": self.config.frontend_conf},
         )
-
-    def part_step(self, part: int) -> Step:
-        """The sums of one part, finished by a job."""
-        options = {**self.step.options, "data": self._inputs_digest}
-        return Step(f"part {part + 1}", self.file(part, "json"), {}, options)
-
-    @functools.cached_property
-    def _inputs_digest(self) -> str:
-        """Of the inputs before the work."""
-        return self.step.inputs_digest()
-
-    def file(self, part: int, kind: str) -> Path:
-        """Return a part's file."""
-        return self.stats_dir / ".features" / f"{part + 1:04d}.{kind}"
 
 
 def check_statistics(task: FeatureStats) -> None:

@@ -102,7 +102,7 @@ class Sources:
 
     def statistics(self, config: TrainConfig) -> FeatureStats:
         """Return the feature statistics that this configuration uses for normalisation."""
-        return FeatureStats(config, self.train_dir, self.stats_dir, num_jobs=1)
+        return FeatureStats(config, self.train_dir, self.stats_dir)
 
 
 def train(

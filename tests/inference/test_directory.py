@@ -15,18 +15,26 @@ from lid_toolkit.audio.reader import read_audio
 from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.directory import Identification, language_means, merge, run_job
+from lid_toolkit.inference import directory
+from lid_toolkit.inference.directory import Identification, language_means, merge, plan, run_job
 from lid_toolkit.inference.identifier import LanguageIdentifier
+from lid_toolkit.steps import digest
+from lid_toolkit.training.checkpoint import load_model
 
 CPU = torch.device("cpu")
 
 
-def task(model_file, speech, out="out", jobs=1, **more):
-    return Identification(model_file, speech, speech.parent / out / "some_set", jobs, **more)
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(directory, "UTTERANCES_PER_PART", 4)
 
 
-def identify(work, batch_size=8, workers=0):
-    for job in range(1, work.jobs + 1):
+def task(model_file, speech, out="out", **more):
+    return Identification(model_file, speech, speech.parent / out / "some_set", **more)
+
+
+def identify(work, batch_size=8, workers=0, jobs=1):
+    for job in range(1, plan(work, jobs) + 1):
         run_job(work, job, batch_size, CPU, workers)
     merge(work)
     return work.output_dir
@@ -37,10 +45,10 @@ def test_jobs_batches_and_workers_do_not_change_answers(model_file, speech):
     keys, scores = read_vectors(expected / "scores.scp")
     assert keys == tuple(read_table(speech / "wav.scp").keys())
     for out, jobs, batch_size, workers in (("a", 1, 8, 0), ("b", 3, 8, 0), ("c", 3, 1, 1)):
-        directory = identify(task(model_file, speech, out, jobs), batch_size, workers)
-        assert (directory / "some_set_lids").read_text() == (expected / "some_set_lids").read_text()
+        result = identify(task(model_file, speech, out), batch_size, workers, jobs)
+        assert (result / "some_set_lids").read_text() == (expected / "some_set_lids").read_text()
         for name in ("scores", "embeddings", "lang_embeddings"):
-            ours, theirs = read_vectors(directory / f"{name}.scp"), read_vectors(expected / f"{name}.scp")
+            ours, theirs = read_vectors(result / f"{name}.scp"), read_vectors(expected / f"{name}.scp")
             assert ours[0] == theirs[0]
             assert np.allclose(ours[1], theirs[1], atol=2e-5)
     assert len(set(map(tuple, scores.round(4)))) > 10
@@ -59,7 +67,7 @@ def test_files_say_what_the_library_says(model_file, speech):
         assert answer.score == pytest.approx(np.exp(row.max()), abs=1e-5)
     assert np.allclose(read_vectors(out / "embeddings.scp")[1], lid.embed(waves), atol=1e-5)
     assert (out / "failed").read_text() == ""
-    assert not (out / ".shards").exists()
+    assert not (out / ".parts").exists()
 
 
 def test_language_embeddings_are_unit_means_by_true_language(model_file, speech):
@@ -92,7 +100,7 @@ def test_labels_that_lack_an_utterance(model_file, speech):
 def test_broken_recordings_are_listed_and_too_many_fail(model_file, speech):
     wav = speech / "wav"
     (wav / "some_set-004.wav").write_bytes(b"RIFF")
-    out = identify(task(model_file, speech, jobs=2))
+    out = identify(task(model_file, speech), jobs=2)
     failed = dict(read_table(out / "failed"))
     assert failed.keys() == {"some_set-004"}
     assert "cannot be decoded" in failed["some_set-004"]
@@ -100,31 +108,70 @@ def test_broken_recordings_are_listed_and_too_many_fail(model_file, speech):
 
     (wav / "some_set-005.wav").unlink()
     strict = task(model_file, speech, "strict")
-    with pytest.raises(LidError, match=r"2 of 21 utterances failed, such as some_set-00\d: .*max_failed"):
+    with pytest.raises(LidError, match=r"2 of 21 utterances failed.*: some_set-00\d: .*raise max_failed"):
         identify(strict)
     assert set(read_table(strict.output_dir / "failed").keys()) == {"some_set-004", "some_set-005"}
-    merge(dataclasses.replace(strict, max_failed=0.5))
+    identify(dataclasses.replace(strict, max_failed=0.5))
     assert len(read_table(strict.output_dir / "some_set_lids")) == 19
 
 
 def test_another_rate_is_an_error(model_file, speech):
     soundfile.write(speech / "wav" / "some_set-000.wav", np.zeros(20000), RATE // 2)
     with pytest.raises(LidError, match="8000 Hz, not 16000 Hz"):
-        run_job(task(model_file, speech), 1, 4, CPU, 0)
+        identify(task(model_file, speech))
 
 
-def test_a_missing_job_is_named_and_a_rerun_does_only_that(model_file, speech, caplog):
-    work = task(model_file, speech, jobs=3)
+def test_a_missing_part_is_named_and_a_rerun_does_only_that(model_file, speech, caplog):
+    work = task(model_file, speech)
+    caplog.set_level("INFO")
+    assert plan(work, 3) == 3
     run_job(work, 1, 8, CPU, 0)
     run_job(work, 3, 8, CPU, 0)
-    with pytest.raises(LidError, match="job 2 of 3: not done yet"):
+    with pytest.raises(LidError, match=r"part 2: not done yet .*run the jobs again"):
         merge(work)
-    caplog.set_level("INFO")
-    identify(work)
-    assert caplog.text.count("current, skipped") == 2
-    caplog.clear()
-    merge(work)
+    identify(work, jobs=1)
+    assert "job 1: 2 of 6 parts to do" in caplog.text
+    assert plan(work, 3) == 0
     assert "current, skipped" in caplog.text
+
+
+def test_the_number_of_jobs_changes_no_byte(model_file, speech):
+    one, three = (identify(task(model_file, speech, str(jobs)), jobs=jobs) for jobs in (1, 3))
+    for name in ("scores.ark", "embeddings.ark", "lang_embeddings.ark", "some_set_lids"):
+        assert (one / name).read_bytes() == (three / name).read_bytes()
+
+
+def test_a_killed_job_goes_on_with_what_is_missing(model_file, speech, monkeypatch):
+    work, done = task(model_file, speech), []
+    original = directory._do_part
+
+    def dying(task, part, *rest):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(part.number)
+        original(task, part, *rest)
+
+    monkeypatch.setattr(directory, "_do_part", dying)
+    with pytest.raises(KeyboardInterrupt):
+        identify(work)
+    monkeypatch.setattr(
+        directory,
+        "_do_part",
+        lambda _, part, *rest: done.append(part.number) or original(work, part, *rest),
+    )
+    out = identify(work)
+    assert done == [1, 2, 3, 4, 5, 6]
+    assert len(read_table(out / "some_set_lids")) == 21
+
+
+def test_the_model_is_read_once_to_know_it_and_its_weights_only_by_jobs(model_file, speech, monkeypatch):
+    read, loaded = [], []
+    monkeypatch.setattr("lid_toolkit.steps.digest", lambda path: read.append(path) or digest(path))
+    monkeypatch.setattr(directory, "load_model", lambda path: loaded.append(path) or load_model(path))
+    identify(task(model_file, speech), jobs=3)
+    assert read.count(model_file) == 1
+    assert len(read) == len(set(read))
+    assert loaded == [model_file] * 3
 
 
 def test_results_are_stale_when_model_or_audio_tables_change(model_file, speech, tmp_path):
@@ -132,14 +179,26 @@ def test_results_are_stale_when_model_or_audio_tables_change(model_file, speech,
     shutil.copy(model_file, model)
     work = task(model, speech)
     identify(work)
-    assert not work.step().reason()
+    assert not work.step.reason()
     (speech / "audio_digest").write_text("of other audio\n")
-    assert "audio_digest changed" in work.step().reason()
+    assert "audio_digest changed" in work.step.reason()
     rows = list(read_table(speech / "wav.scp"))
     write_table(speech / "wav.scp", rows[1:])
-    assert "changed" in work.step().reason()
+    assert "changed" in work.step.reason()
     with pytest.raises(LidError, match="utt2num_samples: differs"):
-        run_job(work, 1, 8, CPU, 0)
+        plan(work, 1)
+
+
+def test_a_model_that_changes_after_the_plan_is_noticed(model_file, speech, tmp_path):
+    model = tmp_path / "model.pth"
+    shutil.copy(model_file, model)
+    work = task(model, speech)
+    plan(work, 1)
+    run_job(work, 1, 8, CPU, 0)
+    model.write_bytes(b"another")
+    for act in (lambda: run_job(work, 1, 8, CPU, 0), lambda: merge(work)):
+        with pytest.raises(LidError, match=r"model.pth: changed since the work was planned"):
+            act()
 
 
 def test_without_embeddings_none_stay_from_before(model_file, speech):
@@ -152,5 +211,5 @@ def test_without_embeddings_none_stay_from_before(model_file, speech):
 def test_more_jobs_than_utterances(model_file, speech):
     for name in ("wav.scp", "utt2lang", "utt2num_samples"):
         write_table(speech / name, list(read_table(speech / name))[:2])
-    out = identify(task(model_file, speech, jobs=4))
+    out = identify(task(model_file, speech), jobs=4)
     assert len(read_table(out / "some_set_lids")) == 2

@@ -145,7 +145,7 @@ def test_scores_of_another_model_or_of_older_answers_are_refused(tmp_path):
     ):
         pack(how)
     assert not how.output.exists()
-    record(Identification(model, made.data_dir, made.inference_dir, jobs=1).step(), [made.answers])
+    record(Identification(model, made.data_dir, made.inference_dir).step, [made.answers])
     pack(how)
     assert "| accuracy | 100.00 %" in card_of(how.output)
 
@@ -156,7 +156,7 @@ def test_scores_of_another_model_or_of_older_answers_are_refused(tmp_path):
     with pytest.raises(LidError, match=r"test_x: results of another model \(run identification again\)"):
         pack(how)
     write_table(made.answers, {"a": "fin", "b": "fin"}.items())
-    record(Identification(model, made.data_dir, made.inference_dir, jobs=1).step(), [made.answers])
+    record(Identification(model, made.data_dir, made.inference_dir).step, [made.answers])
     with pytest.raises(
         LidError, match=r"test_x: the answers changed after they were scored \(run scoring again\)"
     ):
@@ -172,7 +172,7 @@ def test_a_map_of_another_models_embeddings_is_refused(tmp_path):
     truth = {f"{label}{number}": label for label in LABELS for number in range(3)}
     made = write_set(tmp_path, truth, truth, LABELS, {})
     how = packing(model, inference_dirs=(made.inference_dir,))
-    record(Identification(model, made.data_dir, made.inference_dir, jobs=1).step(), [made.answers])
+    record(Identification(model, made.data_dir, made.inference_dir).step, [made.answers])
     score(made.data_dir, made.inference_dir)
     plot_tsne(made.data_dir, made.inference_dir, 2.0, 250, 9)
     pack(how)

@@ -18,12 +18,13 @@ from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.directory import Identification
 from lid_toolkit.inference.directory import merge as merge_answers
+from lid_toolkit.inference.directory import plan as plan_answers
 from lid_toolkit.inference.directory import run_job as identify_job
 from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.models.build import build_model, with_architecture
 from lid_toolkit.models.frontends.pretrained.whisper_language import WhisperLanguageFrontend
 from lid_toolkit.prepare import extraction
-from lid_toolkit.prepare.extraction import Extraction, list_work, merge, plan, run_job
+from lid_toolkit.prepare.extraction import Extraction, merge, plan, run_job
 from lid_toolkit.steps import digest
 from lid_toolkit.training.checkpoint import save_model
 from lid_toolkit.training.config import parse_config
@@ -57,13 +58,14 @@ def task(config, tmp_path):
 def extract(task, jobs=1):
     jobs = plan(task, jobs, dry_run=False)
     for job in range(1, jobs + 1):
-        run_job(task, job, jobs, CPU)
+        run_job(task, job, CPU)
     merge(task)
     return jobs
 
 
 def scores(model, data_dir, out):
-    work = Identification(model, data_dir, out / data_dir.name, 1)
+    work = Identification(model, data_dir, out / data_dir.name)
+    plan_answers(work, 1)
     identify_job(work, 1, 4, CPU, 0)
     merge_answers(work)
     return work.output_dir
@@ -125,29 +127,27 @@ def test_a_killed_job_goes_on_with_what_is_missing(task, monkeypatch):
 
     monkeypatch.setattr(extraction.Extractor, "_features", dying)
     with pytest.raises(KeyboardInterrupt):
-        run_job(task, 1, 1, CPU)
+        run_job(task, 1, CPU)
     with pytest.raises(LidError, match="run the jobs again"):
         merge(task)
     calls[:] = [1] * 3
-    run_job(task, 1, 1, CPU)
+    run_job(task, 1, CPU)
     merge(task)
     assert len(read_table(task.output_dir / "feats.scp")) == 21
     assert not list(task.output_dir.rglob(".tmp-*"))
 
 
-def test_tables_are_read_once_for_all_parts_as_they_were_before_the_work(task, monkeypatch):
+def test_tables_are_read_once_as_they_were_before_the_work(task, monkeypatch):
     monkeypatch.setattr("lid_toolkit.prepare.extraction.PART_S", 1.0)
     read = []
     monkeypatch.setattr("lid_toolkit.steps.digest", lambda path: read.append(path) or digest(path))
-    assert plan(task, 1, dry_run=False) == 1
-    first, later = (dataclasses.replace(task) for _ in range(2))
-    read.clear()
-    run_job(first, 1, 1, CPU)
-    assert len(list_work(task).parts) > 8
-    assert len(read) == 4
+    extract(task)
+    assert len(list((task.output_dir / "data").glob("*.npy"))) > 8
+    assert len(read) == len(set(read)) == 4
+    assert plan(dataclasses.replace(task, copies=1), 1, dry_run=False) == 1
     (task.data_dir / "audio_digest").write_text("of other audio\n")
-    with pytest.raises(LidError, match=r"part 1: inputs changed .*run the jobs again"):
-        merge(later)
+    with pytest.raises(LidError, match="audio_digest: changed since the work was planned"):
+        run_job(dataclasses.replace(task, copies=1), 1, CPU)
 
 
 def test_augmented_copies_are_further_utterances(task):
@@ -249,10 +249,10 @@ def test_copies_of_what_cannot_be_cropped_later_are_of_crops(whole_config, tmp_p
     assert {read_features(ref).shape for ref in read_table(task.output_dir / "feats.scp").values()} == {
         (1, 3 + 32)
     }
-    assert not task.step().reason()
+    assert not task.step.reason()
     longer = whole_config.preprocessor_conf.model_copy(update={"target_duration": (0.4, 0.5)})
     changed = whole_config.model_copy(update={"preprocessor_conf": longer})
-    assert dataclasses.replace(task, config=changed).step().reason()
+    assert dataclasses.replace(task, config=changed).step.reason()
 
 
 def test_batches_leave_room_for_the_silence_that_is_added(whole_config, tmp_path, monkeypatch):

@@ -29,10 +29,9 @@ def run(action, words, *more):
 
 
 def test_plan_jobs_merge_and_nothing_to_do_afterwards(words, tmp_path):
-    assert run("plan", words)[:2] == (0, "2\n")
+    assert run("plan", words)[:2] == (0, "1\n")
     assert run("plan", words, "--dry_run", "true")[:2] == (0, "0\n")
-    jobs = [start("infer.py", ["job", *words, "--job", str(job)]) for job in (1, 2)]
-    assert [finish(job)[0] for job in jobs] == [0, 0]
+    assert run("job", words, "--job", "1")[0] == 0
     assert run("merge", words)[0] == 0
     assert len(read_table(tmp_path / "out" / "sét" / "sét_lids")) == 6
     assert run("plan", words)[:2] == (0, "0\n")
@@ -42,6 +41,7 @@ def test_plan_jobs_merge_and_nothing_to_do_afterwards(words, tmp_path):
 
 
 def test_a_job_that_did_not_run_is_named(words):
+    run("plan", words)
     code, _, messages = run("merge", words)
     assert code == 2
-    assert "job 1 of 2: not done yet (run stage 6 again)" in messages.splitlines()[-1]
+    assert "part 1: not done yet (run the jobs again)" in messages.splitlines()[-1]

@@ -181,7 +181,7 @@ def make_plan(
             return 0
         (output_dir / "wav.scp").unlink(missing_ok=True)
         offsets = _write_parts(work_dir(output_dir) / "utterances.jsonl", listing, bounds)
-        _save(Plan(data_dir, output_dir, options, offsets, num_jobs, work.digests, recordings))
+        _save(Plan(data_dir, output_dir, options, offsets, num_jobs, dict(work.digests), recordings))
     logging.info("%s: %d utterances in %d parts for %d jobs", step.name, len(listing), num_parts, num_jobs)
     return num_jobs
 

@@ -1,0 +1,167 @@
+"""Work that is cut into parts, done by jobs, and merged.
+
+Formatting, feature extraction, feature statistics and identification all go the same way:
+
+* The plan reads the inputs, saves what it found and returns how many jobs to run.
+* Job *j* of *n* does parts j, j + n, j + 2n, … Each finished part has a record of its own, so a job that
+  was killed, or is repeated with another number of jobs, does only what is missing.
+* The merge checks that all parts are current, judges the failures, and writes the result.
+
+How the work is cut does not depend on the number of jobs, and so neither does the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lid_toolkit.errors import LidError, allowed_failures
+from lid_toolkit.files import locked, write_whole
+from lid_toolkit.progress import Progress
+from lid_toolkit.steps import Snapshot, Step
+
+PLAN = "plan.json"
+MOST_PARTS = 1024
+SHOWN_FAILURES = 3
+
+
+class Part(Protocol):
+    """What this module needs to know of a part; each kind of work has its own class."""
+
+    @property
+    def number(self) -> int:
+        """The number of the part, from 1."""
+
+    @property
+    def size(self) -> int:
+        """The number of utterances, for the progress bar."""
+
+    @property
+    def step(self) -> Step:
+        """The record of the finished part. Its options hold all that decides the outputs."""
+
+
+AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the plan tells the jobs and the merge.
+
+    Attributes:
+        inputs: the inputs of the whole work. Jobs and the merge need not read them again to know them.
+        num_jobs: how many jobs share the parts.
+        facts: JSON-serialisable values that are expensive to find out again.
+    """
+
+    inputs: Snapshot
+    num_jobs: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, directory: Path) -> None:
+        """Write the plan where :func:`load_plan` finds it."""
+        with write_whole(directory / PLAN) as stream:
+            json.dump(asdict(self), stream, ensure_ascii=False)
+
+
+def load_plan(directory: Path) -> Plan:
+    """Read the plan of a directory; raises LidError if there is none."""
+    path = directory / PLAN
+    try:
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Plan(Snapshot(**kept["inputs"]), kept["num_jobs"], kept["facts"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise LidError("there is no plan", where=path, mend="run the sub-command plan first") from None
+
+
+def part_bounds(count: int, per_part: int, multiple_of: int = 1) -> npt.NDArray[np.int64]:
+    """Return where the parts of ``count`` utterances begin, and where the last one ends.
+
+    There are at most ``MOST_PARTS``, so a part may have more than ``per_part`` utterances. All parts have
+    the same size to within one utterance, or, with ``multiple_of``, all but the last one have a size that
+    is a multiple of it: 150 utterances, 64 a part, make bounds 0, 64, 128, 150.
+    """
+    parts = min(MOST_PARTS, math.ceil(count / per_part))
+    if multiple_of == 1:
+        return np.linspace(0, count, parts + 1).astype(np.int64)
+    size = multiple_of * math.ceil(max(count / MOST_PARTS, per_part) / multiple_of)
+    return np.append(np.arange(0, count, size, dtype=np.int64), count)
+
+
+@contextlib.contextmanager
+def parts_to_do(
+    directory: Path, parts: Sequence[AnyPart], job: int, num_jobs: int, doing: str
+) -> Iterator[list[AnyPart]]:
+    """Hold the lock of job number ``job``, from 1, and yield those of its parts that are not current.
+
+    Raises:
+        LidError: there is no such job, or another process does it.
+    """
+    if not 1 <= job <= num_jobs:
+        raise LidError(f"there are {num_jobs} jobs", where=f"job {job}")
+    own = parts[job - 1 :: num_jobs]
+    with locked(directory / f"job.{job}", f"job {job}: {doing}"):
+        todo = [part for part in own if part.step.reason()]
+        logging.info("job %d: %d of %d parts to do", job, len(todo), len(own))
+        yield todo
+
+
+def do_parts(title: str, todo: Sequence[AnyPart], do: Callable[[AnyPart, Progress], Iterable[Path]]) -> None:
+    """Do parts one after another; ``do`` writes the files of one, advances the bar and returns them."""
+    with Progress(title, sum(part.size for part in todo)) as progress:
+        for part in todo:
+            with part.step.work(title, lock=None, quiet=True) as work:
+                if work is not None:
+                    work.finish(do(part, progress))
+
+
+def check_finished(parts: Iterable[Part], where: Path) -> None:
+    """Raise LidError if a part is not current."""
+    for part in parts:
+        if reason := part.step.reason():
+            raise LidError(f"part {part.number}: {reason}", where=where, mend="run the jobs again")
+
+
+def check_failures(
+    failed: Iterable[tuple[str, str]],
+    count: int,
+    total: int,
+    max_failed: float,
+    where: Path,
+    parts_with_failures: Callable[[], Iterable[Part]],
+) -> None:
+    """Refuse a result with too many failures, and have the next run try them again.
+
+    Something outside the inputs may have been the reason: a disk that was away, a command that failed.
+
+    Args:
+        failed: (utterance, reason) of each failure.
+        count: number of failures.
+        total: number of utterances.
+        max_failed: largest fraction of the utterances that may fail; rounded up to whole utterances.
+        where: the table that lists the failures, or the set.
+        parts_with_failures: the parts that the next run must do again.
+
+    Raises:
+        LidError: more utterances failed.
+    """
+    if count <= allowed_failures(max_failed, total):
+        return
+    for part in parts_with_failures():
+        part.step.record.unlink(missing_ok=True)
+    shown = "; ".join(f"{key}: {reason}" for key, reason in itertools.islice(failed, SHOWN_FAILURES))
+    raise LidError(
+        f"{count} of {total} utterances failed, more than max_failed ({max_failed:g}) allows: {shown}",
+        where=where,
+        mend="mend or remove these recordings, or raise max_failed",
+    )
