@@ -59,7 +59,7 @@ def read_waves(
 
 
 def pad(waves: Sequence[Wave | Features]) -> tuple[Tensor, Tensor]:
-    """Return waveforms (T,) or features (T, D) as one tensor with zeros at the end, and their lengths (B,)."""
+    """Return waveforms (T,) or features (T, D) as one zero-padded tensor, and their lengths (B,)."""
     lengths_b = torch.tensor([len(wave) for wave in waves], dtype=torch.int64)
     if not waves:
         return torch.empty(0, 0), lengths_b
