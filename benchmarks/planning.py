@@ -14,7 +14,7 @@ import numpy as np
 from processes import Figures, python
 
 from lid_toolkit.files import write_whole
-from lid_toolkit.prepare.formatting.job import Result
+from lid_toolkit.prepare.formatting.job import PartResult
 from lid_toolkit.prepare.formatting.plan import load_plan
 
 LANGUAGES = 107
@@ -70,7 +70,7 @@ def make_up_results(target: Path) -> None:
             for place, utterance in enumerate(plan.utterances(part))
         ]
         with write_whole(plan.result(part)) as stream:
-            json.dump(asdict(Result(written=rows)), stream)
+            json.dump(asdict(PartResult(written=rows)), stream)
         with plan.part_step(part).work("making up results", lock=None) as work:
             if work is not None:
                 work.finish([plan.result(part)])

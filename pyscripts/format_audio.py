@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from option_types import channel, rate
+from staged import act, add_actions
 from stages import run
 
 from lid_toolkit.audio.writer import AUDIO_FORMATS
-from lid_toolkit.cli import OptionParser, boolean, fraction, non_negative, positive_int
+from lid_toolkit.cli import OptionParser, boolean, fraction, non_negative
 from lid_toolkit.prepare.formatting.job import run_job
 from lid_toolkit.prepare.formatting.merge import merge
 from lid_toolkit.prepare.formatting.plan import FEATS_TYPES, FormatOptions, make_plan
@@ -17,16 +18,9 @@ from lid_toolkit.prepare.formatting.plan import FEATS_TYPES, FormatOptions, make
 def main(arguments: Sequence[str]) -> None:
     """Parse the options and do what the sub-command says."""
     parser = OptionParser(__doc__)
-    parser.add_argument(
-        "action",
-        choices=("plan", "job", "merge"),
-        help="plan prints the number of jobs to run, 0 if the result is current; jobs and merge take"
-        " their options from it",
-    )
+    add_actions(parser)
     parser.add_argument("--output_dir", type=Path, required=True, help="the result: dump/raw/SET")
-    parser.add_argument("--job", type=positive_int, default=1, help="job: which, from 1")
     parser.add_argument("--data_dir", type=Path, help="plan: the source: data/SET")
-    parser.add_argument("--num_jobs", type=positive_int, default=1, help="plan: at most this many")
     parser.add_argument("--audio_format", choices=AUDIO_FORMATS, default="flac.ark", help="plan")
     parser.add_argument("--feats_type", choices=FEATS_TYPES, default="raw", help="plan; raw_copy refers")
     parser.add_argument("--fs", type=rate, default="16k", help="plan: sample rate in Hz, or as in 16k")
@@ -45,27 +39,27 @@ def main(arguments: Sequence[str]) -> None:
         default=False,
         help="plan: several files are one recording",
     )
-    parser.add_argument("--dry_run", type=boolean, default=False, help="plan: only say what is to do")
     options = parser.parse_args(arguments)
-    if options.action == "plan":
-        if options.data_dir is None:
-            parser.error("the following arguments are required: --data_dir")
-        wanted = FormatOptions(
-            options.audio_format,
-            options.feats_type,
-            options.fs,
-            options.min_wav_duration,
-            options.max_wav_duration,
-            options.max_failed,
-            options.allow_pipes,
-            options.channel,
-            options.multi_columns_input_wav_scp,
-        )
-        print(make_plan(options.data_dir, options.output_dir, wanted, options.num_jobs, options.dry_run))
-    elif options.action == "job":
-        run_job(options.output_dir, options.job)
-    else:
-        merge(options.output_dir)
+    if options.action == "plan" and options.data_dir is None:
+        parser.error("the following arguments are required: --data_dir")
+    wanted = FormatOptions(
+        options.audio_format,
+        options.feats_type,
+        options.fs,
+        options.min_wav_duration,
+        options.max_wav_duration,
+        options.max_failed,
+        options.allow_pipes,
+        options.channel,
+        options.multi_columns_input_wav_scp,
+    )
+    out = options.output_dir
+    act(
+        options,
+        lambda jobs, dry_run: make_plan(options.data_dir, out, wanted, jobs, dry_run),
+        lambda number: run_job(out, number),
+        lambda: merge(out),
+    )
 
 
 if __name__ == "__main__":

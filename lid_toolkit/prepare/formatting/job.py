@@ -1,4 +1,4 @@
-"""One job of stage 3: decode, cut, resample and change speed, and write the parts that are its share."""
+"""One job of formatting: drop what is too short or long, decode, cut, change speed, resample and write."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import functools
 import hashlib
 import itertools
 import json
-import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,9 +17,9 @@ from lid_toolkit.audio.reader import Recording, open_audio
 from lid_toolkit.audio.references import AudioError, in_archive, is_pipe
 from lid_toolkit.audio.resample import resample, resampled_length
 from lid_toolkit.audio.writer import Writer, audio_writer, encode, quantise
-from lid_toolkit.errors import LidError
-from lid_toolkit.files import locked, write_whole
-from lid_toolkit.prepare.formatting.listing import Utterance
+from lid_toolkit.files import write_whole
+from lid_toolkit.parts import do_parts, parts_to_do
+from lid_toolkit.prepare.formatting.listing import PlannedUtterance
 from lid_toolkit.prepare.formatting.plan import FormatOptions, Plan, load_plan, work_dir
 from lid_toolkit.progress import Progress
 
@@ -29,13 +28,13 @@ LONGEST_OVERSHOOT_S = 0.5
 
 
 @dataclass
-class Result:
+class PartResult:
     """What became of the utterances of a part.
 
     Attributes:
         written: ``(utterance, reference, samples, samples clipped)``.
         dropped: ``(utterance, reason)`` of those outside the limits of duration.
-        failed: ``(utterance, reason)`` of the broken.
+        failed: ``(utterance, reason)`` of those that cannot be read.
         audio: digest of what was written, and of the sizes and times of the recordings referred to.
     """
 
@@ -44,7 +43,7 @@ class Result:
     failed: list[tuple[str, str]] = field(default_factory=list)
     audio: str = ""
 
-    def add(self, other: Result) -> None:
+    def add(self, other: PartResult) -> None:
         """Take in what became of further utterances."""
         self.written += other.written
         self.dropped += other.dropped
@@ -58,27 +57,19 @@ def run_job(output_dir: Path, job: int) -> None:
         LidError: there is no plan or no such job, or another process does this job.
     """
     plan = load_plan(output_dir)
-    if job > plan.num_jobs:
-        raise LidError(f"there are {plan.num_jobs} jobs", where=f"--job {job}")
-    parts = range(job - 1, plan.num_parts, plan.num_jobs)
-    with locked(work_dir(output_dir) / f"job.{job}", f"job {job} of formatting {output_dir.name}"):
-        todo = [part for part in parts if plan.part_step(part).reason()]
-        logging.info("job %d: %d of %d parts to do", job, len(todo), len(parts))
-        with Progress(f"format {output_dir.name}", sum(map(plan.size, todo))) as progress:
-            for part in todo:
-                with plan.part_step(part).work("formatting", lock=None) as work:
-                    if work is not None:
-                        work.finish(_do_part(plan, part, progress))
+    title = f"format {output_dir.name}"
+    with parts_to_do(work_dir(output_dir), plan.parts, job, plan.num_jobs, title) as todo:
+        do_parts(title, todo, lambda part, progress: _do_part(plan, part.index, progress))
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: Path) -> PartResult:
     """Read what :func:`run_job` noted of a part."""
-    return Result(**json.loads(path.read_text(encoding="utf-8")))
+    return PartResult(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def _do_part(plan: Plan, part: int, progress: Progress) -> list[Path]:
     """Write the audio and the result of a part; return the files."""
-    audio, result = plan.audio(part), Result()
+    audio, result = plan.audio(part), PartResult()
     state, files_written = hashlib.blake2b(digest_size=16), 0
     with audio_writer(audio, plan.options.audio_format) as write_file:
 
@@ -102,9 +93,11 @@ def _do_part(plan: Plan, part: int, progress: Progress) -> list[Path]:
     return [*files, plan.result(part)]
 
 
-def _format_recording(ref: str, utterances: list[Utterance], options: FormatOptions, write: Writer) -> Result:
+def _format_recording(
+    ref: str, utterances: list[PlannedUtterance], options: FormatOptions, write: Writer
+) -> PartResult:
     """Write the utterances of one recording; each stretch of it is decoded once whatever the speeds."""
-    result = Result()
+    result = PartResult()
     try:
         with open_audio(ref, options.reading) as recording:
             for _, group in itertools.groupby(utterances, key=lambda utterance: utterance[2:4]):
@@ -119,13 +112,13 @@ def _format_recording(ref: str, utterances: list[Utterance], options: FormatOpti
 
 
 def _format_stretch(
-    recording: Recording, utterances: list[Utterance], options: FormatOptions, write: Writer
-) -> Result:
+    recording: Recording, utterances: list[PlannedUtterance], options: FormatOptions, write: Writer
+) -> PartResult:
     """Write the utterances that are one stretch of a recording, or refer to it where it is as wanted."""
     num_samples, rate = recording.info.num_samples, recording.info.rate
     _, ref, start, end, _ = utterances[0]
     first, stop = sample_range(start, end, num_samples, rate, ref)
-    result = Result()
+    result = PartResult()
     wanted = list(_within_limits(utterances, stop - first, rate, options, result))
     if options.feats_type == "raw_copy":
         _check_copy(ref, rate, options.fs)
@@ -183,8 +176,12 @@ def sample_range(start: float, end: float, num_samples: int, rate: int, ref: str
 
 
 def _within_limits(
-    utterances: Iterable[Utterance], num_samples: int, rate: int, options: FormatOptions, result: Result
-) -> Iterator[Utterance]:
+    utterances: Iterable[PlannedUtterance],
+    num_samples: int,
+    rate: int,
+    options: FormatOptions,
+    result: PartResult,
+) -> Iterator[PlannedUtterance]:
     """Yield those whose final duration is within the limits; note the others."""
     for utterance in utterances:
         length = resampled_length(num_samples, rate * utterance.speed, options.fs)

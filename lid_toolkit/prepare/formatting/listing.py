@@ -18,7 +18,7 @@ from lid_toolkit.datadir.tables.table import Table
 from lid_toolkit.errors import LidError
 
 
-class Utterance(NamedTuple):
+class PlannedUtterance(NamedTuple):
     """One utterance to format: its place in seconds (an end of -1 is the recording's), and its speed."""
 
     key: str
@@ -29,7 +29,7 @@ class Utterance(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Listing:
+class UtteranceList:
     """All utterances; those of one recording lie together, ordered by their place in it.
 
     Attributes:
@@ -53,11 +53,11 @@ class Listing:
     def __len__(self) -> int:
         return len(self.rows_u)
 
-    def utterances(self, first: int, stop: int) -> list[Utterance]:
+    def utterances(self, first: int, stop: int) -> list[PlannedUtterance]:
         """Return the utterances ``first`` to ``stop``."""
         part = slice(first, stop)
         return [
-            Utterance(self.keys.key(row), self.refs.value(recording), *numbers)
+            PlannedUtterance(self.keys.key(row), self.refs.value(recording), *numbers)
             for row, recording, *numbers in zip(
                 self.rows_u[part].tolist(),
                 self.recordings_u[part].tolist(),
@@ -89,7 +89,7 @@ class Listing:
             yield from map(file_of, ref.split() if multi_columns else [ref])
 
 
-def list_utterances(data: DataDir) -> Listing:
+def list_utterances(data: DataDir) -> UtteranceList:
     """List the utterances of a data directory; raises LidError for a speed that is none."""
     count = len(data.utt2lang)
     recordings = np.arange(count)
@@ -102,7 +102,7 @@ def list_utterances(data: DataDir) -> Listing:
         words, codes_u = data.utt2speed.codes()
         speeds = np.array([_speed(word) for word in words])[codes_u]
     order = np.lexsort((speeds, ends, starts, _first_alike(data.wav_scp)[recordings]))
-    return Listing(
+    return UtteranceList(
         data.utt2lang, data.wav_scp, order, recordings[order], starts[order], ends[order], speeds[order]
     )
 

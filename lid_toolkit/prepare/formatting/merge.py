@@ -1,9 +1,8 @@
-"""The end of stage 3: what the jobs made becomes one directory, if few enough utterances failed."""
+"""The end of formatting: the finished parts become one directory, unless too many utterances failed."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import logging
 import shutil
 from collections.abc import Sequence
@@ -26,16 +25,15 @@ from lid_toolkit.datadir.tables.table import (
     table_from_pairs,
     write_table,
 )
-from lid_toolkit.errors import LidError, allowed_failures
+from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
+from lid_toolkit.parts import check_failures, check_finished
 from lid_toolkit.prepare.formatting.job import read_result
 from lid_toolkit.prepare.formatting.plan import Plan, load_plan
 
-SHOWN_FAILURES = 3
-
 
 @dataclass(frozen=True)
-class Outcome:
+class FormattedSet:
     """What became of all utterances, in tables with utterances as keys.
 
     Attributes:
@@ -43,7 +41,7 @@ class Outcome:
         num_samples: its length.
         clipped: samples beyond full scale, where there are any.
         dropped: reason, of those outside the limits of duration.
-        failed: reason, of the broken.
+        failed: reason, of those that cannot be read.
         digest: of the audio of all.
     """
 
@@ -64,14 +62,13 @@ def merge(output_dir: Path) -> None:
 
     Raises:
         LidError: a part is not done; the source changed since the plan; more utterances failed than
-            ``--max_failed`` allows; none is left.
+            ``max_failed`` allows; none is left.
     """
     plan = load_plan(output_dir)
-    with plan.step.work("merging", lock=output_dir) as work:
+    with plan.step.work("merging", lock=output_dir, known=plan.inputs) as work:
         if work is None:
             return
-        if work.digests != plan.inputs:
-            raise LidError("changed while it was formatted", where=plan.data_dir, mend="run the stage again")
+        check_finished(plan.parts, plan.output_dir)
         outcome = _gather(plan)
         for name in ("failed", "dropped", "clipped"):
             write_table(output_dir / name, getattr(outcome, name))
@@ -82,17 +79,12 @@ def merge(output_dir: Path) -> None:
     _report(plan, outcome)
 
 
-def _gather(plan: Plan) -> Outcome:
+def _gather(plan: Plan) -> FormattedSet:
     """Read the parts' results, each at once a table: millions of rows as objects would not fit."""
     references: list[Table] = []
     others: list[list[Table]] = [[], [], [], []]
     digest = hashlib.blake2b(digest_size=16)
     for part in range(plan.num_parts):
-        step = plan.part_step(part)
-        if reason := step.reason():
-            raise LidError(
-                f"{step.name} is not done: {reason}", where=plan.output_dir, mend="run the jobs again"
-            )
         result = read_result(plan.result(part))
         digest.update(result.audio.encode())
         references.append(table_from_pairs((row[0], row[1]) for row in result.written))
@@ -105,25 +97,22 @@ def _gather(plan: Plan) -> Outcome:
         for tables, pairs in zip(others, rows, strict=True):
             tables.append(table_from_pairs(pairs))
     num_samples, clipped, dropped, failed = map(merge_tables, others)
-    return Outcome(references, num_samples, clipped, dropped, failed, digest.hexdigest())
+    return FormattedSet(references, num_samples, clipped, dropped, failed, digest.hexdigest())
 
 
-def _judge(plan: Plan, outcome: Outcome) -> None:
+def _judge(plan: Plan, outcome: FormattedSet) -> None:
     """Raise LidError if too many utterances failed or none is left."""
     failed = len(outcome.failed)
     count = len(outcome.num_samples) + len(outcome.dropped) + failed
     listed = plan.output_dir / "failed"
-    share = plan.options.max_failed
-    if failed > allowed_failures(share, count):
-        _redo_failures(plan)
-        shown = "; ".join(
-            f"{key}: {reason}" for key, reason in itertools.islice(outcome.failed, SHOWN_FAILURES)
-        )
-        raise LidError(
-            f"{failed} of {count} utterances failed, more than the share {share:g}: {shown}",
-            where=plan.data_dir,
-            mend=f"all are in {listed}; mend or remove them, or raise --max_failed",
-        )
+    check_failures(
+        outcome.failed,
+        failed,
+        count,
+        plan.options.max_failed,
+        listed,
+        lambda: [part for part in plan.parts if read_result(plan.result(part.index)).failed],
+    )
     if not len(outcome.num_samples):
         raise LidError(
             f"no utterance is left: {len(outcome.dropped)} dropped, {failed} failed",
@@ -132,14 +121,7 @@ def _judge(plan: Plan, outcome: Outcome) -> None:
         )
 
 
-def _redo_failures(plan: Plan) -> None:
-    """Forget the parts with failures, so that a rerun tries again what failed for a passing reason."""
-    for part in range(plan.num_parts):
-        if read_result(plan.result(part)).failed:
-            plan.part_step(part).record.unlink(missing_ok=True)
-
-
-def _write_tables(plan: Plan, outcome: Outcome) -> list[Path]:
+def _write_tables(plan: Plan, outcome: FormattedSet) -> list[Path]:
     output = plan.output_dir
     carried = {
         name: _keep(read_table(path), outcome.num_samples)
@@ -181,7 +163,7 @@ def _remove_strays(plan: Plan) -> None:
             path.unlink()
 
 
-def _report(plan: Plan, outcome: Outcome) -> None:
+def _report(plan: Plan, outcome: FormattedSet) -> None:
     lengths = outcome.num_samples
     hours = lengths.integers().sum() / plan.options.fs / 3600
     parts = [f"{len(lengths)} utterances, {hours:.2f} h"]

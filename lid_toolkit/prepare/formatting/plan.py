@@ -17,22 +17,19 @@ import hashlib
 import itertools
 import json
 import logging
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from lid_toolkit.audio.reader import Reading
 from lid_toolkit.datadir.datadir import DataDir, read_data_dir, table_paths
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
-from lid_toolkit.prepare.formatting.listing import Listing, Utterance, list_utterances
-from lid_toolkit.steps import Step
+from lid_toolkit.parts import part_bounds
+from lid_toolkit.prepare.formatting.listing import PlannedUtterance, UtteranceList, list_utterances
+from lid_toolkit.steps import Snapshot, Step
 
 UTTERANCES_PER_PART = 50
-MOST_PARTS = 1024
 FEATS_TYPES = ("raw", "raw_copy")
 FILES_VERSION = 2
 """Raised when the merge writes other files, so that sets of an earlier version are merged again."""
@@ -40,7 +37,7 @@ FILES_VERSION = 2
 
 @dataclass(frozen=True)
 class FormatOptions:
-    """What the user asks of stage 3.
+    """How a set is formatted.
 
     Attributes:
         audio_format: ``wav``, ``flac``, ``wav.ark`` or ``flac.ark``.
@@ -48,10 +45,10 @@ class FormatOptions:
         fs: rate of the result in Hz.
         min_wav_duration: shorter utterances are dropped; seconds.
         max_wav_duration: longer ones too; 0 drops none.
-        max_failed: share of the utterances that may be broken.
+        max_failed: largest fraction of the utterances that may fail.
         allow_pipes: whether commands in ``wav.scp`` are run.
         channel: which channel to take, from 0; None averages all.
-        multi_columns: a value of ``wav.scp`` is one or more paths parted by blanks.
+        multi_columns: a value of ``wav.scp`` is one or more paths, separated by spaces.
     """
 
     audio_format: str = "flac.ark"
@@ -80,7 +77,7 @@ class Plan:
         options: what the user asked for.
         offsets: where each part's line starts in ``utterances.jsonl``, and where the last one ends.
         num_jobs: how many jobs share them.
-        inputs: digests of the source's tables.
+        inputs: the source's tables as they were read.
         recordings: for each part, the digest of its recordings' sizes and times.
     """
 
@@ -89,7 +86,7 @@ class Plan:
     options: FormatOptions
     offsets: list[int]
     num_jobs: int
-    inputs: dict[str, str | None]
+    inputs: Snapshot
     recordings: list[str]
 
     @property
@@ -102,9 +99,14 @@ class Plan:
         """How many parts there are."""
         return len(self.offsets) - 1
 
-    def utterances(self, part: int) -> list[Utterance]:
+    @property
+    def parts(self) -> list[PlannedPart]:
+        """All parts."""
+        return [PlannedPart(self, index) for index in range(self.num_parts)]
+
+    def utterances(self, part: int) -> list[PlannedUtterance]:
         """Return the utterances of a part."""
-        return [Utterance(*row) for row in json.loads(self._line(part))]
+        return [PlannedUtterance(*row) for row in json.loads(self._line(part))]
 
     def size(self, part: int) -> int:
         """Return how many utterances a part has."""
@@ -144,6 +146,34 @@ class Plan:
         return work_dir(self.output_dir) / kind / f"{part + 1:04d}.json"
 
 
+@dataclass(frozen=True)
+class PlannedPart:
+    """A part of a plan, as :mod:`lid_toolkit.parts` knows parts.
+
+    Attributes:
+        plan: the whole.
+        index: number of the part, from 0.
+    """
+
+    plan: Plan
+    index: int
+
+    @property
+    def number(self) -> int:
+        """Number of the part, from 1."""
+        return self.index + 1
+
+    @property
+    def size(self) -> int:
+        """How many utterances it has."""
+        return self.plan.size(self.index)
+
+    @property
+    def step(self) -> Step:
+        """The making of the part, finished by a job."""
+        return self.plan.part_step(self.index)
+
+
 def work_dir(output_dir: Path) -> Path:
     """Return where the stage keeps its plan and parts."""
     return output_dir / ".format"
@@ -165,8 +195,8 @@ def make_plan(
     data = read_data_dir(data_dir)
     _check_copy(data, options)
     listing = list_utterances(data)
-    num_parts = min(MOST_PARTS, math.ceil(len(listing) / UTTERANCES_PER_PART))
-    bounds = np.linspace(0, len(listing), num_parts + 1).astype(int).tolist()
+    bounds = part_bounds(len(listing), UTTERANCES_PER_PART).tolist()
+    num_parts = len(bounds) - 1
     recordings = [
         listing.digest_of_recordings(first, stop, options.multi_columns)
         for first, stop in itertools.pairwise(bounds)
@@ -181,7 +211,7 @@ def make_plan(
             return 0
         (output_dir / "wav.scp").unlink(missing_ok=True)
         offsets = _write_parts(work_dir(output_dir) / "utterances.jsonl", listing, bounds)
-        _save(Plan(data_dir, output_dir, options, offsets, num_jobs, dict(work.digests), recordings))
+        _save(Plan(data_dir, output_dir, options, offsets, num_jobs, work.snapshot, recordings))
     logging.info("%s: %d utterances in %d parts for %d jobs", step.name, len(listing), num_parts, num_jobs)
     return num_jobs
 
@@ -192,8 +222,9 @@ def load_plan(output_dir: Path) -> Plan:
     try:
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise LidError("no plan", where=path, mend="run the sub-command plan first") from None
+        raise LidError("there is no plan", where=path, mend="run the sub-command plan first") from None
     kept["options"] = FormatOptions(**kept["options"])
+    kept["inputs"] = Snapshot(**kept["inputs"])
     kept["data_dir"] = Path(kept["data_dir"])
     return Plan(output_dir=output_dir, **kept)
 
@@ -205,15 +236,15 @@ def _check_copy(data: DataDir, options: FormatOptions) -> None:
     wanted = {
         "segments": data.segments is not None,
         "utt2speed": data.utt2speed is not None,
-        "--channel": options.channel is not None,
-        "--multi_columns": options.multi_columns,
+        "channel": options.channel is not None,
+        "multi_columns": options.multi_columns,
     }
     for name, present in wanted.items():
         if present:
             raise LidError(
-                f"raw_copy refers to whole recordings as they are: it cannot follow {name}",
+                f"feats_type raw_copy refers to whole recordings as they are and does not support {name}",
                 where=data.path,
-                mend="--feats_type raw can",
+                mend="choose feats_type raw",
             )
 
 
@@ -228,7 +259,7 @@ def _whole_step(data_dir: Path, output_dir: Path, options: FormatOptions, record
     )
 
 
-def _write_parts(path: Path, listing: Listing, bounds: list[int]) -> list[int]:
+def _write_parts(path: Path, listing: UtteranceList, bounds: list[int]) -> list[int]:
     """Write the utterances, a part a line, and return where the lines start and the last one ends."""
     offsets = [0]
     with write_whole(path, "wb") as stream:

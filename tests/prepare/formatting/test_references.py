@@ -101,7 +101,7 @@ def test_raw_copy_refers_to_all_audio(tmp_path):
 def test_what_raw_copy_would_have_to_change_is_refused(tmp_path):
     source = plain_set(tmp_path / "in")
     for options in ({"channel": 0}, {"multi_columns": True}):
-        with pytest.raises(LidError, match=r"cannot follow --.* \(--feats_type raw can\)"):
+        with pytest.raises(LidError, match=r"does not support .* \(choose feats_type raw\)"):
             make_plan(source, tmp_path / "out", FormatOptions(feats_type="raw_copy", **options), 1)
     with pytest.raises(LidError, match=r"16000 Hz, not 8000 Hz, and raw_copy does not resample"):
         format_set(source, tmp_path / "out", feats_type="raw_copy", fs=8000)
