@@ -69,7 +69,8 @@ def test_broken_recordings_are_listed_within_the_share(source, tmp_path):
     add(source, "w-none", tmp_path / "none.wav")
     target = tmp_path / "out"
     with pytest.raises(
-        LidError, match=r"2 of 14 utterances failed, more than max_failed \(0.01\) allows: w-nan: .*NaN.*; w-none: "
+        LidError,
+        match=r"2 of 14 utterances failed, more than max_failed \(0.01\) allows: w-nan: .*NaN.*; w-none: ",
     ):
         format_set(source, target)
     assert not (target / "wav.scp").exists()
