@@ -185,7 +185,7 @@ def test_results_are_stale_when_model_or_audio_tables_change(model_file, speech,
     rows = list(read_table(speech / "wav.scp"))
     write_table(speech / "wav.scp", rows[1:])
     assert "changed" in work.step.reason()
-    with pytest.raises(LidError, match="utt2num_samples: differs"):
+    with pytest.raises(LidError, match="utt2num_samples: its utterances differ"):
         plan(work, 1)
 
 
