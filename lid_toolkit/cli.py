@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NoReturn
 
-from lid_toolkit.errors import LidError, Work, nearest
+from lid_toolkit.errors import LidError, WorkName, nearest
 
 USER_ERROR = 2
 USERS_FAULTS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENAMETOOLONG)
@@ -80,7 +80,7 @@ def fraction(text: str) -> float:
 def run(
     main: Callable[[Sequence[str]], None],
     arguments: Sequence[str] | None = None,
-    stages: Mapping[Work, str] = MappingProxyType({}),
+    stages: Mapping[WorkName, str] = MappingProxyType({}),
 ) -> NoReturn:
     """Run ``main`` as a command, and exit.
 

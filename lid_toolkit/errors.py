@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
-Work = Literal[
+WorkName = Literal[
     "data preparation",
     "speed perturbation",
     "formatting",
@@ -33,7 +33,9 @@ class LidError(Exception):
             the stages of a recipe; :meth:`message` translates the work into a stage.
     """
 
-    def __init__(self, what: str, *, where: object = None, mend: str = "", redo: Work | None = None) -> None:
+    def __init__(
+        self, what: str, *, where: object = None, mend: str = "", redo: WorkName | None = None
+    ) -> None:
         self.what = what
         self.where = None if where is None else str(where)
         self.mend = mend
@@ -47,7 +49,7 @@ class LidError(Exception):
     def __str__(self) -> str:
         return self.message({})
 
-    def message(self, stages: Mapping[Work, str]) -> str:
+    def message(self, stages: Mapping[WorkName, str]) -> str:
         """Return the error in one line; ``stages`` gives the recipe's name for each kind of work."""
         place = f"{self.where}: " if self.where else ""
         again = f"run {stages.get(self.redo, self.redo)} again" if self.redo else ""
@@ -55,7 +57,7 @@ class LidError(Exception):
         return " ".join(f"{place}{self.what}{f' ({advice})' if advice else ''}".split())
 
 
-def _remade(kind: type[LidError], what: str, where: str | None, mend: str, redo: Work | None) -> LidError:
+def _remade(kind: type[LidError], what: str, where: str | None, mend: str, redo: WorkName | None) -> LidError:
     return kind(what, where=where, mend=mend, redo=redo)
 
 

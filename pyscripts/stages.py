@@ -6,9 +6,9 @@ import functools
 from collections.abc import Mapping
 
 from lid_toolkit import cli
-from lid_toolkit.errors import Work
+from lid_toolkit.errors import WorkName
 
-STAGES: Mapping[Work, str] = {
+STAGES: Mapping[WorkName, str] = {
     "data preparation": "stage 1",
     "speed perturbation": "stage 2",
     "formatting": "stage 3",

@@ -102,7 +102,6 @@ def test_files_and_functions_are_short(path: Path):
             assert length <= LONGEST_FUNCTION, f"{path}:{node.lineno}: {node.name} has {length} lines"
 
 
-@pytest.mark.xfail(reason="some packages still name stages")
 def test_library_does_not_know_the_recipe():
     """No file of the library mentions a stage's number or an option of ``run.sh`` or ``lid.sh``.
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.datadir.datadir import SAMPLING_RATE, read_sampling_rate
 from lid_toolkit.datadir.tables.table import Table, parse_table, read_table
-from lid_toolkit.errors import LidError, Work, nearest
+from lid_toolkit.errors import LidError, WorkName, nearest
 from lid_toolkit.languages import merged
 
 FAILED = -1
@@ -71,7 +71,7 @@ def input_files(data_dir: Path, inference_dir: Path) -> dict[str, Path]:
 
 def check_directories(data_dir: Path, inference_dir: Path) -> None:
     """Raise LidError if either directory does not exist."""
-    works: tuple[tuple[Path, Work], ...] = ((data_dir, "formatting"), (inference_dir, "identification"))
+    works: tuple[tuple[Path, WorkName], ...] = ((data_dir, "formatting"), (inference_dir, "identification"))
     for path, work in works:
         if not path.is_dir():
             raise LidError("no such directory", where=path, redo=work)

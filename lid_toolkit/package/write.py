@@ -47,7 +47,7 @@ SCORED = ("results", "results.json", "confusion.png")
 PICTURES = "tsne_plots/*.png"
 WORK = ".packing"
 # The directories of an absolute path inside a text. Spaces in it are escaped as in a shell. For example
-# "/data/my\ x/" in "--lid_config /data/my\ x/a.yaml"; the "//" of "https://example.org/a" is not matched.
+# "/data/my\ x/" in "--conf /data/my\ x/a.yaml"; the "//" of "https://example.org/a" is not matched.
 DIRECTORIES = re.compile(r"""(?<![^\s=:,'"])~?/(?!/)(?:\\.|[^\s\\'"])*/(?=[^\s'"])""")
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can store
 FILE_MODE = 0o644 << 16

@@ -150,11 +150,15 @@ def _check_copy(ref: str, rate: int, fs: int) -> None:
     """Raise AudioError if a recording cannot stay as it is."""
     if is_pipe(ref):
         raise AudioError(
-            "is a command, and raw_copy refers to files", where=ref, mend="--feats_type raw runs it"
+            "is a command, and raw_copy refers to files",
+            where=ref,
+            mend="choose feats_type raw, which runs it",
         )
     if rate != fs:
         raise AudioError(
-            f"{rate} Hz, not {fs} Hz, and raw_copy does not resample", where=ref, mend="--feats_type raw does"
+            f"{rate} Hz, not {fs} Hz, and raw_copy does not resample",
+            where=ref,
+            mend="choose feats_type raw, which does",
         )
 
 

@@ -1,4 +1,4 @@
-"""The utterances of stage 3 as arrays, in the order in which they are formatted."""
+"""The utterances to format as arrays, in the order in which they are formatted."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class UtteranceList:
 
 
 def list_utterances(data: DataDir) -> UtteranceList:
-    """List the utterances of a data directory; raises LidError for a speed that is none."""
+    """List the utterances of a data directory; raises LidError if a speed is not a positive number."""
     count = len(data.utt2lang)
     recordings = np.arange(count)
     starts, ends = np.zeros(count), np.full(count, -1.0)
