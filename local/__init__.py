@@ -1,1 +1,1 @@
-"""Corpus knowledge: where speech comes from and how it becomes Kaldi-style data directories."""
+"""Corpora: how each is obtained and prepared as Kaldi-style data directories."""

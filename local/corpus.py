@@ -1,4 +1,4 @@
-"""What the corpora share: options, utterances to data directories, a report of what was made."""
+"""Shared by all corpora: options, writing data directories, and a summary of their content."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Utterance:
     """One utterance of a corpus.
 
     Attributes:
-        key: its id, without white space.
-        language: its label, ISO 639-3.
-        speaker: whose voice it is.
-        audio: the recording, any file that libsndfile reads by its name.
-        duration: seconds.
-        recording: the id of the recording when it holds several utterances; else ``""``.
-        start: where the utterance begins in the recording, seconds.
+        key: utterance id, without white space.
+        language: language label, ISO 639-3.
+        speaker: speaker id.
+        audio: audio file, in any format that libsndfile recognises.
+        duration: duration in seconds.
+        recording: id of the recording if it contains several utterances; else ``""``.
+        start: start of the utterance in the recording, in seconds.
     """
 
     key: str
@@ -43,12 +43,14 @@ class Utterance:
 
 
 def option_parser(corpus: str | None, description: str) -> OptionParser:
-    """Return a parser of the options that the script of every corpus takes; None has no directory."""
+    """Return a parser of the options that all corpora share; None means no ``--corpus_dir``."""
     parser = OptionParser(description)
-    parser.add_argument("--datadir", type=Path, default=Path("data"), help="where the data directories go")
+    parser.add_argument(
+        "--datadir", type=Path, default=Path("data"), help="directory for the data directories"
+    )
     if corpus is not None:
         parser.add_argument(
-            "--corpus_dir", type=Path, default=Path("downloads") / corpus, help="where the recordings go"
+            "--corpus_dir", type=Path, default=Path("downloads") / corpus, help="directory for the recordings"
         )
     parser.add_argument("--nj", type=positive_int, default=2, help="number of processes")
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say what would be done")
@@ -57,7 +59,7 @@ def option_parser(corpus: str | None, description: str) -> OptionParser:
 
 @contextlib.contextmanager
 def alone(corpus: str, *directories: Path, dry_run: bool) -> Iterator[None]:
-    """Keep other runs out of the directories. A dry run writes nothing and takes no lock."""
+    """Lock the directories against other runs. A dry run writes nothing and takes no lock."""
     with contextlib.ExitStack() as stack:
         for directory in () if dry_run else directories:
             stack.enter_context(locked(directory, f"preparing {corpus}"))
@@ -67,11 +69,11 @@ def alone(corpus: str, *directories: Path, dry_run: bool) -> Iterator[None]:
 def write_set(directory: Path, utterances: Sequence[Utterance]) -> list[Path]:
     """Write the tables of one data directory and return their paths.
 
-    ``wav.scp``, ``utt2lang``, ``lang2utt`` and ``utt2spk``; ``segments`` too when an utterance is part
-    of a longer recording: then, as in Kaldi, every utterance has its line there.
+    Writes ``wav.scp``, ``utt2lang``, ``lang2utt`` and ``utt2spk``. If any utterance is part of a longer
+    recording, also writes ``segments`` with a line for every utterance, as Kaldi requires.
 
     Raises:
-        LidError: there is nothing to write, or two utterances share an id.
+        LidError: there are no utterances, or two utterances have the same id.
     """
     if not utterances:
         raise LidError("no utterance is left for this set", where=directory)
@@ -94,35 +96,35 @@ def write_set(directory: Path, utterances: Sequence[Utterance]) -> list[Path]:
 
 
 def segment(utterance: Utterance) -> str:
-    """Return the ``segments`` value ``recording start end``; microseconds tell samples apart."""
+    """Return the ``segments`` value ``recording start end``, in microseconds, finer than one sample."""
     end = utterance.start + utterance.duration
     return f"{utterance.recording or utterance.key} {utterance.start:.6f} {end:.6f}"
 
 
 def write_wav(path: Path, samples: npt.NDArray[np.int16], rate: int) -> None:
-    """Write mono samples (samples,) as a 16-bit wav, and its directories if they are missing."""
+    """Write mono samples (samples,) as a 16-bit WAV file. Missing directories are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pcm16_wav_header(len(samples), rate) + samples.astype("<i2").tobytes())
 
 
 def sources(script: str) -> dict[str, Path]:
-    """Return by name this module and those beside a corpus's script: data made by other code is stale."""
+    """Return this module and those next to a corpus script, by name. If one changes, the data is outdated."""
     modules = [Path(__file__), *sorted(Path(script).parent.glob("*.py"))]
     return {path.name: path for path in modules}
 
 
 def without_blanks(text: str) -> str:
-    """Return a text as an id: each run of white space becomes ``_``."""
+    """Return a text usable as an id, with each run of white space replaced by ``_``."""
     return re.sub(r"\s+", "_", text)
 
 
 def share(key: str) -> float:
-    """Return a number in [0, 1) that depends on ``key`` alone: the same split on every machine."""
+    """Return a number in [0, 1) that depends only on ``key``, so that every machine makes the same splits."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") / 2**64
 
 
 def report(sets: Mapping[str, Iterable[Utterance]]) -> str:
-    """Return a table of utterances, speakers, hours and durations per set and language."""
+    """Return a text table of utterances, speakers, hours and durations per set and language."""
     lines = [f"{'set':<16}{'language':<10}{'utts':>6}{'speakers':>10}{'hours':>8}   seconds: min median max"]
     for name, utterances in sets.items():
         groups: dict[str, list[Utterance]] = {"all": list(utterances)}

@@ -5,9 +5,9 @@ unset CDPATH
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 ## Data
-corpus=auto   # auto|@corpora: corpus to prepare; auto is voxlingua107 if db.sh says where it is, else mini
+corpus=auto   # auto|@corpora: corpus to prepare; auto is voxlingua107 if db.sh gives its directory, else mini
 datadir=data  # path: directory for the data directories
-downloads=    # path: directory for recordings, with a folder for each corpus; by default what db.sh says
+downloads=    # path: directory for recordings, with a folder per corpus; by default, the directories in db.sh
 nj=2          # int+: number of processes
 dry_run=false # bool: only say what would be done
 # end of options
@@ -37,7 +37,7 @@ if [[ -n ${downloads} && (-n ${corpus_dir} || -n ${db_variable}) ]]; then
   corpus_dir=${downloads}/${corpus}
 elif [[ -z ${corpus_dir} && -n ${db_variable} ]]; then
   die "db.sh:$(grep -n "^${db_variable}=" db.sh | cut -d: -f1): ${db_variable} is empty" \
-    "(write the directory that has the corpus, or the one to download it to)"
+    "(set it to the directory that contains the corpus, or to which it should be downloaded)"
 fi
 [[ -z ${corpus_dir} ]] || prepare_options+=(--corpus_dir "${corpus_dir}")
 

@@ -1,4 +1,4 @@
-"""Large files from the web: whole or not at all, resumed where they stopped, with progress."""
+"""Download large files with progress. An interrupted download resumes; a file appears only once complete."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.progress import Progress
 
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Pauses before the tries that follow one which brought nothing new."""
+"""Pauses in seconds between attempts. Any progress starts the list again."""
 
 TIMEOUT_S = 60.0
 MIB = 1 << 20
 SPARE_BYTES = 1 << 30
 PASSING = (408, 425, 429, 500, 502, 503, 504)
-"""HTTP answers after which another try may succeed (RFC 9110, RFC 6585)."""
+"""HTTP status codes after which another attempt may succeed (RFC 9110, RFC 6585)."""
 
-RETRY = "check the network and the address in db.sh, then run this again: it goes on where it stopped"
+RETRY = "check the network and the address in db.sh, then run this again to resume"
 
 
 @contextmanager
 def web_client() -> Iterator[httpx2.Client]:
-    """Yield an HTTP client that follows redirects; proxies come from the environment."""
+    """Yield an HTTP client that follows redirects and uses the proxies set in the environment."""
     with httpx2.Client(
         timeout=TIMEOUT_S, follow_redirects=True, headers={"Accept-Encoding": "identity"}
     ) as client:
@@ -38,7 +38,7 @@ def web_client() -> Iterator[httpx2.Client]:
 
 
 def fetch_text(client: httpx2.Client, url: str) -> str:
-    """Return a small text file; raises LidError naming the address if there is none."""
+    """Return the content of a small text file. Raises LidError with the address if it is not available."""
     try:
         answer = client.get(url)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -48,7 +48,7 @@ def fetch_text(client: httpx2.Client, url: str) -> str:
 
 
 def remote_bytes(client: httpx2.Client, url: str) -> int | None:
-    """Return the size of a file, None if its server does not tell; raises LidError if there is none."""
+    """Return the size of a file, or None if the server does not tell. Raises LidError if it is missing."""
     try:
         answer = client.head(url)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -59,26 +59,26 @@ def remote_bytes(client: httpx2.Client, url: str) -> int | None:
 
 
 def require_space(folder: Path, wanted: int, purpose: str) -> None:
-    """Raise LidError unless the disk of ``folder`` has room for ``wanted`` bytes and 1 GiB more."""
+    """Raise LidError unless the disk of ``folder`` has ``wanted`` bytes free, plus 1 GiB in reserve."""
     if wanted <= 0:
         return
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < wanted + SPARE_BYTES:
         raise LidError(
-            f"{purpose} takes {_gib(wanted + SPARE_BYTES)}, the disk has {_gib(free)} left",
+            f"{purpose} needs {_gib(wanted + SPARE_BYTES)}, but only {_gib(free)} is free",
             where=folder,
-            mend="make room, or name another disk in db.sh",
+            mend="free some space, or set a directory on another disk in db.sh",
         )
 
 
 def fetch_all(client: httpx2.Client, wanted: Iterable[tuple[str, Path]], title: str) -> None:
-    """Fetch each address to its path, one after the other, having made sure that all have room.
+    """Download each address to its path, one after the other, after checking that there is space for all.
 
-    Each file first grows as ``NAME.part`` beside its path: a later call goes on from there.
+    A file is downloaded as ``NAME.part`` next to its path and renamed at the end. A later call resumes it.
 
     Raises:
-        LidError: too little space, no such address, or a connection that keeps failing.
+        LidError: there is too little space, an address does not exist, or the connection keeps failing.
     """
     files = [(url, path, remote_bytes(client, url)) for url, path in wanted]
     if not files:
@@ -94,7 +94,7 @@ def fetch_all(client: httpx2.Client, wanted: Iterable[tuple[str, Path]], title: 
 
 
 def fetch(client: httpx2.Client, url: str, path: Path, meter: _Meter | None = None) -> None:
-    """Fetch one file; see :func:`fetch_all`. A connection that drops is taken up again by HTTP range."""
+    """Download one file; see :func:`fetch_all`. If the connection drops, an HTTP range request resumes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(path)
     meter = meter or _Meter(None)
@@ -111,30 +111,30 @@ def fetch(client: httpx2.Client, url: str, path: Path, meter: _Meter | None = No
         pause = next(waits, None)
         if pause is None:
             raise LidError(fault, where=url, mend=RETRY)
-        logging.warning("%s: %s at byte %d: going on in %g s", url, fault, _have(path), pause)
+        logging.warning("%s: %s at byte %d: resuming in %g s", url, fault, _have(path), pause)
         time.sleep(pause)
 
 
 def part_of(path: Path) -> Path:
-    """Return where a file grows until it is whole."""
+    """Return the path of the partial file while a download is in progress."""
     return path.with_name(f"{path.name}.part")
 
 
 class _Meter:
-    """Bytes counted, shown as whole mebibytes."""
+    """Count bytes and show whole mebibytes."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress, self._bytes = progress, 0
 
     def add(self, count: int) -> None:
-        """Count bytes that have arrived; a negative number takes some back."""
+        """Add received bytes; a negative number subtracts discarded ones."""
         before, self._bytes = self._bytes // MIB, self._bytes + count
         if self._progress is not None:
             self._progress.advance(self._bytes // MIB - before)
 
 
 def _attempt(client: httpx2.Client, url: str, part: Path, meter: _Meter) -> str:
-    """Ask for what ``part`` lacks; return ``""`` once it is whole, else what came between."""
+    """Request the bytes that ``part`` lacks. Return ``""`` if it is now complete, else the reason why not."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     try:
@@ -151,39 +151,39 @@ def _attempt(client: httpx2.Client, url: str, part: Path, meter: _Meter) -> str:
     except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
         raise _unreachable(url, error) from None
     except httpx2.HTTPError as error:
-        return f"the connection broke ({_reason(error)})"
+        return f"the connection was lost ({_reason(error)})"
 
 
 def _save(answer: httpx2.Response, part: Path, have: int, meter: _Meter) -> str:
-    """Write an answer's body to ``part`` from byte ``have`` on; return ``""`` or why it is not whole."""
+    """Write a response body to ``part`` from byte ``have`` on; return ``""`` or why it is incomplete."""
     length = answer.headers.get("Content-Length", "")
     whole = have + int(length) if length.isdecimal() else None
     with open(part, "r+b" if have else "wb") as stream:
         stream.seek(have)
         stream.truncate()
-        for block in answer.iter_raw():  # as they come: of larger ones a drop would lose a part
+        for block in answer.iter_raw():  # blocks as received: rechunking would lose data on a drop
             stream.write(block)
             meter.add(len(block))
         stream.flush()
         os.fsync(stream.fileno())
         size = stream.tell()
-    return "" if whole is None or size == whole else f"{size} of {whole} bytes came"
+    return "" if whole is None or size == whole else f"only {size} of {whole} bytes arrived"
 
 
 def _goes_on(answer: httpx2.Response, have: int) -> bool:
-    """Say whether an answer's body starts at byte ``have``; a server may send the whole file instead."""
+    """Return whether the response starts at byte ``have``; some servers ignore ranges and send everything."""
     start = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
     return answer.status_code == 206 and start
 
 
 def _at_the_end(answer: httpx2.Response, part: Path, have: int, meter: _Meter) -> str:
-    """Judge a refused range: ``part`` has all there is, or it is not part of this file and starts anew."""
+    """Handle a rejected range: ``part`` is complete, or it does not belong to this file and is deleted."""
     total = re.fullmatch(r"bytes \*/(\d+)", answer.headers.get("Content-Range", ""))
     if total and int(total[1]) == have:
         return ""
     part.unlink()
     meter.add(-have)
-    return "what was there is longer than the file"
+    return "the partial file does not match the file on the server"
 
 
 def _refuse(answer: httpx2.Response, url: str) -> None:

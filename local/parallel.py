@@ -1,4 +1,4 @@
-"""Work shared out to processes, in order, with progress."""
+"""Run a function in parallel processes, with ordered results and progress."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def parallel(
     unit: str = "recording",
     at_once: int = MOST_AT_ONCE,
 ) -> Iterator[Result]:
-    """Yield ``function(task)`` for each task, in the order of ``tasks``, from ``jobs`` fresh processes.
+    """Yield ``function(task)`` for each task, in the order of ``tasks``, computed by ``jobs`` new processes.
 
-    The processes are spawned, not forked: they inherit no state, so results depend on the task alone.
-    Each gets up to ``at_once`` tasks at a time: few where a task takes long.
+    The processes are spawned, not forked: they inherit no state, so results depend only on the task.
+    Each process takes up to ``at_once`` tasks at a time; use a small number if a task takes long.
 
     Raises:
-        LidError: a process was killed, most often for want of memory.
+        LidError: a process was killed, usually because memory ran out.
     """
     context = multiprocessing.get_context("spawn")
     with (
@@ -60,7 +60,7 @@ def parallel(
 
 
 def _follow(parent: int) -> None:
-    """Leave Ctrl-C to the parent, and end with it even when it is killed."""
+    """Ignore Ctrl-C, which the parent handles, and exit when the parent does, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -69,13 +69,13 @@ def _follow(parent: int) -> None:
 
 
 def isolated(function: Callable[..., Result], *arguments: object) -> Result:
-    """Return ``function(*arguments)`` worked out in a forked child that ends right after.
+    """Return ``function(*arguments)`` computed in a forked child process that exits afterwards.
 
-    For C libraries whose state outlives a call: the child starts from this process's state, and leaves no
-    trace in it. The result must be picklable.
+    Use this for C libraries that keep state between calls: the child starts with the state of this process
+    and does not change it. The result must be picklable.
 
     Raises:
-        RuntimeError: the child failed; its traceback is on standard error.
+        RuntimeError: the child failed; its traceback is printed to standard error.
     """
     reader, writer = os.pipe()
     child = os.fork()

@@ -1,1 +1,1 @@
-"""Corpus `mini`: synthetic speech in twelve languages, made in place from packages that ship everything."""
+"""Corpus `mini`: synthetic speech in twelve languages, made locally from the data in Python packages."""

@@ -1,9 +1,9 @@
-"""espeak-ng through ctypes: what it would say as phonemes, and the speech itself.
+"""espeak-ng through ctypes: convert text to phonemes and to speech.
 
-The library and its data come from the wheel ``espeakng-loader``. It keeps state from call to call that
-changes later speech, so :func:`local.parallel.isolated` gives each utterance a process of its own, and
-phonemes and speech are never made in the same process: the two together have crashed.
-API: espeak-ng's ``speak_lib.h`` and ``espeak_ng.h``.
+The package ``espeakng-loader`` contains the library and its data. The library keeps state between calls
+that changes later speech, so :func:`local.parallel.isolated` runs each utterance in its own process.
+Phonemes and speech are never made in the same process, because this has crashed.
+The API is declared in espeak-ng's ``speak_lib.h`` and ``espeak_ng.h``.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ OUTPUT_SYNCHRONOUS, DONT_EXIT = 2, 0x8000
 TEXT_IS_UTF8, PHONEMES_AS_IPA = 1, 2
 POSITION_CHARACTER = 1
 RATE, VOLUME, PITCH, RANGE, WORD_GAP = 1, 2, 3, 4, 7  # espeak_PARAMETER
-HEADROOM_VOLUME = 80  # of 100: louder voices clip
+HEADROOM_VOLUME = 80  # at the default of 100 some voices clip
 SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 @dataclass(frozen=True)
 class Manner:
-    """How an utterance is read.
+    """Voice settings of an utterance.
 
     Attributes:
-        voice: espeak-ng's name, ``LANGUAGE+VARIANT``.
-        rate: words a minute.
-        pitch, pitch_range: 0 to 100, 50 is the voice's own.
-        word_gap: added pause between words, units of 10 ms.
-        seed: of the library's random numbers (breath, flutter).
+        voice: espeak-ng voice name, ``LANGUAGE+VARIANT``.
+        rate: words per minute.
+        pitch, pitch_range: 0 to 100; 50 is the default of the voice.
+        word_gap: additional pause between words, in units of 10 ms.
+        seed: seed of the library's random numbers, used for breath and flutter.
     """
 
     voice: str
@@ -44,7 +44,7 @@ class Manner:
 
 
 def load() -> tuple[ctypes.CDLL, int]:
-    """Return the initialised library and its sampling rate, 22050 Hz."""
+    """Initialise the library; return it and its sampling rate, 22050 Hz."""
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
     library.espeak_TextToPhonemes.restype = ctypes.c_char_p
@@ -62,13 +62,13 @@ def load() -> tuple[ctypes.CDLL, int]:
 
 
 def set_voice(library: ctypes.CDLL, voice: str) -> None:
-    """Choose a voice by name."""
+    """Select a voice by name."""
     if library.espeak_SetVoiceByName(voice.encode()) != 0:
         raise RuntimeError(f"espeak-ng has no voice {voice}")
 
 
 def phonemes(library: ctypes.CDLL, text: str) -> str:
-    """Return the IPA of ``text`` in the chosen voice; ``(xx)`` in it: the voice of language xx takes over."""
+    """Return ``text`` in IPA as the selected voice reads it. ``(xx)`` marks a switch to the voice of xx."""
     rest, spoken = ctypes.c_char_p(text.encode()), []
     while rest.value is not None:
         clause = library.espeak_TextToPhonemes(ctypes.byref(rest), TEXT_IS_UTF8, PHONEMES_AS_IPA)
@@ -77,7 +77,7 @@ def phonemes(library: ctypes.CDLL, text: str) -> str:
 
 
 def speak(text: str, manner: Manner) -> tuple[npt.NDArray[np.int16], int]:
-    """Return ``text`` read aloud: 16-bit samples (samples,) and their rate in Hz."""
+    """Return ``text`` as speech: 16-bit samples (samples,) and their sampling rate in Hz."""
     library, rate = load()
     blocks: list[npt.NDArray[np.int16]] = []
 

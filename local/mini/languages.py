@@ -1,4 +1,4 @@
-"""The languages and the speakers of corpus `mini`."""
+"""The languages and speakers of corpus `mini`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Language:
-    """A language under its three names.
+    """The codes of a language.
 
     Attributes:
-        label: ISO 639-3.
-        locale: the CLDR locale its text comes from.
-        voice: the espeak-ng voice that reads it.
-        latin: whether it is written in Latin letters.
+        label: language label, ISO 639-3.
+        locale: CLDR locale used for the text.
+        voice: espeak-ng voice used for the speech.
+        latin: whether the language is written in Latin script.
     """
 
     label: str
@@ -39,8 +39,8 @@ LANGUAGES = (
 
 PARTS = ("train", "dev", "test")
 
-# espeak-ng variants that change the voice (formants, pitch, breath, glottal model) and nothing of the
-# language. None is in two parts; the klatt family, alike but for the glottal model, is in one part.
+# espeak-ng variants that change the voice (formants, pitch, breath, glottal model) but not the language.
+# No variant is in two parts. The klatt variants differ only in the glottal model, so they are in one part.
 SPEAKERS = {
     "train": (
         *("m1", "m2", "m3", "m5", "m6", "m8", "f1", "f2", "f4", "klatt", "klatt2", "klatt3"),

@@ -1,4 +1,4 @@
-"""All that is random in corpus `mini`, drawn before any speech is made: texts, speakers, manners, levels."""
+"""The random choices of corpus `mini` (texts, speakers, voice settings, levels), made before synthesis."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from local.mini.texts import phrasebook, sentence
 FEWEST_PHONES, MOST_PHONES = 34, 90  # about 2 to 8 s
 MOST_TRIES = 1000
 UTTERANCES_OF_LONG = 4
-LONG_EACH = 40  # one long recording for so many utterances
+LONG_EACH = 40  # one long recording per 40 utterances
 
 
 @dataclass(frozen=True)
 class Line:
-    """One utterance to be: its text, how it is read, its peak in dB and the pause after it in seconds."""
+    """One planned utterance: text, voice settings, peak level in dB and the pause after it in seconds."""
 
     text: str
     manner: Manner
@@ -27,7 +27,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Take:
-    """One recording to be: an id, what it belongs to, and its lines, more than one in a long recording."""
+    """One planned recording: id, part, language, speaker and lines. A long recording has several lines."""
 
     key: str
     part: str
@@ -37,9 +37,10 @@ class Take:
 
 
 def plan_language(language: Language, counts: tuple[int, ...], seed: int) -> list[Take]:
-    """Return the recordings of one language: ``counts`` utterances in train, dev and test, no text twice.
+    """Plan the recordings of one language: ``counts`` utterances in train, dev and test.
 
-    Loads espeak-ng to ask what it can read, so it needs a process of its own.
+    All texts are different. This loads espeak-ng to check what the voice can read, so run it in its own
+    process.
     """
     library, _ = load()
     set_voice(library, language.voice)
@@ -69,13 +70,13 @@ def plan_language(language: Language, counts: tuple[int, ...], seed: int) -> lis
 
 
 def sizes(count: int) -> list[int]:
-    """Return how many utterances each recording holds: one, but four in one recording for each forty."""
+    """Return the number of utterances in each recording: one, but four in one recording per forty."""
     longs = min(-(-count // LONG_EACH), count // UTTERANCES_OF_LONG)
     return [UTTERANCES_OF_LONG] * longs + [1] * (count - UTTERANCES_OF_LONG * longs)
 
 
 def direct(language: Language, part: str, index: int, texts: list[str], random: Random) -> Take:
-    """Draw the speaker of a recording, and the manner and the level of each of its lines."""
+    """Draw the speaker of a recording, and the voice settings and level of each line."""
     variant = random.choice(SPEAKERS[part])
     lines = tuple(
         Line(

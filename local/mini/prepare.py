@@ -1,4 +1,4 @@
-"""Stage 1 for corpus `mini`: synthesise it and write train, dev and test directories."""
+"""Stage 1 for corpus `mini`: synthesise the speech and write the train, dev and test directories."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SEED = 0
 
 
 def plan(counts: tuple[int, ...], language: Language) -> list[Take]:
-    """Plan one language in a process of its own."""
+    """Plan one language in its own process."""
     return isolated(plan_language, language, counts, SEED)
 
 
 def synthesise(folder: Path, take: Take) -> list[Utterance]:
-    """Write one recording as ``folder/PART/LANGUAGE/ID.wav``, at espeak-ng's rate, and list what it holds."""
+    """Write one recording to ``folder/PART/LANGUAGE/ID.wav`` at espeak-ng's rate; return its utterances."""
     path = folder / take.part / take.language / f"{take.key}.wav"
     is_long = len(take.lines) > 1
     pieces: list[npt.NDArray[np.int16]] = []
@@ -58,14 +58,14 @@ def synthesise(folder: Path, take: Take) -> list[Utterance]:
 
 
 def render(line: Line) -> tuple[npt.NDArray[np.int16], int]:
-    """Return a line's speech at its level: 16-bit samples (samples,) and their rate."""
+    """Return the speech of a line, scaled to its level: 16-bit samples (samples,) and their sampling rate."""
     wave, rate = isolated(speak, line.text, line.manner)
     gain = 32767 * 10 ** (line.peak_db / 20) / max(int(np.abs(wave.astype(np.int32)).max(initial=1)), 1)
     return np.rint(wave * gain).astype(np.int16), rate
 
 
 def prepare(datadir: Path, corpus_dir: Path, counts: tuple[int, ...], jobs: int, dry_run: bool) -> None:
-    """Make the three data directories unless they are current, and print what is in them."""
+    """Make the three data directories unless they are current, and print a summary."""
     step = Step(
         "prepare mini",
         datadir / ".done" / "mini.json",
@@ -85,7 +85,7 @@ def prepare(datadir: Path, corpus_dir: Path, counts: tuple[int, ...], jobs: int,
 
 
 def make(datadir: Path, corpus_dir: Path, counts: tuple[int, ...], jobs: int) -> list[Path]:
-    """Synthesise the corpus, write its data directories, and return all files."""
+    """Synthesise the corpus, write its data directories, and return all files written."""
     fresh, final = corpus_dir / ".wav.new", corpus_dir / "wav"
     shutil.rmtree(fresh, ignore_errors=True)
     plans = parallel(functools.partial(plan, counts), LANGUAGES, jobs, "plan mini", "language")
@@ -107,7 +107,7 @@ def sizes(text: str) -> tuple[int, ...]:
     """Parse the numbers of utterances in train, dev and test."""
     counts = tuple(positive_int(word) for word in text.split())
     if len(counts) != len(PARTS):
-        raise argparse.ArgumentTypeError(f"'{text}' is not three numbers (give e.g. '160 25 40')")
+        raise argparse.ArgumentTypeError(f"must be three numbers, e.g. '160 25 40', not '{text}'")
     return counts
 
 

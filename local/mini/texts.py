@@ -1,4 +1,4 @@
-"""Sentences from CLDR, the locale data inside the package ``babel``: names, dates, times and quantities."""
+"""Random sentences of names, dates, times and quantities, from the CLDR locale data in ``babel``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Reads = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class Phrasebook:
-    """What sentences of a language are made of.
+    """The building blocks of sentences in a language.
 
     Attributes:
-        locale: for its patterns of lists, dates and times.
+        locale: locale with the patterns of lists, dates and times.
         names: names of territories, of languages and of currencies, each sorted.
-        units: unit to its patterns by plural form, e.g. ``{"one": "{0} metre", "other": "{0} metres"}``.
+        units: patterns of each unit by plural form, e.g. ``{"one": "{0} metre", "other": "{0} metres"}``.
     """
 
     locale: Locale
@@ -30,7 +30,7 @@ class Phrasebook:
 
 
 def phrasebook(language: Language, reads: Reads) -> Phrasebook:
-    """Collect the CLDR names that ``reads`` accepts and the units."""
+    """Collect the units of a language, and its CLDR names for which ``reads`` returns True."""
     data = localedata.load(language.locale)
     kinds = (
         [name for code, name in data["territories"].items() if code.isalpha()],
@@ -50,13 +50,13 @@ def phrasebook(language: Language, reads: Reads) -> Phrasebook:
 
 
 def is_plain(name: str, latin: bool) -> bool:
-    """Say whether a name is free of digits, of brackets and of letters of a foreign script."""
+    """Return whether a name has no digits, no brackets and, unless ``latin``, no Latin letters."""
     foreign = not latin and any("a" <= character.lower() <= "z" for character in name)
     return not foreign and not any(character.isdigit() or character in "()[]（）" for character in name)
 
 
 def sentence(book: Phrasebook, random: Random) -> str:
-    """Return one to three clauses, at least one of them a list of names."""
+    """Return a text of one to three clauses, at least one of which is a list of names."""
     clauses = [names(book, random)]
     others = (names, date, moment, quantities)
     clauses += [random.choice(others)(book, random) for _ in range(random.randint(0, 2))]
@@ -70,7 +70,7 @@ def names(book: Phrasebook, random: Random) -> str:
 
 
 def date(book: Phrasebook, random: Random) -> str:
-    """Return a full date, weekday and year included."""
+    """Return a full date with weekday and year."""
     day = datetime.date(random.randint(1900, 2099), random.randint(1, 12), random.randint(1, 28))
     return dates.format_date(day, "full", locale=book.locale)
 
@@ -86,17 +86,17 @@ def moment(book: Phrasebook, random: Random) -> str:
 
 
 def quantities(book: Phrasebook, random: Random) -> str:
-    """Return a list of one or two numbers with their units."""
+    """Return a list of one or two numbers with units."""
     chosen = random.sample(sorted(book.units), random.randint(1, 2))
     return listing(book, [quantity(book, random.randint(2, 99), unit) for unit in chosen])
 
 
 def quantity(book: Phrasebook, number: int, unit: str) -> str:
-    """Return a number with its unit in the right plural form."""
+    """Return a number with its unit in the correct plural form."""
     forms = book.units[unit]
     return forms.get(book.locale.plural_form(number), forms["other"]).replace("{0}", str(number))
 
 
 def listing(book: Phrasebook, items: list[str]) -> str:
-    """Return items joined as the language does: "a, b and c"."""
+    """Return the items joined as is usual in the language, e.g. "a, b and c"."""
     return str(lists.format_list(items, locale=book.locale))

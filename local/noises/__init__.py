@@ -1,1 +1,1 @@
-"""MUSAN and RIRS_NOISES: noises and rooms for augmentation."""
+"""MUSAN and RIRS_NOISES: noises and room impulse responses for augmentation."""

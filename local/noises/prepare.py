@@ -1,8 +1,8 @@
-"""Lists of noises and rooms for augmentation, of MUSAN and RIRS_NOISES where db.sh names them.
+"""Make the lists of noises and rooms for augmentation from MUSAN and RIRS_NOISES, if set in db.sh.
 
-MUSAN (Snyder, Chen and Povey, arXiv:1510.08484, https://www.openslr.org/17) holds music, noise and speech.
-Of RIRS_NOISES (Ko et al., ICASSP 2017, https://www.openslr.org/28) the simulated small and medium rooms are
-taken, as in Kaldi's and ESPnet's recipes.
+MUSAN (Snyder, Chen and Povey, arXiv:1510.08484, https://www.openslr.org/17) contains music, noise and speech.
+From RIRS_NOISES (Ko et al., ICASSP 2017, https://www.openslr.org/28) only the simulated small and medium
+rooms are used, as in the recipes of Kaldi and ESPnet.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class SoundCorpus:
-    """One collection.
+    """A collection of sounds.
 
     Attributes:
-        name: what it is called, also in db.sh.
-        url: where its archive is.
-        top: the folder that the archive holds.
-        lists: the folders below ``top`` whose wavs go to each list.
+        name: name of the collection and of its variable in db.sh.
+        url: address of the archive.
+        top: top folder in the archive.
+        lists: for each list, the folders below ``top`` with its WAV files.
     """
 
     name: str
@@ -51,7 +51,7 @@ class SoundCorpus:
     lists: dict[str, tuple[str, ...]]
 
     def archive(self, folder: Path) -> Path:
-        """Return where the archive of a folder lies: beside it."""
+        """Return the path of the archive, which is next to ``folder``."""
         return folder.parent / Path(self.url).name
 
 
@@ -70,14 +70,14 @@ RIRS_NOISES = SoundCorpus(
 
 
 def prepare(source: SoundCorpus, folder: Path, datadir: Path, jobs: int, dry_run: bool) -> None:
-    """Fetch and unpack a collection unless its folder is there, and write its lists unless they are current.
+    """Download and unpack a collection if its folder is missing; write its lists unless they are current.
 
     Raises:
-        LidError: it cannot be fetched or unpacked, or a list would be empty.
+        LidError: the collection cannot be downloaded or unpacked, or a list would be empty.
     """
     if not folder.is_dir():
         if dry_run:
-            logging.info("%s: to do (fetch %s to %s)", source.name, source.url, folder)
+            logging.info("%s: to do (download %s to %s)", source.name, source.url, folder)
             return
         obtain(source, folder)
     step = Step(
@@ -102,31 +102,32 @@ def prepare(source: SoundCorpus, folder: Path, datadir: Path, jobs: int, dry_run
 
 
 def obtain(source: SoundCorpus, folder: Path) -> None:
-    """Fetch a collection's archive, unless it lies beside ``folder``, and unpack it to there.
+    """Download a collection's archive, unless it is next to ``folder``, and unpack it to ``folder``.
 
     Raises:
-        LidError: there is no room, it cannot be fetched, or it is broken and so is the next.
+        LidError: there is too little space, the archive cannot be downloaded, or it is still damaged after
+            a second download.
     """
     archive = source.archive(folder)
     if not archive.exists():
         fetch_archive(source, archive)
     fault = unpack(archive, source.top, folder)
     if fault:
-        logging.warning("%s is broken (%s): fetching it again", archive, fault)
+        logging.warning("%s is damaged (%s): downloading it again", archive, fault)
         fetch_archive(source, archive)
         fault = unpack(archive, source.top, folder)
     if fault:
-        raise LidError(f"is broken ({fault})", where=archive, mend="delete it and run this again")
+        raise LidError(f"damaged archive ({fault})", where=archive, mend="delete it and run this again")
 
 
 def fetch_archive(source: SoundCorpus, archive: Path) -> None:
-    """Fetch a collection's archive in place of what is there."""
+    """Download a collection's archive, replacing an existing one."""
     with web_client() as client:
         fetch_all(client, [(source.url, archive)], f"download {source.name}")
 
 
 def unpack(archive: Path, top: str, folder: Path) -> str:
-    """Unpack an archive's folder ``top`` as ``folder``, which appears whole; return ``""`` or its fault."""
+    """Unpack the folder ``top`` of an archive as ``folder``, all or nothing; return ``""`` or the fault."""
     scratch = folder.with_name(f".unpack-{folder.name}")
     shutil.rmtree(scratch, ignore_errors=True)
     try:
@@ -141,7 +142,7 @@ def unpack(archive: Path, top: str, folder: Path) -> str:
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
         return str(error)
     if not (scratch / top).is_dir():
-        return f"it holds no folder {top}"
+        return f"it does not contain the folder {top}"
     os.sync()
     (scratch / top).rename(folder)
     shutil.rmtree(scratch)
@@ -149,7 +150,7 @@ def unpack(archive: Path, top: str, folder: Path) -> str:
 
 
 def unpacked_bytes(archive: Path) -> int:
-    """Return what an archive's files take; a tar does not tell: twice its size is more than speech needs."""
+    """Return the unpacked size of an archive. For tar it is estimated: audio compresses to more than half."""
     if archive.suffix != ".zip":
         return 2 * archive.stat().st_size
     with zipfile.ZipFile(archive) as source:
@@ -157,7 +158,7 @@ def unpacked_bytes(archive: Path) -> int:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield name and content of each regular file, no link or device, against the checksums."""
+    """Yield name and content of each regular file. Links and devices are skipped; checksums are verified."""
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as source:
             for info in source.infolist():
@@ -170,24 +171,24 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             content = tar.extractfile(member) if member.isfile() else None
             if content is not None:
                 yield member.name, content
-        while unzipped.read(BLOCK):  # the checksum comes at the very end
+        while unzipped.read(BLOCK):  # read to the end of the file, where gzip stores the checksum
             pass
 
 
 def _inside(folder: Path, name: str) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise tarfile.TarError(f"its member '{name}' leads elsewhere")
+        raise tarfile.TarError(f"the path of its member '{name}' is outside the archive's folder")
     return folder / path
 
 
 def listed(
     folder: Path, parts: Sequence[str], jobs: int, title: str
 ) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return the wavs below some folders as ``(id, path)``, and those that cannot be read with the reason.
+    """Return the readable WAV files in some folders as ``(id, path)``, and the others as ``(path, reason)``.
 
     Raises:
-        LidError: there is none, or more than 1 % are broken.
+        LidError: there are no files, or more than 1 % of them cannot be read.
     """
     paths = sorted(path for part in parts for path in (folder / part).rglob("*.wav"))
     found = parallel(_fault, paths, jobs, f"read headers of {title}") if paths else iter(())
@@ -200,9 +201,9 @@ def listed(
     ]
     if not table or len(dropped) > MOST_BROKEN * len(paths):
         raise LidError(
-            f"{len(dropped)} of {len(paths)} recordings below {' and '.join(parts)} cannot be read",
+            f"{len(dropped)} of {len(paths)} recordings in {' and '.join(parts)} cannot be read",
             where=folder,
-            mend="delete this folder to have it fetched again, or correct db.sh",
+            mend="delete this folder to download it again, or correct db.sh",
         )
     return table, dropped
 
@@ -216,7 +217,7 @@ def _fault(path: Path) -> str:
 
 
 def add_options(parser: OptionParser) -> None:
-    """Add the options that name the collections."""
+    """Add the options for the directory and address of each collection."""
     for source in (MUSAN, RIRS_NOISES):
         name = source.name.lower()
         parser.add_argument(
@@ -228,7 +229,7 @@ def add_options(parser: OptionParser) -> None:
 
 
 def prepare_all(options: Namespace) -> None:
-    """Make the lists of the collections that the options name, and say which they do not name."""
+    """Make the lists of the collections whose directory is given, and log which are not used."""
     for collection in (MUSAN, RIRS_NOISES):
         name = collection.name.lower()
         source = replace(collection, url=getattr(options, f"{name}_url"))
@@ -238,7 +239,9 @@ def prepare_all(options: Namespace) -> None:
             continue
         lists = ", ".join(str(options.datadir / file) for file in source.lists)
         logging.info(
-            "%s: db.sh names no folder, so there is no %s; training goes without", source.name, lists
+            "%s: no directory set in db.sh, so training does not use %s",
+            source.name,
+            lists,
         )
 
 

@@ -1,1 +1,1 @@
-"""Corpus `prompts`: real speech, the voice prompts of telephone and game packages in Debian."""
+"""Corpus `prompts`: real speech from Debian packages with telephone prompts and game dialogues."""

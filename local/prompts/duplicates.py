@@ -1,4 +1,4 @@
-"""The same recording twice: a fingerprint that bears other levels, sampling and margins of silence."""
+"""Find duplicate recordings with a fingerprint that ignores level, sampling rate and silence at the ends."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from local.prompts.speech import FIRST_BIN, FRAME, LAST_BIN, Wave, active, frame
 Fingerprint = npt.NDArray[np.float32]
 
 BANDS, STEPS = 8, 32
-DEPTH = 4.0  # decades of energy below the maximum that count
+DEPTH = 4.0  # dynamic range kept below the maximum, in decades of energy
 SAME_ABOVE = 0.97
 SAME_LENGTH_WITHIN = 0.05
 
 
 def fingerprint(wave: Wave) -> Fingerprint:
-    """Return the fingerprint (256,) of an 8 kHz wave (samples,): unit length, float32.
+    """Return the fingerprint (256,) of an 8 kHz wave (samples,), a float32 vector of unit length.
 
-    Log energies in 8 bands and 32 equal steps of time between the first and the last active frame,
-    each band less its mean: gain and a fixed filter cancel.
+    It holds log energies in 8 bands and 32 equal time steps from the first to the last active frame. The
+    mean of each band is subtracted, which removes gain and fixed filters.
     """
     framed = frames(wave / max(float(np.abs(wave).max(initial=0.0)), 1e-4))
     loud = np.flatnonzero(active(framed)[0])
@@ -43,10 +43,10 @@ def fingerprint(wave: Wave) -> Fingerprint:
 
 
 def first_copies(fingerprints: Sequence[Fingerprint], seconds: Sequence[float]) -> list[int | None]:
-    """For each recording return the index of the earliest one that it copies, or None.
+    """Return, for each recording, the index of the first recording that it duplicates, or None.
 
-    A copy has a fingerprint with a cosine above 0.97 and a length within 5 %. Among Debian's prompts
-    copies lie above 0.98 and different recordings below 0.97.
+    Duplicates have a cosine similarity above 0.97 and durations that differ by less than 5 %. Among the
+    Debian prompts, duplicates have a similarity above 0.98 and different recordings below 0.97.
     """
     if not fingerprints:
         return []

@@ -1,4 +1,4 @@
-"""Debian packages of recorded prompts: which, whose voice, how fetched and unpacked without root."""
+"""The Debian packages of recorded prompts: speakers, and download and unpacking without root."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ AUDIO_SUFFIXES = (".wav", ".gsm", ".ogg")
 
 @dataclass(frozen=True)
 class Package:
-    """One package.
+    """A Debian package with recordings.
 
     Attributes:
-        name: its name in Debian.
-        language: ISO 639-3.
-        voice: its speaker; of a game, its cast.
-        root: the folder whose recordings are taken, below the root of the file system.
-        held_out: whether its speakers are for the test set only.
+        name: Debian package name.
+        language: language label, ISO 639-3.
+        voice: speaker of the package, or the cast of a game.
+        root: folder with the recordings, relative to the root of the file system.
+        held_out: whether its speakers are used only in the test set.
     """
 
     name: str
@@ -52,32 +52,32 @@ PACKAGES = (
 
 
 def fetch(package: Package, folder: Path) -> Path:
-    """Return the package's ``.deb`` in ``folder``, downloading it unless a whole one is there.
+    """Return the package's ``.deb`` in ``folder``. Downloads it if it is missing or truncated.
 
     Raises:
-        LidError: there is no apt-get, it does not know the package, or the download failed.
+        LidError: apt-get is missing or does not find the package, or the download failed.
     """
     deb = find(package, folder)
     if deb is not None and is_whole(deb):
         return deb
     if deb is not None:
-        logging.warning("%s is cut off: fetching it again", deb)
+        logging.warning("%s is truncated: downloading it again", deb)
         deb.unlink()
     if shutil.which("apt-get") is None:
         raise LidError(
-            "there is no apt-get to download it with",
+            "cannot be downloaded, because apt-get is missing",
             where=package.name,
-            mend=f"use a Debian or Ubuntu machine, or put the package's .deb file into {folder}",
+            mend=f"use a Debian or Ubuntu machine, or copy the package's .deb file to {folder}",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    logging.info("fetching %s", package.name)
+    logging.info("downloading %s", package.name)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
         deb = _download(package, Path(scratch))
         return deb.replace(folder / deb.name)
 
 
 def find(package: Package, folder: Path) -> Path | None:
-    """Return the package's ``.deb`` in ``folder``, of several the one that came last, or None."""
+    """Return the newest ``.deb`` of the package in ``folder``, or None."""
     debs = folder.glob(f"{package.name}_*.deb")
     return max(debs, key=lambda deb: (deb.stat().st_mtime, deb.name), default=None)
 
@@ -104,7 +104,7 @@ def _download(package: Package, scratch: Path) -> Path:
 
 
 def is_whole(deb: Path) -> bool:
-    """Say whether a ``.deb`` ends where its members do: deb(5) is an ``ar`` archive, see ar(5)."""
+    """Return whether a ``.deb``, which is an ``ar`` archive (deb(5), ar(5)), ends at the end of a member."""
     size = deb.stat().st_size
     with open(deb, "rb") as stream:
         if stream.read(8) != b"!<arch>\n":
@@ -121,17 +121,19 @@ def is_whole(deb: Path) -> bool:
 
 
 def unpack(deb: Path, folder: Path) -> Path:
-    """Unpack a package into ``folder/NAME_VERSION_all``, in place of what is there, and return that.
+    """Unpack a package to ``folder/NAME_VERSION_all``, replacing that folder, and return its path.
 
-    The folder appears whole: it is unpacked under another name first.
+    The package is unpacked under another name first, so that the folder is always complete.
 
     Raises:
-        LidError: there is no dpkg-deb, or the package is damaged.
+        LidError: dpkg-deb is missing, or the package is damaged.
     """
     target = folder / deb.stem
     if shutil.which("dpkg-deb") is None:
         raise LidError(
-            "there is no dpkg-deb to unpack it with", where=deb, mend="use a Debian or Ubuntu machine"
+            "cannot be unpacked, because dpkg-deb is missing",
+            where=deb,
+            mend="use a Debian or Ubuntu machine",
         )
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder) as scratch:
@@ -151,8 +153,8 @@ def unpack(deb: Path, folder: Path) -> Path:
 def recordings(package: Package, tree: Path) -> Iterator[tuple[str, Path]]:
     """Yield ``(name, path)`` of each recording in an unpacked package, sorted by name.
 
-    The name is the path below the package's root without suffix, e.g. ``digits/1``. Links are left out:
-    they show the same recordings a second time.
+    The name is the path relative to the package's root, without suffix, e.g. ``digits/1``. Links are
+    skipped, because they repeat other recordings.
     """
     root = tree / package.root
     paths = [p for p in root.rglob("*") if p.suffix in AUDIO_SUFFIXES and p.is_file() and not p.is_symlink()]

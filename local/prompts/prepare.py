@@ -1,4 +1,4 @@
-"""Stage 1 for corpus `prompts`: Debian's voice-prompt packages to train, dev and test directories."""
+"""Stage 1 for corpus `prompts`: make train, dev and test directories from Debian's voice-prompt packages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOT_SPEECH = ("silence/*", "beep", "beeperr", "*-2tone", "confbridge-join", "con
 
 @dataclass(frozen=True)
 class Prompt:
-    """A recording in an unpacked package, and where it goes as wav if libsndfile needs help to read it."""
+    """A recording in an unpacked package, and the path of its WAV copy if it has to be converted."""
 
     package: Package
     name: str
@@ -43,13 +43,13 @@ class Prompt:
 
     @property
     def key(self) -> str:
-        """The utterance id: speaker, then the name with ``-`` for ``/``."""
+        """The utterance id: the speaker and the name, with ``-`` in place of ``/``."""
         return f"{speaker(self)}-{re.sub(r'[^A-Za-z0-9_]+', '-', self.name)}"
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What listening to a recording told: its utterance, why to drop it (or ``""``), its fingerprint."""
+    """The result of checking a recording: utterance, reason to drop it (or ``""``), and fingerprint."""
 
     utterance: Utterance
     fault: str
@@ -57,7 +57,7 @@ class Heard:
 
 
 def speaker(recording: Prompt) -> str:
-    """Return who speaks: the package's voice; in the game, whose files tell, the small or the big fish."""
+    """Return the speaker id: the package's voice, or, in the game, the character given by the file name."""
     package = recording.package
     if package.voice != "fillets":
         return f"{package.language}-{package.voice}"
@@ -67,7 +67,7 @@ def speaker(recording: Prompt) -> str:
 
 
 def read(path: Path) -> tuple[Wave, int]:
-    """Return a recording as mono float32 (samples,) and its rate; ``.gsm`` is GSM 06.10 without a header."""
+    """Return a recording as mono float32 (samples,) and its rate. ``.gsm`` files are headerless GSM 06.10."""
     if path.suffix != ".gsm":
         return read_audio(str(path))
     wave, rate = soundfile.read(
@@ -77,7 +77,7 @@ def read(path: Path) -> tuple[Wave, int]:
 
 
 def listen(recording: Prompt) -> Heard:
-    """Read and judge one recording; write a headerless one as wav, so that every tool can read it."""
+    """Read and check one recording. Headerless files are also written as WAV, which every tool can read."""
     utterance = Utterance(
         recording.key, recording.package.language, speaker(recording), recording.path, duration=0.0
     )
@@ -98,7 +98,12 @@ def listen(recording: Prompt) -> Heard:
 
 
 def unfit(name: str, seconds: float) -> str:
-    """Return why a recording is dropped for its name (below the package's root) or length, or ``""``."""
+    """Return why a recording is dropped because of its name or duration, or ``""``.
+
+    Args:
+        name: path relative to the package's root, without suffix.
+        seconds: duration.
+    """
     if any(fnmatch.fnmatchcase(name, pattern) for pattern in NOT_SPEECH):
         return "not speech (by name)"
     if seconds < SHORTEST_S:
@@ -109,7 +114,7 @@ def unfit(name: str, seconds: float) -> str:
 
 
 def refuse_unreadable(heard: Sequence[Heard], corpus_dir: Path) -> None:
-    """Raise LidError if more than 1 % of the recordings cannot be read: the copy here is damaged."""
+    """Raise LidError if more than 1 % of the recordings cannot be read, because then the copy is damaged."""
     broken = [h.utterance for h in heard if h.fault.startswith(UNREADABLE)]
     if len(broken) > MOST_UNREADABLE * len(heard):
         raise LidError(
@@ -120,10 +125,10 @@ def refuse_unreadable(heard: Sequence[Heard], corpus_dir: Path) -> None:
 
 
 def choose(heard: Sequence[Heard]) -> tuple[list[Utterance], dict[str, str]]:
-    """Return the utterances to keep and, by id, why the others are dropped.
+    """Return the utterances to keep, and for the others the reason by id.
 
-    Of copies the first stays, unless they carry different languages: then none is kept, for such a
-    recording tells no language.
+    The first of several duplicates is kept. If duplicates have different languages, all are dropped,
+    because the language of such a recording is unknown.
     """
     dropped = {h.utterance.key: h.fault for h in heard if h.fault}
     fit = [h for h in heard if not h.fault]
@@ -140,7 +145,7 @@ def choose(heard: Sequence[Heard]) -> tuple[list[Utterance], dict[str, str]]:
 
 
 def split(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
-    """Share out to sets: held-out speakers to test; a tenth of the others, by a hash of the id, to dev."""
+    """Split into sets: held-out speakers to test, and a tenth of the others to dev, by a hash of the id."""
     held_out = {f"{p.language}-{p.voice}" for p in PACKAGES if p.held_out}
     sets: dict[str, list[Utterance]] = {"train_prompts": [], "dev_prompts": [], "test_prompts": []}
     for utterance in utterances:
@@ -154,7 +159,7 @@ def split(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
 
 
 def gather(debs: Sequence[Path], corpus_dir: Path) -> list[Prompt]:
-    """Unpack the packages, in the order of ``PACKAGES``, and list what they hold."""
+    """Unpack the packages, in the order of ``PACKAGES``, and list their recordings."""
     found = []
     with Progress("unpack prompts", len(debs), "package") as progress:
         for package, deb in zip(PACKAGES, debs, strict=True):
@@ -162,14 +167,14 @@ def gather(debs: Sequence[Path], corpus_dir: Path) -> list[Prompt]:
             wav = corpus_dir / "wav" / deb.stem
             items = [Prompt(package, n, p, wav / f"{n}.wav") for n, p in recordings(package, tree)]
             if not items:
-                raise LidError(f"holds no recording below {package.root}", where=deb)
+                raise LidError(f"contains no recordings in {package.root}", where=deb)
             found += items
             progress.advance()
     return found
 
 
 def prepare(datadir: Path, corpus_dir: Path, jobs: int, dry_run: bool) -> None:
-    """Make the three data directories unless they are current, and print what is in them."""
+    """Make the three data directories unless they are current, and print a summary."""
     folder = corpus_dir / "debs"
     debs = [(find(p, folder) or folder / p.name) if dry_run else fetch(p, folder) for p in PACKAGES]
     step = Step(
@@ -187,7 +192,7 @@ def prepare(datadir: Path, corpus_dir: Path, jobs: int, dry_run: bool) -> None:
 
 
 def make(debs: Sequence[Path], datadir: Path, corpus_dir: Path, jobs: int) -> list[Path]:
-    """Unpack and judge the recordings, write the data directories, and return all files."""
+    """Unpack and check the recordings, write the data directories, and return all files written."""
     heard = list(parallel(listen, gather(debs, corpus_dir), jobs, "listen to prompts"))
     refuse_unreadable(heard, corpus_dir)
     utterances, dropped = choose(heard)
@@ -197,7 +202,7 @@ def make(debs: Sequence[Path], datadir: Path, corpus_dir: Path, jobs: int) -> li
     reasons = Counter(reason.split(" (")[0] for reason in dropped.values())
     print(report(sets))
     print(f"dropped {len(dropped)} of {len(heard)}:", ", ".join(f"{r} {n}" for r, n in reasons.most_common()))
-    logging.info("what was dropped and why: %s", corpus_dir / "dropped")
+    logging.info("dropped recordings with reasons: %s", corpus_dir / "dropped")
     return [*tables, *(u.audio for u in utterances)]
 
 

@@ -1,4 +1,4 @@
-"""Is it speech? Acoustic measures of a recording, and the verdict on tones, noise and silence."""
+"""Detect recordings that are tones, noise or silence rather than speech, from acoustic measures."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NOISE_BELOW_VOICING = 0.4
 
 @dataclass(frozen=True)
 class Measures:
-    """What tells speech from other sounds.
+    """Acoustic measures that distinguish speech from other sounds.
 
     Attributes:
-        level_db: mean power of the frames, weighted by their power so that pauses do not count, dB.
-        tonality: share of a frame's energy in its six strongest 31 Hz bins, 10th percentile of the
-            active frames. Near 1 for tones and beeps; in speech at most 0.93, as some frames are fricative.
-        voicing: highest autocorrelation at a pitch lag, 90th percentile of the active frames. Near 0.25
-            for noise; in speech at least 0.4, as some frames are vowels.
+        level_db: mean power of the frames in dB, weighted by power so that pauses have no effect.
+        tonality: fraction of a frame's energy in its six strongest 31 Hz bins, 10th percentile over the
+            active frames. Near 1 for tones and beeps; at most 0.93 for speech, which has fricatives.
+        voicing: highest normalised autocorrelation at a pitch lag, 90th percentile over the active frames.
+            Near 0.25 for noise; at least 0.4 for speech, which has vowels.
     """
 
     level_db: float
@@ -41,18 +41,18 @@ class Measures:
 
 
 def to_8k(wave: Wave, rate: int) -> Wave:
-    """Return ``wave`` at 8 kHz, the lowest rate among the packages, so that all are measured alike."""
+    """Resample to 8 kHz, the lowest rate among the packages, so that measures are comparable."""
     return wave if rate == RATE else soxr.resample(wave, rate, RATE)
 
 
 def frames(wave: Wave) -> Wave:
-    """Return overlapping frames (n, 256) of an 8 kHz wave (samples,), padded to at least one."""
+    """Return overlapping frames (n, 256) of an 8 kHz wave (samples,), padded to at least one frame."""
     padded = np.pad(wave, (0, max(0, FRAME - len(wave))))
     return np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]
 
 
 def active(framed: Wave) -> tuple[npt.NDArray[np.bool_], float]:
-    """Say which frames are within 30 dB of the level and above the floor; return that and the level."""
+    """Return which frames (n,) are above the floor and within 30 dB of the level, and the level in dB."""
     power = framed.var(axis=1) + 1e-12
     level = float(10 * np.log10((power**2).sum() / power.sum()))
     return 10 * np.log10(power) > max(level - RANGE_DB, FLOOR_DB), level
@@ -77,7 +77,7 @@ def measure(wave: Wave) -> Measures:
 
 
 def fault(measures: Measures) -> str:
-    """Return why the recording is not speech, or ``""``. The limits: docs/corpora.md."""
+    """Return why the recording is not speech, or ``""``. docs/corpora.md explains the limits."""
     if measures.level_db < SILENT_BELOW_DB:
         return f"silence (level {measures.level_db:.0f} dB)"
     if measures.tonality > TONE_ABOVE:

@@ -1,1 +1,1 @@
-"""Corpus `voxlingua107`: YouTube speech in 107 languages (Valk and Alumäe, SLT 2021)."""
+"""Corpus `voxlingua107`: speech from YouTube in 107 languages (Valk and Alumäe, SLT 2021)."""

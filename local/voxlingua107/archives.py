@@ -1,7 +1,7 @@
-"""The zips of VoxLingua107: what is not extracted yet, checks of every byte, extraction in parallel.
+"""The zips of VoxLingua107: find files that are not extracted, verify checksums, and extract in parallel.
 
-A file is written under another name and renamed: one that has its size is whole, whoever was killed. So
-the folders themselves tell what is still to do.
+Files are written under a temporary name and then renamed, so a file with the right size is complete even if
+a process was killed. What is still to do follows from the folders alone.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from local.voxlingua107.layout import Archive
 PART = 5000
 BLOCK = 1 << 20
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
-"""What :mod:`zipfile` raises on a damaged, cut off or encrypted archive."""
+"""Exceptions that :mod:`zipfile` raises for a damaged, truncated or encrypted archive."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a zip's directory tells beside the folders.
+    """Comparison of a zip with the files on disk.
 
     Attributes:
         archive: the zip.
-        files: how many recordings it holds.
-        missing: how many of them are not on disk with their size.
-        missing_bytes: what those take.
-        strange: members that are no recording in a folder of its own: they are left alone.
-        fault: why it cannot be read, or ``""``.
+        files: number of recordings in the zip.
+        missing: number of recordings that are not on disk or have the wrong size.
+        missing_bytes: total size of the missing recordings.
+        strange: members that are not recordings of the archive's languages; they are not extracted.
+        fault: why the zip cannot be read, or ``""``.
     """
 
     archive: Archive
@@ -46,7 +46,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class ArchiveMembers:
-    """Some of the recordings in a zip: from the ``first`` to before the ``last`` in its directory."""
+    """Some of the recordings in a zip: numbers ``first`` to ``last - 1`` in its directory."""
 
     archive: Archive
     first: int
@@ -54,12 +54,12 @@ class ArchiveMembers:
 
 
 def is_zip(path: Path) -> bool:
-    """Say whether a file ends as a zip does: one that is cut off does not."""
+    """Return whether a file has the end record of a zip, which a truncated file lacks."""
     return zipfile.is_zipfile(path)
 
 
 def survey(archive: Archive) -> Survey:
-    """Compare a zip's directory with what is on disk."""
+    """Compare the directory of a zip with the files on disk."""
     try:
         with zipfile.ZipFile(archive.path) as source:
             found = list(recordings(source, archive))
@@ -68,27 +68,27 @@ def survey(archive: Archive) -> Survey:
         return Survey(archive, fault=str(error))
     lacking = [info.file_size for info, path in found if not _is_there(path, info)]
     folders = tuple(name for name in strange if not name.endswith("/"))
-    fault = "" if found else f"holds no recording {archive.codes[0]}/NAME.wav"
+    fault = "" if found else f"contains no recordings named {archive.codes[0]}/NAME.wav"
     return Survey(archive, len(found), len(lacking), sum(lacking), folders, fault)
 
 
 def surveys(archives: Sequence[Archive], jobs: int) -> list[Survey]:
-    """Survey many zips."""
+    """Survey several zips in parallel."""
     return list(parallel(survey, archives, jobs, "survey zips", "zip", at_once=1)) if archives else []
 
 
 def check(part: ArchiveMembers) -> str:
-    """Read some recordings of a zip against their checksums; return the first fault or ``""``."""
+    """Verify the checksums of some recordings of a zip; return the first fault or ``""``."""
     return _work(part, extracting=False)
 
 
 def extract(part: ArchiveMembers) -> str:
-    """Write those recordings of a part that are not on disk; return the first fault or ``""``."""
+    """Extract the recordings of a part that are not on disk; return the first fault or ``""``."""
     return _work(part, extracting=True)
 
 
 def faults(work: str, surveyed: Sequence[Survey], jobs: int) -> dict[Archive, str]:
-    """``check`` or ``extract`` zips in parallel, and return what is wrong with those that are broken."""
+    """Run ``work``, ``check`` or ``extract``, on zips in parallel; return the fault of each damaged zip."""
     broken = {item.archive: item.fault for item in surveyed if item.fault}
     parts = [part for item in surveyed if not item.fault for part in _parts(item)]
     function = {"check": check, "extract": extract}[work]
@@ -101,7 +101,7 @@ def faults(work: str, surveyed: Sequence[Survey], jobs: int) -> dict[Archive, st
 
 
 def recordings(source: zipfile.ZipFile, archive: Archive) -> Iterator[tuple[zipfile.ZipInfo, Path]]:
-    """Yield the recordings of a zip, each with where it goes: names that lead elsewhere are none."""
+    """Yield the recordings of a zip with their target paths. Members outside language folders are skipped."""
     for info in source.infolist():
         folder, slash, name = info.filename.partition("/")
         if slash and folder in archive.codes and _is_wav(name):

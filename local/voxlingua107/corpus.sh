@@ -1,8 +1,9 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # Corpus voxlingua107; docs/adding_a_corpus.md explains this file.
-summary="speech of YouTube videos in 107 languages, downloaded (2 TB)"
+summary="speech from YouTube in 107 languages, downloaded (2 TB)"
 db_variable=VOXLINGUA107
-# The selection set picks the checkpoint, so that dev can be the test set. Archives save 2.5 million small files.
+# A separate selection set is used to pick the checkpoint, because dev is the test set.
+# flac.ark avoids 2.5 million small files.
 lid_options=(--train_set train_voxlingua107 --valid_set selection_voxlingua107 --test_sets dev_voxlingua107
   --tsne_set dev_voxlingua107 --max_utt_per_lang_for_tsne 100 --audio_format flac.ark --inference_batch_size 4
   --lid_config conf/mms_ecapa_bs3min_baseline.yaml)

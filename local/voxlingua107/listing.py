@@ -1,4 +1,4 @@
-"""Language folders listed and their headers read, in parallel; what stays in memory is the names."""
+"""List language folders and read their WAV headers in parallel. Names are stored compactly in memory."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class FolderListing:
     """The recordings of one language folder that can be read, sorted by name.
 
     Attributes:
-        folder: where they lie; its name is the corpus's code of the language.
-        names: their stems, UTF-8, with a line end between.
-        seconds: (files,) float32, how long they are.
-        dropped: stem and fault of each that cannot be read.
+        folder: the folder; its name is the corpus's language code.
+        names: file names without suffix, UTF-8, separated by newlines.
+        seconds: (files,) float32, durations.
+        dropped: name and fault of each file that cannot be read.
     """
 
     folder: Path
@@ -32,19 +32,19 @@ class FolderListing:
 
     @property
     def code(self) -> str:
-        """The corpus's code of the language."""
+        """The language code that the corpus uses."""
         return self.folder.name
 
     def stems(self) -> list[str]:
-        """Return the names without suffix."""
+        """Return the file names without suffix."""
         return self.names.decode().split("\n") if self.names else []
 
 
 def list_folder(folder: Path) -> FolderListing:
     """List the ``.wav`` files of a folder and read their headers.
 
-    Dropped with their fault: what is empty, truncated or no audio, and names that are not UTF-8. Hidden
-    files are passed over.
+    Files that are empty, truncated or not audio, or whose names are not UTF-8, are dropped with the reason.
+    Hidden files are ignored.
     """
     stems: list[str] = []
     seconds: list[float] = []
@@ -68,5 +68,5 @@ def list_folder(folder: Path) -> FolderListing:
 
 
 def list_folders(folders: Sequence[Path], jobs: int) -> list[FolderListing]:
-    """List many folders, in their order."""
+    """List several folders in parallel; the result has the same order."""
     return list(parallel(list_folder, folders, jobs, "read headers", "folder", at_once=1))

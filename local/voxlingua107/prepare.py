@@ -1,4 +1,4 @@
-"""Stage 1 for corpus `voxlingua107`, in sub-stages from the download to checked data directories."""
+"""Stage 1 for corpus `voxlingua107`: sub-stages from the download to checked data directories."""
 
 from __future__ import annotations
 
@@ -32,9 +32,15 @@ URL = "http://bark.phon.ioc.ee/voxlingua107/"
 
 @dataclass(frozen=True)
 class Job:
-    """What all sub-stages need: the corpus and its address, where data directories go, processes.
+    """The settings of all sub-stages.
 
-    ``options`` is as parsed, with those about noises.
+    Attributes:
+        corpus: the directory of the corpus.
+        url: address of the folder with the zips.
+        datadir: directory for the data directories.
+        jobs: number of processes.
+        dry_run: whether to only say what would be done.
+        options: all parsed options, including those for the noises.
     """
 
     corpus: Corpus
@@ -50,13 +56,13 @@ class Job:
 
 
 def download(job: Job) -> None:
-    """Fetch the zips that are neither here nor extracted; what came with no list is taken as it is.
+    """Download the zips that are missing and not extracted. A copy without a list of zips is used as it is.
 
-    A zip that ends too early, as ``wget`` leaves it, is gone on with.
+    The download of a truncated zip, for example from an interrupted ``wget``, is resumed.
     """
     path, list_path = job.corpus.path, job.corpus.path / ZIP_LIST
     if not list_path.exists() and (job.corpus.folders() or job.corpus.archives()):
-        job.say("download", f"nothing to do, {path} is used as it is (there is no {ZIP_LIST})")
+        job.say("download", f"nothing to do, {path} is used as it is (it has no {ZIP_LIST})")
         return
     if job.dry_run and not list_path.exists():
         job.say("download", f"to do (the zips listed in {job.url}{ZIP_LIST}, to {path})")
@@ -77,7 +83,7 @@ def download(job: Job) -> None:
             job.say("download", f"to do ({', '.join(missing)} from {job.url})")
         else:
             for archive in cut:
-                logging.warning("%s is cut off: going on with it", archive.path)
+                logging.warning("%s is truncated: resuming its download", archive.path)
                 archive.path.replace(part_of(archive.path))
             client = client or stack.enter_context(web_client())
             wanted = [(urljoin(job.url, name), path / name) for name in missing]
@@ -85,10 +91,10 @@ def download(job: Job) -> None:
 
 
 def zip_names(text: str, name: str) -> list[str]:
-    """Return the archives that a ``zip_urls.txt`` names, and ``dev.zip``; they lie beside it.
+    """Return the names of the archives listed in ``zip_urls.txt``, and ``dev.zip``, all in the same folder.
 
     Raises:
-        LidError: it names none.
+        LidError: no archive of the corpus is listed.
     """
     found = [Path(urlsplit(line).path).name for line in text.split()]
     known = {f"{stem}.zip" for stem in (*CODES, DEV)}
@@ -98,15 +104,15 @@ def zip_names(text: str, name: str) -> list[str]:
             f"lists no zip of the corpus ('{text[:40]}')", where=name, mend="check VOXLINGUA107_URL in db.sh"
         )
     if strange:
-        logging.warning("%s: left out, as no zip of the corpus: %s", name, ", ".join(strange))
+        logging.warning("%s: ignored, because they are not zips of the corpus: %s", name, ", ".join(strange))
     return list(dict.fromkeys([*(entry for entry in found if entry in known), f"{DEV}.zip"]))
 
 
 def verify(job: Job) -> None:
-    """Check every byte of the zips that are yet to be extracted; one that is broken is fetched again.
+    """Verify the checksums of all zips that are not extracted yet. Damaged zips are downloaded again.
 
     Raises:
-        LidError: it is broken again, or cannot be fetched.
+        LidError: a zip cannot be downloaded, or is still damaged after the second download.
     """
     todo = [item for item in to_extract(job) if _verification(item.archive).reason()]
     if not todo or job.dry_run:
@@ -115,7 +121,7 @@ def verify(job: Job) -> None:
         return
     broken = faults("check", todo, job.jobs)
     for archive, fault in broken.items():
-        logging.warning("%s is broken (%s): fetching it again", archive.path, fault)
+        logging.warning("%s is damaged (%s): downloading it again", archive.path, fault)
         part_of(archive.path).unlink(missing_ok=True)
     again = list(broken)
     if again:
@@ -124,9 +130,9 @@ def verify(job: Job) -> None:
             fetch_all(client, wanted, "download again")
         for archive, fault in faults("check", surveys(again, job.jobs), job.jobs).items():
             raise LidError(
-                f"still broken after fetching it again: {fault}",
+                f"still damaged after downloading it again: {fault}",
                 where=archive.path,
-                mend=f"delete it and run this again later, or strike it from {job.corpus.path / ZIP_LIST}",
+                mend=f"delete it and run this again later, or remove it from {job.corpus.path / ZIP_LIST}",
             )
     for item in todo:
         with _verification(item.archive).work("verifying", lock=None) as work:
@@ -135,10 +141,10 @@ def verify(job: Job) -> None:
 
 
 def extract(job: Job) -> None:
-    """Extract what is not on disk yet, after a look at the room there is.
+    """Extract the files that are not on disk yet, after checking the free space.
 
     Raises:
-        LidError: too little room, or a zip that is broken.
+        LidError: there is too little space, or a zip is damaged.
     """
     todo = to_extract(job)
     names = ", ".join(item.archive.path.name for item in todo)
@@ -147,7 +153,7 @@ def extract(job: Job) -> None:
         return
     for item in todo:
         if item.strange:
-            logging.warning("%s: left alone in it: %s", item.archive.path, ", ".join(item.strange))
+            logging.warning("%s: members not extracted: %s", item.archive.path, ", ".join(item.strange))
     require_space(job.corpus.path, sum(item.missing_bytes for item in todo), f"extracting {names}")
     marks = [job.corpus.half_extracted(item.archive.path.name) for item in todo]
     for mark in marks:
@@ -155,7 +161,9 @@ def extract(job: Job) -> None:
         mark.touch()
     for archive, fault in faults("extract", todo, job.jobs).items():
         raise LidError(
-            f"is broken: {fault}", where=archive.path, mend="run sub-stage 2 (verify), which fetches it again"
+            f"damaged archive: {fault}",
+            where=archive.path,
+            mend="run sub-stage 2 (verify), which downloads it again",
         )
     os.sync()
     for mark in marks:
@@ -163,10 +171,10 @@ def extract(job: Job) -> None:
 
 
 def tables(job: Job) -> None:
-    """Write the data directories, once all zips that are there are extracted, and print a report.
+    """Write the data directories and print a report. All zips must have been extracted.
 
     Raises:
-        LidError: something is not extracted, or there is nothing to train or to test on.
+        LidError: some files are not extracted, or there is no data for training or for testing.
     """
     step = tables_step(job)
     if job.dry_run:
@@ -187,14 +195,16 @@ def make_tables(job: Job) -> list[Path]:
         )
     refuse_half_extracted(job.corpus)
     path, train, dev = job.corpus.path, job.corpus.folders(), job.corpus.dev_folders()
-    for folders, what in ((train, "no LANG folder"), (dev, "no dev/LANG folder")):
+    for folders, what in ((train, "LANG folder"), (dev, "dev/LANG folder")):
         if not folders:
             raise LidError(
-                f"has {what}", where=path, mend="check VOXLINGUA107 in db.sh; see docs/voxlingua107.md"
+                f"contains no {what}",
+                where=path,
+                mend="check VOXLINGUA107 in db.sh; see docs/voxlingua107.md",
             )
     others = list(job.corpus.others())
     if others:
-        logging.info("%s: passed over, as none of the corpus's: %s", path, ", ".join(others))
+        logging.info("%s: ignored folders that are not part of the corpus: %s", path, ", ".join(others))
     listings = list_folders([*train, *dev], job.jobs)
     sets = make_sets(listings[: len(train)], listings[len(train) :])
     files = write_sets(job.datadir, sets)
@@ -203,22 +213,24 @@ def make_tables(job: Job) -> list[Path]:
 
 
 def refuse_half_extracted(corpus: Corpus) -> None:
-    """Raise LidError over a zip that was deleted before all of it was extracted."""
+    """Raise LidError if a zip was deleted before it was completely extracted."""
     for mark in sorted(corpus.half_extracted("").parent.glob(corpus.half_extracted("*").name)):
         name = mark.name.removeprefix(corpus.half_extracted("").name)
         if not corpus.has(name):
             raise LidError(
-                "is gone, and was extracted in part only",
+                "was deleted before it was completely extracted",
                 where=corpus.path / name,
                 mend="run sub-stages 1 to 3 (download, verify, extract)",
             )
 
 
 def validate(job: Job) -> None:
-    """Check the tables in full, that dev shares no recording with train, and selection no video with either.
+    """Check the tables completely.
+
+    Dev must share no recording with train, and the selection set no video with either.
 
     Raises:
-        LidError: there is a fault.
+        LidError: a check failed.
     """
     step = validate_step(job)
     if job.dry_run:
@@ -242,7 +254,7 @@ def check_tables(job: Job) -> list[Path]:
     for other in (train, dev):
         shared = sorted(held_out.intersection(other.scans["utt2spk"].table.codes()[0]))
         if shared:
-            raise LidError(f"has video {shared[0]}, as {other.path} has", where=selection.path)
+            raise LidError(f"contains video {shared[0]}, which is also in {other.path}", where=selection.path)
     for scanned in (train, selection, dev):
         table = scanned.scans["utt2lang"].table
         logging.info(
@@ -262,18 +274,18 @@ STAGES: tuple[tuple[str, Callable[[Job], None]], ...] = (
 
 
 def nothing_to_do(job: Job) -> str:
-    """Say so, or before the download that there will be."""
+    """Return "nothing to do", or, before the download, "to do (waits for the download)"."""
     is_here = job.corpus.archives() or job.corpus.folders()
     return "nothing to do" if is_here else "to do (waits for the download)"
 
 
 def to_extract(job: Job) -> list[Survey]:
-    """Return the zips of which something is not on disk, or that cannot be read."""
+    """Return the zips that are not completely extracted or cannot be read."""
     return [item for item in surveys(job.corpus.archives(), job.jobs) if item.missing or item.fault]
 
 
 def tables_step(job: Job) -> Step:
-    """Return the step that makes the tables: a file that comes or goes changes its folder's time."""
+    """Return the step that makes the tables. Folder times tell it that files were added or removed."""
     places = [*job.corpus.folders(), *job.corpus.dev_folders(), *(a.path for a in job.corpus.archives())]
     stamps = "\n".join(f"{place} {place.stat().st_mtime_ns}" for place in places)
     return Step(
@@ -285,21 +297,21 @@ def tables_step(job: Job) -> Step:
 
 
 def validate_step(job: Job) -> Step:
-    """Return the step that checks the tables, as they are now."""
+    """Return the step that checks the current tables."""
     return Step("validate voxlingua107", job.datadir / ".done" / "voxlingua107_valid.json", {}, {})
 
 
 def _verification(archive: Archive) -> Step:
-    """Return the record that a zip, as it is now, was read through."""
+    """Return the step that records that a zip, in its current state, was verified."""
     name = archive.path.name
     return Step(f"verify {name}", archive.path.parent / ".done" / f"verify_{name}.json", {}, {})
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and run the sub-stages that are asked for."""
+    """Parse the options and run the selected sub-stages."""
     parser = option_parser("voxlingua107", "Prepare corpus voxlingua107: YouTube speech in 107 languages.")
     add_options(parser)
-    parser.add_argument("--url", default=URL, help=f"address of the folder with {ZIP_LIST}")
+    parser.add_argument("--url", default=URL, help=f"address of the folder that contains {ZIP_LIST}")
     names = ", ".join(f"{number} {name}" for number, (name, _) in enumerate(STAGES, start=1))
     parser.add_argument("--stage", type=positive_int, default=1, help=f"first sub-stage: {names}")
     parser.add_argument("--stop_stage", type=positive_int, default=len(STAGES), help="last sub-stage")

@@ -1,7 +1,7 @@
-"""The selection set: whole videos held out of train, some of every language, for picking the checkpoint.
+"""The selection set, for picking the checkpoint: whole videos of every language, held out from train.
 
-Utterances of one video share a voice, a room and a microphone: were some in train, the set would tell
-how well those are known. So no video of it is in train or dev.
+Utterances of one video share voice, room and microphone. If some were in train, the set would measure how
+well the model knows these. So none of its videos is in train or dev.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Hashes = npt.NDArray[np.uint64]
 
 
 def video_hashes(videos: Sequence[str]) -> Hashes:
-    """Return a 64-bit number for each video, the same on every machine; a run of one is hashed once."""
+    """Return a 64-bit hash for each video, the same on every machine. Repeated videos are hashed once."""
     found: dict[str, int] = {}
     for name in dict.fromkeys(videos):
         found[name] = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
@@ -28,24 +28,25 @@ def video_hashes(videos: Sequence[str]) -> Hashes:
 
 
 def barred(languages: Iterable[Hashes], dev: Hashes) -> Hashes:
-    """Return the videos that cannot be held out: those of dev, and those that come under two languages."""
+    """Return the videos that cannot be held out: those in dev and those that occur in several languages."""
     distinct = np.concatenate([np.zeros(0, np.uint64), *(np.unique(hashes) for hashes in languages)])
     videos, counts = np.unique(distinct, return_counts=True)
     return np.union1d(videos[counts > 1], dev)
 
 
 def held_out(hashes: Hashes, not_these: Hashes) -> npt.NDArray[np.bool_]:
-    """Say which utterances of a language go to the selection set.
+    """Choose the utterances of a language for the selection set.
 
-    Videos are taken in the order of their hashes while they fit into a twentieth of the language's
-    utterances, at most 100. If none fits, the shortest goes, as long as another stays in train.
+    Videos are tried in the order of their hashes, and taken if the set stays within a twentieth of the
+    language's utterances and within 100. If no video fits, the one with the fewest utterances is taken,
+    provided that another video remains in train.
 
     Args:
-        hashes: (utterances,) each one's video.
-        not_these: videos that stay in train.
+        hashes: (utterances,) video hash of each utterance.
+        not_these: hashes of videos that must stay in train.
 
     Returns:
-        (utterances,) bool; it depends on the videos alone, not on the order.
+        (utterances,) bool, True if chosen; it does not depend on the order of the utterances.
     """
     videos, sizes = np.unique(hashes, return_counts=True)
     may = ~np.isin(videos, not_these)

@@ -1,4 +1,4 @@
-"""Listings to data directories: dev's utterances leave train, whole videos go to the selection set."""
+"""Make data directories from listings: remove dev utterances from train, and hold out the selection set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IN_DEV, UNTRAINED = "in dev", "language not in train"
 
 @dataclass(frozen=True)
 class Rows:
-    """One language's utterances of a set: tables by file name, seconds and videos in table order."""
+    """The utterances of one language in a set: tables by file name, durations and videos in table order."""
 
     label: str
     tables: Mapping[str, Table]
@@ -37,14 +37,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class Sets:
-    """The rows of the three sets by language, and of train and dev what is dropped: id to reason."""
+    """The rows of each set by language, and the dropped utterances of train and dev as ``(id, reason)``."""
 
     rows: Mapping[str, Sequence[Rows]]
     dropped: Mapping[str, Sequence[tuple[str, str]]]
 
 
 def make_sets(train: Sequence[FolderListing], dev: Sequence[FolderListing]) -> Sets:
-    """Share listings out to the three sets.
+    """Divide the listings into the three sets.
 
     Raises:
         LidError: more than 1 % of the files cannot be read, or a set is left without utterances.
@@ -74,7 +74,7 @@ def make_sets(train: Sequence[FolderListing], dev: Sequence[FolderListing]) -> S
 
 
 def refuse_broken(listings: Sequence[FolderListing]) -> None:
-    """Raise LidError if more than 1 % of the files cannot be read: the copy here is damaged."""
+    """Raise LidError if more than 1 % of the files cannot be read, because then the copy is damaged."""
     broken = sum(len(listing.dropped) for listing in listings)
     files = broken + sum(len(listing.seconds) for listing in listings)
     if broken > MOST_BROKEN * files:
@@ -83,15 +83,15 @@ def refuse_broken(listings: Sequence[FolderListing]) -> None:
         raise LidError(
             f"{broken} of {files} files cannot be read, e.g. {stem}: {why}",
             where=worst.folder,
-            mend="delete the folder and run this again, with its zip in place or to be fetched",
+            mend="delete the folder and run this again; the zip is downloaded again if it is missing",
         )
 
 
 def write_sets(datadir: Path, sets: Sets) -> list[Path]:
     """Write the data directories and return their tables.
 
-    ``utt2spk`` holds the video, as nobody knows the speakers; ``dropped``, of train and dev, is there if
-    something was.
+    ``utt2spk`` gives the video, because the speakers are unknown. ``dropped`` is written for train and dev if
+    utterances were dropped.
     """
     written: list[Path] = []
     for name, items in sets.rows.items():
@@ -109,7 +109,7 @@ def write_sets(datadir: Path, sets: Sets) -> list[Path]:
 
 
 def report(sets: Sets) -> str:
-    """Return a table of utterances, videos, hours and durations per set and language, and what is dropped."""
+    """Return a text table of utterances, videos, hours and durations per set, and of dropped utterances."""
     lines = [f"{'set':<24}{'language':<10}{'utts':>9}{'videos':>8}{'hours':>9}   seconds: min median max"]
     for name, items in sets.rows.items():
         lines += [f"{name:<24}{item.label:<10}{_summary([item])}" for item in items]
@@ -118,12 +118,12 @@ def report(sets: Sets) -> str:
     lines += [f"dropped: {count} ({why})" for why, count in reasons.most_common()]
     videos = {name: np.concatenate([item.videos_u for item in items]) for name, items in sets.rows.items()}
     near = int(np.isin(videos[TRAIN], videos[DEV]).sum())
-    lines.append(f"{near} utterances of {TRAIN} are from videos that {DEV} has other parts of")
+    lines.append(f"{near} utterances in {TRAIN} are from videos that are also in {DEV}")
     return "\n".join(lines)
 
 
 def _without(listing: FolderListing, stems: frozenset[str]) -> tuple[FolderListing, list[tuple[str, str]]]:
-    """Return a listing less the files of these names, and those as dropped."""
+    """Return a listing without the files named ``stems``, and the removed files as ``(id, reason)``."""
     names = listing.stems()
     gone = [stem in stems for stem in names]
     if not any(gone):

@@ -55,7 +55,7 @@ def test_help_lists_the_options_and_defaults():
         ),
         (["--corpus", "mini", "--stage", "2"], "unknown option --stage of corpus mini"),
         (["--corpus", "voxlingua107", "--stage", "7"], "give 1 or 2 or 3"),
-        (["--corpus", "mini", "--utts_per_lang", "1 1"], "not three numbers"),
+        (["--corpus", "mini", "--utts_per_lang", "1 1"], "must be three numbers"),
         (["--corpus", "mini", "--utts_per_lang", "1 x 1"], "whole numbers"),
         (["--nj", "0"], "at least 1"),
     ],
@@ -97,5 +97,5 @@ def test_no_apt_is_one_line(tmp_path):
         (programs / name).symlink_to(f"/usr/bin/{name}")
     options = ("--corpus", "prompts", "--datadir", tmp_path / "data", "--downloads", tmp_path / "dl")
     line = fault(*options, PATH=str(programs))
-    assert "there is no apt-get" in line
+    assert "apt-get is missing" in line
     assert ".deb" in line

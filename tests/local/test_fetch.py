@@ -42,7 +42,7 @@ def test_a_connection_that_drops_is_taken_up_where_it_broke(server, tmp_path, ca
     get(server, tmp_path / "a.zip")
     assert (tmp_path / "a.zip").read_bytes() == CONTENT
     assert [start for *_, start in server.requests] == ["", "300000", "300000", "800000"]
-    assert "at byte 300000: going on" in caplog.text
+    assert "at byte 300000: resuming" in caplog.text
 
 
 def test_a_later_run_goes_on_from_the_part(server, tmp_path):
@@ -70,13 +70,13 @@ def test_a_busy_server_is_asked_again_but_not_for_ever(server, tmp_path):
     server.busy["a.zip"] = 2
     get(server, tmp_path / "a.zip")
     server.busy["a.zip"] = 3
-    with pytest.raises(LidError, match=r"answers 503.*goes on where it stopped"):
+    with pytest.raises(LidError, match=r"answers 503.*run this again to resume"):
         get(server, tmp_path / "b.zip")
 
 
 def test_a_connection_that_never_brings_anything_ends_in_one_error(server, tmp_path):
     server.drops["a.zip"] = [400, 0, 0, 0]
-    with pytest.raises(LidError, match="the connection broke"):
+    with pytest.raises(LidError, match="the connection was lost"):
         get(server, tmp_path / "a.zip")
     assert part_of(tmp_path / "a.zip").stat().st_size == 400
     assert not (tmp_path / "a.zip").exists()
@@ -100,7 +100,7 @@ def test_an_address_where_nobody_listens():
 def test_no_room_is_told_before_the_first_byte(server, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _: usage(0, 0, (1 << 30) + 1_000_000))
-    with web_client() as client, pytest.raises(LidError, match=r"takes 1\.0 GiB, the disk has 1\.0 GiB left"):
+    with web_client() as client, pytest.raises(LidError, match=r"needs 1\.0 GiB, but only 1\.0 GiB is free"):
         fetch_all(client, [(server.url + "a.zip", tmp_path / "a.zip")], "download")
     assert server.asked("GET") == []
     part_of(tmp_path / "a.zip").write_bytes(CONTENT[:500_000])

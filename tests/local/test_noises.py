@@ -112,8 +112,8 @@ def test_from_the_web_to_lists(server, tmp_path, caplog):
 def test_without_them_it_says_what_is_missing(server, tmp_path, caplog):
     caplog.set_level("INFO")
     prepare(server, tmp_path, musan=False, rirs=False)
-    assert "MUSAN: db.sh names no folder" in caplog.text
-    assert "RIRS_NOISES: db.sh names no folder" in caplog.text
+    assert "MUSAN: no directory set in db.sh" in caplog.text
+    assert "RIRS_NOISES: no directory set in db.sh" in caplog.text
     assert lists(tmp_path) == {}
 
 
@@ -132,12 +132,12 @@ def test_a_broken_archive_is_fetched_again_and_never_half_unpacked(server, tmp_p
     spoiled[len(whole) // 2] ^= 0xFF
     server.instead[name] = [bytes(spoiled)]
     prepare(server, tmp_path)
-    assert f"{name} is broken" in caplog.text
+    assert f"{name} is damaged" in caplog.text
     assert server.asked().count(name) == 2
     assert len(lists(tmp_path)) == 4
     shutil.rmtree(tmp_path / "ex tra")
     path.write_bytes(bytes(spoiled))
-    with pytest.raises(LidError, match="is broken"):
+    with pytest.raises(LidError, match="damaged archive"):
         prepare(server, tmp_path)
     assert not [p for p in (tmp_path / "ex tra").iterdir() if p.name == path.name.split(".")[0]]
 
@@ -147,13 +147,13 @@ def test_a_wrong_checksum_at_the_end_is_seen(server, tmp_path):
     path.write_bytes(path.read_bytes()[:-8] + b"\0" * 8)
     with pytest.raises((EOFError, gzip.BadGzipFile)), gzip.open(path) as stream:
         stream.read()
-    with pytest.raises(LidError, match=r"musan\.tar\.gz: is broken"):
+    with pytest.raises(LidError, match=r"musan\.tar\.gz: damaged archive"):
         prepare(server, tmp_path)
 
 
 def test_members_that_lead_elsewhere_are_refused(server, tmp_path):
     tar_gz(server.folder / "musan.tar.gz", {**MUSAN, "../../evil.wav": wav()})
-    with pytest.raises(LidError, match="is broken"):
+    with pytest.raises(LidError, match="damaged archive"):
         prepare(server, tmp_path)
     assert not list(tmp_path.rglob("evil.wav"))
 
@@ -177,5 +177,5 @@ def test_a_folder_that_is_there_is_used_and_its_broken_files_are_named(server, t
 
 def test_a_wrong_folder_is_named(server, tmp_path):
     (tmp_path / "ex tra/musan").mkdir(parents=True)
-    with pytest.raises(LidError, match=r"musan: 0 of 0 recordings below music.*correct db\.sh"):
+    with pytest.raises(LidError, match=r"musan: 0 of 0 recordings in music.*correct db\.sh"):
         prepare(server, tmp_path, rirs=False)

@@ -179,7 +179,7 @@ def test_a_package_that_apt_does_not_know_is_named(apt, tmp_path):
 
 def test_a_machine_without_apt_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LidError, match="no apt-get"):
+    with pytest.raises(LidError, match="apt-get is missing"):
         fetch(PACKAGES[0], tmp_path / "debs")
 
 
@@ -200,7 +200,7 @@ def test_lost_audio_comes_back(tmp_path):
 def test_a_machine_without_dpkg_is_told(tmp_path, monkeypatch):
     deb = fetch(PACKAGES[0], tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    with pytest.raises(LidError, match="no dpkg-deb"):
+    with pytest.raises(LidError, match="dpkg-deb is missing"):
         unpack(deb, tmp_path / "unpacked")
 
 

@@ -177,14 +177,14 @@ def test_a_zip_that_wget_left_cut_off_is_gone_on_with(server, places, caplog):
     prepare(server, places)
     assert ("GET", "en.zip", "2000") in server.requests
     assert (places[0] / "en.zip").read_bytes() == whole
-    assert "en.zip is cut off: going on with it" in caplog.text
+    assert "en.zip is truncated: resuming its download" in caplog.text
 
 
 def test_a_corrupt_member_is_named_and_the_zip_fetched_again(server, places, caplog):
     bad, member = spoiled(server.folder / "iw.zip")
     server.instead["iw.zip"] = [bad]
     prepare(server, places)
-    assert "iw.zip is broken" in caplog.text
+    assert "iw.zip is damaged" in caplog.text
     assert member in caplog.text
     assert server.asked().count("iw.zip") == 2
     assert len(table(places, SETS[0])) + len(table(places, SETS[1])) == 31
@@ -195,7 +195,7 @@ def test_a_zip_that_stays_corrupt_ends_with_its_name(server, places):
     (server.folder / "iw.zip").write_bytes(bad)
     with pytest.raises(LidError) as fault:
         prepare(server, places)
-    assert str(fault.value).startswith(f"{places[0] / 'iw.zip'}: still broken after fetching it again: ")
+    assert str(fault.value).startswith(f"{places[0] / 'iw.zip'}: still damaged after downloading it again: ")
     assert member in str(fault.value)
     assert not (places[1] / SETS[0]).exists()
     assert (places[0] / "iw.zip").exists()
@@ -215,7 +215,7 @@ def test_a_broken_zip_stays_until_another_is_there(zips, places):
 def test_a_truncated_zip_on_the_server_is_not_taken_for_whole(server, places):
     path = server.folder / "no.zip"
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(LidError, match=r"no\.zip: still broken after fetching it again"):
+    with pytest.raises(LidError, match=r"no\.zip: still damaged after downloading it again"):
         prepare(server, places)
     assert not (places[0] / "no").exists()
 
@@ -231,7 +231,7 @@ def test_no_room_to_extract(server, places, monkeypatch):
     prepare(server, places, "--stop_stage", "2")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _: usage(0, 0, 1000))
-    with pytest.raises(LidError, match=r"extracting .*en\.zip.* takes 1\.0 GiB, the disk has 0\.0 GiB left"):
+    with pytest.raises(LidError, match=r"extracting .*en\.zip.* needs 1\.0 GiB, but only 0\.0 GiB is free"):
         prepare(server, places)
     assert not (places[0] / "en").exists()
 
@@ -246,7 +246,7 @@ def test_members_that_lead_elsewhere_are_left_alone(server, places, caplog):
     }
     write_zip(server.folder / "en.zip", {**recordings("en"), **outside})
     prepare(server, places)
-    assert "left alone in it" in caplog.text
+    assert "members not extracted" in caplog.text
     assert all(name in caplog.text for name in outside)
     assert not list(places[0].parent.rglob("evil.wav"))
     assert not (places[0] / "iw" / "a.wav").exists()
@@ -275,7 +275,7 @@ def test_an_extracted_corpus_is_used_as_it_is_even_read_only(zips, places, caplo
     assert set(table(places, SETS[0]).values()) == {"eng", "heb"}
     assert [path for path in sorted(places[0].rglob("*")) if path.name != ".lock"] == before
     assert "used as it is" in caplog.text
-    assert "passed over, as none of the corpus's: musan" in caplog.text
+    assert "ignored folders that are not part of the corpus: musan" in caplog.text
 
 
 def test_what_is_half_extracted_is_completed(server, places):
@@ -294,7 +294,7 @@ def test_a_zip_deleted_before_it_was_all_extracted_is_missed(server, places):
     prepare(server, places, "--stop_stage", "3")
     (places[0] / "en.zip").unlink()
     (places[0] / ".done" / "extracting_en.zip").touch()
-    with pytest.raises(LidError, match=r"en\.zip: is gone, and was extracted in part only"):
+    with pytest.raises(LidError, match=r"en\.zip: was deleted before it was completely extracted"):
         prepare(server, places, "--stage", "4")
     prepare(server, places)
     assert server.asked().count("en.zip") == 2
@@ -340,5 +340,5 @@ def test_empty_and_broken_files_are_named_and_dropped_and_many_are_refused(zips,
 
 def test_a_corpus_without_dev_says_so(zips, places):
     shutil.unpack_archive(zips / "en.zip", places[0])
-    with pytest.raises(LidError, match="has no dev/LANG folder"):
+    with pytest.raises(LidError, match="contains no dev/LANG folder"):
         prepare(None, places)

@@ -29,7 +29,7 @@ def test_a_missing_path_names_the_line_to_fill(recipe):
     lines = (recipe.path / "db.sh").read_text().splitlines()
     number = lines.index("VOXLINGUA107=") + 1
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: db.sh:{number}: VOXLINGUA107 is empty (write the")
+    assert done.stderr.startswith(f"error: db.sh:{number}: VOXLINGUA107 is empty (set it to")
     assert done.stderr.count("\n") == 1
 
 
@@ -43,7 +43,7 @@ def test_the_whole_script_with_db_sh_alone(server, recipe):
     assert "Corpus: voxlingua107" in done.stderr
     assert len(read_table(recipe.path / "data/train_voxlingua107/utt2lang")) > 20
     assert (recipe.path / "corpus/en").is_dir()
-    assert "MUSAN: db.sh names no folder" in done.stderr
+    assert "MUSAN: no directory set in db.sh" in done.stderr
     again = recipe.run("local/data.sh", "--dry_run", "true")
     assert "current" in again.stderr
 
