@@ -53,7 +53,7 @@ def option_parser(corpus: str | None, description: str) -> OptionParser:
             "--corpus_dir", type=Path, default=Path("downloads") / corpus, help="directory for the recordings"
         )
     parser.add_argument("--nj", type=positive_int, default=2, help="number of processes")
-    parser.add_argument("--dry_run", type=boolean, default=False, help="only say what would be done")
+    parser.add_argument("--dry_run", type=boolean, default=False, help="only report what would be done")
     return parser
 
 

@@ -5,11 +5,11 @@ unset CDPATH
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 ## Data
-corpus=auto   # auto|@corpora: corpus to prepare; auto is voxlingua107 if db.sh gives its directory, else mini
+corpus=auto   # auto|@corpora: corpus to prepare; auto: voxlingua107 if db.sh has its directory, otherwise mini
 datadir=data  # path: directory for the data directories
 downloads=    # path: directory for recordings, with a folder per corpus; by default, the directories in db.sh
 nj=2          # int+: number of processes
-dry_run=false # bool: only say what would be done
+dry_run=false # bool: only report what would be done
 # end of options
 
 . utils/parse_options.sh

@@ -39,7 +39,7 @@ class Job:
         url: address of the folder with the zips.
         datadir: directory for the data directories.
         jobs: number of processes.
-        dry_run: whether to only say what would be done.
+        dry_run: whether to only report what would be done.
         options: all parsed options, including those for the noises.
     """
 
