@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 4: global mean and variance of the features, where training needs them (plan, job, merge)."""
+"""Stage 4: collect the mean and variance of the features, if training needs them. Run plan, jobs, merge."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from lid_toolkit.cli import OptionParser
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and do what the sub-command says."""
+    """Parse the options and run the sub-command."""
     parser = OptionParser(__doc__ or "")
     add_actions(parser)
-    parser.add_argument("--config", type=Path, required=True, help="training YAML")
-    parser.add_argument("--train_dir", type=Path, required=True, help="formatted: dump/raw/TRAIN")
+    parser.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
     parser.add_argument(
-        "--stats_dir", type=Path, required=True, help="stage 4's directory: exp/lid_stats_16k"
+        "--train_dir", type=Path, required=True, help="formatted training set: dump/raw/TRAIN"
+    )
+    parser.add_argument(
+        "--stats_dir", type=Path, required=True, help="directory of the statistics: exp/lid_stats_16k"
     )
     options, overrides = parser.parse_known_args(arguments)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 4, feats_type extracted: features of a frozen front end, computed once (plan, job, merge)."""
+"""Stage 4: extract the features of a frozen front end once. Run plan, then all jobs, then merge."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from lid_toolkit.cli import OptionParser, fraction
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and do what the sub-command says."""
+    """Parse the options and run the sub-command."""
     parser = OptionParser(__doc__ or "")
     add_actions(parser)
-    parser.add_argument("--config", type=Path, required=True, help="training YAML with a frozen front end")
+    parser.add_argument(
+        "--config", type=Path, required=True, help="training configuration (YAML) with a frozen front end"
+    )
     parser.add_argument("--data_dir", type=Path, required=True, help="formatted set: dump/raw/SET")
-    parser.add_argument("--output_dir", type=Path, required=True, help="the result: dump/extracted/SET")
-    parser.add_argument("--copies", type=int, default=0, help="augmented copies of each utterance")
-    parser.add_argument("--max_failed", type=fraction, default=0.01, help="largest fraction that may fail")
-    parser.add_argument("--ngpu", default="0", help="GPUs of a job: 0, 1 or auto")
+    parser.add_argument("--output_dir", type=Path, required=True, help="output directory: dump/extracted/SET")
+    parser.add_argument("--copies", type=int, default=0, help="number of augmented copies of each utterance")
+    parser.add_argument(
+        "--max_failed", type=fraction, default=0.01, help="fraction of utterances that may fail"
+    )
+    parser.add_argument("--ngpu", default="0", help="job: number of GPUs: 0, 1 or auto")
     options, overrides = parser.parse_known_args(arguments)
 
     from lid_toolkit.prepare.extraction import Extraction, merge, plan, run_job

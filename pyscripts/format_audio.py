@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 3: format the audio of a data directory. First plan, then each job, then merge."""
+"""Stage 3: format the audio of a data directory. Run plan, then all jobs, then merge."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,28 +16,47 @@ from lid_toolkit.prepare.formatting.plan import FEATS_TYPES, FormatOptions, make
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and do what the sub-command says."""
+    """Parse the options and run the sub-command."""
     parser = OptionParser(__doc__)
     add_actions(parser)
-    parser.add_argument("--output_dir", type=Path, required=True, help="the result: dump/raw/SET")
-    parser.add_argument("--data_dir", type=Path, help="plan: the source: data/SET")
-    parser.add_argument("--audio_format", choices=AUDIO_FORMATS, default="flac.ark", help="plan")
-    parser.add_argument("--feats_type", choices=FEATS_TYPES, default="raw", help="plan; raw_copy refers")
-    parser.add_argument("--fs", type=rate, default="16k", help="plan: sample rate in Hz, or as in 16k")
+    parser.add_argument("--output_dir", type=Path, required=True, help="output directory: dump/raw/SET")
+    parser.add_argument("--data_dir", type=Path, help="plan: data directory to format: data/SET")
     parser.add_argument(
-        "--min_wav_duration", type=non_negative, default=0.0, help="plan: drop shorter; seconds"
+        "--audio_format", choices=AUDIO_FORMATS, default="flac.ark", help="plan: audio format to write"
     )
     parser.add_argument(
-        "--max_wav_duration", type=non_negative, default=0.0, help="plan: drop longer; 0: none"
+        "--feats_type", choices=FEATS_TYPES, default="raw", help="plan: raw_copy refers to the original audio"
     )
-    parser.add_argument("--max_failed", type=fraction, default=0.01, help="plan: share that may be broken")
-    parser.add_argument("--allow_pipes", type=boolean, default=False, help="plan: run commands in wav.scp")
-    parser.add_argument("--channel", type=channel, default="mean", help="plan: which, from 0; mean of all")
+    parser.add_argument("--fs", type=rate, default="16k", help="plan: sampling rate, e.g. 16000 or 16k")
+    parser.add_argument(
+        "--min_wav_duration",
+        type=non_negative,
+        default=0.0,
+        help="plan: drop utterances shorter than this, in seconds",
+    )
+    parser.add_argument(
+        "--max_wav_duration",
+        type=non_negative,
+        default=0.0,
+        help="plan: drop utterances longer than this, in seconds; 0: no limit",
+    )
+    parser.add_argument(
+        "--max_failed", type=fraction, default=0.01, help="plan: fraction of utterances that may fail"
+    )
+    parser.add_argument(
+        "--allow_pipes", type=boolean, default=False, help="plan: run the commands in wav.scp"
+    )
+    parser.add_argument(
+        "--channel",
+        type=channel,
+        default="mean",
+        help="plan: channel to use, counted from 0, or the mean of all channels",
+    )
     parser.add_argument(
         "--multi_columns_input_wav_scp",
         type=boolean,
         default=False,
-        help="plan: several files are one recording",
+        help="plan: lines of wav.scp list several files, the channels of one recording",
     )
     options = parser.parse_args(arguments)
     if options.action == "plan" and options.data_dir is None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 6: identify the languages of a set and extract embeddings. First plan, then each job, then merge."""
+"""Stage 6: identify the languages of a set and extract embeddings. Run plan, then all jobs, then merge."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from lid_toolkit.cli import OptionParser, boolean, fraction, positive_int
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and do what the sub-command says."""
+    """Parse the options and run the sub-command."""
     parser = OptionParser(__doc__ or "")
     add_actions(parser)
-    parser.add_argument("--model", type=Path, required=True, help="model file that stage 5 wrote")
-    parser.add_argument("--data_dir", type=Path, required=True, help="formatted set")
-    parser.add_argument("--output_dir", type=Path, required=True, help="where results go")
-    parser.add_argument(
-        "--batch_size", type=positive_int, default=8, help="job: most utterances computed together"
-    )
+    parser.add_argument("--model", type=Path, required=True, help="checkpoint from stage 5")
+    parser.add_argument("--data_dir", type=Path, required=True, help="formatted set: dump/raw/SET")
+    parser.add_argument("--output_dir", type=Path, required=True, help="output directory: .../MODEL/SET")
+    parser.add_argument("--batch_size", type=positive_int, default=8, help="job: batch size")
     parser.add_argument("--extract_embd", type=boolean, default=True, help="also write embeddings")
-    parser.add_argument("--max_failed", type=fraction, default=0.01, help="largest fraction that may fail")
-    parser.add_argument("--ngpu", default="0", help="job: GPUs: 0, 1 or auto")
-    parser.add_argument("--num_workers", type=int, default=0, help="job: processes that read ahead")
+    parser.add_argument(
+        "--max_failed", type=fraction, default=0.01, help="fraction of utterances that may fail"
+    )
+    parser.add_argument("--ngpu", default="0", help="job: number of GPUs: 0, 1 or auto")
+    parser.add_argument("--num_workers", type=int, default=0, help="job: number of data-loading workers")
     options = parser.parse_args(arguments)
 
     from lid_toolkit.inference.directory import Identification, merge, plan, run_job

@@ -1,4 +1,4 @@
-"""The sub-commands ``plan``, ``job`` and ``merge`` of a stage whose work is cut into parts."""
+"""The sub-commands ``plan``, ``job`` and ``merge`` of a stage whose work is split into parts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from lid_toolkit.cli import OptionParser, boolean, positive_int
 
 
 def add_actions(parser: OptionParser) -> None:
-    """Add the choice of the sub-command and the options that all such stages have."""
+    """Add the sub-command and the options that all such stages have in common."""
     parser.add_argument(
         "action",
         choices=("plan", "job", "merge"),
-        help="plan prints the number of jobs to run, 0 if the result is current; run the jobs, then merge",
+        help="plan prints the number of jobs to run, 0 if the result is up to date; run the jobs, then merge",
     )
-    parser.add_argument("--num_jobs", type=positive_int, default=1, help="plan: largest number of jobs")
-    parser.add_argument("--job", type=positive_int, default=1, help="job: which one, from 1")
-    parser.add_argument("--dry_run", type=boolean, default=False, help="plan: only say what is to do")
+    parser.add_argument("--num_jobs", type=positive_int, default=1, help="plan: maximum number of jobs")
+    parser.add_argument("--job", type=positive_int, default=1, help="job: number of the job, from 1")
+    parser.add_argument(
+        "--dry_run", type=boolean, default=False, help="plan: only report whether there is work to do"
+    )
 
 
 def act(
@@ -26,14 +28,14 @@ def act(
     job: Callable[[int], None],
     merge: Callable[[], None],
 ) -> None:
-    """Do what the sub-command says.
+    """Run the sub-command.
 
     Args:
-        options: parsed, with those of :func:`add_actions`.
-        plan: takes the largest number of jobs and whether to only say what is to do; returns how many jobs
+        options: parsed options, including those of :func:`add_actions`.
+        plan: takes the maximum number of jobs and whether this is a dry run; returns the number of jobs
             to run.
-        job: takes the number of the job.
-        merge: finishes the work.
+        job: takes the number of the job, from 1.
+        merge: combines the results of the jobs.
     """
     if options.action == "plan":
         print(plan(options.num_jobs, options.dry_run))
