@@ -12,10 +12,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lid_toolkit.datadir.datadir import LENGTHS, by_language, scan_segments, segment_faults, table_paths
+from lid_toolkit.datadir.datadir import (
+    LENGTHS,
+    by_language,
+    require_data_dir,
+    scan_segments,
+    segment_faults,
+    table_paths,
+)
 from lid_toolkit.datadir.faults import Faults, whole_file
 from lid_toolkit.datadir.tables.table import Scan, Table, scan_table
-from lid_toolkit.errors import LidError
 
 FIX = "fix_data_dir.py can write it"
 LEAVE_OUT = "add it there, or remove it with fix_data_dir.py"
@@ -56,8 +62,7 @@ def scan_dir(path: Path) -> Scanned:
     Raises:
         LidError: the directory does not exist.
     """
-    if not path.is_dir():
-        raise LidError("no such data directory", where=path)
+    require_data_dir(path)
     files = {**table_paths(path), **{name: path / name for name in (LENGTHS, "lang2utt")}}
     scans = {name: scan_table(file) for name, file in files.items() if file.is_file()}
     faults = [

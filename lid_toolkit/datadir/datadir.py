@@ -91,6 +91,12 @@ def other_files(path: Path, known: Iterable[str]) -> list[str]:
     return sorted(names - set(known))
 
 
+def require_data_dir(path: Path) -> None:
+    """Raise LidError unless the directory exists."""
+    if not path.is_dir():
+        raise LidError("no such data directory", where=path)
+
+
 def read_data_dir(path: str | Path) -> DataDir:
     """Read a data directory and check that its tables agree.
 
@@ -100,8 +106,7 @@ def read_data_dir(path: str | Path) -> DataDir:
             starts.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise LidError("no such data directory", where=path)
+    require_data_dir(path)
     paths = table_paths(path)
     optional = {
         name: read_table(file)

@@ -17,6 +17,7 @@ from lid_toolkit.datadir.datadir import (
     by_language,
     lang2utt_blocks,
     other_files,
+    require_data_dir,
     scan_segments,
     segment_faults,
 )
@@ -45,8 +46,7 @@ def fix_data_dir(path: Path, broken: Callable[[Scanned], Mapping[str, str]] | No
         LidError: the directory or its ``wav.scp`` does not exist, there are no languages, or no utterance
             would be left.
     """
-    if not path.is_dir():
-        raise LidError("no such data directory", where=path)
+    require_data_dir(path)
     with locked(path, "fixing"):
         scanned = scan_dir(path)
         tables = _tables(scanned)

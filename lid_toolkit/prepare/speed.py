@@ -15,6 +15,7 @@ from lid_toolkit.datadir.datadir import (
     by_language,
     lang2utt_blocks,
     read_data_dir,
+    require_data_dir,
     table_paths,
     write_tables,
 )
@@ -66,6 +67,7 @@ def perturb_data_dir(source: Path, target: Path, factors: tuple[str, ...], dry_r
     if dry_run:
         step.due(dry_run=True)
         return
+    require_data_dir(source)  # before the lock makes the target
     with step.work("perturbing speed", lock=target) as work:
         if work is None:
             return

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lid_toolkit.audio.reader import audio_info
-from lid_toolkit.datadir.datadir import DataDir, by_language, lang2utt_blocks, read_data_dir
+from lid_toolkit.datadir.datadir import DataDir, by_language, lang2utt_blocks, read_data_dir, require_data_dir
 from lid_toolkit.datadir.tables.table import Table, read_table, table_from_pairs, write_blocks, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
@@ -40,6 +40,8 @@ def collect_stats(train_dir: Path, valid_dir: Path, out: Path, dry_run: bool = F
     if dry_run:
         step.due(dry_run=True)
         return
+    for path in sets.values():
+        require_data_dir(path)  # before the lock makes ``out``
     with step.work("collecting statistics", lock=out) as work:
         if work is None:
             return
