@@ -16,7 +16,7 @@ from data.corpus import LANGUAGES, RATE, write_set
 from jobs.cluster import alive
 
 from lid_toolkit.audio.reader import read_audio
-from lid_toolkit.data import loader
+from lid_toolkit.data import waves
 from lid_toolkit.data.loader import MinibatchReader, iterate
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.samplers import Batch, Sampler, sorted_batches
@@ -245,13 +245,13 @@ def test_a_missing_list_is_an_error_before_the_first_batch(directory, tmp_path):
 
 def test_only_the_crop_is_read(directory, monkeypatch):
     asked = []
-    original = loader.read_audio
+    original = waves.read_audio
 
     def watching(ref, start, stop):
         asked.append(stop - start)
         return original(ref, start, stop)
 
-    monkeypatch.setattr(loader, "read_audio", watching)
+    monkeypatch.setattr(waves, "read_audio", watching)
     for _ in iterate(training_reader(directory, crop=(1600, 1600)), 0, 0):
         pass
     assert set(asked) == {1600}

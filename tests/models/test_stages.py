@@ -101,7 +101,7 @@ def test_stage_5_and_stage_6(corpus, tmp_path, combination):
     train([word for name, value in words.items() for word in (f"--{name}", str(value))])
 
     model, out = tmp_path / "exp" / "valid.accuracy.best.pth", tmp_path / "valid"
-    for action in ("job", "merge"):
+    for action in ("plan", "job", "merge"):
         infer([action, "--model", str(model), "--data_dir", str(sets / "valid"), "--output_dir", str(out)])
     assert (out / "failed").read_text() == ""
     assert set(dict(read_table(out / "valid_lids")).values()) <= set(LANGUAGES)

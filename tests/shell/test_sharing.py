@@ -24,7 +24,7 @@ def place_model(recipe: Recipe) -> None:
 
 def test_commands(recipe: Recipe):
     place_model(recipe)
-    pack, upload = recipe.stages(
+    _, pack, upload = recipe.stages(  # the first call checks the options
         "run.sh", *MINI, "--stage", "10", "--skip_upload_hf", "false", "--hf_repo", "a/b"
     )
     assert pack.startswith(f"pyscripts/pack.py --model {MODEL} --output {ZIP} ")
@@ -41,7 +41,7 @@ def test_the_training_command_has_what_is_not_usual(recipe: Recipe):
     options = ("--speed_perturb_factors", "0.9 1.1", "--lid_args", "--optim_conf.lr 1e-4", "--lid_exp", "e")
     (recipe.path / "e").mkdir()
     (recipe.path / "e/valid.accuracy.best.pth").touch()
-    (pack,) = recipe.stages("run.sh", *MINI, *options, "--stage", "9", "--skip_packing", "false")
+    (_, pack) = recipe.stages("run.sh", *MINI, *options, "--stage", "9", "--skip_packing", "false")
     assert "--output e/e_valid.accuracy.best.zip " in pack
     assert r"--train_set train_mini --valid_set dev_mini --speed_perturb_factors 0.9\ 1.1 " in pack
     assert r"--lid_config conf/mini_ecapa.yaml --lid_args --optim_conf.lr\ 1e-4 " in pack
@@ -74,8 +74,12 @@ def test_the_page_about_it_is_true(recipe: Recipe, tmp_path: Path):
     place_model(recipe)
     commands = re.findall(r"^    \./(run\.sh .*)$", page, re.MULTILINE)
     programs = [[call.split()[0] for call in recipe.stages(*shlex.split(command))] for command in commands]
-    pack, upload = "pyscripts/pack.py", "pyscripts/upload_hf.py"
-    assert programs == [[pack], [pack], [pack, upload]]  # the zip is not there for the dry run to show
+    check, pack, upload = (f"pyscripts/{name}.py" for name in ("check_options", "pack", "upload_hf"))
+    assert programs == [
+        [check, pack],
+        [check, pack],
+        [check, pack, upload],
+    ]  # the zip is not there for the dry run to show
 
     package = packed(write_experiment(tmp_path / "lid_tiny"))
     example = re.search(r"```python\n(.*?)```", page, re.DOTALL)

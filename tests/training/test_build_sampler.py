@@ -102,7 +102,7 @@ def test_other_keys_reach_the_sampler():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"iterator_type": "sequence"}, "iterator_type sequence with batch_type catpow"),
+        ({"iterator_type": "sequence"}, "iterator_type sequence does not support batch_type catpow"),
         ({"max_batch_size": 2, "min_batch_size": 3}, "max_batch_size 2 is less than min_batch_size 3"),
         ({"batch_bins": 2, "min_batch_size": 3}, "batch_bins 2 is less than min_batch_size 3"),
         ({"batch_type": "catpov"}, "batch_type"),
