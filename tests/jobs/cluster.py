@@ -153,7 +153,7 @@ def lay_stages(directory: Path, cluster: Cluster) -> Stages:
     """Lay a recipe with its data, for a cluster."""
     recipe = lay_recipe(directory)
     # two jobs of stage 3 for the training set, one for each other
-    for seed, (name, utterances) in enumerate((("train", 60), ("valid", 6), ("test", 6))):
+    for seed, (name, utterances) in enumerate((("train", 60), ("valid", 6), ("test", 70))):
         write_set(recipe.path / "data" / name, utterances, seed)
     config = CONFIG | {"max_epoch": 1, "num_iters_per_epoch": 2}
     (recipe.path / "train.yaml").write_text(yaml.safe_dump(config))

@@ -71,7 +71,7 @@ def test_stages_3_to_6_run_through_the_cluster(unidentified: Stages):
     logs = ("dump/raw/train/logs/format.2.log", "exp/lid/logs/train.log", f"{ANSWERS}/logs/infer.2.log")
     for log in logs:
         assert "(code 0)" in (unidentified.path / log).read_text()
-    assert len((unidentified.path / ANSWERS / "test_lids").read_text().splitlines()) == 6
+    assert len((unidentified.path / ANSWERS / "test_lids").read_text().splitlines()) == 70
     assert not list(unidentified.path.rglob(".jobs"))
 
 
