@@ -107,7 +107,7 @@ def test_a_connection_that_drops_is_tried_again(hub, package):
 
 
 def one_line(fault: pytest.ExceptionInfo[LidError], capfd: pytest.CaptureFixture[str]) -> str:
-    """Return the line in which a command would tell of a fault; no thread told of it otherwise."""
+    """Return the error line that a command would print, having checked that no thread printed one."""
     assert "Traceback" not in capfd.readouterr().err
     assert "\n" not in str(fault.value)
     return str(fault.value)
