@@ -55,6 +55,37 @@ AnyPart = TypeVar("AnyPart", bound=Part)
 
 
 @dataclass(frozen=True)
+class RowsPart:
+    """Some utterances of a set, and the files that hold what was made of them.
+
+    Attributes:
+        number: of the part, from 1.
+        rows_p: the utterances' rows in the tables of the set.
+        directory: where the files are.
+        options: all that decides their content.
+    """
+
+    number: int
+    rows_p: npt.NDArray[np.int64]
+    directory: Path
+    options: dict[str, object]
+
+    @property
+    def size(self) -> int:
+        """The number of utterances."""
+        return len(self.rows_p)
+
+    @property
+    def step(self) -> Step:
+        """The record of the finished part."""
+        return Step(f"part {self.number}", self.file("json"), {}, self.options)
+
+    def file(self, kind: str) -> Path:
+        """Return one of the part's files, such as ``0001.json``."""
+        return self.directory / f"{self.number:04d}.{kind}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """What the plan tells the jobs and the merge.
 

@@ -40,6 +40,7 @@ from lid_toolkit.files import write_whole
 from lid_toolkit.inference.compute import Floats, ReadBatch, identify_batches, plan_batches
 from lid_toolkit.parts import (
     Plan,
+    RowsPart,
     check_failures,
     check_finished,
     do_parts,
@@ -104,35 +105,8 @@ class Identification:
         ]
 
 
-@dataclass(frozen=True)
-class IdentifiedPart:
-    """Some utterances of a set, and the files that their answers are kept in.
-
-    Attributes:
-        number: of the part, from 1.
-        rows_p: the utterances' rows in the tables of the set, in rising order.
-        directory: where the files are.
-        options: all that decides the answers.
-    """
-
-    number: int
-    rows_p: npt.NDArray[np.int64]
-    directory: Path
-    options: dict[str, object]
-
-    @property
-    def size(self) -> int:
-        """How many utterances there are."""
-        return len(self.rows_p)
-
-    @property
-    def step(self) -> Step:
-        """The identification of this part, finished by a job."""
-        return Step(f"part {self.number}", self.file("json"), {}, self.options)
-
-    def file(self, kind: str) -> Path:
-        """Return one of the part's files."""
-        return self.directory / f"{self.number:04d}.{kind}"
+class IdentifiedPart(RowsPart):
+    """An identified part: its answers, and the utterances that failed."""
 
     def write(
         self, keys: list[str], scores_pc: Floats, embeddings_pd: Floats, failed: dict[str, str]

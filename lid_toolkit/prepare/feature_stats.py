@@ -17,7 +17,6 @@ import itertools
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from lid_toolkit.models.external import EVERY
 from lid_toolkit.models.protocols import Frontend
 from lid_toolkit.parts import (
     Plan,
+    RowsPart,
     check_failures,
     check_finished,
     do_parts,
@@ -44,42 +44,14 @@ from lid_toolkit.parts import (
     parts_to_do,
 )
 from lid_toolkit.progress import Progress
-from lid_toolkit.steps import Step
 from lid_toolkit.training.feature_stats import STATS_FILE, FeatureStats, Sums, read_sums
 
 UTTERANCES_PER_PART = 256
 BATCH_SAMPLES = 1 << 21
 
 
-@dataclass(frozen=True)
-class StatsPart:
-    """Some utterances of the training set, and the files that their sums are kept in.
-
-    Attributes:
-        number: of the part, from 1.
-        rows_u: the utterances' rows in the tables of the set.
-        directory: where the files are.
-        options: all that decides the sums.
-    """
-
-    number: int
-    rows_u: npt.NDArray[np.int64]
-    directory: Path
-    options: dict[str, object]
-
-    @property
-    def size(self) -> int:
-        """How many utterances there are."""
-        return len(self.rows_u)
-
-    @property
-    def step(self) -> Step:
-        """The sums of this part, finished by a job."""
-        return Step(f"part {self.number}", self.file("json"), {}, self.options)
-
-    def file(self, kind: str) -> Path:
-        """Return one of the part's files: ``npz`` or ``failed``."""
-        return self.directory / f"{self.number:04d}.{kind}"
+class StatsPart(RowsPart):
+    """A part of the feature statistics: its sums, and the utterances that failed."""
 
     def failed(self) -> list[tuple[str, str]]:
         """Return the utterances that cannot be read, and why."""
@@ -134,9 +106,9 @@ def run_job(task: FeatureStats, job: int) -> None:
         def do(part: StatsPart, progress: Progress) -> list[Path]:
             failed: list[tuple[str, str]] = []
             if frontend is None:
-                sums = [*_sums_of_features(utterances, part.rows_u, progress)]
+                sums = [*_sums_of_features(utterances, part.rows_p, progress)]
             else:
-                sums = [*_sums_of_audio(frontend, rate, utterances, part.rows_u, failed, progress)]
+                sums = [*_sums_of_audio(frontend, rate, utterances, part.rows_p, failed, progress)]
             with write_whole(part.file("npz"), "wb") as stream:
                 np.savez(stream, **_arrays(add(sums)))
             write_table(part.file("failed"), failed)
