@@ -209,14 +209,26 @@ def _loaded(reader: MinibatchReader, first: int, workers: int, pin: bool) -> Ite
             if isinstance(item, LidError):
                 raise item
             yield item
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if not _tells_of_a_dead_worker(error):
             raise
         raise LidError(
             "a data-loading worker was killed",
             where="num_workers",
             mend="if memory ran out, lower num_workers; the same command continues from the last checkpoint",
         ) from error
+
+
+def _tells_of_a_dead_worker(error: Exception) -> bool:
+    """Return whether a loader raised ``error`` because a worker died, not because of the data.
+
+    PyTorch names the worker by its process number, or the connection fails: a batch that is ready lies in
+    shared memory, which the loader asks the worker for. An error of the reader in a worker starts with
+    "Caught".
+    """
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker (pid" in str(error)
+    return not str(error).startswith("Caught")
 
 
 def _started(loader: DataLoader[Minibatch | LidError]) -> Iterator[Minibatch | LidError]:

@@ -150,6 +150,39 @@ def test_a_killed_worker_is_an_error_that_says_so(directory):
         list(iterate(reader, 0, 1))
 
 
+def lose_the_connection():
+    raise ConnectionResetError(104, "Connection reset by peer")
+
+
+class Lost:
+    """Cannot be received, like a tensor in shared memory whose process is just being killed."""
+
+    def __reduce__(self):
+        return lose_the_connection, ()
+
+
+class LostReader(MinibatchReader):
+    def __getitem__(self, index):
+        return Lost()
+
+
+def test_a_batch_that_a_killed_worker_held_ready_is_an_error_that_says_so(directory):
+    whole = whole_reader(directory)
+    with pytest.raises(LidError, match="was killed"):
+        list(iterate(LostReader(whole.utterances, whole.batches, whole.conf, RATE), 0, 1))
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ConnectionError, EOFError])
+def test_an_error_of_the_code_in_a_worker_is_no_killed_worker(directory, error):
+    class FaultyReader(MinibatchReader):
+        def __getitem__(self, index):
+            raise error("a fault of ours")
+
+    whole = whole_reader(directory)
+    with pytest.raises(error, match="a fault of ours"):
+        list(iterate(FaultyReader(whole.utterances, whole.batches, whole.conf, RATE), 0, 1))
+
+
 class HangingReader(MinibatchReader):
     def __getitem__(self, index):
         print(os.getpid(), flush=True)

@@ -147,7 +147,7 @@ def test_a_killed_worker_is_one_line(tmp_path):
     wait_for_batch(process, directory, 3)
     os.kill(children(process)[0], signal.SIGKILL)
     code, _, messages = finish(process)
-    assert code == 2
+    assert code == 2, messages
     assert messages.splitlines()[-1].startswith("error: num_workers: a data-loading worker was killed (")
     assert "Traceback" not in messages
 
