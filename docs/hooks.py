@@ -7,7 +7,10 @@ Links in the sources are those that work where the repository is browsed: ``docs
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +44,10 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Turn links of the repository into links of the site, and list the corpora that ``local/`` has."""
-    markdown = markdown.replace("<!-- corpora -->", corpora())
+    """Turn links of the repository into links of the site, and fill in the lists that come from the code."""
+    for marker, make in {"<!-- corpora -->": corpora, "<!-- components -->": components}.items():
+        if marker in markdown:
+            markdown = markdown.replace(marker, make())
     markdown = re.sub(r"\]\((?:docs/|\.\./(?=[A-Z]+\.md))", "](", markdown)
     return re.sub(r"\]\((?:\.\./)?README\.md", "](index.md", markdown)
 
@@ -59,6 +64,13 @@ def corpora() -> str:
         summary = re.search(r'^summary="(.*)"$', path.read_text(encoding="utf-8"), re.MULTILINE)
         found.append(f"- `{path.parent.name}`: {summary[1] if summary else 'no summary'}")
     return "\n".join(found)
+
+
+def components() -> str:
+    """Return the list of all components of models, as ``utils/models_table.py`` prints it."""
+    command = [sys.executable, str(ROOT / "utils/models_table.py")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def api_pages() -> dict[str, str]:

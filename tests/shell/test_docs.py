@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 
-import pytest
 from shell.recipe import ROOT
+
+from lid_toolkit.models.registry import COMPONENTS
 
 
 def test_table_of_options_is_not_stale():
@@ -17,14 +18,24 @@ def test_table_of_options_is_not_stale():
     assert text.endswith(table), f"replace the end of docs/recipe.md by the output of: {' '.join(command)}"
 
 
-@pytest.mark.parametrize(
-    ("script", "page"), [("config_table.py", "training.md"), ("models_table.py", "models.md")]
-)
-def test_tables_made_from_the_code_are_not_stale(script, page):
-    command = [sys.executable, f"utils/{script}"]
+def test_table_of_training_keys_is_not_stale():
+    text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    assert text.endswith(printed("config_table.py")), "replace the end of docs/training.md by its output"
+
+
+def test_components_are_listed_with_their_arguments():
+    text = printed("models_table.py")
+    for kind, names in COMPONENTS.items():
+        for name in names:
+            assert f"#### `{kind}: {name}`\n" in text
+    assert "| `n_fft` | `512` | Length of the Fourier transform in samples. |" in text
+    assert "<!-- components -->" in (ROOT / "docs/models.md").read_text(encoding="utf-8")
+
+
+def printed(script: str) -> str:
+    """Return what a script of ``utils`` prints."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    tables = subprocess.run(
+    command = [sys.executable, f"utils/{script}"]
+    return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     ).stdout
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    assert text.endswith(tables), f"replace the end of docs/{page} by the output of: utils/{script}"
