@@ -86,10 +86,11 @@ def _mistake_row(mistake: Mistake) -> tuple[str, ...]:
 
 
 def _language_row(result: LanguageResult) -> tuple[str, ...]:
+    metrics = reported_metrics.LANGUAGE_METRICS
     return (
         display_name(result.label),
         str(result.recall.utterances),
         str(result.recall.correct),
-        *(cell for metric in reported_metrics.LANGUAGE_METRICS for cell in metric.cells(result)),
+        *(cell for metric in metrics for cell in metric.cells(metric.compute(result))),
         f"{display_name(result.mistaken_for)}: {result.mistaken_times}" if result.mistaken_for else "",
     )

@@ -1,14 +1,13 @@
 """The metrics of a scored set: one definition each, from which every report is made.
 
-To add a metric of a set, add a ``Metric`` to ``METRICS``: it appears in ``results.json``, the text report,
-the HTML report and the model card. To add a metric of each language, add it to ``LANGUAGE_METRICS``: it
-appears in all of these but the model card, which has no table of languages. Sets that were scored without it
-are scored again.
+To add a metric of a set, add a ``Metric`` to ``METRICS``; to add a metric of each language, add it to
+``LANGUAGE_METRICS``. It appears in ``results.json``, the text report, the HTML report and the model card.
+Sets that were scored without it are scored again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -74,9 +73,8 @@ class Metric(Generic[Scored]):
         """Return a value with unit and interval, e.g. ``97.36 % [95.92, 98.31]``."""
         return f"{self.with_unit(value, width)} {self.interval(value)}".rstrip()
 
-    def cells(self, result: Scored) -> tuple[str, ...]:
-        """Return the cells of a result under ``headings``."""
-        value = self.compute(result)
+    def cells(self, value: Value) -> tuple[str, ...]:
+        """Return the cells of a value under ``headings``."""
         return (self.number(value), self.interval(value))[: len(self.headings)]
 
 
@@ -161,7 +159,7 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def stored_values(
-    metrics: tuple[Metric[Scored], ...], result: Mapping[str, Any]
+    metrics: Sequence[Metric[Scored]], result: Mapping[str, Any]
 ) -> list[tuple[Metric[Scored], Value]]:
     """Return the metrics that a dictionary of ``results.json`` has, with their values."""
     found = [(metric, result[metric.key]) for metric in metrics if metric.key in result]

@@ -68,12 +68,13 @@ def _languages_text(evaluation: Evaluation) -> str:
 
 
 def _language_row(result: LanguageResult) -> tuple[str, ...]:
+    metrics = reported_metrics.LANGUAGE_METRICS
     return (
         result.label,
         result.name,
         str(result.recall.utterances),
         str(result.recall.correct),
-        *(cell for metric in reported_metrics.LANGUAGE_METRICS for cell in metric.cells(result)),
+        *(cell for metric in metrics for cell in metric.cells(metric.compute(result))),
         f"{result.mistaken_for} ({result.mistaken_times})" if result.mistaken_for else "",
     )
 

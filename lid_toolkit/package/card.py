@@ -157,8 +157,21 @@ def _result(name: str, result: Results) -> str:
     table = "\n".join(f"| {what} | {value} |" for what, value in rows)
     return (
         f"On `{name}`, {result['utterances']} utterances of {result['languages']} languages, with 95 % "
-        f"intervals:\n\n| | |\n|---|---|\n{table}"
+        f"intervals:\n\n| | |\n|---|---|\n{table}\n\n{_languages(result)}"
     )
+
+
+def _languages(result: Results) -> str:
+    """Return the metrics of each language as a table that is shown when its title is clicked."""
+    rows: Mapping[str, Results] = result["per_language"]
+    metrics = [m for m in reported_metrics.LANGUAGE_METRICS if all(m.key in row for row in rows.values())]
+    headings = ["language", "label", "utterances", *(text for metric in metrics for text in metric.headings)]
+    lines = [headings, ["---", "---", *["---:"] * (len(headings) - 2)]]
+    for label, row in rows.items():
+        cells = [text for metric, value in stored_values(metrics, row) for text in metric.cells(value)]
+        lines.append([languages.name(label), f"`{label}`", str(row["utterances"]), *cells])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"<details><summary>Each language</summary>\n\n{table}\n\n</details>"
 
 
 def _limits(results: Mapping[str, Results]) -> str:

@@ -44,6 +44,13 @@ def test_text_says_results_limits_and_origin():
     assert "| accuracy, 2 s and longer |" in text
     assert "0 to 1 s" not in text
     assert "| coverage | 75.00 % |" in text
+    assert (
+        "<details><summary>Each language</summary>\n\n"
+        "| language | label | utterances | recall % | 95 % interval |\n"
+        "| --- | --- | ---: | ---: | ---: |\n"
+        "| French | `fra` | 8 | 93.75 | [50.00, 99.00] |\n"
+        "| Finnish | `fin` | 8 | 100.00 | [50.00, 99.00] |\n\n</details>\n"
+    ) in text
     assert "least recognised languages are French (93.75 % [50.00, 99.00]), Finnish" in text
     assert "- `facebook/mms-1b`, revision 0123abc, licence cc-by-nc-4.0" in text
     assert "1,234,567 parameters" in text
