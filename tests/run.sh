@@ -44,8 +44,9 @@ fast() {
   step "${python}" -m pytest -n auto -m "not (slow or slurm or sge)"
 }
 
+# A file stays in one process, because its tests share one run of the recipe.
 slow() {
-  step "${python}" -m pytest -m slow
+  step "${python}" -m pytest -n auto --dist loadfile -m slow
 }
 
 clusters() {

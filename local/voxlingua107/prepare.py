@@ -135,7 +135,7 @@ def verify(job: Job) -> None:
                 mend=f"delete it and run this again later, or remove it from {job.corpus.path / ZIP_LIST}",
             )
     for item in todo:
-        with _verification(item.archive).work("verifying", lock=None) as work:
+        with _verification(item.archive).work("verifying", lock=None, quiet=True) as work:
             if work is not None:
                 work.finish([item.archive.path])
 

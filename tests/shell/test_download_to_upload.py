@@ -78,8 +78,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 @pytest.mark.slow
 def test_every_stage_did_its_part(run: Run):
     assert sorted(run.files.asked()) == ["dev.zip", "en.zip", "iw.zip", "no.zip", "zip_urls.txt"]
-    picked_by = "the best epochs are picked by dump/voxlingua107/raw/selection_voxlingua107"
-    assert picked_by in run.done.stderr
+    selected = "the best epochs are selected on dump/voxlingua107/raw/selection_voxlingua107"
+    assert selected in run.done.stderr
     assert f"dev_voxlingua107: {len(DEV)} utterances identified, 0 failed" in run.done.stderr
     results = json.loads((run.test / "results.json").read_text(encoding="utf-8"))
     assert results["utterances"] == len(DEV)
