@@ -170,7 +170,7 @@ class _Decoder(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
     def can_seek(self) -> bool:
-        """Say whether :meth:`seek` works."""
+        """Return whether :meth:`seek` works."""
         return bool(super().seekable())
 
 

@@ -14,12 +14,12 @@ LONGEST_PAGE = HEADER_BYTES + 255 + 255 * 255
 
 
 def is_ogg(byte_range: ByteRange) -> bool:
-    """Say whether these bytes are an Ogg stream."""
+    """Return whether these bytes are an Ogg stream."""
     return byte_range.bytes_at(byte_range.begin, len(MARK)) == MARK
 
 
 def ends_inside_page(byte_range: ByteRange) -> bool:
-    """Say whether an Ogg stream was cut off inside a page.
+    """Return whether an Ogg stream was cut off inside a page.
 
     Byte 26 of a page's header is the number of segments; that many bytes with the segments' sizes
     follow, then the segments. A last page with sizes 255 and 40 is whole if 295 bytes follow its header

@@ -77,12 +77,12 @@ class ByteRange:
 
 
 def is_pipe(ref: str) -> bool:
-    """Say whether a reference is a command whose output is the recording."""
+    """Return whether a reference is a command whose output is the recording."""
     return ref.endswith("|")
 
 
 def in_archive(ref: str) -> bool:
-    """Say whether a reference is ``ark:offset``."""
+    """Return whether a reference is ``ark:offset``."""
     return _IN_ARCHIVE.fullmatch(ref) is not None
 
 

@@ -16,7 +16,7 @@ _FIELD = re.compile(rb"^(sample_count|channel_count|sample_n_bytes) -i (\d{1,12}
 
 
 def is_sph(byte_range: ByteRange) -> bool:
-    """Say whether these bytes are an sph file."""
+    """Return whether these bytes are an sph file."""
     return byte_range.bytes_at(byte_range.begin, len(MARK)) == MARK
 
 

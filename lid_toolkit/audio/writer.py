@@ -35,7 +35,7 @@ Writer = Callable[[str, bytes], str]
 
 
 def is_rate(rate: int) -> bool:
-    """Say whether recordings can be written and read at a rate in Hz; flac stores high ones in tens of Hz."""
+    """Return whether recordings can be written at a rate in Hz; flac stores high rates in tens of Hz."""
     return LOWEST_RATE <= rate <= HIGHEST_RATE and (rate <= HIGHEST_ODD_RATE or rate % 10 == 0)
 
 

@@ -210,7 +210,7 @@ def _loaded(reader: MinibatchReader, first: int, workers: int, pin: bool) -> Ite
                 raise item
             yield item
     except (RuntimeError, ConnectionError, EOFError) as error:
-        if not _tells_of_a_dead_worker(error):
+        if not _worker_died(error):
             raise
         raise LidError(
             "a data-loading worker was killed",
@@ -219,7 +219,7 @@ def _loaded(reader: MinibatchReader, first: int, workers: int, pin: bool) -> Ite
         ) from error
 
 
-def _tells_of_a_dead_worker(error: Exception) -> bool:
+def _worker_died(error: Exception) -> bool:
     """Return whether a loader raised ``error`` because a worker died, not because of the data.
 
     PyTorch names the worker by its process number, or the connection fails: a batch that is ready lies in

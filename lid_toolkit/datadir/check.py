@@ -180,7 +180,7 @@ def _values(scanned: Scanned) -> Iterator[Faults]:
 
 
 def is_speed(text: str) -> bool:
-    """Say whether a value of ``utt2speed`` is valid: a positive, finite number."""
+    """Return whether a value of ``utt2speed`` is valid: a positive, finite number."""
     try:
         return 0 < float(text) < math.inf
     except ValueError:

@@ -158,7 +158,7 @@ def _only(table: Table, kept: Table) -> Table:
 
 
 def _unchanged(path: Path, mended: Mapping[str, Table]) -> bool:
-    """Say whether every file already has the content that would be written."""
+    """Return whether every file already has the content that would be written."""
     for name, table in mended.items():
         if not (path / name).exists() or (path / name).read_bytes() != table.text:
             return False

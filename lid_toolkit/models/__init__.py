@@ -1,1 +1,1 @@
-"""Frontends, normalisers, encoders, poolings, projectors, losses, and the LidModel they make."""
+"""The LidModel and its components: front ends, normalisers, encoders, poolings, projectors and losses."""

@@ -1,4 +1,4 @@
-"""Types of components' arguments, which pydantic checks in a configuration, and notes beside a component."""
+"""Types of components' arguments, which pydantic checks, and a decorator with facts about a component."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SamplingRate = Annotated[PositiveInt, BeforeValidator(_read_rate)]
 def component(
     *, fixed: Mapping[str, Any] | None = None, small: Mapping[str, Any] | None = None
 ) -> Callable[[Make], Make]:
-    """Note beside a component what its signature cannot say.
+    """Add to a component what its signature cannot express.
 
     Args:
-        fixed: ESPnet's arguments that have only one value here: accepted with it, refused with any other.
-        small: arguments of a small one, which the tests combine with all other components. A small front
-            end gives 16 features every 80 samples. Not needed where the defaults are small.
+        fixed: arguments of ESPnet that are only supported with this one value; any other is refused.
+        small: arguments of a small version, which the tests combine with all other components. A small
+            front end gives 16 features every 80 samples. Not needed if the defaults are small.
     """
 
     def note(make: Make) -> Make:
@@ -47,12 +47,12 @@ def component(
 
 
 def fixed_arguments(make: Callable[..., Any]) -> Mapping[str, Any]:
-    """Return the arguments that a component accepts with one value only."""
+    """Return the arguments of a component that have only one supported value, with this value."""
     fixed: Mapping[str, Any] = getattr(make, "fixed_arguments", {})
     return fixed
 
 
 def small_arguments(make: Callable[..., Any]) -> Mapping[str, Any]:
-    """Return the arguments of a small component."""
+    """Return the arguments that make a small version of a component."""
     small: Mapping[str, Any] = getattr(make, "small_arguments", {})
     return small

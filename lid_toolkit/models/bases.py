@@ -1,4 +1,4 @@
-"""Bases with the usual answers to what the protocols ask; a component overrides those that differ."""
+"""Base classes with defaults for the attributes of the protocols; a component overrides what differs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FrontendBase(nn.Module):
 
     @property
     def posteriors_of(self) -> Sequence[str]:
-        """None: the features are not log posteriors."""
+        """No languages: the features are not log posteriors."""
         return ()
 
     @staticmethod
@@ -36,7 +36,7 @@ class FrontendBase(nn.Module):
 
 
 class NormalizerBase(nn.Module):
-    """A normaliser that needs nothing but the utterance; see :class:`.protocols.Normalizer`."""
+    """A normaliser that needs no statistics of the training set; see :class:`.protocols.Normalizer`."""
 
     needs_statistics: bool = False
     unchanged: int = 0
@@ -53,5 +53,5 @@ class LossBase(nn.Module):
 
     @property
     def reads_posteriors(self) -> bool:
-        """False: an embedding is no more than features."""
+        """False: the embedding holds no log posteriors."""
         return False

@@ -1,8 +1,8 @@
-"""A model from its description: components chosen by name, with ESPnet's names and arguments.
+"""Build a model from its description: components chosen by name, with ESPnet's names and arguments.
 
-A component's parameters are its configuration: annotations give their types (pydantic checks them), defaults
-their defaults, and the ``Args`` section of its docstring their lines in the documentation. What its
-neighbours decide (``FROM_NEIGHBOURS``) is passed in by keyword and is no key of the YAML.
+The parameters of a component's constructor are its arguments in the YAML. Their annotations give the types,
+which pydantic checks, and the ``Args`` section of the docstring gives the documentation. Sizes that depend on
+the neighbouring components (``FROM_NEIGHBOURS``) are passed in by keyword and are not keys of the YAML.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ def build_model(description: Mapping[str, Any], classes: int, external: Packages
     """Build a model with random weights.
 
     Args:
-        description: for each kind of component K the keys ``K`` (a name; None leaves an optional one out)
-            and ``K_conf`` (its arguments), and ``input_size`` where ``frontend`` is None; other keys are
-            not read.
+        description: for each kind of component K the keys ``K`` (a name; None leaves an optional component
+            out) and ``K_conf`` (its arguments), and ``input_size`` if ``frontend`` is None. Other keys are
+            ignored.
         classes: number of languages, at least 2.
-        external: the packages that components may be imported from beside this toolkit; leave it out for
+        external: packages other than this toolkit that components may be imported from; leave it out for
             a description that the user did not write.
 
     Raises:
-        LidError: an unknown component or argument, naming the nearest known one, or a wrong value.
+        LidError: a component or argument is unknown (the message names the nearest known one), or a value is
+            not valid.
     """
     if classes < 2:
         raise LidError(f"{classes} language in training data", mend="identification needs at least two")
@@ -77,23 +78,23 @@ def build_frontend(description: Mapping[str, Any], external: Packages = NONE) ->
 
 
 def one_frame_per_utterance(description: Mapping[str, Any], external: Packages = EVERY) -> bool:
-    """Say, without building it, whether a front end gives one frame for an utterance of any length."""
+    """Return whether the front end gives one frame per utterance of any length; it is not built for this."""
     if description.get("frontend") is None:
         return False
     make: Any = find("frontend", description["frontend"], external)
-    asked = getattr(make, "one_frame_per_utterance", None)  # functions make front ends of many frames
+    asked = getattr(make, "one_frame_per_utterance", None)  # front ends made by functions have many frames
     return asked is not None and bool(asked(description.get("frontend_conf") or {}))
 
 
 def needs_statistics(description: Mapping[str, Any], external: Packages = EVERY) -> bool:
-    """Say, without building it, whether a normaliser uses statistics of the training set."""
+    """Return whether the normaliser uses statistics of the training set; it is not built for this."""
     if description.get("normalize") is None:
         return False
     return bool(getattr(find("normalize", description["normalize"], external), "needs_statistics", False))
 
 
 def with_architecture(description: Mapping[str, Any], frontend: Frontend) -> dict[str, Any]:
-    """Return a model's description from which it is built without the pretrained weights it began with."""
+    """Return a description from which the model can be built without its initial pretrained weights."""
     return {**description, "frontend_conf": frontend.portable_conf(description.get("frontend_conf") or {})}
 
 
@@ -104,11 +105,11 @@ def build_component(
     sizes: Mapping[str, int],
     external: Packages = NONE,
 ) -> nn.Module:
-    """Build one component from its name, its configured arguments and the sizes its neighbours set.
+    """Build one component from its name, its configured arguments, and sizes set by its neighbours.
 
     Raises:
-        LidError: an unknown name or argument, naming the nearest known one, a wrong value, or a class from
-            outside that lacks what a component of this kind must have.
+        LidError: a name or argument is unknown (the message names the nearest known one), a value is not
+            valid, or an external class lacks an attribute that this kind of component must have.
     """
     make = find(kind, name, external)
     where, fixed = f"{kind}_conf", fixed_arguments(make)
@@ -137,7 +138,7 @@ def arguments_model(make: Callable[..., Any]) -> type[BaseModel]:
     """Return the configurable parameters of a component as a pydantic model that forbids all others.
 
     Raises:
-        LidError: a class from outside, whose parameters have no annotations or unusable ones.
+        LidError: a parameter of an external class has no annotation, or one that pydantic cannot check.
     """
     function = make.__init__ if inspect.isclass(make) else make
     parameters = {
@@ -168,7 +169,7 @@ def arguments_model(make: Callable[..., Any]) -> type[BaseModel]:
 
 
 def _check(kind: Kind, name: str, model: type[BaseModel], conf: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configured arguments with their types made right."""
+    """Check the configured arguments and return them, converted to their types."""
     where = f"{kind}_conf"
     for argument in conf:
         if argument not in model.model_fields:

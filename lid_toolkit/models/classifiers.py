@@ -17,20 +17,20 @@ from lid_toolkit.models.masking import MaskedBatchNorm1d
 class LinearSoftmax(LossBase):
     """Multinomial logistic regression: cross entropy on W e + b of the embedding e (``linear_softmax``).
 
-    W and b start at zero, every language alike. With ``optim: adam``, whose ``weight_decay`` d adds
-    d W to the gradient, training minimises the mean cross entropy plus d / 2 |W|^2, which has one
-    minimum. Computed in float32 whatever the autocast type.
+    W and b start at zero, so that all languages are equally likely. With ``optim: adam``, whose
+    ``weight_decay`` d adds d W to the gradient, training minimises the mean cross entropy plus
+    d / 2 |W|^2, which has one minimum. Always computed in float32, also under autocast.
 
-    With ``offset`` an embedding is (o, e), o one number for each language, and the logits are
-    o + W e + b: an offset as of generalised linear models (McCullagh & Nelder, 1989).
-    Untrained, it answers as o does, and weight decay pulls it back there.
+    With ``offset``, an embedding is (o, e), where o has one number for each language, and the logits are
+    o + W e + b: an offset as in generalised linear models (McCullagh & Nelder, 1989). Before training
+    the logits are o, and weight decay keeps them close to o.
 
     Args:
         embedding_size: dimension D of the embeddings.
         classes: number of languages.
-        bias: learn b, which also learns how sure of each language the training set's few speakers are.
-        offset: take what comes first in an embedding as log posteriors of the languages, as
-            ``frontend: whisper_language`` gives them.
+        bias: learn b; with few speakers per language, b also fits these speakers.
+        offset: use the first numbers of an embedding as log posteriors of the languages;
+            ``frontend: whisper_language`` provides them.
     """
 
     by_class = ("weight", "bias")
@@ -69,13 +69,13 @@ class LinearSoftmax(LossBase):
 class DnnSoftmax(LossBase):
     """Cross entropy on W h_n + b, h_i = norm(act(W_i h_{i-1} + b_i)), h_0 = norm(act(embedding)).
 
-    SpeechBrain's ``Classifier``, with act the leaky ReLU. Computed in float32 whatever the autocast type.
+    SpeechBrain's ``Classifier``; act is the leaky ReLU. Always computed in float32, also under autocast.
 
     Args:
         embedding_size: dimension D of the embeddings.
         classes: number of languages.
-        lin_blocks: hidden layers n.
-        lin_neurons: units of each.
+        lin_blocks: number of hidden layers n.
+        lin_neurons: number of units in each hidden layer.
     """
 
     by_class = ("out.weight", "out.bias")

@@ -1,10 +1,10 @@
 """Components from outside this toolkit: ``package.module:Class`` of an installed Python package.
 
-To import a module is to run its code. A training YAML is the user's own, so what it names is imported. A
-model file or a packed model may be anyone's: what it names is imported only from packages that the caller
-allows, by an argument or by the environment variable ``LID_EXTERNAL`` (``my_package,other_package``).
-Weights and archives never bring code along: modules are found on Python's own search path, which stays as
-it is, and a module that lies in an archive or in the folder of a packed model is refused.
+Importing a module runs its code. The user wrote the training YAML, so the classes that it names are imported.
+A model file or a packed model may come from anyone: its classes are imported only from packages that the
+caller allows, by an argument or by the environment variable ``LID_EXTERNAL`` (``my_package,other_package``).
+Code in an archive is never run: modules are found on Python's search path, which is not changed, and a module
+inside an archive or in the folder of a packed model is refused.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from lid_toolkit.models.protocols import Kind
 ENVIRONMENT = "LID_EXTERNAL"
 NAME = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)")
 PACKED = ("meta.yaml", "model.yaml")
-"""Files by which the folder of a packed model is known."""
+"""Files that identify the folder of a packed model."""
 
 Packages = Container[str]
 """Names of the packages that components may be imported from."""
 NONE: Packages = ()
-"""No package but those of ``LID_EXTERNAL``: for descriptions that come from elsewhere."""
+"""Only the packages in ``LID_EXTERNAL``: for descriptions that the user did not write."""
 
 
 class _Every:
@@ -45,7 +45,7 @@ EVERY: Packages = _Every()
 
 
 def is_external(name: str) -> bool:
-    """Say whether a component's name is meant to be that of a class elsewhere."""
+    """Return whether a component's name has the form of an external class."""
     return ":" in name
 
 
@@ -55,12 +55,11 @@ def find_external(kind: Kind, name: str, allowed: Packages) -> type[nn.Module]:
     Args:
         kind: key of the component, for messages.
         name: ``package.module:Class``.
-        allowed: packages, by the first word of their names, that may be imported beside those of
-            ``LID_EXTERNAL``.
+        allowed: top-level packages that may be imported, in addition to those in ``LID_EXTERNAL``.
 
     Raises:
-        LidError: a package that is not allowed or not installed, a module that cannot be imported or lies in
-            a packed model, no such class, or one that is not an ``nn.Module``.
+        LidError: the package is not allowed or not installed, the module cannot be imported or is inside a
+            packed model, or the class does not exist or is not an ``nn.Module``.
     """
     match = NAME.fullmatch(name)
     if match is None:
@@ -93,7 +92,7 @@ def _allowed_by_environment() -> list[str]:
 
 
 def _import(kind: Kind, module: str) -> Any:
-    """Import a module and, before it, each package that it is in, after a look at where its code lies."""
+    """Import a module and the packages it is in, outermost first; check where each is before importing it."""
     words = module.split(".")
     for count in range(1, len(words) + 1):
         name = ".".join(words[:count])
@@ -129,12 +128,12 @@ def _places(origin: str | None, folders: Any) -> Iterator[Path]:
 def _check_place(kind: Kind, module: str, place: Path) -> None:
     """Refuse a module whose code came with a packed model.
 
-    Python also looks for modules in the current directory, so that a model unpacked there would otherwise
-    bring its own code along.
+    Python also looks for modules in the current directory, so code of a model unpacked there could otherwise
+    be imported.
     """
     folders = {folder for path in (place.absolute(), place.resolve()) for folder in (path, *path.parents)}
     inside = any(all((folder / name).exists() for name in PACKED) for folder in folders)
-    if inside or not place.exists():  # what lies in a zip has no path of its own
+    if inside or not place.exists():  # a module in a zip has no path in the file system
         raise LidError(
             f"Python module {module} at {place} lies in a packed model or an archive",
             where=kind,

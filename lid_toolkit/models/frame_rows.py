@@ -1,8 +1,8 @@
-"""The valid frames of a padded batch as the rows of one matrix, (N, C): no mask is needed there.
+"""The valid frames of a padded batch as the rows of one matrix, (N, C), so that no mask is needed.
 
-A 1x1 convolution is then one large matrix product, batch normalisation the plain one, and a longer
-convolution a product with each frame's neighbours side by side. Padding costs nothing, and matrix
-libraries reach more of the machine's peak than convolutions over (B, C, T) do.
+A 1x1 convolution is then one large matrix product, and batch normalisation is PyTorch's own. A longer
+convolution is a product with each frame's neighbours side by side. Padding costs no time, and a matrix
+product is closer to the machine's peak speed than a convolution over (B, C, T).
 
 Two utterances, of 1 and 3 frames, in a batch of T = 3 frames have N = 4 valid frames::
 
@@ -11,8 +11,8 @@ Two utterances, of 1 and 3 frames, in a batch of T = 3 frames have N = 4 valid f
     b  c  d              1  2  3                      utterance of each row, utterance_n
                                                       0  1  1  1
 
-Row 4 = N does not exist: it means padding, and a gather reads zeros there. A convolution of 3 frames reads,
-for each row, the rows before, at and after it in the same utterance, ``conv_neighbours``::
+Row 4 = N does not exist: this number means padding, for which a gather returns zeros. A convolution of 3
+frames reads, for each row, the rows before, at and after it in the same utterance (``conv_neighbours``)::
 
     row 0 (a)   4  0  4
     row 1 (b)   4  1  2
@@ -41,7 +41,8 @@ class RowGather:
 
     Attributes:
         index_mr: row numbers, (M, R).
-        holes: whether N may occur in it, the number of a row of zeros. Without holes no copy is made.
+        holes: whether ``index_mr`` may contain N, which means a row of zeros. Without holes, no copy of the
+            matrix is made.
     """
 
     index_mr: Tensor
@@ -52,10 +53,10 @@ class RowGather:
 class GatherPair:
     """A linear map between rows, and its transpose for the gradient, both as gathers.
 
-    The gradient of a gather is a scatter-add, which is slow, and on a GPU adds in another order each time.
-    Where it is known which results read each row, the gradient is a gather too, faster and with the same
-    bits every time. In the module's example row 2 is read by rows 1, 2 and 3, so the gradient for row 2 is
-    the sum of three rows of the gradients for what they read.
+    The gradient of a gather is a scatter-add, which is slow, and on a GPU adds in another order each time. If
+    it is known which results read each row, the gradient is a gather too: faster, and the same in every bit
+    each time. In the module's example, row 2 is read by rows 1, 2 and 3, so the gradient for row 2 is the sum
+    of three rows of the result's gradient.
 
     Attributes:
         there: from the rows (N, C) to the result (M, C).
@@ -102,7 +103,7 @@ class FrameRows:
 
     Attributes:
         shape: B and T.
-        lengths_b: valid frames of each utterance, on the device.
+        lengths_b: number of valid frames of each utterance, on the device.
         row_bt: the row of each frame of the grid, N where there is padding.
         slot_n: the place of each row in the flattened grid; None if all frames are valid.
         utterance_n: the utterance of each row.
@@ -117,7 +118,7 @@ class FrameRows:
     @classmethod
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def of(cls, lengths_b: Tensor, frames: int, device: torch.device) -> FrameRows:
-        """Describe a batch of ``frames`` frames; with ``lengths_b`` on the CPU no device is waited for."""
+        """Describe a batch of ``frames`` frames; ``lengths_b`` on the CPU avoids waiting for a device."""
         lengths_b = lengths_b.clamp(max=frames)
         count, full = int(lengths_b.sum()), int(lengths_b.min()) == frames
         lengths_b = lengths_b.to(device)
@@ -138,7 +139,7 @@ class FrameRows:
         )
 
     def unpack(self, x_nc: Tensor) -> Tensor:
-        """Return the grid (B, T, C). Padding repeats the batch's last valid frame, and gets no gradient."""
+        """Return the grid (B, T, C). Padding repeats the batch's last valid frame; it has no gradient."""
         if self.slot_n is not None:
             row_g1 = self.row_bt.view(-1, 1).clamp(max=len(x_nc) - 1)
             x_nc = GatherPair(RowGather(row_g1, False), RowGather(self.slot_n[:, None], False)).apply(x_nc)
@@ -154,20 +155,22 @@ class FrameRows:
         return GatherPair(RowGather(self.utterance_n[:, None], False), RowGather(self.row_bt)).apply(x_bc)
 
     def conv_neighbours(self, conv: nn.Conv1d) -> GatherPair:
-        """Return the map from rows to the K rows that a convolution reads for each, (N, C) to (N * K, C).
+        """Return the map (N, C) to (N * K, C) from each row to the K rows that a convolution reads for it.
 
-        The convolution keeps the length, and reads zeros beyond an utterance's ends.
+        The convolution must keep the length; it reads zeros beyond an utterance's ends.
         """
         taps, rows = conv.kernel_size[0], len(self.utterance_n)
         device = self.utterance_n.device
         tap_k = torch.arange(taps, device=device)
         read_nk = torch.arange(rows, device=device)[:, None] + (tap_k - taps // 2) * conv.dilation[0]
-        # Rows of one utterance follow each other, so a neighbour is in it, or is beyond its end.
+        # The rows of an utterance are consecutive, so a row offset by a few frames belongs to the same
+        # utterance or is beyond its end.
         inside_nk = (read_nk >= 0) & (read_nk < rows)
         inside_nk &= self.utterance_n[read_nk.clamp(0, rows - 1)] == self.utterance_n[:, None]
         read_nk = torch.where(inside_nk, read_nk, rows)
-        # If row i reads row j at tap k, row j is the neighbour of row i on the other side, at tap K - 1 - k:
-        # flipped, read_nk says which row reads row j at each tap. In the result that is place i * K + k.
+        # For the gradient we need the rows that read row j. If row i reads row j at tap k, then row i is the
+        # neighbour of row j at tap K - 1 - k. So read_nk, flipped along the taps, lists the rows that read
+        # row j, and what row i reads at tap k is row i * K + k of the result.
         reader_nk = read_nk.flip(1)
         back_nk = torch.where(reader_nk < rows, reader_nk * taps + tap_k, rows * taps)
         return GatherPair(RowGather(read_nk.view(-1, 1)), RowGather(back_nk))

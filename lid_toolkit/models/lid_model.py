@@ -1,4 +1,4 @@
-"""The language identifier: waveform in, embedding, language scores and training loss out.
+"""The language identifier: from waveforms to embeddings, language scores and the training loss.
 
 Shapes: b batch, t time, d features or embedding, c channels or classes.
 """
@@ -27,7 +27,7 @@ from lid_toolkit.models.protocols import (
 
 @dataclass(frozen=True)
 class LidOutput:
-    """What a training step needs.
+    """The results of a forward pass in training.
 
     Attributes:
         loss: mean loss over the batch, scalar.
@@ -43,8 +43,9 @@ class LidOutput:
 class LidModel(nn.Module):
     """Front end, normaliser, SpecAugment, encoder, pooling, projector and loss, in that order.
 
-    SpecAugment follows the normaliser, unlike in ESPnet: what it hides then holds the mean, and does
-    not move it. Each utterance's results are the same in every batch: padding reaches none of the parts.
+    Unlike in ESPnet, SpecAugment follows the normaliser: the zeros that it writes are then the mean of the
+    features, and do not change that mean. Each utterance's results are the same in every batch, since no part
+    reads padding.
     """
 
     def __init__(
@@ -72,10 +73,11 @@ class LidModel(nn.Module):
         return self.projector.output_size
 
     def check_posteriors(self, languages: Sequence[str]) -> None:
-        """Refuse a loss that takes features for log posteriors of ``languages`` when they are not these.
+        """Check that a loss that reads log posteriors of ``languages`` from the features gets them.
 
         Raises:
-            LidError: the front end gives none or those of other languages, or the normaliser changes them.
+            LidError: the front end gives no log posteriors or those of other languages, or the normaliser
+                changes them.
         """
         if not self.loss.reads_posteriors:
             return
@@ -98,7 +100,7 @@ class LidModel(nn.Module):
 
         Args:
             wave_bt: waveforms in [-1, 1], float32, padded at the end.
-            lengths_b: valid samples of each, int64, on the CPU.
+            lengths_b: number of valid samples of each, int64, on the CPU.
             labels_b: class indices, int64.
         """
         loss_b, scores_bc = self.loss(self.embed(wave_bt, lengths_b), labels_b)

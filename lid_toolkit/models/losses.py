@@ -1,6 +1,6 @@
-"""Classification losses over language labels, which also score embeddings without labels.
+"""Classification losses over language labels. They also score embeddings without labels.
 
-Cosines, margins and the cross entropy are computed in float32 whatever the autocast type.
+Cosines, margins and the cross entropy are always computed in float32, also under autocast.
 
 Shapes: b batch, d features of an embedding, c classes, s sub-centres (classes * centres), k wrong classes.
 """
@@ -28,9 +28,7 @@ COSINE_LIMIT = 1 - 1e-7
 class CosineLoss(LossBase):
     """Cross entropy over scaled cosines to class centres, with an angular margin and a penalty.
 
-    Parameters named in ``by_class`` have as many rows for each class, in the classes' order.
-
-    Made by :func:`softmax`, :func:`aamsoftmax` and :func:`aamsoftmax_sc_topk`. Row ``c * centres + k``
+    :func:`softmax`, :func:`aamsoftmax` and :func:`aamsoftmax_sc_topk` make it. Row ``c * centres + k``
     of ``weight`` is sub-centre k of class c, as in ESPnet.
 
     Args:
@@ -39,10 +37,10 @@ class CosineLoss(LossBase):
         scale: factor on the cosines.
         margin: angle added to the true class, in radians.
         easy_margin: apply the margin only where the cosine is positive.
-        drop: what the true cosine loses beyond pi - margin, where the angle would wrap round.
-        centres: sub-centres for each class; the nearest counts.
-        penalty: angle taken off the hardest wrong classes, in radians.
-        k_top: how many wrong classes are penalised; at most ``classes - 1`` are.
+        drop: amount subtracted from the true cosine if its angle exceeds pi - margin, instead of the margin.
+        centres: number of sub-centres of each class; the nearest one is used.
+        penalty: angle subtracted from those of the nearest wrong classes, in radians.
+        k_top: number of wrong classes with the penalty; at most ``classes - 1``.
     """
 
     by_class = ("weight",)
@@ -98,7 +96,7 @@ class CosineLoss(LossBase):
 
 
 def softmax(embedding_size: int, classes: int) -> CosineLoss:
-    """Return cross entropy on plain cosines, -log(exp(c_y) / sum_j exp(c_j)) (``softmax``, as in ESPnet).
+    """Return cross entropy on cosines, -log(exp(c_y) / sum_j exp(c_j)) (``softmax``, as in ESPnet).
 
     c_j is the cosine of the embedding to the centre of class j, y the true class.
     """
@@ -114,8 +112,8 @@ def aamsoftmax(
 ) -> CosineLoss:
     """Return additive angular margin softmax (``aamsoftmax``; Deng et al., CVPR 2019, equation 3).
 
-    Cross entropy on s c_j, where the true class has s cos(a_y + m) instead, a_y being its angle. Where
-    a_y + m would exceed pi it has s (c_y - m sin(m)), as in ArcFace.
+    Cross entropy on s c_j, but the logit of the true class is s cos(a_y + m), where a_y is its angle. If
+    a_y + m exceeds pi, it is s (c_y - m sin(m)), as in ArcFace.
 
     Args:
         embedding_size: dimension of the embeddings.
@@ -140,13 +138,13 @@ def aamsoftmax_sc_topk(
 ) -> CosineLoss:
     """Return the margin loss with sub-centres and an inter-top-k penalty (``aamsoftmax_sc_topk``).
 
-    As ``aamsoftmax``, with two changes. Sub-centres (Deng et al., ECCV 2020, equation 2): c_j is the
+    Like ``aamsoftmax``, with three changes. Sub-centres (Deng et al., ECCV 2020, equation 2): c_j is the
     cosine to the nearest of K centres of class j. Inter-top-k (Zhao et al., ICASSP 2022, equation 5):
-    the ``k_top`` nearest wrong classes score s cos(a_j - mp), so that they must be pushed further
-    away. Where a_y + m would exceed pi the true class has s (c_y - 1 + cos(m)).
+    the logits of the ``k_top`` nearest wrong classes are s cos(a_j - mp), so that they must be pushed
+    further away. If a_y + m exceeds pi, the logit of the true class is s (c_y - 1 + cos(m)).
 
-    In ESPnet 202511 the penalty never acts, whatever its ``mp`` says, since its trainer does not call
-    the method that turns it on: ``mp: 0`` trains as ESPnet does.
+    In ESPnet 202511 the penalty has no effect for any ``mp``, since its trainer does not call the method
+    that turns it on: ``mp: 0`` trains as ESPnet does.
 
     Args:
         embedding_size: dimension of the embeddings.
@@ -154,9 +152,9 @@ def aamsoftmax_sc_topk(
         margin: angle m in radians.
         scale: factor s on the cosines.
         easy_margin: add the margin only where the cosine is positive.
-        K: centres of each class.
+        K: number of sub-centres of each class.
         mp: penalty in radians; 0 for none, as ESPnet trains.
-        k_top: how many wrong classes are penalised; at most all of them.
+        k_top: number of wrong classes with the penalty; more than there are means all.
     """
     drop = 1 - math.cos(margin)
     return CosineLoss(embedding_size, classes, scale, margin, easy_margin, drop, K, mp, k_top)

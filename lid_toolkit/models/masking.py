@@ -1,12 +1,12 @@
-"""Masks that keep padding out of every sum: the reason an answer does not depend on the batch.
+"""Masks that keep padding out of every sum, so that results do not depend on the batch.
 
-Convention: ``lengths_b`` counts each utterance's valid frames, on the CPU. A mask is None when nothing is
-padded, and then every function here is its plain counterpart, at its plain speed.
+Convention: ``lengths_b`` is the number of valid frames of each utterance, on the CPU. A mask is None if
+nothing is padded; every function is then as fast as the one of PyTorch.
 
 Example: utterances of 3 and 1 frames in a batch of T = 3 have lengths [3, 1] and the mask
-[[1, 1, 1], [1, 0, 0]]. Their means are (x_1 + x_2 + x_3) / 3 and y_1. A convolution must see zeros after
-y_1, as it does after x_3: hence ``zero_padding`` before it. What it writes after y_1 (its bias, and what its
-kernel reaches of y_1) would be read by the next convolution, before which ``zero_padding`` is needed again.
+[[1, 1, 1], [1, 0, 0]]. Their means are (x_1 + x_2 + x_3) / 3 and y_1. A convolution must read zeros after
+y_1, as it does after x_3, so ``zero_padding`` comes before it. Its output after y_1 is not zero (it has a
+bias, and the kernel reaches y_1), so the next convolution needs ``zero_padding`` again.
 
 Shapes: b batch, t time, c channels; 1 an axis of length 1. A name without a suffix is (N, C) or (B, C, T).
 """
@@ -23,8 +23,8 @@ from torch.nn import functional as F
 def padding_mask(lengths_b: Tensor, frames: int, device: torch.device) -> Tensor | None:
     """Return a bool mask (B, 1, T), true at valid frames, or None if all ``frames`` are valid.
 
-    Lengths on the CPU let this be tested without waiting for a device. Compiled code always uses a mask: the
-    test would break its graph in two, and the mask costs it no extra pass over the data.
+    With lengths on the CPU, this test does not wait for a device. Compiled code always uses a mask: the test
+    would split its graph, and in compiled code a mask costs no extra pass over the data.
     """
     if not torch.compiler.is_compiling() and int(lengths_b.min()) >= frames:
         return None
@@ -33,14 +33,14 @@ def padding_mask(lengths_b: Tensor, frames: int, device: torch.device) -> Tensor
 
 
 def zero_padding(x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
-    """Zero the padded frames, so that a convolution sees there what it sees past the end alone."""
+    """Zero the padded frames, so that a convolution reads the zeros that it reads without a batch."""
     return x_bct if mask_b1t is None else x_bct.masked_fill(~mask_b1t, 0.0)
 
 
 def continue_by_zeros(x_bt: Tensor, lengths_b: Tensor, shortest: int) -> tuple[Tensor, Tensor]:
-    """Append zeros to what is shorter than ``shortest``; returns (B, T, …) and the new lengths.
+    """Pad utterances shorter than ``shortest`` with zeros; return (B, T, …) and the new lengths.
 
-    A layer with a minimal length then accepts any utterance, and gives it the same result in every batch.
+    A layer with a minimum length then accepts any utterance, and its result is the same in every batch.
     """
     if int(lengths_b.min()) >= shortest:
         return x_bt, lengths_b
@@ -53,9 +53,9 @@ def continue_by_zeros(x_bt: Tensor, lengths_b: Tensor, shortest: int) -> tuple[T
 
 
 def mirror_ends(x_bt: Tensor, lengths_b: Tensor, reach: int) -> Tensor:
-    """Reflect (B, …, T) over time, at the start and at each utterance's own end; returns T + 2 * reach.
+    """Mirror (B, …, T) in time at the start and at each utterance's own end; return T + 2 * reach frames.
 
-    Lengths must exceed ``reach``. Beyond an utterance's mirrored end the values are arbitrary: no valid
+    Lengths must exceed ``reach``. After an utterance's mirrored end the values are arbitrary: no valid
     frame reads them.
     """
     frames = x_bt.shape[-1]
@@ -63,8 +63,8 @@ def mirror_ends(x_bt: Tensor, lengths_b: Tensor, reach: int) -> Tensor:
         return F.pad(x_bt.view(len(x_bt), -1, frames), (reach, reach), mode="reflect").view(
             *x_bt.shape[:-1], -1
         )
-    # Reflected twice: |i| at the start, last - |last - i| at the end. With reach 2, 3 valid frames a b c of 4
-    # are read at 2 1 0 1 2 1 0 0: c b a b c b a, and one place that no valid frame needs.
+    # Mirrored twice: |i| at the start, last - |last - i| at the end. Example: an utterance a b c in a batch
+    # of 4 frames, reach 2. The indices are 2 1 0 1 2 1 0 0: c b a b c b a, and one that no valid frame needs.
     position_t = torch.arange(-reach, frames + reach, device=x_bt.device).abs()
     last_b1 = (lengths_b.to(x_bt.device) - 1)[:, None]
     source_bt = (last_b1 - (last_b1 - position_t).abs()).clamp(min=0)
@@ -84,15 +84,14 @@ def masked_mean(x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
 class MaskedBatchNorm1d(nn.BatchNorm1d):
     """Batch normalisation (Ioffe and Szegedy, 2015) whose statistics come from valid frames only.
 
-    Parameters, buffers and results on unpadded input are those of ``nn.BatchNorm1d``. With padding,
-    training uses mean and biased variance over the valid frames of the batch, and the running
-    variance is the unbiased one, as PyTorch's is; padded frames get no gradient through them.
-    A single value for each channel has no variance: it is normalised by the running statistics, so that a
-    batch of one utterance can be trained on.
+    Parameters, buffers and results on unpadded input are those of ``nn.BatchNorm1d``. With padding, training
+    uses the mean and the biased variance over the valid frames of the batch. As in PyTorch, the running
+    variance is unbiased. Padded frames get no gradient through the statistics. A single value per channel
+    has no variance: the running statistics are used, so that a batch of one utterance can be trained on.
     """
 
     def forward(self, x_bct: Tensor, mask_b1t: Tensor | None = None) -> Tensor:
-        """Normalise (B, C, T) or (B, C); in training over the frames where the mask is true."""
+        """Normalise (B, C, T) or (B, C); in training, by the statistics of the frames in the mask."""
         if self.training and x_bct.numel() == x_bct.shape[1]:
             return F.batch_norm(
                 x_bct, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
@@ -120,9 +119,10 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
 def normalise(
     x: Tensor, mask: Tensor | None, count: Tensor, weight_c: Tensor, bias_c: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise channels (axis 1) over the ``count`` frames where the mask is true, all without one.
+    """Normalise channels (axis 1) by the statistics of the ``count`` frames where the mask is true.
 
-    Returns the result, zero before the bias at padding, mean and biased variance.
+    Without a mask, all frames are used. Returns the result (at padding, the bias), the mean and the biased
+    variance.
     """
     mean_c = frame_sum(zero_padding(widened(x), mask)) / count
     centred = centre(x, mean_c, mask)
@@ -132,7 +132,7 @@ def normalise(
 
 
 class _Normalise(torch.autograd.Function):
-    """``normalise`` with a gradient of fewer passes, for which x is kept and nothing else of its size.
+    """``normalise``, with a gradient in fewer passes over the data that keeps no other tensor as large as x.
 
     With d = x - mean, v the variance, g the output's gradient and s = weight / sqrt(v + eps), the gradient
     for x is s (g - mean(g) - d mean(g d) / (v + eps)). Compiled code uses ``normalise`` itself: it fuses the
@@ -143,7 +143,7 @@ class _Normalise(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, mask: Tensor | None, count: Tensor, weight_c: Tensor, bias_c: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what ``normalise`` does; no gradient flows through mean and variance."""
+        """Return the result of ``normalise``; no gradient flows through mean and variance."""
         normalised, mean_c, variance_c = normalise(x, mask, count, weight_c, bias_c, eps)
         ctx.save_for_backward(x, mask, count, weight_c, mean_c, torch.rsqrt(variance_c + eps))
         ctx.mark_non_differentiable(mean_c, variance_c)
@@ -152,7 +152,7 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients for x, weight and bias, of the shapes of these."""
+        """Return the gradients for x, weight and bias, in the same shapes."""
         x, mask, count, weight_c, mean_c, rstd_c = ctx.saved_tensors
         gradient = zero_padding(widened(gradient), mask)
         centred = centre(x, mean_c, mask)
@@ -165,7 +165,7 @@ class _Normalise(torch.autograd.Function):
 
 
 def widened(x: Tensor) -> Tensor:
-    """Return float32, or float64 as it is."""
+    """Return the values in float32; float64 is not changed."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -175,7 +175,7 @@ def beside(values_c: Tensor, x: Tensor) -> Tensor:
 
 
 def centre(x: Tensor, mean_c: Tensor, mask_b1t: Tensor | None) -> Tensor:
-    """Return x - mean, zero at padding, in the mean's number format."""
+    """Return x - mean, zero at padding, with the mean's dtype."""
     centred = x - beside(mean_c, x)
     return centred if mask_b1t is None else centred.masked_fill_(~mask_b1t, 0.0)
 

@@ -12,20 +12,20 @@ from lid_toolkit.models.arguments import NotNegative
 from lid_toolkit.models.bases import NormalizerBase
 from lid_toolkit.models.masking import masked_mean, padding_mask, zero_padding
 
-# A deviation below this share of the mean is that of float32's rounding, in sums of many frames too.
+# A deviation below this fraction of the mean is due to float32's rounding, also in sums over many frames.
 ROUNDING = 1e-5
 
 
 class UtteranceMVN(NormalizerBase):
     """Mean and variance normalisation over each utterance's own frames: (x - mean_u) / std_u.
 
-    ESPnet's ``utterance_mvn``; (B, T, D) to (B, T, D). With ``norm_vars`` a dimension that is constant
-    over the utterance, as in digital silence, becomes 0: its deviation is nothing but rounding.
+    ESPnet's ``utterance_mvn``; (B, T, D) to (B, T, D). With ``norm_vars``, a dimension that is constant
+    over the utterance, as in digital silence, becomes 0, since its deviation is only rounding error.
 
     Args:
         norm_means: subtract the mean of each dimension.
         norm_vars: divide by the standard deviation of each dimension.
-        eps: the least standard deviation divided by.
+        eps: lower limit of the standard deviation.
     """
 
     def __init__(self, norm_means: bool = True, norm_vars: bool = False, eps: float = 1e-20) -> None:
@@ -50,8 +50,8 @@ class UtteranceMVN(NormalizerBase):
 class GlobalMVN(NormalizerBase):
     """Mean and variance normalisation by the training set's statistics: (x - mean) / std.
 
-    ESPnet's ``global_mvn``; (B, T, D) to (B, T, D). Mean and deviation are buffers, so they travel in
-    every checkpoint; until :meth:`set_statistics` they are 0 and 1.
+    ESPnet's ``global_mvn``; (B, T, D) to (B, T, D). Mean and deviation are buffers, so every checkpoint
+    contains them; before :meth:`set_statistics` is called they are 0 and 1.
 
     Args:
         input_size: dimension D of the features.
@@ -59,8 +59,8 @@ class GlobalMVN(NormalizerBase):
             ``train/feats_stats.npz`` in the directory of the training set's statistics.
         norm_means: subtract the mean of each dimension.
         norm_vars: divide by the standard deviation of each dimension.
-        skip: number of leading dimensions that stay as they are, such as log posteriors.
-        eps: the least variance; the divisor is its square root.
+        skip: number of leading dimensions that are not normalised, such as log posteriors.
+        eps: lower limit of the variance.
     """
 
     needs_statistics = True
@@ -85,7 +85,7 @@ class GlobalMVN(NormalizerBase):
         self.register_buffer("std", torch.ones(input_size))
 
     def set_statistics(self, count: Tensor, sum_d: Tensor, sum_square_d: Tensor) -> None:
-        """Take the statistics of all frames of the training set.
+        """Set the statistics of all frames of the training set.
 
         Args:
             count: number of frames, at least 1.
@@ -93,7 +93,7 @@ class GlobalMVN(NormalizerBase):
             sum_square_d: sum of their squares (D,), float64.
 
         Raises:
-            ValueError: no frames, another dimension, or numbers that are not finite.
+            ValueError: there are no frames, the dimension differs, or a number is not finite.
         """
         if sum_d.shape != self.mean.shape or sum_square_d.shape != self.std.shape:
             raise ValueError(f"statistics of {len(sum_d)} features, the front end has {len(self.mean)}")

@@ -80,11 +80,11 @@ class SpeechBrainAttentiveStatistics(nn.Module):
 
 
 def score_frames(conv: nn.Conv1d, x_btc: Tensor, lengths_b: Tensor, floor: float) -> Tensor:
-    """Apply a 1x1 convolution to (frame, mean, deviation) without repeating the last two T times.
+    """Apply a 1x1 convolution to (frame, mean, deviation) without repeating mean and deviation T times.
 
-    The convolution of a concatenation is the sum of the convolutions of its parts, and those of mean
-    and deviation are the same at every frame: a third of the work and of the memory. ``floor`` is the
-    least variance. Maps (B, T, C) to (B, T, H).
+    A convolution of a concatenation is the sum of the convolutions of its parts, and those of mean and
+    deviation are the same at every frame. This takes a third of the work and memory. ``floor`` is the lower
+    limit of the variance. Maps (B, T, C) to (B, T, H).
     """
     mean_bc, variance_bc = moments(x_btc, None, lengths_b)
     deviation_bc = variance_bc.clamp(min=floor).sqrt()
@@ -99,15 +99,15 @@ def score_frames(conv: nn.Conv1d, x_btc: Tensor, lengths_b: Tensor, floor: float
 def moments(x_btc: Tensor, scores_btc: Tensor | None, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and variance over valid frames, both (B, C) in float32 at least.
 
-    mu = sum_t a_t x_t and sum_t a_t (x_t - mu)^2, with a_t = softmax_t(scores) for each channel, or the
-    same at every frame without scores. ``lengths_b`` is on the CPU.
+    mu = sum_t a_t x_t and sum_t a_t (x_t - mu)^2, where a_t = softmax_t(scores) for each channel; without
+    scores all frames have the same weight. ``lengths_b`` is on the CPU.
     """
     if x_btc.device.type != "cpu" or torch.compiler.is_compiling():
         mask_b1t = padding_mask(lengths_b, x_btc.shape[1], x_btc.device)
         mask_bt1 = None if mask_b1t is None else mask_b1t.transpose(1, 2)
         mean_bc, variance_bc = _Moments.apply(x_btc, scores_btc, mask_bt1)  # type: ignore[no-untyped-call]
         return mean_bc, variance_bc
-    # One utterance fits in a CPU's cache, where the passes over it are several times faster.
+    # A single utterance fits into a CPU's cache, which makes the passes over it several times faster.
     scores = [None] * len(x_btc) if scores_btc is None else torch.split(scores_btc, 1)
     pairs = [
         _Moments.apply(x_1tc[:, :frames], None if s_1tc is None else s_1tc[:, :frames], None)  # type: ignore[no-untyped-call]
@@ -117,10 +117,10 @@ def moments(x_btc: Tensor, scores_btc: Tensor | None, lengths_b: Tensor) -> tupl
 
 
 class _Moments(torch.autograd.Function):
-    """Keeps nothing but its inputs and results for the gradient.
+    """The moments, with a gradient that needs only their inputs and results.
 
-    With d = x - mu, v the variance, and g the gradients for both: that for x is a (g_mu + 2 g_v d), that
-    for the scores a (g_mu d + g_v (d^2 - v)).
+    With d = x - mu, the variance v, and the gradients g_mu for the mean and g_v for the variance, the
+    gradient for x is a (g_mu + 2 g_v d), and that for the scores is a (g_mu d + g_v (d^2 - v)).
     """
 
     @staticmethod
@@ -153,7 +153,7 @@ class _Moments(torch.autograd.Function):
 
 
 def with_weights(x_btc: Tensor, scores_btc: Tensor | None, mask_bt1: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return inputs, zero at padding, and weights, which sum to 1, both in float32 at least."""
+    """Return the inputs, zero at padding, and weights that sum to 1, both in float32 at least."""
     x_btc = widened(x_btc)
     if mask_bt1 is None:
         mask_bt1 = x_btc.new_ones(1, x_btc.shape[1], 1, dtype=torch.bool)
@@ -168,7 +168,7 @@ def with_weights(x_btc: Tensor, scores_btc: Tensor | None, mask_bt1: Tensor | No
 class StatisticsPooling(nn.Module):
     """Mean and standard deviation over valid frames, (B, C, T) to (B, 2 C) (``stats``; Snyder et al., 2018).
 
-    The biased deviation, of a variance between 1.2e-7 and 1e4 as in ESPnet.
+    The deviation is biased, and its square is limited to 1.2e-7 to 1e4, as in ESPnet.
 
     Args:
         input_size: channels C of the encoder's output.

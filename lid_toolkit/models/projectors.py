@@ -24,7 +24,7 @@ class IdentityProjector(nn.Module):
         self.output_size = input_size
 
     def forward(self, pooled_bd: Tensor) -> Tensor:
-        """Return (B, input_size) as it is."""
+        """Return (B, input_size) unchanged."""
         return pooled_bd
 
 
@@ -71,7 +71,7 @@ class SkaTdnnProjector(nn.Module):
         return embedding_bd
 
 
-@component(small={"output_size": 16})  # of fewer, its rectifier may leave none
+@component(small={"output_size": 16})  # with fewer, the rectifier may zero all of them
 class XvectorProjector(nn.Module):
     """Two linear maps, W_2 relu(W_1 x + b_1) + b_2 (``xvector``; Snyder et al., ICASSP 2018).
 

@@ -1,7 +1,7 @@
-"""What each kind of component offers: all that the model and the other packages rely on.
+"""The interface of each kind of component: everything that the model and other packages rely on.
 
-Other packages ask a component for these attributes; none tests its name or its class. A component of one's
-own satisfies them by its own attributes, or inherits the usual answers from :mod:`lid_toolkit.models.bases`.
+Other packages read these attributes and never test a component's name or class. Your own component defines
+them itself, or inherits defaults from :mod:`lid_toolkit.models.bases`.
 
 Shapes: b batch, t time, d features, c channels, p pooled numbers, e embedding.
 """
@@ -20,7 +20,7 @@ Kind = Literal["frontend", "specaug", "normalize", "encoder", "pooling", "projec
 
 
 class Part(Protocol):
-    """What a component has because it is an ``nn.Module``."""
+    """The attributes that every ``nn.Module`` has."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield the parameters."""
@@ -40,7 +40,7 @@ class Frontend(Part, Protocol):
 
     @property
     def rate(self) -> int | None:
-        """Sampling rate of the waveforms in Hz; None if any will do."""
+        """Sampling rate of the waveforms in Hz; None if it accepts any."""
 
     @property
     def hop_length(self) -> int:
@@ -56,45 +56,45 @@ class Frontend(Part, Protocol):
 
     @property
     def added_samples(self) -> int:
-        """Samples of silence that it adds to each utterance."""
+        """Number of samples of silence that it adds to each utterance."""
 
     @property
     def posteriors_of(self) -> Sequence[str]:
-        """Languages whose log posteriors are the first features of each frame, in order; usually none."""
+        """Languages whose log posteriors are the first features of each frame, in order; usually empty."""
 
     @staticmethod
     def one_frame_per_utterance(conf: Mapping[str, Any]) -> bool:
-        """Say whether a front end with these arguments gives one frame for an utterance of any length.
+        """Return whether a front end with these arguments gives one frame for an utterance of any length.
 
-        Such features cannot be cropped. This is known before the front end is built.
+        Such features cannot be cropped. The front end need not be built to know this.
         """
 
     def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments to store in a model file, given those of the configuration.
 
-        The front end is built from them without the pretrained weights that it began with.
+        The front end can be built from them without its initial pretrained weights.
         """
 
     def __call__(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (B, frames, D) and each utterance's frame count (B,), on the CPU.
 
         Args:
-            wave_bt: waveforms in [-1, 1], padded at the end with anything.
-            lengths_b: valid samples of each, int64, on the CPU.
+            wave_bt: waveforms in [-1, 1], padded at the end with arbitrary values.
+            lengths_b: number of valid samples of each, int64, on the CPU.
         """
 
 
 class FrozenFrontend(Frontend, Protocol):
-    """A front end whose ``frozen`` is true: what it computes can be kept on disk and reused."""
+    """A front end whose ``frozen`` is true: its states can be stored and reused."""
 
     @property
     def states_size(self) -> int:
         """Numbers in a frame of :meth:`frozen_states`."""
 
     def frozen_states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what does not change in training, (B, frames, states_size), and frame counts (B,).
+        """Return states that do not change in training, (B, frames, states_size), and frame counts (B,).
 
-        The front end takes this in place of waveforms.
+        The front end accepts these states instead of waveforms.
         """
 
 
@@ -102,7 +102,7 @@ class FeatureMap(Part, Protocol):
     """Features to features (B, T, D), such as SpecAugment."""
 
     def __call__(self, feats_btd: Tensor, lengths_b: Tensor) -> Tensor:
-        """Map features (B, T, D), with the valid frames (B,) of each, to (B, T, D)."""
+        """Map features (B, T, D) and their lengths (B,) to (B, T, D)."""
 
 
 class Normalizer(FeatureMap, Protocol):
@@ -110,14 +110,14 @@ class Normalizer(FeatureMap, Protocol):
 
     @property
     def needs_statistics(self) -> bool:
-        """Whether it uses mean and variance of the training set; known from the class alone."""
+        """Whether it uses mean and variance of the training set; an attribute of the class."""
 
     @property
     def unchanged(self) -> int:
-        """Number of leading features that it leaves as they are."""
+        """Number of leading features that it does not change."""
 
     def set_statistics(self, count: Tensor, sum_d: Tensor, sum_square_d: Tensor) -> None:
-        """Take number, sum and sum of squares of the training set's frames, where it needs them."""
+        """Set the number, the sum and the sum of squares of the training set's frames, if it needs them."""
 
 
 class Encoder(Part, Protocol):
@@ -128,7 +128,7 @@ class Encoder(Part, Protocol):
         """Channels C of the output."""
 
     def __call__(self, feats_btd: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features (B, T, D) and their lengths (B,) to (B, C, T') and the lengths of that."""
+        """Map features (B, T, D) and their lengths (B,) to outputs (B, C, T') and their lengths (B,)."""
 
 
 class Pooling(Part, Protocol):
@@ -139,7 +139,7 @@ class Pooling(Part, Protocol):
         """Size P of the vector."""
 
     def __call__(self, x_bct: Tensor, lengths_b: Tensor) -> Tensor:
-        """Map (B, C, T) and the valid frames (B,) of each to (B, P)."""
+        """Map (B, C, T) and lengths (B,) to (B, P)."""
 
 
 class Projector(Part, Protocol):
@@ -158,14 +158,14 @@ class Loss(Part, Protocol):
 
     @property
     def by_class(self) -> Sequence[str]:
-        """Parameters whose rows belong to the languages, in index order, the same number to each."""
+        """Names of parameters whose rows belong to the languages: equally many rows each, in index order."""
 
     @property
     def reads_posteriors(self) -> bool:
-        """Whether it takes the first numbers of an embedding for log posteriors of the languages."""
+        """Whether it uses the first numbers of an embedding as log posteriors of the languages."""
 
     def logits(self, embedding_be: Tensor) -> Tensor:
-        """Return (B, languages): logarithms of the posteriors up to a constant of each utterance."""
+        """Return (B, languages): log posteriors, up to a constant for each utterance."""
 
     def __call__(self, embedding_be: Tensor, labels_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return each utterance's loss (B,) and the scores (B, languages)."""
@@ -183,25 +183,25 @@ PROTOCOLS: Mapping[Kind, type] = {
 
 
 def missing(kind: Kind, part: nn.Module) -> list[str]:
-    """Return the names of what a module lacks to be a component of a kind."""
+    """Return the names of the attributes of a kind of component that a module lacks."""
     wanted = {name for base in PROTOCOLS[kind].__mro__ for name in vars(base) if not name.startswith("_")}
     absent = sorted(name for name in wanted if not hasattr(part, name))
     return absent if type(part).forward is not nn.Module.forward else [*absent, "forward"]
 
 
 def skips_parameters(model: nn.Module) -> bool:
-    """Say whether some batches leave trained parameters of a model without a gradient.
+    """Return whether some batches leave trained parameters of a model without a gradient.
 
-    A part of which that holds, such as one that drops layers at random, says so by an attribute
-    ``skips_parameters`` that is true.
+    A part of the model that does this, for example because it drops layers at random, has a true attribute
+    ``skips_parameters``.
     """
     return any(getattr(part, "skips_parameters", False) for part in model.modules())
 
 
 def skips_blocks(model: nn.Module) -> bool:
-    """Say whether the processes of a training may skip different blocks of a model in the same update.
+    """Return whether the processes of a training may skip different blocks of a model in the same update.
 
-    Where weights are sharded, a process that skips a block would leave the others waiting for its shard. A
-    part of which that holds says so by an attribute ``skips_blocks`` that is true.
+    If weights are sharded, the other processes would wait forever for the shard of a process that skips a
+    block. A part of the model that skips blocks has a true attribute ``skips_blocks``.
     """
     return any(getattr(part, "skips_blocks", False) for part in model.modules())

@@ -1,8 +1,8 @@
 """The components of this toolkit by kind and name.
 
-A line here is all that a new component needs beside its module: tests and documentation find it through
-this table, and its own module says everything else (:func:`.arguments.component`). A line names a class or a
-function as ``module:Name``, within ``lid_toolkit.models``, and is imported when it is used.
+A new component needs its module and one line here. Tests and documentation find it through this table; all
+other facts are in its module (:func:`.arguments.component`). A line names a class or function of
+``lid_toolkit.models`` as ``module:Name``. The module is imported when the component is used.
 """
 
 from __future__ import annotations
@@ -58,19 +58,19 @@ COMPONENTS: Mapping[Kind, Mapping[str, str]] = {
     },
 }
 OPTIONAL: tuple[Kind, ...] = ("specaug", "normalize")
-"""Kinds that a model may do without."""
+"""Optional kinds."""
 
 
 def find(kind: Kind, name: object, external: Packages = NONE) -> Callable[..., Any]:
-    """Return what makes a component: its class, or a function that returns one.
+    """Return the class of a component, or the function that makes it.
 
     Args:
         kind: key of the component in a training YAML.
         name: a name of ``COMPONENTS``, or ``package.module:Class`` of an installed package.
-        external: the packages that ``name`` may be from, see :mod:`lid_toolkit.models.external`.
+        external: packages that ``name`` may come from, see :mod:`lid_toolkit.models.external`.
 
     Raises:
-        LidError: an unknown name, naming the nearest known one, or a class that cannot be imported.
+        LidError: the name is unknown (the message names the nearest known one), or cannot be imported.
     """
     known = COMPONENTS[kind]
     if isinstance(name, str) and is_external(name):

@@ -1,6 +1,6 @@
 """SpecAugment (Park et al., Interspeech 2019) over each utterance's own frames, in training only.
 
-Shapes: b batch, t time, d features, m masks, s places within a span's axis; 1 an axis of length 1.
+Shapes: b batch, t time, d features, m masks, s positions on the masked axis; 1 an axis of length 1.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ CUBIC_SLOPE = -0.75
 class SpecAug(nn.Module):
     """Time warp, frequency masks and time masks, drawn anew for each utterance: (B, T, D) to (B, T, D).
 
-    "SpecAugment", section 2, with ESPnet's keys. Ranges are half-open as ESPnet's are: a mask is
-    ``low`` to ``high - 1`` wide. Draws from torch's global generator, so a seeded step masks the same.
+    "SpecAugment", section 2, with ESPnet's keys. As in ESPnet, ranges exclude their end: a mask is
+    ``low`` to ``high - 1`` wide. Masks are drawn from torch's global generator, which the trainer seeds.
 
     Args:
-        apply_time_warp: stretch the time before a random frame and squeeze the rest, or the reverse.
-        time_warp_window: how far that frame may move, in frames.
+        apply_time_warp: stretch the time before a random frame and compress the rest, or the reverse.
+        time_warp_window: largest distance by which this frame moves, in frames.
         time_warp_mode: interpolation between frames, cubic or linear in time.
         apply_freq_mask: zero bands of features.
         freq_mask_width_range: width of a band in features, (low, high) or its exclusive end.
         num_freq_mask: number of bands.
         apply_time_mask: zero spans of frames.
         time_mask_width_range: width of a span in frames, (low, high) or its exclusive end.
-        time_mask_width_ratio_range: width as a share of the utterance, in place of the above.
+        time_mask_width_ratio_range: width as a fraction of the utterance, instead of
+            ``time_mask_width_range``.
         num_time_mask: number of spans.
-        replace_with_zero: hide by zeros, else by the utterance's mean over frames and features.
+        replace_with_zero: mask with zeros; else with the utterance's mean over frames and features.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class SpecAug(nn.Module):
     ) -> None:
         super().__init__()
         if not (apply_time_warp or apply_freq_mask or apply_time_mask):
-            raise ValueError("applies nothing: leave specaug out")
+            raise ValueError("SpecAugment is switched off: leave specaug out")
         if time_mask_width_range is not None and time_mask_width_ratio_range is not None:
             raise ValueError("time_mask_width_range and time_mask_width_ratio_range: give one of them")
         self.warp_mode, self.replace_with_zero = time_warp_mode, replace_with_zero
@@ -99,10 +100,10 @@ class SpecAug(nn.Module):
 
 
 def random_spans(lengths_b: Tensor, widths_bm: Tensor, size: int | None = None) -> Tensor:
-    """Return a bool mask (B, size): spans of the given widths at uniform places within each length.
+    """Return a bool mask (B, size) with spans of the given widths at random positions within each length.
 
-    Spans that together are as long as the utterance could erase it: of an utterance's M spans that are
-    not of width 0 each is at most ``(length - 1) // M`` wide.
+    To leave at least one frame of every utterance, each of its M spans (not counting those of width 0) is at
+    most ``(length - 1) // M`` wide.
     """
     size = int(lengths_b.max()) if size is None else size
     room_b1 = lengths_b[:, None]
@@ -117,8 +118,8 @@ def random_spans(lengths_b: Tensor, widths_bm: Tensor, size: int | None = None) 
 def warp_time(feats_btd: Tensor, lengths_b: Tensor, window: int, mode: WarpMode) -> Tensor:
     """Move a random frame of each utterance by up to ``window`` frames; the rest follows linearly.
 
-    Utterances of at most ``2 * window`` frames are left as they are. Values between frames are
-    interpolated as ``mode`` says. Places are float32 whatever the features are: bfloat16 counts to 256 only.
+    Utterances of at most ``2 * window`` frames are not changed. Values between frames are interpolated
+    according to ``mode``. Positions are float32 for any dtype of the features: bfloat16 has only 8 bits.
     """
     frames = feats_btd.shape[1]
     room_b = lengths_b - 2 * window
@@ -145,7 +146,7 @@ def warp_time(feats_btd: Tensor, lengths_b: Tensor, window: int, mode: WarpMode)
 
 
 def _kernel(distance: Tensor, mode: WarpMode) -> Tensor:
-    """Return the weight of a frame at a distance (Keys, 1981, with PyTorch's slope; or linear)."""
+    """Return a frame's interpolation weight by its distance (Keys, 1981, with PyTorch's slope; or linear)."""
     if mode == "bilinear":
         return 1 - distance
     a, d = CUBIC_SLOPE, distance

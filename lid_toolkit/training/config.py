@@ -270,7 +270,7 @@ def _check_batches(config: TrainConfig, where: object) -> None:
 
 
 def _check_sharded(config: TrainConfig, where: object) -> None:
-    """Raise LidError for a moving average of weights of which each process has a part only."""
+    """Raise LidError for a moving average of sharded weights: each process has only a part of them."""
     if config.sharded_ddp and config.ema_decay:
         raise LidError("ema_decay with sharded_ddp", where=where, mend="leave out one of them")
 

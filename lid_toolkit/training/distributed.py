@@ -117,7 +117,7 @@ def joined(ngpu: str) -> Iterator[World]:
 
 
 def is_member() -> bool:
-    """Say whether this process was started as one of several."""
+    """Return whether this process was started as one of several."""
     return all(name in os.environ for name in MEMBER_VARIABLES)
 
 
@@ -175,7 +175,7 @@ def gradients_averaged(wrapped: nn.Module, now: bool) -> Iterator[None]:
 
 
 def is_sharded(module: nn.Module) -> bool:
-    """Say whether each process has only a part of the weights: FSDP2 adds this method to modules."""
+    """Return whether each process has only a part of the weights: FSDP2 adds this method to modules."""
     return hasattr(module, "set_requires_gradient_sync")
 
 

@@ -137,7 +137,7 @@ def parameter_groups(
 
 
 def starts_with(name: str, prefix: str) -> bool:
-    """Say whether a dotted name is ``prefix`` or begins with ``prefix.``."""
+    """Return whether a dotted name is ``prefix`` or begins with ``prefix.``."""
     return name == prefix or name.startswith(f"{prefix}.")
 
 

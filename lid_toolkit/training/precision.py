@@ -46,7 +46,7 @@ def choose_precision(config: TrainConfig, device: torch.device) -> Precision:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Say whether the device has instructions for bfloat16."""
+    """Return whether the device has instructions for bfloat16."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -69,12 +69,12 @@ class WarmupConf(ScheduleConf):
 
 
 class WarmupStepConf(WarmupConf):
-    """``warmupsteplr``: linear rise to ``lr``, then a reduction every so many updates."""
+    """``warmupsteplr``: linear rise to ``lr``, then a reduction after every ``step_size`` epochs."""
 
     steps_per_epoch: PositiveInt = 10000
     """Number of updates that count as one epoch."""
     step_size: PositiveInt = 1
-    """Number of such epochs between two reductions."""
+    """Number of these epochs between two reductions."""
     gamma: PositiveFloat = 0.1
     """Factor by which the rate is multiplied."""
 

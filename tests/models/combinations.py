@@ -26,7 +26,7 @@ def small(kind: Kind) -> dict[str, dict[str, Any]]:
 
 
 def needs_a_checkpoint(name: str) -> bool:
-    """Say whether a front end has arguments that must be given and are not known here."""
+    """Return whether a front end has arguments that must be given and are not known here."""
     make = find("frontend", name)
     fields = arguments_model(make).model_fields
     return any(field.is_required() and key not in small_arguments(make) for key, field in fields.items())

@@ -93,7 +93,7 @@ def test_sizes_follow_from_the_neighbours():
                     ]
                 },
             },
-            "frontend_conf.frontends: transformers gives one frame for an utterance",
+            "frontend_conf.frontends: transformers gives one frame per utterance",
         ),
         (
             {
@@ -105,7 +105,7 @@ def test_sizes_follow_from_the_neighbours():
                     ]
                 },
             },
-            "frontend_conf.frontends: whisper_language gives one frame for an utterance",
+            "frontend_conf.frontends: whisper_language gives one frame per utterance",
         ),
         *(
             ({"specaug": "specaug", "specaug_conf": {key: value}}, f"specaug_conf: {key}: widths from ")

@@ -129,7 +129,7 @@ def test_hidden_places_may_hold_the_utterances_own_mean():
 @pytest.mark.parametrize(
     ("conf", "message"),
     [
-        ({"apply_time_warp": False, "apply_freq_mask": False, "apply_time_mask": False}, "nothing"),
+        ({"apply_time_warp": False, "apply_freq_mask": False, "apply_time_mask": False}, "switched off"),
         ({"time_mask_width_range": 3, "time_mask_width_ratio_range": 0.1}, "one of them"),
     ],
 )

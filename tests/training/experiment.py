@@ -94,6 +94,6 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def same(one: Path, other: Path) -> bool:
-    """Say whether two model files hold the same weights, bit for bit."""
+    """Return whether two model files hold the same weights, bit for bit."""
     ours, theirs = weights(one), weights(other)
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)

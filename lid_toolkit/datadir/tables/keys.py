@@ -72,7 +72,7 @@ def sorted_order(sources: Sequence[Keys]) -> NDArray[np.int64]:
 
 
 def same_keys(one: Keys, other: Keys) -> bool:
-    """Say whether both texts have the same keys in the same order."""
+    """Return whether both texts have the same keys in the same order."""
     lengths = _lengths([one])
     if not np.array_equal(lengths, _lengths([other])):
         return False

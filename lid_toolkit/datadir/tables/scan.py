@@ -159,7 +159,7 @@ def _fault_of(line: bytes) -> str:
 
 
 def _is_tidy(block: bytes) -> bool:
-    r"""Say whether every line is ``key value\n`` with single spaces, or ``key\n``: nothing to correct."""
+    r"""Return whether every line is ``key value\n`` with single spaces, or ``key\n``: nothing to correct."""
     array = np.frombuffer(block, dtype=np.uint8)
     gaps = (array == BLANK) | (array == NEWLINE)
     return (

@@ -116,7 +116,7 @@ class Table:
         return tuple(map(self.value, firsts.tolist())), codes
 
     def same_keys(self, other: Table) -> bool:
-        """Say whether both tables have the same keys."""
+        """Return whether both tables have the same keys."""
         return same_keys(self.where, other.where)
 
     @property

@@ -27,28 +27,28 @@ ACTIVATIONS = {
 
 
 def layer_norm(size: int) -> nn.LayerNorm:
-    """Return a layer normalisation with ESPnet's floor."""
+    """Return a layer normalisation with ESPnet's epsilon."""
     return nn.LayerNorm(size, eps=1e-12)
 
 
 @dataclass(frozen=True)
 class ConformerLayout:
-    """What all blocks of an encoder share.
+    """The settings that are the same for all blocks of an encoder.
 
     Attributes:
         size: dimension D of the frames.
-        heads: heads of the self-attention.
-        units: hidden units of the feed-forward layers.
-        dropout: share of units dropped in training after each part.
-        attention_dropout: share of attention weights dropped.
-        normalize_before: normalise each part's input, else its output.
+        heads: number of attention heads.
+        units: number of hidden units of the feed-forward layers.
+        dropout: dropout probability after each part.
+        attention_dropout: dropout probability of the attention weights.
+        normalize_before: normalise each part's input; else its output.
         feed_forward: kind of the feed-forward layers.
         feed_forward_kernel: kernel of their convolutions.
         macaron: a second feed-forward layer before the attention, both with half weight.
         rel_pos_type: layout of the relative positions.
-        zero_triu: no position score for frames after the query; without effect with ``legacy``.
+        zero_triu: no position score for frames after the query; has no effect with ``legacy``.
         activation: activation function.
-        kernel: kernel of the convolution module; None leaves it out.
+        kernel: kernel size of the convolution module; None leaves the module out.
     """
 
     size: int
@@ -70,8 +70,8 @@ class ConformerBlock(nn.Module):
     """Feed-forward (macaron), self-attention, convolution, feed-forward; x + part(norm(x)) each.
 
     Args:
-        layout: what the blocks share.
-        skip_rate: chance to be skipped in training (stochastic depth; Huang et al., 2016).
+        layout: settings of all blocks.
+        skip_rate: probability of skipping the block in training (stochastic depth; Huang et al., 2016).
     """
 
     def __init__(self, layout: ConformerLayout, skip_rate: float) -> None:
@@ -98,7 +98,7 @@ class ConformerBlock(nn.Module):
     def forward(
         self, x_btd: Tensor, positions_pd: Tensor, lengths_b: Tensor, mask_b1t: Tensor | None
     ) -> Tensor:
-        """Map (B, T, D) to (B, T, D); valid frames depend on valid frames alone."""
+        """Map (B, T, D) to (B, T, D); valid frames depend only on valid frames."""
         scale = 1.0
         if self.training and self.skip_rate > 0:
             if torch.rand(()) < self.skip_rate:
@@ -127,7 +127,7 @@ class ConformerBlock(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """W_2 dropout(act(W_1 x + b_1)) + b_2, where one or both maps may be convolutions over time."""
+    """W_2 dropout(act(W_1 x + b_1)) + b_2; one or both maps may be convolutions over time."""
 
     def __init__(self, layout: ConformerLayout) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class FeedForward(nn.Module):
         first = nn.Linear if layout.feed_forward == "linear" else convolution
         second = convolution if layout.feed_forward == "conv1d" else nn.Linear
         self.w_1, self.w_2 = first(size, units), second(units, size)
-        # as in ESPnet, whose convolutional layers know no other activation
+        # as in ESPnet, whose convolutional layers support no other activation
         self.activation = ACTIVATIONS[layout.activation if layout.feed_forward == "linear" else "relu"]()
         self.dropout = nn.Dropout(layout.dropout)
 

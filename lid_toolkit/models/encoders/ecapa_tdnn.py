@@ -1,7 +1,7 @@
 """ECAPA-TDNN encoder (Desplanques, Thienpondt and Demuynck, Interspeech 2020), exact under padding.
 
-The layout and the parameter names are those of ESPnet's ``ecapa_tdnn`` encoder, which sums, rather
-than passes on, the outputs of earlier blocks (its equation: block i reads x + block 1 + ... + block i-1).
+The layout and the parameter names are those of ESPnet's ``ecapa_tdnn`` encoder. Its blocks read the sum of
+all earlier outputs: the input of block i is x + block 1 + ... + block i-1.
 
 Shapes: b batch, t time, d features, c channels, n valid frames of the batch (see ``frame_rows``).
 """
@@ -23,15 +23,15 @@ from lid_toolkit.models.masking import MaskedBatchNorm1d
 
 @component(fixed={"block": "EcapaBlock"}, small={"ndim": 8, "model_scale": 2, "output_size": 6})
 class EcapaTdnnEncoder(nn.Module):
-    """Convolution, three SE-Res2Net blocks, their outputs joined: (B, T, D) to (B, output_size, T).
+    """A convolution and three SE-Res2Net blocks, whose outputs are joined: (B, T, D) to (B, output_size, T).
 
-    y_i = block_i(x + y_1 + ... + y_{i-1}), output relu(W [y_1; y_2; y_3]).
+    y_i = block_i(x + y_1 + ... + y_{i-1}); the output is relu(W [y_1; y_2; y_3]).
 
     Args:
         input_size: feature dimension D.
         model_scale: number of Res2Net groups in a block.
-        ndim: channels of the blocks, a multiple of ``model_scale``.
-        output_size: channels of the output.
+        ndim: number of channels of the blocks, a multiple of ``model_scale``.
+        output_size: number of channels of the output.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class EcapaTdnnEncoder(nn.Module):
     def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return frame-level outputs (B, output_size, T) and their lengths (B,).
 
-        Padded frames of the output hold arbitrary numbers.
+        Padded frames of the output have arbitrary values.
 
         Args:
-            feats_btd: features (B, T, D); padded frames may hold anything.
-            lengths_b: valid frames of each, on the CPU.
+            feats_btd: features (B, T, D); padded frames may have any value.
+            lengths_b: number of valid frames of each, on the CPU.
         """
         rows = FrameRows.of(lengths_b, feats_btd.shape[1], feats_btd.device)
         x_nc = stage(self.conv, self.bn, rows.pack(feats_btd), rows.conv_neighbours(self.conv))
@@ -79,8 +79,8 @@ class EcapaTdnnEncoder(nn.Module):
 class SERes2NetBlock(nn.Module):
     """1x1 convolution, dilated Res2Net convolutions, 1x1 convolution, squeeze-excitation, residual.
 
-    Res2Net (Gao et al., 2021): the channels are split in ``scale`` groups; group i is convolved after
-    adding the output of group i-1, the last group passes through.
+    Res2Net (Gao et al., 2021): the channels are split into ``scale`` groups. Group i is convolved after
+    adding the output of group i-1; the last group is not convolved.
     """
 
     def __init__(self, channels: int, dilation: int, scale: int) -> None:
@@ -101,7 +101,7 @@ class SERes2NetBlock(nn.Module):
     def forward(self, x_nc: Tensor, rows: FrameRows) -> Tensor:
         """Map the batch's valid frames (N, C) to (N, C)."""
         convs, norms = cast(list[nn.Conv1d], self.convs), cast(list[MaskedBatchNorm1d], self.bns)
-        neighbours = rows.conv_neighbours(convs[0]) if convs else None  # a single group passes through
+        neighbours = rows.conv_neighbours(convs[0]) if convs else None  # a single group is not convolved
         stages = [
             partial(stage, conv, norm, neighbours=neighbours) for conv, norm in zip(convs, norms, strict=True)
         ]
@@ -115,6 +115,6 @@ def stage(
     conv: nn.Conv1d, norm: MaskedBatchNorm1d, x_nc: Tensor, neighbours: GatherPair | None = None
 ) -> Tensor:
     """Return norm(relu(conv(x))) of rows."""
-    # In place, since neither the convolution nor its gradient needs what the rectifier reads.
+    # In place: neither the convolution nor its gradient needs the output before the ReLU.
     normalised_nc: Tensor = norm(convolve(conv, x_nc, neighbours).relu_())
     return normalised_nc

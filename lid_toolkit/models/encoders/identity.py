@@ -1,4 +1,4 @@
-"""No encoder (``encoder: identity``): the front end's features go to the pooling as they are.
+"""No encoder (``encoder: identity``): the pooling gets the front end's features.
 
 Shapes: b batch, t time, d features.
 """
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class IdentityEncoder(nn.Module):
-    """The identity: (B, T, D) to (B, D, T), as ESPnet's ``identity``, for self-supervised features.
+    """The identity, (B, T, D) to (B, D, T), for self-supervised features. ESPnet's ``identity``.
 
     Args:
         input_size: feature dimension D.

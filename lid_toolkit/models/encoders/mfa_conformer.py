@@ -24,7 +24,7 @@ from lid_toolkit.models.encoders.conformer_block import (
 from lid_toolkit.models.encoders.relative_attention import RelPosType, relative_positions
 from lid_toolkit.models.masking import continue_by_zeros, padding_mask
 
-# kernel and stride, in time and in frequency, of each layer
+# kernel size and stride of each layer, the same in time and in frequency
 SUBSAMPLINGS = {
     "conv2d": ((3, 2), (3, 2)),
     "conv2d1": ((3, 1), (3, 1)),
@@ -47,35 +47,37 @@ SUBSAMPLINGS = {
     },
 )
 class MfaConformerEncoder(nn.Module):
-    """Conformer blocks whose outputs are all joined: (B, T, D) to (B, output_size * num_blocks, T').
+    """Conformer blocks whose outputs are joined: (B, T, D) to (B, output_size * num_blocks, T').
 
     "MFA-Conformer: Multi-scale Feature Aggregation Conformer for Automatic Speaker Verification",
-    section 2.3: h_i = block_i(h_{i-1}), output norm([h_1; ...; h_n]); the block is that of Gulati et
-    al., Interspeech 2020 (:class:`.ConformerBlock`). T' is about T,
-    T / 2, T / 4, T / 6 or T / 8 by ``input_layer``. Parameter names are those of ESPnet's ``mfaconformer``.
+    section 2.3: h_i = block_i(h_{i-1}), and the output is norm([h_1; ...; h_n]). The block is that of
+    Gulati et al., Interspeech 2020 (:class:`.ConformerBlock`). T' is about T, T / 2, T / 4, T / 6 or
+    T / 8, depending on ``input_layer``. Parameter names are those of ESPnet's ``mfaconformer``.
 
     Args:
         input_size: feature dimension D.
         output_size: dimension of a block.
-        attention_heads: heads of the self-attention.
-        linear_units: hidden units of the feed-forward layers.
+        attention_heads: number of attention heads.
+        linear_units: number of hidden units of the feed-forward layers.
         num_blocks: number of blocks.
-        dropout_rate: share of units dropped in training after each part of a block.
-        positional_dropout_rate: share dropped of the blocks' input and of its positions.
-        attention_dropout_rate: share of attention weights dropped.
-        input_layer: 2-D convolutions that shorten the input by 1, 2, 4, 6 or 8 (``conv2d``: 4).
-        normalize_before: normalise the input of each part of a block, else its output.
+        dropout_rate: dropout probability after each part of a block.
+        positional_dropout_rate: dropout probability of the blocks' input and of the positions.
+        attention_dropout_rate: dropout probability of the attention weights.
+        input_layer: 2-D convolutions that shorten the input by a factor of 1, 2, 4, 6 or 8 (``conv2d``: 4).
+        normalize_before: normalise the input of each part of a block; else its output.
         positionwise_layer_type: kind of the feed-forward layers.
-        positionwise_conv_kernel_size: kernel of their convolutions, odd.
+        positionwise_conv_kernel_size: kernel size of their convolutions, odd.
         macaron_style: a second feed-forward layer before the attention, both with half weight.
         rel_pos_type: layout of the relative positions.
         activation_type: activation function.
-        use_cnn_module: have a convolution module in the blocks.
-        zero_triu: no position score for frames after the query; without effect with ``legacy``.
-        cnn_module_kernel: kernel of the convolution module, odd.
-        stochastic_depth_rate: chance of each block to be skipped in training, the others scaled up.
-        layer_drop_rate: chance of each block to be skipped in training, without scaling.
-        max_pos_emb_len: positions in the table of the legacy layout, whose distances count from its end.
+        use_cnn_module: use a convolution module in each block.
+        zero_triu: no position score for frames after the query; has no effect with ``legacy``.
+        cnn_module_kernel: kernel size of the convolution module, odd.
+        stochastic_depth_rate: probability of skipping each block in training; blocks that are not skipped
+            are scaled up.
+        layer_drop_rate: probability of skipping each block in training, without scaling.
+        max_pos_emb_len: number of positions in the table of the legacy layout, which counts distances from
+            the end of the table.
     """
 
     def __init__(
@@ -138,9 +140,9 @@ class MfaConformerEncoder(nn.Module):
         """Return frame-level outputs (B, output_size * num_blocks, T') and their lengths (B,).
 
         Args:
-            feats_btd: features (B, T, D); padded frames may hold anything.
-            lengths_b: valid frames of each, on the CPU; too few for a frame of output are continued
-                by zeros.
+            feats_btd: features (B, T, D); padded frames may have any value.
+            lengths_b: number of valid frames of each, on the CPU. Utterances too short for one frame of
+                output are padded with zeros.
         """
         x_btd, lengths_b = self.embed(feats_btd, lengths_b)
         frames, size = x_btd.shape[1:]
@@ -175,7 +177,7 @@ class ConvSubsampling(nn.Module):
         self.out = nn.Linear(size * left, size)
 
     def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, T', size) and the lengths: an output counts if all that it reads is valid."""
+        """Return (B, T', size) and the lengths: an output frame is valid if all frames that it reads are."""
         shortest = 1
         for kernel, stride in reversed(self.layout):
             shortest = (shortest - 1) * stride + kernel

@@ -26,15 +26,16 @@ FIRST_POOL, SECOND_POOL = 5, 3
 class RawNet3Encoder(nn.Module):
     """Three Res2Net blocks with feature-map scaling and max pooling: (B, T, D) to (B, output_size, T // 15).
 
-    "Pushing the limits of raw waveform speaker recognition", figure 1: with blocks that pool by 5, by
-    3 and not, and P the pooling by 3: y_1 = block_1(x), y_2 = block_2(y_1), y_3 = block_3(P y_1 + y_2),
-    output relu(W [P y_1; y_2; y_3]). Parameter names are those of ESPnet's ``rawnet3``.
+    "Pushing the limits of raw waveform speaker recognition", figure 1. Blocks 1 and 2 pool by 5 and by 3,
+    block 3 does not pool. With P the pooling by 3: y_1 = block_1(x), y_2 = block_2(y_1),
+    y_3 = block_3(P y_1 + y_2), and the output is relu(W [P y_1; y_2; y_3]). Parameter names are those of
+    ESPnet's ``rawnet3``.
 
     Args:
         input_size: feature dimension D.
         model_scale: number of Res2Net groups in a block.
-        ndim: channels of the blocks, at least ``model_scale``.
-        output_size: channels of the output.
+        ndim: number of channels of the blocks, at least ``model_scale``.
+        output_size: number of channels of the output.
     """
 
     def __init__(
@@ -57,8 +58,9 @@ class RawNet3Encoder(nn.Module):
         """Return frame-level outputs (B, output_size, T // 15) and their lengths (B,).
 
         Args:
-            feats_btd: features (B, T, D); padded frames may hold anything.
-            lengths_b: valid frames of each, on the CPU; fewer than 15 are continued by zeros.
+            feats_btd: features (B, T, D); padded frames may have any value.
+            lengths_b: number of valid frames of each, on the CPU. Utterances shorter than 15 frames are
+                padded with zeros.
         """
         feats_btd, lengths_b = continue_by_zeros(feats_btd, lengths_b, FIRST_POOL * SECOND_POOL)
         y1_bct, lengths1_b = self.layer1(feats_btd.transpose(1, 2), lengths_b)

@@ -1,16 +1,17 @@
 """Self-attention with relative positions (Dai et al., ACL 2019), exact under padding.
 
-The scores of distances are computed once for each query and column of the table of positions, then placed
-at the query's keys. For 3 frames the columns that queries (rows) use for keys (columns) are::
+The position scores are computed once for each query and each column of the table of positions. Then each
+pair of query and key takes the score of one column. For 3 frames, these are the columns for each query (row)
+and key (column)::
 
-    latest                  legacy, c' being a column of the next query's scores
+    latest                  legacy (0' is column 0 of the next query's scores)
     2  1  0                 2   -   0'
     3  2  1                 1   2   -
     4  3  2                 0   1   2
 
-In ``latest`` column c is the distance c - 2 of the key behind the query. ``legacy`` is the result of a shift
-by padding and reshaping without future distances: correct on and below the diagonal, zero (-) just above it,
-and beyond that the scores of the next query.
+In ``latest``, column c means that the key is c - 2 frames before the query. ``legacy`` is the result of a
+shift by padding and reshaping that has no columns for keys after the query: it is correct on and below the
+diagonal, zero (-) just above it, and takes the next query's scores beyond that.
 
 Shapes: b batch, h heads, t time, d features, p columns of the table of positions, k sinusoids, n scores of
 one head (t * t). The second t of (b, h, t, t) is that of the keys.
@@ -29,18 +30,18 @@ RelPosType = Literal["legacy", "latest"]
 
 
 class RelativeSelfAttention(nn.Module):
-    """Attention scores ((q_i + u) k_j + (q_i + v) W r_{i-j}) / sqrt(d) with sinusoids r of the distance.
+    """Attention with scores ((q_i + u) k_j + (q_i + v) W r_{i-j}) / sqrt(d); r are sinusoids of the distance.
 
-    "Transformer-XL", section 3.3, in ESPnet's two layouts. ``latest`` is that equation. ``legacy`` is
-    ESPnet's default and what its row shift really computes, kept for the checkpoints trained with it:
-    for utterances of n frames and a table of L positions, r_{L-n+i-j} where the key is not after the
-    query, 0 for the next key, and (q_{i+1} + v) W r_{L+1-d} for a key d >= 2 frames ahead. Here n is
+    "Transformer-XL", section 3.3, in ESPnet's two layouts. ``latest`` computes this equation. ``legacy`` is
+    ESPnet's default, and is needed for checkpoints trained with it. Its row shift computes something else:
+    for an utterance of n frames and a table of L positions, it uses r_{L-n+i-j} if the key is not after
+    the query, 0 for the next key, and (q_{i+1} + v) W r_{L+1-d} for a key d >= 2 frames ahead. Here n is
     the utterance's own length, not the batch's.
 
     Args:
         size: dimension of the frames.
         heads: number of heads.
-        dropout: share of attention weights dropped in training.
+        dropout: dropout probability of the attention weights.
         rel_pos_type: the layout.
         zero_triu: no position score for keys after the query; ignored by ``legacy``, as in ESPnet.
     """
@@ -68,9 +69,9 @@ class RelativeSelfAttention(nn.Module):
         """Return (B, T, D) from frames (B, T, D).
 
         Args:
-            x_btd: frames; padded ones may hold anything finite.
-            positions_pd: what :func:`relative_positions` gives for T frames.
-            lengths_b: valid frames of each.
+            x_btd: frames; padded ones may have any finite value.
+            positions_pd: the result of :func:`relative_positions` for T frames.
+            lengths_b: number of valid frames of each.
             mask_b1t: true at valid frames, or None if all are.
         """
         q_bhtd, k_bhtd, v_bhtd = (
@@ -95,16 +96,16 @@ class RelativeSelfAttention(nn.Module):
         return x_btd.view(*x_btd.shape[:2], self.heads, -1).transpose(1, 2)
 
     def _place(self, distance_bhtp: Tensor, lengths_b: Tensor) -> Tensor:
-        """Return the position score of each query and key (B, H, T, T) from that of each distance.
+        """Return the position score of each query and key (B, H, T, T) from the scores of the columns.
 
-        One gather over the flattened (T, P): query t and column p are at place t * P + p.
+        This is one gather over the flattened (T, P), in which query t and column p have index t * P + p.
         """
         frames, distances = distance_bhtp.shape[2:]
         query_t1 = torch.arange(frames, device=distance_bhtp.device)[:, None]
         ahead_tt = query_t1.T - query_t1
         if self.legacy:
-            # The table's last used column is the utterance's own, n - 1, not the batch's: an utterance must
-            # get the scores that it gets alone.
+            # The last column used is n - 1, of the utterance's own length and not of the batch's: its scores
+            # must be the same as without a batch.
             last_b11 = (lengths_b.to(ahead_tt.device) - 1)[:, None, None]
             behind_btt = query_t1 * distances + (last_b11 + ahead_tt).clamp(min=0)
             next_query_tt = (query_t1 + 1) * distances + ahead_tt - 2
@@ -122,14 +123,14 @@ class RelativeSelfAttention(nn.Module):
 def relative_positions(
     frames: int, size: int, rel_pos_type: RelPosType, longest: int, device: torch.device
 ) -> Tensor:
-    """Return sinusoids of the distances a layout uses (Vaswani et al., 2017, section 3.5).
+    """Return sinusoids of the distances in a layout (Vaswani et al., 2017, section 3.5).
 
     Args:
         frames: number of frames T.
         size: dimension of the sinusoids.
         rel_pos_type: ``latest``: distances 1 - T ... T - 1; ``legacy``: L - 1, L - 2, ... L - T.
-        longest: L, the positions in ESPnet's table.
-        device: of the result.
+        longest: number L of positions in ESPnet's table.
+        device: device of the result.
     """
     if rel_pos_type == "legacy":
         distance_p = longest - 1 - torch.arange(frames, device=device)

@@ -1,4 +1,4 @@
-"""What the Res2Net encoders share: the hierarchy within a block, and squeeze-excitation.
+"""Parts of all Res2Net encoders: the hierarchy within a block, and squeeze-excitation.
 
 Shapes: b batch, t time, c channels, w channels of a group, h hidden units.
 """
@@ -16,13 +16,12 @@ from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, zero_padd
 
 
 def res2net(groups: Sequence[Tensor], functions: Iterable[Callable[[Tensor], Tensor]]) -> Tensor:
-    """Return the joined outputs of a Res2Net block (Gao et al., 2021, equation 1), the
-    channels along axis 1.
+    """Return the joined outputs of a Res2Net block (Gao et al., 2021, equation 1); axis 1 is the channels.
 
     Args:
-        groups: equal shares of the channels, (B, C / scale, T) or (N, C / scale) each.
-        functions: one for each group but the last. Function i reads group i plus the output of
-            function i - 1; the last group passes through.
+        groups: equal parts of the channels, (B, C / scale, T) or (N, C / scale) each.
+        functions: one for each group but the last. The input of function i is group i plus the output of
+            function i - 1. The last group is not changed.
     """
     outputs: list[Tensor] = []
     for group_bwt, function in zip(groups, functions, strict=False):
@@ -33,7 +32,7 @@ def res2net(groups: Sequence[Tensor], functions: Iterable[Callable[[Tensor], Ten
 def stages(
     convs: Iterable[nn.Module], norms: Iterable[nn.Module], mask_b1t: Tensor | None
 ) -> list[Callable[[Tensor], Tensor]]:
-    """Return the usual stages, norm(relu(conv(x))) with zeros at padded frames."""
+    """Return the usual functions of the groups: norm(relu(conv(x))), with zeros at padded frames."""
 
     def stage(conv: nn.Module, norm: nn.Module, x_bwt: Tensor) -> Tensor:
         return zero_padding(norm(torch.relu(conv(x_bwt)), mask_b1t), mask_b1t)

@@ -1,9 +1,9 @@
 """SKA-TDNN encoder (Mun, Jung et al., SLT 2022), exact under padding.
 
-"Frequency and Multi-Scale Selective Kernel Attention for Speaker Verification": 2-D residual blocks
-that weigh two kernel sizes by frequency (fwSKA) and by channel (cwSKA), then a TDNN whose Res2Net
-groups do so too (msSKA). Selective kernels (Li et al., CVPR 2019): with branches u_k of different
-kernel sizes and s the mean of their sum, the output is sum_k softmax_k(A_k relu(W s)) u_k.
+"Frequency and Multi-Scale Selective Kernel Attention for Speaker Verification": 2-D residual blocks weight
+two kernel sizes by frequency (fwSKA) and by channel (cwSKA), and a TDNN weights them in its Res2Net groups
+(msSKA). Selective kernels (Li et al., CVPR 2019): with branches u_k of different kernel sizes and the mean s
+of their sum, the output is sum_k softmax_k(A_k relu(W s)) u_k.
 
 Shapes: b batch, t time, c channels, f frequency, k kernel sizes, w channels of a group, s summary, h
 hidden units.
@@ -34,15 +34,15 @@ LEAST_HIDDEN = 16
 class SkaTdnnEncoder(nn.Module):
     """2-D selective kernels, then SE-Res2Net blocks: (B, T, D) to (B, output_size, (T + 1) // 2).
 
-    y_i = block_i(x + y_1 + ... + y_{i-1}), output relu(W [y_1; y_2; y_3]). Parameter names are those
-    of ESPnet's ``ska_tdnn``.
+    y_i = block_i(x + y_1 + ... + y_{i-1}); the output is relu(W [y_1; y_2; y_3]). Parameter names are
+    those of ESPnet's ``ska_tdnn``.
 
     Args:
         input_size: feature dimension D, a multiple of 4.
-        ndim: channels of the 1-D blocks, at least ``model_scale``.
+        ndim: number of channels of the 1-D blocks, at least ``model_scale``.
         model_scale: number of Res2Net groups in a block.
-        ska_dim: channels of the 2-D blocks.
-        output_size: channels of the output.
+        ska_dim: number of channels of the 2-D blocks.
+        output_size: number of channels of the output.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class SkaTdnnEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if input_size % 4:
-            what = f"ska_tdnn halves the {input_size} features twice"
-            raise LidError(what, where="encoder", mend="let the front end make a multiple of 4")
+            what = f"ska_tdnn halves the number of features twice, but there are {input_size}"
+            raise LidError(what, where="encoder", mend="choose a multiple of 4 in the front end")
         if ndim < model_scale:
             raise ValueError(f"ndim {ndim} is less than model_scale {model_scale}")
         self.output_size = output_size
@@ -77,8 +77,8 @@ class SkaTdnnEncoder(nn.Module):
         """Return frame-level outputs (B, output_size, (T + 1) // 2) and their lengths (B,).
 
         Args:
-            feats_btd: features (B, T, D); padded frames may hold anything.
-            lengths_b: valid frames of each, on the CPU.
+            feats_btd: features (B, T, D); padded frames may have any value.
+            lengths_b: number of valid frames of each, on the CPU.
         """
         mask_b1t = padding_mask(lengths_b, feats_btd.shape[1], feats_btd.device)
         x_bcft = zero_padding(feats_btd.transpose(1, 2), mask_b1t)[:, None]
@@ -141,7 +141,7 @@ class ConvReluNorm(nn.Module):
 
 
 class SelectiveKernel2d(nn.Module):
-    """Two kernel sizes weighed by the mean over all axes but frequency (axis 2) or channels (axis 1)."""
+    """Two kernel sizes, weighted by the mean over all axes but frequency (axis 2) or channels (axis 1)."""
 
     def __init__(self, channels: int, size: int, axis: Literal[1, 2]) -> None:
         super().__init__()
@@ -171,14 +171,14 @@ class SelectiveKernelBlock(nn.Module):
         self.skcwse = SelectiveKernel2d(channels, channels, axis=1)
 
     def forward(self, x_bcft: Tensor, mask_b1t: Tensor | None) -> Tensor:
-        """Map (B, C, F, T), zero at padded frames, to the same."""
+        """Map (B, C, F, T) to the same shape; input and output are zero at padded frames."""
         y_bcft = normalise_2d(self.bn1, torch.relu(self.conv1(x_bcft)), mask_b1t)
         y_bcft = self.skcwse(self.skfwse(y_bcft, mask_b1t), mask_b1t)
         return torch.relu(y_bcft + x_bcft)
 
 
 class SelectiveRes2NetBlock(nn.Module):
-    """SE-Res2Net block whose groups weigh two kernel sizes each, by shared attention over channels."""
+    """SE-Res2Net block whose groups weight two kernel sizes each, by shared attention over channels."""
 
     def __init__(self, channels: int, dilation: int, scale: int) -> None:
         super().__init__()
@@ -196,7 +196,7 @@ class SelectiveRes2NetBlock(nn.Module):
         self.se = SqueezeExcitation(channels)
 
     def forward(self, x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
-        """Map (B, C, T) to (B, C, T); valid frames depend on valid frames alone."""
+        """Map (B, C, T) to (B, C, T); valid frames depend only on valid frames."""
         y_bct = zero_padding(self.bn1(torch.relu(self.conv1(x_bct)), mask_b1t), mask_b1t)
         stages = [partial(self._stage, list(convs.children()), mask_b1t) for convs in self.skconvs]
         joined_bct = res2net(torch.split(y_bct, self.width, dim=1), stages)

@@ -1,7 +1,7 @@
-"""ECAPA-TDNN as SpeechBrain lays it out, for its trained models, exact under padding.
+"""SpeechBrain's ECAPA-TDNN, for its trained models, exact under padding.
 
-It is closer to the paper (Desplanques et al., Interspeech 2020) than ESPnet's: each block reads the
-one before. Convolutions mirror their input, here at each utterance's own ends.
+It is closer to the paper (Desplanques et al., Interspeech 2020) than ESPnet's: each block reads only the
+output of the block before it. The input of convolutions is mirrored, here at each utterance's own ends.
 
 Shapes: b batch, t time, d features, c channels, w channels of a group.
 """
@@ -27,17 +27,17 @@ Five = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt]
 
 @component(small={"channels": [8, 8, 8, 8, 6], "res2net_scale": 2, "se_channels": 4})
 class SpeechBrainEcapaEncoder(nn.Module):
-    """Convolution, three SE-Res2Net blocks, their outputs joined: (B, T, D) to (B, channels[4], T).
+    """A convolution and three SE-Res2Net blocks, whose outputs are joined: (B, T, D) to (B, channels[4], T).
 
-    y_i = block_i(y_{i-1}), output norm(relu(W [y_1; y_2; y_3])).
+    y_i = block_i(y_{i-1}); the output is norm(relu(W [y_1; y_2; y_3])).
 
     Args:
         input_size: feature dimension D.
-        channels: of the first convolution, the three blocks and the output.
-        kernel_sizes: of the same.
-        dilations: of the same.
+        channels: number of channels of the first convolution, the three blocks and the output.
+        kernel_sizes: kernel sizes of the same five layers.
+        dilations: dilations of the same five layers.
         res2net_scale: number of Res2Net groups in a block.
-        se_channels: hidden units of the squeeze-excitation.
+        se_channels: number of hidden units of the squeeze-excitation.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class SpeechBrainEcapaEncoder(nn.Module):
             raise LidError(
                 f"channels {channels}, kernel_sizes {kernel_sizes}, res2net_scale {res2net_scale}",
                 where="encoder_conf",
-                mend="let the first four channels be one multiple of res2net_scale, and kernels odd",
+                mend="use the same multiple of res2net_scale as the first four channels, and odd kernels",
             )
         self.output_size = channels[4]
         width = channels[0]
@@ -70,8 +70,9 @@ class SpeechBrainEcapaEncoder(nn.Module):
         """Return frame-level outputs (B, channels[4], T) and their lengths (B,).
 
         Args:
-            feats_btd: features (B, T, D); padded frames may hold anything.
-            lengths_b: valid frames of each, on the CPU; too few to be mirrored are continued by zeros.
+            feats_btd: features (B, T, D); padded frames may have any value.
+            lengths_b: number of valid frames of each, on the CPU. Utterances too short to be mirrored are
+                padded with zeros.
         """
         feats_btd, lengths_b = continue_by_zeros(feats_btd, lengths_b, self.shortest)
         mask_b1t = padding_mask(lengths_b, feats_btd.shape[1], feats_btd.device)
@@ -84,7 +85,7 @@ class SpeechBrainEcapaEncoder(nn.Module):
 
 
 class TdnnLayer(nn.Module):
-    """norm(relu(W * x)), the input mirrored at both ends so that the length stays."""
+    """norm(relu(W * x)); the input is mirrored at both ends, so that the length does not change."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, dilation: int = 1) -> None:
         super().__init__()
@@ -101,7 +102,7 @@ class TdnnLayer(nn.Module):
 
 
 class SpeechBrainBlock(nn.Module):
-    """1x1 layer, Res2Net, 1x1 layer, squeeze-excitation, residual; Res2Net's first group passes through."""
+    """1x1 layer, Res2Net, 1x1 layer, squeeze-excitation, residual; Res2Net's first group is not changed."""
 
     def __init__(self, channels: int, kernel: int, dilation: int, scale: int, se_channels: int) -> None:
         super().__init__()
@@ -114,7 +115,7 @@ class SpeechBrainBlock(nn.Module):
         self.expand = nn.Conv1d(se_channels, channels, kernel_size=1)
 
     def forward(self, x_bct: Tensor, lengths_b: Tensor, mask_b1t: Tensor | None) -> Tensor:
-        """Map (B, C, T) to (B, C, T); valid frames depend on valid frames alone."""
+        """Map (B, C, T) to (B, C, T); valid frames depend only on valid frames."""
         groups = torch.split(self.tdnn1(x_bct, lengths_b, mask_b1t), self.width, dim=1)
         outputs = [groups[0]]
         for group_bwt, stage in zip(groups[1:], self.stages, strict=True):

@@ -20,16 +20,16 @@ Paddings = tuple[NotNegative, NotNegative, NotNegative, NotNegative, NotNegative
 class XvectorEncoder(nn.Module):
     """Five time-delay layers x -> norm(relu(W * x)), the frame-level part of table 1 of the paper.
 
-    (B, T, D) to (B, output_size, T'); T' = T where the paddings keep the length, as the default ones
-    do. Parameter names are those of ESPnet's ``xvector``.
+    (B, T, D) to (B, output_size, T'). With the default paddings, T' = T. Parameter names are those of
+    ESPnet's ``xvector``.
 
     Args:
         input_size: feature dimension D.
-        ndim: channels of the first four layers.
-        output_size: channels of the fifth.
-        kernel_sizes: frames each layer reads.
-        paddings: zero frames at both ends of each layer's input.
-        dilations: steps between the frames it reads.
+        ndim: number of channels of the first four layers.
+        output_size: number of channels of the fifth layer.
+        kernel_sizes: kernel size of each layer in frames.
+        paddings: number of zero frames at both ends of each layer's input.
+        dilations: dilation of each layer in frames.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class XvectorEncoder(nn.Module):
         """Return frame-level outputs (B, output_size, T') and their lengths (B,).
 
         Args:
-            feats_btd: features (B, T, D); padded frames may hold anything.
-            lengths_b: valid frames of each, on the CPU; too few for a frame of output are continued
-                by zeros.
+            feats_btd: features (B, T, D); padded frames may have any value.
+            lengths_b: number of valid frames of each, on the CPU. Utterances too short for one frame of
+                output are padded with zeros.
         """
         shortest = 1 + max(itertools.accumulate(self.lost))
         feats_btd, lengths_b = continue_by_zeros(feats_btd, lengths_b, shortest)

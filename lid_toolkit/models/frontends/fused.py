@@ -1,4 +1,4 @@
-"""Several front ends beside each other (``frontend: fused``), at one frame rate.
+"""Several front ends in parallel (``frontend: fused``), at one frame rate.
 
 Shapes: b batch, t time, d features, p projected features.
 """
@@ -38,22 +38,22 @@ def fused(
     fs: SamplingRate = 16000,
     external: Packages = NONE,
 ) -> FusedFrontend:
-    """Return several front ends beside each other (:class:`.FusedFrontend`).
+    """Return several front ends in parallel (:class:`.FusedFrontend`).
 
     Args:
-        frontends: two or more front ends: ``frontend_type``, its name, and its arguments; not
-            those that give one frame for an utterance.
-        proj_dim: features that each contributes.
-        fs: sampling rate in Hz of those that name none.
-        external: the packages that front ends may be imported from beside this toolkit.
+        frontends: two or more front ends, each with its name (``frontend_type``) and its arguments. Front
+            ends with one frame per utterance are not supported.
+        proj_dim: number of features from each front end.
+        fs: sampling rate in Hz of front ends whose arguments do not name one.
+        external: packages other than this toolkit that front ends may be imported from.
     """
     parts = []
     for conf in frontends:
         name = conf.get("frontend_type", "")
         own = {key: value for key, value in conf.items() if key != "frontend_type"}
         if one_frame_per_utterance({"frontend": name, "frontend_conf": own}, external):
-            what = f"{name} gives one frame for an utterance, to which the others would be cut"
-            mend = "choose a front end, or arguments of it, that gives more frames"
+            what = f"{name} gives one frame per utterance, and the other front ends would be cut to it"
+            mend = "choose a front end or arguments that give more frames"
             raise LidError(what, where="frontend_conf.frontends", mend=mend)
         takes_rate = "fs" in arguments_model(find("frontend", name, external)).model_fields
         own = {"fs": fs, **own} if takes_rate else own
@@ -65,13 +65,13 @@ class FusedFrontend(FrontendBase):
     """Front ends whose features are projected linearly to one frame rate and joined (Berrebbi et al., 2022).
 
     "Combining Spectral and Self-Supervised Features for Low Resource Speech Recognition and
-    Translation", Interspeech 2022, as ESPnet's ``fused``: with hop lengths h_i and their greatest
-    common divisor g, each frame of front end i becomes h_i / g frames of ``proj_dim`` features by one
-    linear map; the frames that not all front ends have, at an utterance's own end, are dropped.
+    Translation", Interspeech 2022; ESPnet's ``fused``. With hop lengths h_i and their greatest common
+    divisor g, a linear map turns each frame of front end i into h_i / g frames of ``proj_dim`` features.
+    Each utterance is cut to the number of frames that all front ends have.
 
     Args:
         frontends: the front ends.
-        proj_dim: features that each front end contributes.
+        proj_dim: number of features from each front end.
     """
 
     def __init__(self, frontends: Sequence[Frontend], proj_dim: int) -> None:
@@ -92,7 +92,7 @@ class FusedFrontend(FrontendBase):
         )
 
     def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments with those of each front end as it stores them."""
+        """Return the arguments, with the portable arguments of each front end."""
         parts = cast(Sequence[Frontend], list(self.frontends))
         pairs = zip(parts, conf["frontends"], strict=True)
         return {**conf, "frontends": [part.portable_conf(own) for part, own in pairs]}
@@ -102,7 +102,7 @@ class FusedFrontend(FrontendBase):
 
         Args:
             wave_bt: waveforms in [-1, 1], padded at the end.
-            lengths_b: valid samples of each, on the CPU.
+            lengths_b: number of valid samples of each, on the CPU.
         """
         streams, counts = [], []
         for frontend, project, factor in zip(

@@ -21,20 +21,20 @@ ENERGY_FLOOR = 1e-10
     small={"n_fft": 64, "hop_length": 80, "n_mels": 16},
 )
 class LogMelFrontend(FrontendBase):
-    """Logarithm of mel-filter energies: log(max(|STFT|^2 M, 1e-10)), M of unit-area triangles.
+    """Logarithm of mel-filter energies: log(max(|STFT|^2 M, 1e-10)); M are triangles of unit area.
 
     ESPnet's ``DefaultFrontend``: (B, samples) to (B, frames, n_mels), frames = samples / hop_length
-    + 1, rounded down. Each utterance is mirrored at its own end, never at the batch's, for the frames
-    centred there. Computed in float32 whatever the autocast type.
+    + 1, rounded down. Frames at the end read a mirrored signal: each utterance is mirrored at its own
+    end, not at the batch's. Always computed in float32, also under autocast.
 
     Args:
-        fs: sampling rate in Hz, also as ``16k``.
+        fs: sampling rate in Hz; ``16k`` means 16000.
         n_fft: length of the Fourier transform in samples.
         win_length: length of the periodic window, centred in ``n_fft``; null for ``n_fft``.
         hop_length: samples between frames.
         window: shape of the window; null for a rectangular one.
-        center: centre frames on multiples of ``hop_length``, the signal mirrored at both ends; else
-            they begin there.
+        center: centre frames on multiples of ``hop_length`` and mirror the signal at both ends; else
+            frames begin at these multiples.
         normalized: divide the spectrum by the square root of ``n_fft``.
         n_mels: number of mel filters.
         fmin: lower edge of the filters in Hz; null for 0.
@@ -71,7 +71,7 @@ class LogMelFrontend(FrontendBase):
 
         Args:
             wave_bt: waveforms in [-1, 1], padded at the end.
-            lengths_b: valid samples of each, on the CPU.
+            lengths_b: number of valid samples of each, on the CPU.
         """
         with torch.autocast(wave_bt.device.type, enabled=False):
             power_btf, frames_b = power_spectrum(

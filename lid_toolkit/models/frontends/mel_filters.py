@@ -1,4 +1,4 @@
-"""Mel filter banks: the one place that imports torchaudio, which is in maintenance."""
+"""Mel filter banks. Only this module imports torchaudio, which is no longer developed further."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lid_toolkit.errors import LidError
 def mel_filters(
     n_mels: int, n_fft: int, fs: int, fmin: float, fmax: float, htk: bool, unit_area: bool = True
 ) -> Tensor:
-    """Return triangular filters (n_fft // 2 + 1, n_mels), by default as librosa and ESPnet make them.
+    """Return triangular filters (n_fft // 2 + 1, n_mels), by default those of librosa and ESPnet.
 
     Args:
         n_mels: number of filters.
@@ -22,15 +22,15 @@ def mel_filters(
         unit_area: filters of unit area instead of unit height.
 
     Raises:
-        LidError: the edges enclose no frequency, or torchaudio does not import beside the installed torch.
+        LidError: there is no frequency between the edges, or torchaudio does not fit the installed torch.
     """
     check_edges(fmin, fmax, fs)
     try:
         from torchaudio.functional import melscale_fbanks
     except (ImportError, OSError) as error:
         raise LidError(
-            f"torchaudio does not import beside this torch ({error})",
-            mend="pip install torch==2.11.0 torchaudio==2.11.0; a CPU-only build of torch does not carry it",
+            f"torchaudio cannot be imported with the installed torch ({error})",
+            mend="pip install torch==2.11.0 torchaudio==2.11.0; CPU builds of torch do not include it",
         ) from error
     filters: Tensor = melscale_fbanks(
         n_freqs=n_fft // 2 + 1,
@@ -45,10 +45,10 @@ def mel_filters(
 
 
 def check_edges(fmin: float, fmax: float, fs: int) -> None:
-    """Raise LidError if filters from ``fmin`` to ``fmax`` Hz would hear nothing at the rate ``fs``."""
+    """Raise LidError if ``fmin`` to ``fmax`` Hz is not a range of frequencies at the rate ``fs``."""
     if not 0 <= fmin < min(fmax, fs / 2):
         raise LidError(
-            f"mel filters from {fmin:g} to {fmax:g} Hz of a spectrum up to {fs / 2:g} Hz",
+            f"mel filters from {fmin:g} to {fmax:g} Hz, but the spectrum ends at {fs / 2:g} Hz",
             where="frontend_conf",
-            mend="let the lower edge be 0 or more, and below the upper edge and half the sampling rate",
+            mend="choose a lower edge of at least 0, below the upper edge and below half the sampling rate",
         )

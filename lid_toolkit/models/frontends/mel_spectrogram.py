@@ -22,15 +22,15 @@ LOG_FLOOR = 1e-6
 
 @component(small={"n_fft": 64, "win_length": 64, "hop_length": 80, "n_mels": 16, "log": True})
 class MelSpectrogramFrontend(FrontendBase):
-    """Mel energies |STFT(x_t - 0.97 x_{t-1})|^2 M, M of triangles of unit height.
+    """Mel energies |STFT(x_t - 0.97 x_{t-1})|^2 M; M are triangles of unit height.
 
     ESPnet's ``melspec_torch``: (B, samples) at 16 kHz to (B, frames, n_mels), frames = samples /
     hop_length + 1, rounded down. No gradient reaches the waveform. Computed in float32.
 
     Args:
-        preemp: pre-emphasis x_t - 0.97 x_{t-1}, with x_{-1} = x_1.
+        preemp: use pre-emphasis x_t - 0.97 x_{t-1}, with x_{-1} = x_1.
         n_fft: length of the Fourier transform in samples.
-        log: natural logarithm of the energies plus 1e-6.
+        log: use the natural logarithm of the energies plus 1e-6.
         win_length: length of the periodic window in samples.
         hop_length: samples between frames.
         f_min: lower edge of the filters in Hz.
@@ -72,7 +72,7 @@ class MelSpectrogramFrontend(FrontendBase):
 
         Args:
             wave_bt: waveforms in [-1, 1], padded at the end.
-            lengths_b: valid samples of each, on the CPU.
+            lengths_b: number of valid samples of each, on the CPU.
         """
         with torch.autocast(wave_bt.device.type, enabled=False):
             wave_bt = wave_bt.float()

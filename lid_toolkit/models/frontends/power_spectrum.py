@@ -22,8 +22,8 @@ def centred_window(name: Window | None, win_length: int, n_fft: int) -> Tensor:
     """Return a periodic window (n_fft,) of ``win_length`` samples with zeros at both ends.
 
     Args:
-        name: its shape; None is rectangular.
-        win_length: its length in samples.
+        name: shape of the window; None is rectangular.
+        win_length: length of the window in samples.
         n_fft: length of the Fourier transform in samples.
 
     Raises:
@@ -46,14 +46,14 @@ def power_spectrum(
     """Return power spectra (B, frames, n_fft // 2 + 1) and each utterance's frame count (B,).
 
     Args:
-        wave_bt: waveforms, float32, padded at the end with anything.
-        lengths_b: valid samples of each, on the CPU. What is too short for one frame, or to be
-            mirrored, is continued by zeros.
+        wave_bt: waveforms, float32, padded at the end with arbitrary values.
+        lengths_b: number of valid samples of each, on the CPU. Utterances too short for one frame, or
+            too short to be mirrored, are padded with zeros.
         window_n: window, as long as the transform.
         hop_length: samples between frames.
-        ends: frame t is centred on sample ``t * hop_length``, with the signal mirrored at both ends
-            or continued by zeros; or, with ``none``, begins there, and the samples after the last
-            whole frame are not read.
+        ends: with ``mirror`` or ``zeros``, frame t is centred on sample ``t * hop_length``, and the signal
+            is mirrored or padded with zeros at both ends. With ``none``, frame t begins at this sample, and
+            samples after the last whole frame are not used.
     """
     n_fft = len(window_n)
     reach = 0 if ends == "none" else n_fft // 2

@@ -1,4 +1,4 @@
-"""No front end (``frontend: null``): the model is given features instead of waveforms.
+"""No front end (``frontend: null``): the input of the model is features instead of waveforms.
 
 Shapes: b batch, t time, d features.
 """
@@ -11,7 +11,7 @@ from lid_toolkit.models.bases import FrontendBase
 
 
 class PrecomputedFeatures(FrontendBase):
-    """Pass features on as they are; each is a sample of its own to the rest of the model.
+    """Return features unchanged; to the rest of the model, each frame counts as one sample.
 
     Args:
         input_size: dimension of the features.

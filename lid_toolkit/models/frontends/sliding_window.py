@@ -16,15 +16,14 @@ from lid_toolkit.models.masking import continue_by_zeros
 class SlidingWindowFrontend(FrontendBase):
     """Overlapping windows of the waveform: feature d of frame t is sample ``t * hop_length + d``.
 
-    ESPnet's ``sliding_window`` for one channel, without the channel axis, which no encoder here
-    reads: (B, samples) to (B, frames, win_length), frames = (samples - win_length) / hop_length
-    + 1, rounded down. Samples after the last whole window are not read; a waveform shorter than one
-    window is continued by zeros.
+    ESPnet's ``sliding_window`` for one channel, without an axis for channels: (B, samples) to
+    (B, frames, win_length), frames = (samples - win_length) / hop_length + 1, rounded down. Samples after
+    the last whole window are not used; a waveform shorter than one window is padded with zeros.
 
     Args:
-        win_length: length of a window in samples: the features' dimension.
+        win_length: length of a window in samples, which is the dimension of the features.
         hop_length: samples between windows.
-        fs: sampling rate in Hz, also as ``16k``; null for any.
+        fs: sampling rate in Hz; ``16k`` means 16000; null for any.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class SlidingWindowFrontend(FrontendBase):
 
         Args:
             wave_bt: waveforms in [-1, 1], padded at the end.
-            lengths_b: valid samples of each, on the CPU.
+            lengths_b: number of valid samples of each, on the CPU.
         """
         wave_bt, lengths_b = continue_by_zeros(wave_bt.float(), lengths_b, self.output_size)
         windows_btd = wave_bt.unfold(1, self.output_size, self.hop_length)

@@ -26,10 +26,10 @@ class SpeechBrainFbank(FrontendBase):
 
     SpeechBrain's ``Fbank``: (B, samples) to (B, frames, n_mels), frames = samples / hop_length + 1,
     rounded down; 10 log10(max(|STFT|^2 M, 1e-10)). Frames are centred, with zeros beyond both ends.
-    Unlike usual ones, the triangles of M are symmetric in Hz: as wide to the right as to the left.
+    Unlike in other filter banks, the triangles of M are symmetric in Hz.
 
     Args:
-        sample_rate: sampling rate in Hz, also as ``16k``.
+        sample_rate: sampling rate in Hz; ``16k`` means 16000.
         n_fft: length of the Fourier transform in samples.
         win_length: length of the Hamming window, centred in ``n_fft``; null for ``n_fft``.
         hop_length: samples between frames.
@@ -65,7 +65,7 @@ class SpeechBrainFbank(FrontendBase):
 
         Args:
             wave_bt: waveforms in [-1, 1], padded at the end.
-            lengths_b: valid samples of each, on the CPU.
+            lengths_b: number of valid samples of each, on the CPU.
         """
         with torch.autocast(wave_bt.device.type, enabled=False):
             power_btf, frames_b = power_spectrum(
@@ -80,7 +80,7 @@ class SpeechBrainFbank(FrontendBase):
 
 
 def symmetric_filters(n_mels: int, n_fft: int, fs: int, f_min: float, f_max: float) -> Tensor:
-    """Return triangles (n_fft // 2 + 1, n_mels) of unit height, as wide to the right as to the left."""
+    """Return triangles (n_fft // 2 + 1, n_mels) of unit height, symmetric in Hz."""
     check_edges(f_min, f_max, fs)
     ends = 2595 * torch.log10(1 + torch.tensor([f_min, f_max]) / 700)
     hertz = 700 * (10 ** (torch.linspace(float(ends[0]), float(ends[1]), n_mels + 2) / 2595) - 1)

@@ -16,12 +16,12 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.models.arguments import Fraction, PositiveInt
 from lid_toolkit.models.frontends.pretrained.hidden_states import span_mask
 
-# WavLM's attention reads the weights past these modules.
+# WavLM's attention reads the weights without calling these modules.
 WAVLM_WITHOUT_EFFECT = {"q_proj", "k_proj", "v_proj", "out_proj"}
 
 
 class Lora(BaseModel):
-    """``lora``: low-rank adapters beside linear maps (Hu et al., ICLR 2022), the encoder itself frozen."""
+    """``lora``: low-rank adapters of linear maps (Hu et al., ICLR 2022); the encoder itself is frozen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -32,14 +32,14 @@ class Lora(BaseModel):
     dropout: Fraction = 0.0
     """Dropout on the input of the added maps."""
     target_modules: list[str] | None = None
-    """Names of the linear maps to adapt; null for queries and values, in WavLM the feed-forward maps."""
+    """Names of the linear maps to adapt; null for queries and values (WavLM: the feed-forward maps)."""
 
 
 def cut_layers(stack: Any, config: Any, highest: int) -> None:
     """Remove the layers above the highest chosen one, and skip the normalisation after the last layer.
 
-    The normalisation keeps its weights, since model files of older versions contain them, but is not trained
-    and returns its input. With no layers left that is state 0.
+    The normalisation keeps its weights, since model files of older versions contain them. It is not trained
+    and returns its input. If no layers are left, the result is state 0.
     """
     whole = len(stack.layers)
     stack.layers = stack.layers[:highest]
@@ -60,10 +60,13 @@ def add_lora(upstream: Any, lora: Lora, default_targets: Sequence[str]) -> None:
     targets = list(lora.target_modules or default_targets)
     useless = WAVLM_WITHOUT_EFFECT.intersection(targets) if upstream.config.model_type == "wavlm" else set()
     absent = [name for name in targets if not any(n.endswith(name) for n, _ in upstream.named_modules())]
-    for faults, what in ((sorted(useless), "has no effect in WavLM"), (absent, "is not part of the encoder")):
+    for faults, what in (
+        (sorted(useless), "would have no effect in WavLM"),
+        (absent, "is not part of the encoder"),
+    ):
         if faults:
             raise LidError(
-                f"an adapter on {faults[0]} {what}",
+                f"an adapter cannot be added: {faults[0]} {what}",
                 where="frontend_conf.lora.target_modules",
                 mend=f"the default is {', '.join(default_targets)}",
             )
@@ -89,7 +92,7 @@ def freeze_parts(upstream: Any, names: tuple[str, ...]) -> None:
 
 
 def mask_projection(upstream: Any, probability: float, width: int) -> None:
-    """Zero spans of dimensions in training: of the projected inputs, or of Whisper's log-mel bands."""
+    """Zero spans of dimensions in training: of the projected inputs, or of log-mel bands in Whisper."""
 
     def hide(x: Tensor, dim: int) -> Tensor:
         size = x.shape[dim]

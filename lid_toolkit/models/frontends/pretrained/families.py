@@ -1,4 +1,4 @@
-"""The kinds of pretrained encoders, and what differs between them."""
+"""The families of pretrained encoders and their differences."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Layers = Literal["all", "last"] | list[NotNegative]
 
 @dataclass(frozen=True)
 class Family:
-    """What differs between kinds of encoders.
+    """The properties of a family of encoders.
 
     Attributes:
-        states: runs the encoder.
+        states: function that runs the encoder.
         lora_targets: linear maps that LoRA adapts by default.
         extractor: names of the encoder's convolutional parts.
-        stack: name of the part that holds the layers to choose from; "" for the encoder itself.
-        count: key of their number in the checkpoint's configuration.
-        layer_drop: keys of the chances to leave out a layer.
+        stack: name of the part that contains the layers; "" for the encoder itself.
+        count: key of the number of layers in the checkpoint's configuration.
+        layer_drop: keys of the probabilities of leaving out a layer.
     """
 
     states: RunEncoder
@@ -42,7 +42,7 @@ WAVE = Family(hidden_states.wave_states, ("q_proj", "v_proj"), ("feature_extract
 FAMILIES: Mapping[str, Family] = {
     "wav2vec2": WAVE,
     "hubert": WAVE,
-    # Its attention reads the weights past the modules, so adapters there would be without effect.
+    # Its attention reads the weights without calling the modules, so adapters there would have no effect.
     "wavlm": Family(
         hidden_states.wave_states, ("intermediate_dense", "output_dense"), ("feature_extractor",)
     ),
@@ -66,7 +66,7 @@ LANGUAGE_TOKEN = Family(
 
 
 def choose_family(kind: str, language_token: bool) -> Family:
-    """Return how a kind of encoder is handled."""
+    """Return the family of an encoder by its ``model_type``."""
     if not language_token:
         return FAMILIES[kind]
     if kind != "whisper":
@@ -79,14 +79,14 @@ def choose_family(kind: str, language_token: bool) -> Family:
 
 
 def chosen_layers(layers: Layers, count: int) -> list[int]:
-    """Return layer numbers, ascending, of an encoder of ``count`` layers."""
+    """Return the chosen layer numbers, ascending, of an encoder with ``count`` layers."""
     if layers == "all":
         return list(range(count + 1))
     if layers == "last":
         return [count]
     if not layers or max(layers) > count or len(set(layers)) < len(layers):
         raise LidError(
-            f"layers {layers} of an encoder of {count}",
+            f"layers {layers} are not valid for an encoder with {count} layers",
             where="frontend_conf.layers",
             mend=f"list layers from 0 to {count}, each once",
         )
@@ -94,7 +94,7 @@ def chosen_layers(layers: Layers, count: int) -> list[int]:
 
 
 def make_inputs(config: Any, normalize_wave: bool) -> tuple[nn.Module, int]:
-    """Return what maps waveforms to an encoder's inputs, and the samples between its frames."""
+    """Return a module that maps waveforms to an encoder's inputs, and the number of samples per frame."""
     if config.model_type == "whisper":
         return WhisperLogMel(config.num_mel_bins), 320
     if config.model_type == "wav2vec2-bert":

@@ -1,10 +1,10 @@
 """The front end of pretrained speech encoders (``frontend: transformers``).
 
 wav2vec 2.0, XLS-R, MMS, HuBERT, WavLM, w2v-BERT 2.0 and Whisper's encoder, from a folder, the cache
-or the Hugging Face Hub. ``transformers`` and ``peft`` are imported only where such a front end is built.
-The modules beside this one: ``load`` finds and loads an encoder, ``families`` says what differs between kinds
-of encoders, ``inputs`` makes an encoder's inputs of waveforms, ``adapt`` changes an encoder before training,
-``hidden_states`` and ``whisper_states`` run it on padded batches.
+or the Hugging Face Hub. ``transformers`` and ``peft`` are only imported when such a front end is built.
+The other modules of this package: ``load`` finds and loads an encoder, ``families`` describes the kinds of
+encoders, ``inputs`` turns waveforms into an encoder's inputs, ``adapt`` changes an encoder before training,
+and ``hidden_states`` and ``whisper_states`` run it on padded batches.
 
 Shapes: b batch, t time, d features.
 """
@@ -46,41 +46,41 @@ from lid_toolkit.models.masking import padding_mask, zero_padding
 class TransformersFrontend(FrontendBase):
     """Hidden states of a pretrained encoder (``transformers``), summed with learnt weights.
 
-    Output: sum over the chosen layers l of softmax(w)_l * state_l, as in SUPERB (Yang et al.,
-    Interspeech 2021). Layer 0 is the input of the first transformer layer, layer L the encoder's
-    output. 50 frames a second. Waveforms are normalised as the encoder was trained; Whisper runs on
-    the utterance's own length, in windows of 30 s where it is longer. An utterance's features are the
-    same in every batch.
+    Output: the sum over the chosen layers l of softmax(w)_l * state_l, as in SUPERB (Yang et al.,
+    Interspeech 2021), with 50 frames per second. Layer 0 is the input of the first transformer layer, layer
+    L the encoder's output. Waveforms are normalised as in the encoder's training. Whisper runs on the
+    utterance's own length, in windows of 30 s if it is longer. An utterance's features are the same in
+    every batch.
 
-    Instead of waveforms it also takes what :meth:`frozen_states` returned.
+    Instead of waveforms, it also accepts the result of :meth:`frozen_states`.
 
     Attributes:
-        added_samples: samples of silence that it adds to each utterance.
+        added_samples: number of samples of silence that it adds to each utterance.
 
     Args:
         path_or_url: folder, or name on the Hugging Face Hub.
-        layers: ``all``, ``last``, or a list of layers from 0; a single one has no weight, and layers
-            above the highest are left out.
+        layers: ``all``, ``last``, or a list of layer numbers from 0. A single layer has no weight. Layers
+            above the highest one are not computed.
         layer_norm: normalise each state over its dimensions before the sum.
-        language_token: of Whisper, take the decoder's layers at the start-of-transcript token, from whose
-            last one Whisper reads the language: one frame for an utterance.
+        language_token: only for Whisper: use the decoder's layers at the start-of-transcript token, one
+            frame per utterance. Whisper predicts the language from the last of them.
         silence: seconds of silence to append to each utterance, as in Whisper's training data.
-        frozen: train no part of the encoder; it stays in evaluation mode.
+        frozen: do not train any part of the encoder; it stays in evaluation mode.
         freeze_extractor: do not train the convolutions before the transformer.
         freeze_steps: number of updates during which the encoder stays frozen.
         lora: train adapters instead of the encoder: ``rank``, ``alpha``, ``dropout``, ``target_modules``.
-        layerdrop: chance of leaving out each layer in training; null for the checkpoint's own.
-        mask_time_prob: fraction of the frames (of Whisper: of the log-mel frames) masked in training; null
-            for the checkpoint's own.
-        mask_time_length: length of a masked span; null for the checkpoint's own.
+        layerdrop: probability of leaving out each layer in training; null for the checkpoint's value.
+        mask_time_prob: fraction of the frames (Whisper: of the log-mel frames) masked in training; null for
+            the checkpoint's value.
+        mask_time_length: length of a masked span; null for the checkpoint's value.
         mask_feature_prob: fraction of the dimensions that are zeroed in training, in spans; null for the
-            checkpoint's own.
-        mask_feature_length: length of such a span; null for the checkpoint's own.
+            checkpoint's value.
+        mask_feature_length: length of a span of dimensions; null for the checkpoint's value.
         gradient_checkpointing: compute each layer twice in training, which saves memory.
         attention: implementation of self-attention.
-        repeat_last: end with copies of the last frame, so that N samples give ceil(N / 320) frames, as s3prl.
-        download_dir: where downloads are kept; null for Hugging Face's cache.
-        architecture: the encoder's configuration in place of its weights, as model files hold it.
+        repeat_last: append copies of the last frame, so that N samples give ceil(N / 320) frames as in s3prl.
+        download_dir: directory for downloads; null for Hugging Face's cache.
+        architecture: the encoder's configuration, without its weights; model files contain it.
     """
 
     upstream: Any
@@ -169,11 +169,11 @@ class TransformersFrontend(FrontendBase):
 
     @staticmethod
     def one_frame_per_utterance(conf: Mapping[str, Any]) -> bool:
-        """Say whether only the start-of-transcript token is read."""
+        """Return whether only the start-of-transcript token is read."""
         return bool(conf.get("language_token"))
 
     def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments with the encoder's configuration in place of its weights."""
+        """Return the arguments with the encoder's configuration instead of its pretrained weights."""
         return {**conf, "architecture": self.architecture}
 
     @property
@@ -193,8 +193,8 @@ class TransformersFrontend(FrontendBase):
         Args:
             wave_bt: waveforms in [-1, 1], padded at the end; or states (B, frames, L * D) of
                 :meth:`frozen_states`.
-            lengths_b: valid samples, or frames, of each, on the CPU; shorter waveforms than one frame
-                needs are continued by zeros.
+            lengths_b: number of valid samples (or frames) of each, on the CPU. Waveforms too short for one
+                frame are padded with zeros.
         """
         if wave_bt.dim() == 3:
             return self._sum(list(wave_bt.float().chunk(len(self.layers), dim=2))), lengths_b
@@ -202,10 +202,10 @@ class TransformersFrontend(FrontendBase):
         return self._sum(states), frames_b
 
     def frozen_states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the chosen layers' states side by side (B, frames, L * D), and frames, for later use.
+        """Return the chosen layers' states side by side (B, frames, L * D), and the frame counts (B,).
 
         Raises:
-            LidError: the encoder is not frozen, so that its states change in training.
+            LidError: the encoder is not frozen, so its states change in training.
         """
         if not self.frozen:
             raise LidError(
@@ -233,9 +233,9 @@ class TransformersFrontend(FrontendBase):
         return chosen, frames_b
 
     def _waits(self) -> bool:
-        """Count a training batch; return whether it is of the first ``freeze_steps`` updates.
+        """Count a training batch; return whether it belongs to the first ``freeze_steps`` updates.
 
-        An update of several batches restores the buffers after each but the last, so it is counted once.
+        An update of several batches is counted once: it restores the buffers after each batch but the last.
         """
         if not self.freeze_steps:
             return False
@@ -248,7 +248,7 @@ class TransformersFrontend(FrontendBase):
         probability, width = self.time_mask
         if not probability or not self.upstream.training:
             return None
-        # transformers draws no mask of its own if it is given one, even one that hides nothing.
+        # If transformers gets a mask, even an empty one, it draws no mask of its own.
         return span_mask(lengths_b, size, probability, width).to(self.upstream.device)
 
     def _sum(self, states: list[Tensor]) -> Tensor:
@@ -266,20 +266,20 @@ class TransformersFrontend(FrontendBase):
 def probability_and_width(
     config: Mapping[str, Any], axis: str, probability: float | None, width: int | None
 ) -> tuple[float, int]:
-    """Return the fraction of an axis to mask and the spans' width; for None the checkpoint's own."""
+    """Return the fraction of an axis to mask and the width of spans; None means the checkpoint's value."""
     if probability is None:
         probability = float(config[f"mask_{axis}_prob"]) if config.get("apply_spec_augment", True) else 0.0
     return probability, int(config[f"mask_{axis}_length"]) if width is None else width
 
 
 def add_silence(wave_bt: Tensor, lengths_b: Tensor, samples: int) -> tuple[Tensor, Tensor]:
-    """Continue each utterance by zeros, whatever its padding holds."""
+    """Append zeros to each utterance; its padding may have any value."""
     mask_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
     return F.pad(zero_padding(wave_bt[:, None], mask_b1t)[:, 0], (0, samples)), lengths_b + samples
 
 
 def repeat_last(state_btd: Tensor, frames_b: Tensor, wanted_b: Tensor) -> Tensor:
-    """Continue each utterance by copies of its last frame up to ``wanted_b`` frames."""
+    """Append copies of its last frame to each utterance, up to ``wanted_b`` frames."""
     step_t = torch.arange(int(wanted_b.max()))
     source_bt = torch.minimum(step_t, frames_b[:, None] - 1).to(state_btd.device)
     return state_btd.gather(1, source_bt[..., None].expand(-1, -1, state_btd.shape[2]))

@@ -1,11 +1,11 @@
 """Hidden states of pretrained encoders, the same for an utterance in every padded batch.
 
-``wave_states``, ``bert_states`` and two functions of ``whisper_states`` are of type :data:`RunEncoder`: they
-take an encoder of ``transformers``, its inputs (see ``inputs``) and their lengths, and return a list of
-states, each (B, T, D), and each utterance's frame count (B,). The states are the input of the first
-transformer layer, then each layer's output, the last one as the encoder returns it (after its final
-normalisation, if it has one). Beyond an utterance's frames they hold arbitrary numbers. Their weighted sum is
-in ``frontend``.
+``wave_states``, ``bert_states`` and two functions of ``whisper_states`` have the type :data:`RunEncoder`:
+their arguments are an encoder of ``transformers``, its inputs (see ``inputs``) and the lengths of these; they
+return a list of states, each (B, T, D), and each utterance's frame count (B,). The first state is the input
+of the first transformer layer. The others are the outputs of the layers; the last one is the encoder's output
+(after its final normalisation, if it has one). Padded frames have arbitrary values. ``frontend`` computes the
+weighted sum of the states.
 
 Shapes: b batch, t time, d or c channels, m spans.
 """
@@ -26,13 +26,13 @@ from lid_toolkit.models.specaug import random_spans
 States = tuple[list[Tensor], Tensor]
 """The states, and each utterance's frame count."""
 DrawSpans = Callable[[Tensor, int], "Tensor | None"]
-"""Of lengths (B,) and a number of frames T: which frames to mask, bool (B, T); None for none."""
+"""Maps lengths (B,) and a number of frames T to the frames to mask, bool (B, T); None if there are none."""
 RunEncoder = Callable[[Any, Tensor, Tensor, DrawSpans], States]
-"""Of an encoder, its inputs and their lengths: the states."""
+"""Maps an encoder, its inputs, their lengths and a function that draws masks to the states."""
 
 
 class MaskedGroupNorm(nn.GroupNorm):
-    """Normalisation of each channel over time (wav2vec 2.0 base, HuBERT base), over the valid frames only.
+    """Normalisation of each channel over the valid frames (wav2vec 2.0 base, HuBERT base).
 
     Attributes:
         lengths_b: valid frames of the next input, on the CPU; set before the call.
@@ -53,7 +53,7 @@ class MaskedGroupNorm(nn.GroupNorm):
 
 
 class PaddedBatchNorm(MaskedBatchNorm1d):
-    """Batch normalisation in front of a convolution over time (mHuBERT): padding stays zero.
+    """Batch normalisation before a convolution over time (mHuBERT): padded frames of the output are zero.
 
     Attributes:
         lengths_b: valid frames of the next input, on the CPU; set before the call.
@@ -68,7 +68,7 @@ class PaddedBatchNorm(MaskedBatchNorm1d):
 
 
 def make_exact(encoder: Any) -> None:
-    """Replace the parts of a wav2vec 2.0-like encoder that would see padding; parameter names stay."""
+    """Replace the parts of a wav2vec 2.0-like encoder that read padding; parameter names do not change."""
     first = encoder.feature_extractor.conv_layers[0]
     norm = getattr(first, "layer_norm", None)
     if isinstance(norm, nn.GroupNorm):
@@ -118,7 +118,7 @@ def bert_states(model: Any, feats_btd: Tensor, lengths_b: Tensor, draw_spans: Dr
 def recorded(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
     """Collect, within the context, the input of the first layer (key 0) and the output of each layer.
 
-    Layers that layer drop leaves out have no key.
+    Layers that are skipped by layer drop have no key.
     """
     states: dict[int, Tensor] = {}
 
@@ -152,7 +152,7 @@ def span_mask(lengths_b: Tensor, size: int, probability: float, width: int) -> T
 
 
 def _all(states: dict[int, Tensor], model: Any, last_btd: Tensor) -> list[Tensor]:
-    """Return all states in order; a dropped layer's output is its input."""
+    """Return all states in order; the output of a skipped layer is its input."""
     count = len(model.encoder.layers)
     listed = [states[0] if states else last_btd]
     for place in range(1, count + 1):

@@ -1,7 +1,7 @@
 """Inputs of pretrained encoders: normalised waveforms, Kaldi filter banks, Whisper's log-mel.
 
-Each module maps waveforms (B, T) and their valid samples (B,), on the CPU, to inputs and their
-lengths, in float32 whatever the autocast type. An utterance's inputs are the same in every batch.
+Each module maps waveforms (B, T) and their lengths (B,), on the CPU, to inputs and their lengths. They are
+always computed in float32, also under autocast. An utterance's inputs are the same in every batch.
 
 Shapes: b batch, t time, n samples of a frame, f frequency bins, m mel filters, d features, s stacked frames.
 """
@@ -22,11 +22,11 @@ WHISPER_FLOOR = 1e-10
 
 
 class NormalizedWave(nn.Module):
-    """Waveform of zero mean and unit variance, which wav2vec 2.0, XLS-R, MMS and others were trained on.
+    """Waveform of zero mean and unit variance, as in the training of wav2vec 2.0, XLS-R, MMS and others.
 
     Args:
-        normalize: normalise over the valid samples; else the samples pass as they are.
-        shortest: waveforms of fewer samples are continued by zeros up to this many.
+        normalize: normalise over the valid samples; else the samples are not changed.
+        shortest: shorter waveforms are padded with zeros to this number of samples.
     """
 
     def __init__(self, normalize: bool, shortest: int) -> None:
@@ -47,7 +47,7 @@ class NormalizedWave(nn.Module):
 class KaldiFilterbank(nn.Module):
     """80 log-mel energies as Kaldi computes them, normalised, two frames stacked: w2v-BERT 2.0's input.
 
-    Povey window of 25 ms each 10 ms, pre-emphasis 0.97, no mirrored edges; each band has zero mean and
+    A Povey window of 25 ms every 10 ms, pre-emphasis 0.97, no mirrored edges; each band has zero mean and
     unit variance over the utterance (``SeamlessM4TFeatureExtractor`` of transformers).
     """
 
@@ -96,10 +96,10 @@ class KaldiFilterbank(nn.Module):
 
 
 class WhisperLogMel(nn.Module):
-    """Whisper's log-mel energies of an utterance on its own length (Radford et al., ICML 2023).
+    """Whisper's log-mel energies, over the utterance's own length (Radford et al., ICML 2023).
 
     The utterance is followed by silence, as in Whisper's 30 s windows, but frames of silence are left
-    out. Energies lie at most 8 decades below the utterance's largest one.
+    out. Energies are at least 1e-8 times the utterance's largest energy.
 
     Args:
         bands: number of mel filters.

@@ -1,7 +1,7 @@
 """Find, check and load pretrained speech encoders of ``transformers``, or build them without weights.
 
-Weights come as safetensors, or else through ``torch.load(weights_only=True)``; no code from a
-checkpoint is run. What lies in a folder or in the cache is loaded without asking the network.
+Weights are read from safetensors, or else with ``torch.load(weights_only=True)``; no code from a checkpoint
+is run. Files in a folder or in the cache are loaded without network access.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 Result = TypeVar("Result")
 KNOWN = ("wav2vec2", "hubert", "wavlm", "wav2vec2-bert", "whisper")
 WHERE = "frontend_conf.path_or_url"
-# What transformers raises for files that are missing, damaged, or hold something unexpected.
+# Exceptions of transformers for files that are missing, damaged, or have unexpected content.
 BROKEN = (
     OSError,
     json.JSONDecodeError,
@@ -35,33 +35,35 @@ BROKEN = (
 
 
 def read_architecture(source: str, cache_dir: str | None) -> dict[str, Any]:
-    """Return what builds an encoder without its weights, as plain values that a model file can hold.
+    """Return a description of an encoder without its weights, as plain values for a model file.
 
     Args:
         source: folder, or name on the Hugging Face Hub.
-        cache_dir: where downloads are kept; None for Hugging Face's usual cache.
+        cache_dir: directory for downloads; None for Hugging Face's cache.
 
     Returns:
-        ``config``, the checkpoint's configuration, and ``normalize_wave``, whether it was trained on
-        waveforms of zero mean and unit variance: what its ``preprocessor_config.json`` says, and
-        without that file whether its convolutions have layer normalisation, as in XLS-R and MMS;
-        ``revision``, the commit on the Hub, None for a folder.
+        ``config``: the checkpoint's configuration. ``normalize_wave``: whether it was trained on waveforms
+        of zero mean and unit variance, according to its ``preprocessor_config.json``; without this file,
+        whether its convolutions have layer normalisation, as in XLS-R and MMS. ``revision``: the commit on
+        the Hub; None for a folder.
 
     Raises:
-        LidError: no such model, or one of a type that is not supported.
+        LidError: the model does not exist, or its type is not supported.
     """
     from transformers import AutoConfig, SequenceFeatureExtractor
 
     def read_config(**where: Any) -> Any:
         try:
             return AutoConfig.from_pretrained(source, **where)
-        except ValueError as error:  # a type that transformers does not know
+        except ValueError as error:  # a type that is unknown to transformers
             raise OSError(str(error)) from error
 
     config = _found(source, read_config, cache_dir)
     if config.model_type not in KNOWN:
         raise LidError(
-            f"{source} is of type '{config.model_type}'", where=WHERE, mend=f"supported: {', '.join(KNOWN)}"
+            f"{source}: type '{config.model_type}' is not supported",
+            where=WHERE,
+            mend=f"supported are {', '.join(KNOWN)}",
         )
     try:
         read = SequenceFeatureExtractor.get_feature_extractor_dict
@@ -69,8 +71,8 @@ def read_architecture(source: str, cache_dir: str | None) -> dict[str, Any]:
     except LidError:
         inputs = {"do_normalize": getattr(config, "feat_extract_norm", None) == "layer"}
     if not isinstance(inputs, dict):
-        what = f"preprocessor_config.json of {source} does not hold keys with values"
-        raise LidError(what, where=WHERE, mend="download it again, or leave it out")
+        what = f"preprocessor_config.json of {source} is not a mapping"
+        raise LidError(what, where=WHERE, mend="download the file again, or remove it")
     return {
         "config": json.loads(config.to_json_string(use_diff=False)),
         "normalize_wave": bool(inputs.get("do_normalize", False)),
@@ -79,7 +81,7 @@ def read_architecture(source: str, cache_dir: str | None) -> dict[str, Any]:
 
 
 def _revision(source: str, cache_dir: str | None) -> str | None:
-    """Return the commit whose files the cache has for a name on the Hub; None for a folder."""
+    """Return the commit of the files in the cache for a name on the Hub; None for a folder."""
     from huggingface_hub import try_to_load_from_cache
 
     if Path(source).is_dir():
@@ -95,21 +97,21 @@ def make_encoder(
     source: str | None,
     cache_dir: str | None,
 ) -> Any:
-    """Return a float32 model of transformers; of Whisper the encoder and the decoder.
+    """Return a float32 model of transformers; for Whisper, encoder and decoder.
 
     Args:
-        architecture: what :func:`read_architecture` returned.
+        architecture: the result of :func:`read_architecture`.
         changes: entries of the configuration to set.
         attention: implementation of self-attention; ``auto`` leaves the choice to transformers.
-        source: where the weights are; None for random ones.
+        source: folder or name of the weights; None for random weights.
         cache_dir: as in :func:`read_architecture`.
 
     Raises:
-        LidError: weights not found or of another shape, or an attention that is not installed.
+        LidError: the weights are missing or have other shapes, or the attention is not installed.
     """
     from transformers import AutoConfig, AutoModel
 
-    # An adapter after the last layer would change the rate of the frames; the features are taken before it.
+    # An adapter after the last layer would change the frame rate; the features are taken before it.
     settings = {**architecture["config"], "add_adapter": False, "use_intermediate_ffn_before_adapter": False}
     config = AutoConfig.for_model(settings.pop("model_type"), **{**settings, **changes})
     kind: dict[str, Any] = {"dtype": torch.float32}
@@ -133,14 +135,14 @@ def make_encoder(
                 model = _found(source, load, cache_dir)
     except (ImportError, ValueError) as error:
         raise LidError(
-            f"attention '{attention}': {error}", where="frontend_conf.attention", mend="take auto"
+            f"attention '{attention}': {error}", where="frontend_conf.attention", mend="use auto"
         ) from error
     return model
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep progress bars, and warnings about unused weights, out of the log."""
+    """Keep progress bars and warnings about unused weights out of the log."""
     from transformers.utils import logging as their_logging
 
     level, bars = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
@@ -155,7 +157,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _found(source: str, load: Callable[..., Result], cache_dir: str | None) -> Result:
-    """Load from a folder; else from the cache; only then from the Hub."""
+    """Load from a folder, else from the cache, else from the Hub."""
     looks_like_path = source.startswith(("/", ".", "~")) or source.count("/") != 1
     if Path(source).is_dir() or (looks_like_path and "/" in source):
         return _loaded(source, load, local_files_only=True)
@@ -173,14 +175,14 @@ def _loaded(source: str, load: Callable[..., Result], **where: Any) -> Result:
         return load(**where)
     except (*BROKEN, SafetensorError) as error:
         raise LidError(
-            f"no usable model '{source}' in a folder, the cache or on the Hub: {_reason(error)}",
+            f"no usable model '{source}' in a folder, in the cache or on the Hub: {_reason(error)}",
             where=WHERE,
             mend="check the name, or give a folder with config.json and model.safetensors",
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of an error; all of it where the first line only names a key."""
+    """Return the first line of an error; the whole message if the first line only names a key."""
     if isinstance(error, KeyError):
         return f"{error} is not known"
     text = str(error).strip()

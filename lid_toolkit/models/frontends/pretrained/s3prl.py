@@ -1,4 +1,4 @@
-"""The front end that ESPnet's LID recipe makes through s3prl (``frontend: s3prl``)."""
+"""The front end of ESPnet's LID recipe, which uses s3prl (``frontend: s3prl``)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def s3prl(
     layer: Annotated[int, Field(ge=-1)] = -1,
     architecture: dict[str, Any] | None = None,
 ) -> TransformersFrontend:
-    """Return the front end that ESPnet's ``s3prl`` is with ``upstream: hf_wav2vec2_custom``.
+    """Return the equivalent of ESPnet's ``s3prl`` with ``upstream: hf_wav2vec2_custom``.
 
-    It runs on transformers, and is trained as in ESPnet: all of it, with the masks and the layer drop of
-    the checkpoint's configuration.
+    It uses transformers. As in ESPnet, the whole encoder is trained, with the masks and the layer drop of the
+    checkpoint's configuration.
 
     Args:
         frontend_conf: ``upstream``, ``path_or_url`` and, optionally, ``normalize`` (``layer_norm`` of
             ``transformers``), ``tile_factor: 1`` and ``extra_conf: null``.
         fs: sampling rate, which must be 16000.
-        download_dir: where downloads are kept.
-        multilayer_feature: sum all layers with learnt weights; else take the last.
-        layer: the only layer to take; -1 to follow ``multilayer_feature``.
+        download_dir: directory for downloads.
+        multilayer_feature: sum all layers with learnt weights; else use the last layer.
+        layer: the only layer to use; -1 to follow ``multilayer_feature``.
         architecture: as in ``transformers``.
     """
     if fs != RATE:
@@ -63,7 +63,7 @@ def check_s3prl(conf: Mapping[str, Any]) -> None:
     known = ("upstream", "path_or_url", "normalize", *fixed)
     for key, value in conf.items():
         if key not in known:
-            raise LidError(f"unknown '{key}'", where=where, mend=nearest(key, known))
+            raise LidError(f"unknown argument '{key}'", where=where, mend=nearest(key, known))
         if key in fixed and value != fixed[key]:
             raise LidError(f"{key} {value} is not supported", where=where, mend="leave it out")
     if conf.get("upstream") != "hf_wav2vec2_custom" or "path_or_url" not in conf:

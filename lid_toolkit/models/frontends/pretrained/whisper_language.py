@@ -1,4 +1,4 @@
-"""Whisper's language posteriors and the mean of its encoder's output, one vector (``whisper_language``).
+"""Whisper's language posteriors and the mean of its encoder's output as one vector (``whisper_language``).
 
 Shapes: b batch, t time, d features, k languages of Whisper's, v words of its vocabulary.
 """
@@ -33,27 +33,27 @@ FIRST_LANGUAGE, LANGUAGES = START_OF_TRANSCRIPT + 1, 99
 
 
 class WhisperLanguageFrontend(FrontendBase):
-    """Whisper's own answer and the mean of its encoder's output (``whisper_language``), frozen.
+    """Whisper's language posteriors and the mean of its encoder's output (``whisper_language``), frozen.
 
-    One frame for an utterance, (log p(k_1 | x), ..., log p(k_K | x), m): the log posteriors among
-    ``languages`` that the decoder gives after its start-of-transcript token (Radford et al., ICML
-    2023, section 2.3), and the mean m of the encoder's output over the utterance. A linear classifier
-    on it, with weight decay, corrects Whisper's answer even with few speakers to learn from. The features of
-    an utterance are the same in every batch.
+    One frame per utterance, (log p(k_1 | x), ..., log p(k_K | x), m): the log posteriors of ``languages``
+    from the decoder after its start-of-transcript token (Radford et al., ICML 2023, section 2.3), and the
+    mean m of the encoder's output over the utterance. A linear classifier with weight decay on these
+    features corrects Whisper's prediction, even if trained on few speakers. The features of an utterance are
+    the same in every batch.
 
-    Instead of waveforms it also takes what :meth:`frozen_states` returned.
+    Instead of waveforms, it also accepts the result of :meth:`frozen_states`.
 
     Attributes:
-        added_samples: samples of silence that it adds to each utterance.
+        added_samples: number of samples of silence that it adds to each utterance.
 
     Args:
         path_or_url: folder, or name on the Hugging Face Hub.
-        languages: labels of the languages that Whisper chooses among, as corpora write them; null for
-            all that it knows.
-        silence: seconds of silence before and after the utterance, as in Whisper's training data; the mean
-            leaves it out.
-        download_dir: where downloads are kept; null for Hugging Face's cache.
-        architecture: Whisper's configuration in place of its weights, as model files hold it.
+        languages: labels of the languages to choose among, as in the data; null for all languages that
+            Whisper knows.
+        silence: seconds of silence before and after the utterance, as in Whisper's training data; not
+            included in the mean.
+        download_dir: directory for downloads; null for Hugging Face's cache.
+        architecture: Whisper's configuration, without its weights; model files contain it.
     """
 
     frozen = True
@@ -95,7 +95,7 @@ class WhisperLanguageFrontend(FrontendBase):
 
     @property
     def posteriors_of(self) -> Sequence[str]:
-        """The languages named in the configuration; none where Whisper chooses among all it knows."""
+        """The languages in the configuration; empty if Whisper chooses among all that it knows."""
         return self.languages or ()
 
     @staticmethod
@@ -104,7 +104,7 @@ class WhisperLanguageFrontend(FrontendBase):
         return True
 
     def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments with Whisper's configuration in place of its weights."""
+        """Return the arguments with Whisper's configuration instead of its pretrained weights."""
         return {**conf, "architecture": self.architecture}
 
     @property
@@ -116,8 +116,8 @@ class WhisperLanguageFrontend(FrontendBase):
         """Return features (B, 1, K + D) and ones (B,).
 
         Args:
-            wave_bt: waveforms in [-1, 1], padded at the end; or what :meth:`frozen_states` returned.
-            lengths_b: valid samples of each, on the CPU; less than 20 ms are continued by zeros.
+            wave_bt: waveforms in [-1, 1], padded at the end; or the result of :meth:`frozen_states`.
+            lengths_b: number of valid samples of each, on the CPU. Less than 20 ms is padded with zeros.
         """
         if wave_bt.dim() == 3:
             return wave_bt.float(), lengths_b
@@ -125,7 +125,7 @@ class WhisperLanguageFrontend(FrontendBase):
 
     @torch.no_grad()
     def frozen_states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features (B, 1, K + D) and ones (B,), for later use."""
+        """Return features (B, 1, K + D) and ones (B,)."""
         self.upstream.eval()
         inputs, mel_frames_b = self.inputs(*self._within_silence(wave_bt, lengths_b))
         states, frames_b = whisper_states(self.upstream.encoder, inputs, mel_frames_b, lambda *_: None)
@@ -141,7 +141,7 @@ class WhisperLanguageFrontend(FrontendBase):
         return torch.cat((posteriors_b1k, mean_b1d), dim=2), torch.ones_like(lengths_b)
 
     def _within_silence(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Put zeros before and after each utterance, whatever its padding holds."""
+        """Put zeros before and after each utterance; its padding may have any value."""
         mask_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
         before, after = self.before * self.hop_length, self.after * self.hop_length
         padded_bt = F.pad(zero_padding(wave_bt[:, None], mask_b1t)[:, 0], (before, self.hop_length + after))
@@ -149,10 +149,10 @@ class WhisperLanguageFrontend(FrontendBase):
 
 
 def language_rows(labels: Sequence[str] | None, count: int) -> list[int]:
-    """Return the numbers of languages among the first ``count`` of Whisper's; None means all of these.
+    """Return the numbers of languages among the first ``count`` of Whisper's; None for all of these.
 
     Raises:
-        LidError: an unknown language, one that Whisper does not know, or one that is listed twice.
+        LidError: a label is not a language, is not known to Whisper, or is listed twice.
     """
     from transformers.models.whisper.tokenization_whisper import LANGUAGES as NAMES
 

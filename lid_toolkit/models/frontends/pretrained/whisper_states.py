@@ -1,7 +1,7 @@
-"""Whisper's hidden states on utterances' own lengths instead of on 30 s of padding.
+"""Whisper's hidden states over the utterances' own lengths instead of 30 s of padding.
 
-``whisper_states`` and ``language_states`` are of the type ``RunEncoder`` of ``hidden_states``;
-``start_token_states`` returns states only, since they have one frame each.
+``whisper_states`` and ``language_states`` have the type ``RunEncoder`` of ``hidden_states``.
+``start_token_states`` returns no frame counts, since its states have one frame each.
 
 Shapes: b batch, w windows of 30 s, t time, m mel bands, d or c channels.
 """
@@ -21,9 +21,10 @@ MULTILINGUAL_VOCABULARY, START_OF_TRANSCRIPT = 51865, 50258
 
 
 def whisper_states(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
-    """Run Whisper's encoder on utterances' own lengths instead of on 30 s of padding.
+    """Run Whisper's encoder over the utterances' own lengths instead of 30 s of padding.
 
-    Utterances longer than 30 s are cut into windows of 30 s, as Whisper does, whose states are joined.
+    As in Whisper, utterances longer than 30 s are cut into windows of 30 s. The states of the windows are
+    joined.
     """
     hidden_bt = draw_spans(lengths_b, mel_bmt.shape[2])
     if hidden_bt is not None:
@@ -69,7 +70,7 @@ def _whisper_window(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor) -> list[Te
 
 
 def _drops(stack: Any) -> bool:
-    """Draw whether to leave a layer out; never where all processes must gather each layer (FSDP)."""
+    """Draw whether to skip a layer; never if all processes must gather each layer (FSDP)."""
     from transformers.integrations.fsdp import is_fsdp_managed_module
 
     drawn = stack.training and stack.layerdrop > float(torch.rand(()))
@@ -77,19 +78,18 @@ def _drops(stack: Any) -> bool:
 
 
 def keep_start_token(model: Any) -> None:
-    """Leave of the decoder's vocabulary the start-of-transcript token, the only one that is read."""
+    """Reduce the decoder's vocabulary to the start-of-transcript token, the only one that is used."""
     decoder, start = model.decoder, model.config.decoder_start_token_id
-    if len(decoder.embed_tokens.weight) >= MULTILINGUAL_VOCABULARY:  # whatever a folder's config.json says
+    if len(decoder.embed_tokens.weight) >= MULTILINGUAL_VOCABULARY:  # not by config.json, which may be wrong
         start = START_OF_TRANSCRIPT
     kept_1d = decoder.embed_tokens.weight.detach()[start : start + 1].clone()
     decoder.embed_tokens = nn.Embedding(1, kept_1d.shape[1], _weight=kept_1d)
 
 
 def language_states(model: Any, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
-    """Run Whisper's encoder, then its decoder on the start-of-transcript token alone.
+    """Run Whisper's encoder, then its decoder on the start-of-transcript token only.
 
-    The states are one vector for each utterance, (B, 1, D), of length 1. :func:`keep_start_token` must have
-    been called.
+    The states have one frame per utterance, (B, 1, D). :func:`keep_start_token` must be called first.
     """
     encoded, frames_b = whisper_states(model.encoder, mel_bmt, lengths_b, draw_spans)
     return start_token_states(model, encoded[-1], frames_b), torch.ones_like(lengths_b)
@@ -98,8 +98,8 @@ def language_states(model: Any, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: 
 def start_token_states(model: Any, heard_btd: Tensor, frames_b: Tensor) -> list[Tensor]:
     """Return the decoder's states (B, 1, D) at the start-of-transcript token, from the encoder's output.
 
-    Whisper reads the language from the last one (Radford et al., 2023, section 2.3). State 0 is the
-    embedded token. :func:`keep_start_token` must have been called.
+    Whisper predicts the language from the last one (Radford et al., 2023, section 2.3). State 0 is the
+    embedded token. :func:`keep_start_token` must be called first.
     """
     from transformers.masking_utils import create_bidirectional_mask
 

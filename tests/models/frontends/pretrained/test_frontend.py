@@ -248,7 +248,7 @@ def test_a_model_file_needs_no_pretrained_folder(fused, tmp_path):
     [
         ({"path_or_url": "./nowhere"}, "no usable model './nowhere'"),
         ({"path_or_url": "nobody/nothing"}, "no usable model 'nobody/nothing'"),
-        ({"path_or_url": "{xlsr}", "layers": [4]}, "an encoder of 3"),
+        ({"path_or_url": "{xlsr}", "layers": [4]}, "an encoder with 3 layers"),
         ({"path_or_url": "{xlsr}", "layers": []}, "list layers from 0 to 3"),
         ({"path_or_url": "{xlsr}", "frozen": True, "layerdrop": 0.1}, "only matters in training"),
         ({"path_or_url": "{wavlm}", "lora": {"target_modules": ["q_proj"]}}, "no effect in WavLM"),
@@ -308,5 +308,5 @@ def test_a_folder_that_lacks_weights_or_is_broken_is_named(tmp_path):
     with pytest.raises(LidError, match="no usable model"):
         make(path)
     (path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(LidError, match="of type 'bert'"):
+    with pytest.raises(LidError, match="type 'bert' is not supported"):
         make(path)
