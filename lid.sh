@@ -123,10 +123,6 @@ check_needs() {
   [[ ${feats_type} != extracted || -n ${lid_config} ]] || ! due 4 || die "$0: --lid_config is missing (stage 4 needs it to extract features)"
   if due 5; then
     [[ -n ${lid_config} ]] || die "$0: --lid_config is missing (stage 5 needs it)"
-    [[ -f ${lid_config} ]] || die "$0: --lid_config ${lid_config}: no such file"
-    for n in ${pretrained_model}; do
-      [[ -f ${n%%:*} ]] || die "$0: --pretrained_model ${n}: no such file"
-    done
   elif { due 6 || due 9 || due 10; } && [[ ! -f ${lid_exp}/${inference_model} ]]; then
     die "$0: --inference_model: ${lid_exp}/${inference_model}: no such file (run stage 5, or give another checkpoint)"
   fi

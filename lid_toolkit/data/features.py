@@ -51,18 +51,12 @@ def read_features(ref: str, start: int = 0, stop: int | None = None) -> Features
 
 
 def read_description(data_dir: Path) -> dict[str, Any] | None:
-    """Return the description of a set's features, or None if the set consists of audio.
-
-    Raises:
-        LidError: the description is damaged.
-    """
+    """Return the description of a set's features, or None if the set consists of audio."""
     path = data_dir / DESCRIPTION
     try:
         made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise LidError(f"damaged: {error}", where=path, redo="feature extraction") from error
     return made
 
 

@@ -42,8 +42,6 @@ def write_vectors(
     with write_whole(ark, "wb") as stream:
         for key, vector in pairs:
             values = np.ascontiguousarray(vector, dtype="<f4")
-            if values.ndim != 1:
-                raise ValueError(f"{key}: a vector has one dimension, not shape {values.shape}")
             stream.write(key.encode() + b" ")
             places.append((key, f"{ark}:{stream.tell()}"))
             write_array(stream, values)

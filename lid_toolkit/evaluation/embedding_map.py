@@ -63,7 +63,7 @@ def map_embeddings(
     """
     keys, vectors = read_vectors(path)
     rows = answers.truth.rows(keys)
-    _check(keys, rows, vectors, path)
+    _check(keys, rows, path)
     units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     true = answers.true[rows]
     languages = np.unique(true)
@@ -121,15 +121,13 @@ def project(units: Matrix, perplexity: float, max_iter: int) -> npt.NDArray[np.f
     return places
 
 
-def _check(keys: tuple[str, ...], rows: Indices, vectors: Matrix, path: Path) -> None:
+def _check(keys: tuple[str, ...], rows: Indices, path: Path) -> None:
     if len(unknown := np.flatnonzero(rows < 0)):
         raise LidError(
             f"utterance '{keys[unknown[0]]}' is not in utt2lang",
             where=path,
             mend="use the set that was identified",
         )
-    if len(broken := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
-        raise LidError(f"the embedding of '{keys[broken[0]]}' is not finite", where=path)
     if len(keys) < FEWEST:
         raise LidError(
             f"{len(keys)} utterances are too few for a map",

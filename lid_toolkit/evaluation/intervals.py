@@ -41,12 +41,7 @@ def wilson(correct: int, total: int, z: float = Z_95) -> Estimate:
     """Return ``correct / total`` with its score interval (Wilson 1927, JASA 22, p. 209).
 
     Unlike the textbook interval it has width at 0 and 100 %, and stays inside [0, 1].
-
-    Raises:
-        ValueError: not 0 <= correct <= total, or total is 0.
     """
-    if not 0 <= correct <= total or total == 0:
-        raise ValueError(f"{correct} correct of {total}")
     share = correct / total
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * np.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)

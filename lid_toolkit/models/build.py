@@ -42,8 +42,6 @@ def build_model(description: Mapping[str, Any], classes: int, external: Packages
         LidError: a component or argument is unknown (the message names the nearest known one), or a value is
             not valid.
     """
-    if classes < 2:
-        raise LidError(f"{classes} language in training data", mend="identification needs at least two")
 
     def build(kind: Kind, **sizes: int) -> Any:
         name, conf = description.get(kind), description.get(f"{kind}_conf") or {}

@@ -55,8 +55,6 @@ class SpecAug(nn.Module):
         replace_with_zero: bool = True,
     ) -> None:
         super().__init__()
-        if not (apply_time_warp or apply_freq_mask or apply_time_mask):
-            raise ValueError("SpecAugment is switched off: leave specaug out")
         if time_mask_width_range is not None and time_mask_width_ratio_range is not None:
             raise ValueError("time_mask_width_range and time_mask_width_ratio_range: give one of them")
         self.warp_mode, self.replace_with_zero = time_warp_mode, replace_with_zero

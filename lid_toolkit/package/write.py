@@ -208,10 +208,7 @@ def read_results(packing: Packing) -> dict[str, Any]:
         if not path.exists():
             logging.warning("%s: not scored, so the model card leaves it out", directory)
             continue
-        try:
-            found[directory.name] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise LidError("not valid JSON", where=path, redo="scoring") from error
+        found[directory.name] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 

@@ -25,7 +25,7 @@ from lid_toolkit.data.sampling import BY_CATEGORY, BatchType
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.training.espnet_yaml import without_espnet_keys
 from lid_toolkit.training.overrides import numbers, override, read_settings
-from lid_toolkit.training.schedules import NOT_SUPPORTED, SCHEDULES
+from lid_toolkit.training.schedules import SCHEDULES
 
 MeasuredSet = Literal["train", "valid"]
 Measure = Literal["loss", "accuracy", "macro_accuracy"]
@@ -244,9 +244,6 @@ def parse_config(raw: Mapping[str, Any], where: object) -> TrainConfig:
     _check_sharded(config, where)
     if config.scheduler is not None:
         if config.scheduler not in SCHEDULES:
-            if config.scheduler in NOT_SUPPORTED:
-                what = f"ESPnet's scheduler '{config.scheduler}' is not supported"
-                raise LidError(what, where=where, mend=f"use one of {', '.join(sorted(SCHEDULES))}")
             what = f"unknown scheduler '{config.scheduler}'"
             raise LidError(what, where=where, mend=nearest(config.scheduler, SCHEDULES))
         conf = SCHEDULES[config.scheduler][0]

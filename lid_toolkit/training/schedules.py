@@ -271,17 +271,6 @@ SCHEDULES: Mapping[str, tuple[type[ScheduleConf], Callable[[Any, float, Standing
 }
 """For each name: its arguments, and the function ``(arguments, lr, standing) -> rate``."""
 
-NOT_SUPPORTED = (
-    "piecewiselinearwarmuplr",
-    "noamlr",
-    "cosineannealingwarmrestarts",
-    "exponentiallr",
-    "multisteplr",
-    "cycliclr",
-    "onecyclelr",
-)
-"""ESPnet's other schedules."""
-
 
 def learning_rate(name: str | None, conf: Mapping[str, Any], lr: float, standing: Standing) -> float:
     """Return the rate for the coming update of parameters whose configured rate is ``lr`` (0 stays 0)."""

@@ -13,7 +13,6 @@ from evaluation.written_set import DOLLARS, WrittenSet, write_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lid_toolkit.datadir.ark import write_vectors
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.embedding_map import chosen_rows, project, usable_perplexity
 from lid_toolkit.evaluation.map_layout import distinct_styles, separated
@@ -129,17 +128,6 @@ def test_few_utterances_make_no_map(tmp_path: Path):
     made = write_set(tmp_path, truth, truth, ["deu", "fra"], {})
     with pytest.raises(LidError, match=r"3 utterances are too few for a map \(use a set of at least 4\)"):
         draw(made)
-
-
-def test_broken_embeddings_are_named(small_set: WrittenSet):
-    vectors = {f"d{number:02d}": np.ones(4) for number in range(6)} | {"d03": np.full(4, np.nan)}
-    write_vectors(
-        small_set.inference_dir / "embeddings.ark",
-        small_set.inference_dir / "embeddings.scp",
-        vectors.items(),
-    )
-    with pytest.raises(LidError, match="embedding of 'd03' is not finite"):
-        draw(small_set)
 
 
 @settings(max_examples=30, deadline=None)

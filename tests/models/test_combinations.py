@@ -78,6 +78,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "encoder_conf": {"ndim": 8, "output_size": 6, "paddings": [0, 2, 0, 0, 1]},
     },
     "uneven groups": {"encoder": "rawnet3", "encoder_conf": {"ndim": 7, "model_scale": 2, "output_size": 6}},
+    "uneven groups of rows": {
+        "encoder": "ecapa_tdnn",
+        "encoder_conf": {"ndim": 7, "model_scale": 2, "output_size": 6},
+    },
     "a single group": {
         "encoder_conf": {"ndim": 7, "model_scale": 1, "output_size": 6},
         "encoder": "ecapa_tdnn",

@@ -14,7 +14,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from lid_toolkit.errors import LidError
 from lid_toolkit.models.arguments import PositiveInt, component
 from lid_toolkit.models.encoders.res2net import SqueezeExcitation, res2net
 from lid_toolkit.models.frame_rows import FrameRows, GatherPair, convolve
@@ -30,7 +29,7 @@ class EcapaTdnnEncoder(nn.Module):
     Args:
         input_size: feature dimension D.
         model_scale: number of Res2Net groups in a block.
-        ndim: number of channels of the blocks, a multiple of ``model_scale``.
+        ndim: number of channels of the blocks, at least ``model_scale``.
         output_size: number of channels of the output.
     """
 
@@ -42,12 +41,6 @@ class EcapaTdnnEncoder(nn.Module):
         output_size: PositiveInt = 1536,
     ) -> None:
         super().__init__()
-        if ndim % model_scale:
-            raise LidError(
-                f"ndim {ndim} is not a multiple of model_scale {model_scale}",
-                where="encoder_conf",
-                mend=f"choose ndim {ndim // model_scale * model_scale or model_scale}",
-            )
         self.output_size = output_size
         self.conv = nn.Conv1d(input_size, ndim, kernel_size=5, padding=2)
         self.bn = MaskedBatchNorm1d(ndim)
@@ -87,14 +80,15 @@ class SERes2NetBlock(nn.Module):
         super().__init__()
         width = channels // scale
         self.width = width
-        self.conv1 = nn.Conv1d(channels, channels, kernel_size=1)
-        self.bn1 = MaskedBatchNorm1d(channels)
+        inner = width * scale
+        self.conv1 = nn.Conv1d(channels, inner, kernel_size=1)
+        self.bn1 = MaskedBatchNorm1d(inner)
         self.convs = nn.ModuleList(
             nn.Conv1d(width, width, kernel_size=3, dilation=dilation, padding=dilation)
             for _ in range(scale - 1)
         )
         self.bns = nn.ModuleList(MaskedBatchNorm1d(width) for _ in range(scale - 1))
-        self.conv3 = nn.Conv1d(channels, channels, kernel_size=1)
+        self.conv3 = nn.Conv1d(inner, channels, kernel_size=1)
         self.bn3 = MaskedBatchNorm1d(channels)
         self.se = SqueezeExcitation(channels)
 

@@ -46,8 +46,6 @@ class RawNet3Encoder(nn.Module):
         output_size: PositiveInt = 1536,
     ) -> None:
         super().__init__()
-        if ndim < model_scale:
-            raise ValueError(f"ndim {ndim} is less than model_scale {model_scale}")
         self.output_size = output_size
         self.layer1 = RawNetBlock(input_size, ndim, dilation=2, scale=model_scale, pool=FIRST_POOL)
         self.layer2 = RawNetBlock(ndim, ndim, dilation=3, scale=model_scale, pool=SECOND_POOL)

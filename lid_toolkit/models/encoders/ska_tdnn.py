@@ -57,8 +57,6 @@ class SkaTdnnEncoder(nn.Module):
         if input_size % 4:
             what = f"ska_tdnn halves the number of features twice, but there are {input_size}"
             raise LidError(what, where="encoder", mend="choose a multiple of 4 in the front end")
-        if ndim < model_scale:
-            raise ValueError(f"ndim {ndim} is less than model_scale {model_scale}")
         self.output_size = output_size
         self.frt_conv1 = nn.Conv2d(1, ska_dim, kernel_size=3, stride=(2, 1), padding=1)
         self.frt_bn1 = MaskedBatchNorm1d(ska_dim)

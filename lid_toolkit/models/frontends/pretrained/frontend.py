@@ -202,17 +202,7 @@ class TransformersFrontend(FrontendBase):
         return self._sum(states), frames_b
 
     def frozen_states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the chosen layers' states side by side (B, frames, L * D), and the frame counts (B,).
-
-        Raises:
-            LidError: the encoder is not frozen, so its states change in training.
-        """
-        if not self.frozen:
-            raise LidError(
-                "features can only be extracted from a frozen encoder",
-                where="frontend_conf.frozen",
-                mend="set frozen: true",
-            )
+        """Return the chosen layers' states side by side (B, frames, L * D), and the frame counts (B,)."""
         states, frames_b = self._states(wave_bt, lengths_b)
         return torch.cat(states, dim=2), frames_b
 
