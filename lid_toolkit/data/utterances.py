@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lid_toolkit.data.features import TABLE, read_description
+from lid_toolkit.datadir.datadir import read_lengths
 from lid_toolkit.datadir.tables.table import Table, read_table
 from lid_toolkit.errors import LidError
 
@@ -85,13 +86,8 @@ def load_utterances(
 def load_unlabelled(data_dir: Path) -> Utterances:
     """Load the utterances of a set without their labels."""
     table, hop_length = references(data_dir)
-    refs, lengths = read_table(table), read_table(data_dir / "utt2num_samples")
-    if not refs.same_keys(lengths):
-        raise LidError(
-            f"its utterances differ from those of {table.name}",
-            where=data_dir / "utt2num_samples",
-            redo="formatting",
-        )
+    refs = read_table(table)
+    lengths = read_lengths(data_dir, refs)
     labels_u = np.full(len(refs), -1, dtype=np.int32)
     return Utterances(refs, labels_u, lengths.integers(), hop_length=hop_length)
 

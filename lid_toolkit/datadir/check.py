@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from lid_toolkit.datadir.datadir import (
     LENGTHS,
     by_language,
+    is_speed,
     require_data_dir,
     scan_segments,
     segment_faults,
@@ -177,14 +177,6 @@ def _values(scanned: Scanned) -> Iterator[Faults]:
                 lambda key, length: f"'{key}': '{length}' is not a positive number of samples",
                 "repeat the formatting",
             )
-
-
-def is_speed(text: str) -> bool:
-    """Return whether a value of ``utt2speed`` is valid: a positive, finite number."""
-    try:
-        return 0 < float(text) < math.inf
-    except ValueError:
-        return False
 
 
 def _lang2utt(scanned: Scanned) -> Iterator[Faults]:

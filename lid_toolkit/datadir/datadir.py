@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -95,6 +96,12 @@ def require_data_dir(path: Path) -> None:
     """Raise LidError unless the directory exists."""
     if not path.is_dir():
         raise LidError("no such data directory", where=path)
+
+
+def require_two_dirs(source: Path, target: Path) -> None:
+    """Raise LidError if the source and the target are the same directory."""
+    if source.resolve() == target.resolve():
+        raise LidError("is both the source and the target", where=target, mend="choose another target")
 
 
 def read_data_dir(path: str | Path) -> DataDir:
@@ -212,6 +219,47 @@ def lang2utt_blocks(languages: Iterable[tuple[str, Table]]) -> Iterator[bytes]:
     """Yield the lines of ``lang2utt``: each language and its utterances, separated by spaces."""
     for label, rows in languages:
         yield f"{label} {' '.join(rows.keys())}\n".encode()
+
+
+def read_lengths(path: Path, utterances: Table) -> Table:
+    """Read ``utt2num_samples`` of a formatted directory.
+
+    Args:
+        path: the directory.
+        utterances: another table of the same utterances.
+
+    Raises:
+        LidError: the table is missing or faulty, or has other utterances.
+    """
+    lengths = read_table(path / LENGTHS)
+    if not lengths.same_keys(utterances):
+        what = "its utterances differ from those of the other tables"
+        raise LidError(what, where=path / LENGTHS, redo="formatting")
+    return lengths
+
+
+def utterance_speeds(data: DataDir) -> NDArray[np.float64]:
+    """Return the speed of each utterance, (utterances,) in the order of ``utt2lang``: 1 by default.
+
+    Raises:
+        LidError: a speed is not valid.
+    """
+    if data.utt2speed is None:
+        return np.ones(len(data.utt2lang))
+    words, codes_u = data.utt2speed.codes()
+    for word in words:
+        if not is_speed(word):
+            what = f"'{word}' is not a positive number"
+            raise LidError(what, where=data.path / "utt2speed", redo="speed perturbation")
+    return np.array([float(word) for word in words])[codes_u]
+
+
+def is_speed(text: str) -> bool:
+    """Return whether a value of ``utt2speed`` is valid: a positive, finite number."""
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
 
 
 def parse_segments(segments: Table, wav_scp: Table, name: str | Path = "segments") -> Segments:

@@ -28,9 +28,11 @@ from lid_toolkit.datadir.datadir import (
     other_files,
     parse_segments,
     read_data_dir,
+    read_lengths,
+    require_two_dirs,
     write_tables,
 )
-from lid_toolkit.datadir.tables.table import Table, merge_tables, merged_blocks, read_table
+from lid_toolkit.datadir.tables.table import Table, merge_tables, merged_blocks
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
 
@@ -76,10 +78,7 @@ def read_set(path: Path) -> Set:
     data = read_data_dir(path)
     tables = {name: table for name, table in data.tables.items() if name != "wav.scp"}
     if (path / LENGTHS).exists():
-        tables[LENGTHS] = read_table(path / LENGTHS)
-        if not tables[LENGTHS].same_keys(data.utt2lang):
-            what = "its utterances differ from those in utt2lang"
-            raise LidError(what, where=path / LENGTHS, redo="formatting")
+        tables[LENGTHS] = read_lengths(path, data.utt2lang)
     words = {
         name: (path / name).read_text(encoding="utf-8")
         for name in SET_METADATA_FILES
@@ -108,7 +107,8 @@ def combine(sources: Sequence[Path], target: Path) -> int:
         LidError: a faulty source, an utterance in two sources, a recording with two references, or
             formatted sets with different sampling rates.
     """
-    _check_apart(sources, target)
+    for source in sources:
+        require_two_dirs(source, target)
     parts = [read_set(path) for path in sources]
     _check_rates(parts, sources, target)
     names = {name for part in parts for name in part.tables}
@@ -174,7 +174,7 @@ def subset(source: Path, target: Path, choice: Choice) -> int:
     Raises:
         LidError: a faulty source, an unknown utterance or language, or no utterance selected.
     """
-    _check_apart([source], target)
+    require_two_dirs(source, target)
     data = read_set(source)
     rows = _chosen(data, choice, source)
     if not len(rows):
@@ -197,7 +197,7 @@ def copy(
     Raises:
         LidError: a faulty source, a prefix that contains spaces, or an error from ``label``.
     """
-    _check_apart([source], target)
+    require_two_dirs(source, target)
     if re.search(r"\s", utt_prefix):
         raise LidError(f"'{utt_prefix}' contains a space", where="utt_prefix")
     data = read_set(source)
@@ -225,12 +225,6 @@ def _write(
                 stream.write(word)
         languages = {name: lang2utt_blocks(by_language(utt2lang)) for name in inverted}
         write_tables(path, {**languages, **blocks})
-
-
-def _check_apart(sources: Sequence[Path], target: Path) -> None:
-    for source in sources:
-        if source.resolve() == target.resolve():
-            raise LidError("is both the source and the target", where=target, mend="choose another target")
 
 
 def _check_rates(parts: Sequence[Set], sources: Sequence[Path], target: Path) -> None:

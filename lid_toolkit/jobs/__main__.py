@@ -70,7 +70,8 @@ def prepare(name: str, call: Call) -> tuple[JobArray, Backend]:
     """
     if name in SCHEDULERS:
         config = _config(name, call)
-        array = make_array(call, config.defaults, (*OPTIONS, "config", *config.options))
+        known = (*OPTIONS, "config", *config.options)
+        array = make_array(call, config.defaults, known, SCHEDULERS[name].nodes)
         return array, ClusterArray(SCHEDULERS[name], array, config)
     if call.passed:
         raise LidError(

@@ -126,7 +126,10 @@ def parse_call(arguments: Sequence[str]) -> Call:
 
 
 def make_array(
-    call: Call, defaults: Mapping[str, str] | None = None, known: Sequence[str] = OPTIONS
+    call: Call,
+    defaults: Mapping[str, str] | None = None,
+    known: Sequence[str] = OPTIONS,
+    many_nodes: bool = False,
 ) -> JobArray:
     """Check a call's options and parse the resources among them.
 
@@ -134,9 +137,10 @@ def make_array(
         call: the parsed command line.
         defaults: values of options that are not given.
         known: names of the options that the backend supports.
+        many_nodes: whether the backend can run one job on several machines.
 
     Raises:
-        LidError: an unknown option or an invalid value.
+        LidError: an unknown option, an invalid value, or more than one machine without ``many_nodes``.
     """
     for name in call.options:
         if name not in known:
@@ -146,7 +150,10 @@ def make_array(
     name = values.get("name") or Path(call.log).name.split(".")[0] or "job"
     if not re.fullmatch(r"[\w.+-]+", name):
         name = re.sub(r"[^\w.+-]+", "_", name)
-    return JobArray(call, _resources(values), name)
+    resources = _resources(values)
+    if (resources.nodes or 1) > 1 and not many_nodes:
+        raise LidError("only slurm runs one job on several machines", where="jobs --num-nodes")
+    return JobArray(call, resources, name)
 
 
 def rerun_line(backend: str, array: JobArray, number: int) -> str:

@@ -35,8 +35,6 @@ class ClusterArray:
     """
 
     def __init__(self, scheduler: Scheduler, array: JobArray, config: Config) -> None:
-        if (array.resources.nodes or 1) > 1 and not scheduler.nodes:
-            raise LidError("only slurm runs one job on several machines", where="jobs --num-nodes")
         self.poll_s, self.waiting = POLL_S, ""
         self._scheduler, self._array, self._config = scheduler, array, config
         self._id = ""

@@ -63,7 +63,7 @@ def this_machine(array: JobArray) -> list[Host]:
     """Return this machine, with a slot for each ``threads`` cores, or ``max_running`` slots if that is given.
 
     Raises:
-        LidError: a job needs more GPUs than there are, or more than one machine.
+        LidError: a job needs more GPUs than there are.
     """
     wanted = array.resources
     gpus = list_gpus() if wanted.gpus else []
@@ -71,7 +71,6 @@ def this_machine(array: JobArray) -> list[Host]:
         raise LidError(
             f"each job needs {wanted.gpus} GPUs, but this machine has {len(gpus)}", where="jobs --gpu"
         )
-    _refuse_many_nodes(wanted)
     return [Host((), "this machine", wanted.max_running or max(1, count_cores() // wanted.threads), gpus)]
 
 
@@ -79,10 +78,9 @@ def machines_of(config: Config, array: JobArray) -> list[Host]:
     """Return the configured machines that have enough cores and GPUs for a job.
 
     Raises:
-        LidError: there is no such machine, or a job needs more than one machine.
+        LidError: there is no such machine.
     """
     wanted = array.resources
-    _refuse_many_nodes(wanted)
     hosts = [
         Host(
             (*config.command, machine.host),
@@ -100,11 +98,6 @@ def machines_of(config: Config, array: JobArray) -> list[Host]:
             mend="add: machine HOST CORES [GPUS]",
         )
     return hosts
-
-
-def _refuse_many_nodes(wanted: Resources) -> None:
-    if (wanted.nodes or 1) > 1:
-        raise LidError("only slurm runs one job on several machines", where="jobs --num-nodes")
 
 
 @dataclass

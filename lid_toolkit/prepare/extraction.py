@@ -266,8 +266,6 @@ def list_parts(task: Extraction, inputs: str) -> Extent:
         LidError: a faulty set.
     """
     utterances = load_unlabelled(task.data_dir)
-    if utterances.hop_length is not None:
-        raise LidError("holds features", where=task.data_dir, mend="name a set of audio")
     refs, lengths_u = utterances.refs, utterances.lengths_u
     rows_u = np.argsort(-lengths_u, kind="stable")
     seconds_u = np.cumsum(lengths_u[rows_u]) / task.config.preprocessor_conf.sample_rate

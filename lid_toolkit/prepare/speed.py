@@ -16,6 +16,7 @@ from lid_toolkit.datadir.datadir import (
     lang2utt_blocks,
     read_data_dir,
     require_data_dir,
+    require_two_dirs,
     table_paths,
     write_tables,
 )
@@ -56,8 +57,7 @@ def perturb_data_dir(source: Path, target: Path, factors: tuple[str, ...], dry_r
     Raises:
         LidError: the source has a fault or is speed-perturbed already, or ``target`` is ``source``.
     """
-    if source.resolve() == target.resolve():
-        raise LidError("source and target are the same directory", where=target)
+    require_two_dirs(source, target)
     step = Step(
         f"perturb speed of {source.name}",
         target / ".done" / "perturb_speed.json",

@@ -14,7 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lid_toolkit.audio.reader import audio_info
-from lid_toolkit.datadir.datadir import DataDir, by_language, lang2utt_blocks, read_data_dir, require_data_dir
+from lid_toolkit.datadir.datadir import (
+    LENGTHS,
+    DataDir,
+    by_language,
+    lang2utt_blocks,
+    read_data_dir,
+    read_lengths,
+    require_data_dir,
+)
 from lid_toolkit.datadir.tables.table import Table, read_table, table_from_pairs, write_blocks, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
@@ -22,7 +30,6 @@ from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
 
 BATCH_KEYS = ("speech", "lid_labels")
-LENGTHS = "utt2num_samples"
 SHOWN_LABELS = 5
 
 
@@ -59,19 +66,13 @@ def lengths(data: DataDir) -> Table:
     """Return each utterance's number of samples, from ``utt2num_samples`` or else from the audio's headers.
 
     Raises:
-        LidError: a table of other utterances, a length under 1, or an unreadable header.
+        LidError: a table of other utterances, or an unreadable header.
     """
-    path = data.path / LENGTHS
     if data.segments is not None:
         raise LidError("has segments", where=data.path, redo="formatting")
-    if not path.exists():
+    if not (data.path / LENGTHS).exists():
         return table_from_pairs(_header_lengths(data))
-    table = read_table(path)
-    if not table.same_keys(data.utt2lang):
-        raise LidError("names other utterances than utt2lang", where=path, redo="formatting")
-    if table.integers().min() < 1:
-        raise LidError("has lengths under 1", where=path, redo="formatting")
-    return table
+    return read_lengths(data.path, data.utt2lang)
 
 
 def _header_lengths(data: DataDir) -> Iterator[tuple[str, str]]:

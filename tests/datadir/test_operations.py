@@ -228,7 +228,7 @@ def large_label(tmp_path):
 
 def test_lengths_of_other_utterances_are_refused(tmp_path):
     path = write_files(tmp_path / "set", {**PLAIN, "utt2num_samples": "a 1\nb 1\n"})
-    with pytest.raises(LidError, match="utterances differ from those in utt2lang"):
+    with pytest.raises(LidError, match="utterances differ from those of the other tables"):
         copy(path, tmp_path / "copy")
 
 

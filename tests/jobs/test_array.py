@@ -21,7 +21,7 @@ from lid_toolkit.jobs.array import (
 
 
 def parse(words: Sequence[str]) -> JobArray:
-    return make_array(parse_call(words))
+    return make_array(parse_call(words), many_nodes=True)
 
 
 def test_job_is_replaced_in_log_and_command():

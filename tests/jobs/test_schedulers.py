@@ -39,7 +39,9 @@ def golden(backend: str) -> list[tuple[str, str]]:
 )
 def test_submit_command_is_the_golden_one(backend: str, call: str, wanted: str):
     config = read_config(CONF / f"{backend}.conf")
-    array = make_array(parse_call(shlex.split(call)), config.defaults, (*OPTIONS, *config.options))
+    array = make_array(
+        parse_call(shlex.split(call)), config.defaults, (*OPTIONS, *config.options), many_nodes=True
+    )
     assert shlex.join(submit_command(SCHEDULERS[backend], array, config, Path("logs/q"))) == wanted
 
 
@@ -60,7 +62,8 @@ def test_single_job_has_its_number_in_the_script():
 
 
 def test_command_across_machines_runs_once_on_each():
-    array = make_array(parse_call(["--num-nodes", "3", "--num-threads", "4", "x.log", "train", "--lr", "1"]))
+    call = parse_call(["--num-nodes", "3", "--num-threads", "4", "x.log", "train", "--lr", "1"])
+    array = make_array(call, many_nodes=True)
     words = across_machines(array).command_of(1)
     assert words[:7] == ["srun", "--nodes", "3", "--ntasks", "3", "--ntasks-per-node", "1"]
     assert words[-4:] == ["lid_toolkit.jobs.node", "train", "--lr", "1"]

@@ -73,7 +73,7 @@ def test_refuses_a_perturbed_source_and_itself(source, tmp_path):
     perturb_data_dir(source, tmp_path / "sp", ("0.9", "1"))
     with pytest.raises(LidError, match="is speed-perturbed already"):
         perturb_data_dir(tmp_path / "sp", tmp_path / "sp_sp", ("0.9",))
-    with pytest.raises(LidError, match="the same directory"):
+    with pytest.raises(LidError, match="is both the source and the target"):
         perturb_data_dir(source, source.parent / "x" / ".." / "train", ("0.9",))
 
 

@@ -83,16 +83,8 @@ def test_one_language_is_nothing_to_tell_apart(tmp_path):
         collect_stats(train, train, tmp_path / "stats")
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("train0 5\n", "names other utterances"),
-        ("train0 5\ntrain1 0\n", "has lengths under 1"),
-        ("train0 5\ntrain1 x\n", "train1: 'x' is not a whole number"),
-    ],
-)
-def test_faulty_lengths(tmp_path, text, message):
+def test_faulty_lengths(tmp_path):
     train = make_set(tmp_path / "train", ["fra", "eng"])
-    (train / "utt2num_samples").write_text(text)
-    with pytest.raises(LidError, match=message):
+    (train / "utt2num_samples").write_text("train0 5\n")
+    with pytest.raises(LidError, match="its utterances differ from those of the other tables"):
         collect_stats(train, train, tmp_path / "stats")

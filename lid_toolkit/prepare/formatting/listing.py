@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lid_toolkit.audio.references import file_of, is_pipe
-from lid_toolkit.datadir.datadir import DataDir, parse_segments
+from lid_toolkit.datadir.datadir import DataDir, parse_segments, utterance_speeds
 from lid_toolkit.datadir.tables.table import Table
-from lid_toolkit.errors import LidError
 
 
 class PlannedUtterance(NamedTuple):
@@ -97,10 +95,7 @@ def list_utterances(data: DataDir) -> UtteranceList:
     if data.segments is not None:
         segments = parse_segments(data.segments, data.wav_scp)
         recordings, starts, ends = segments.recordings, segments.starts, segments.ends
-    speeds = np.ones(count)
-    if data.utt2speed is not None:
-        words, codes_u = data.utt2speed.codes()
-        speeds = np.array([_speed(word) for word in words])[codes_u]
+    speeds = utterance_speeds(data)
     order = np.lexsort((speeds, ends, starts, _first_alike(data.wav_scp)[recordings]))
     return UtteranceList(
         data.utt2lang, data.wav_scp, order, recordings[order], starts[order], ends[order], speeds[order]
@@ -112,13 +107,3 @@ def _first_alike(table: Table) -> NDArray[np.int64]:
     hashes = np.fromiter(map(hash, table.values()), dtype=np.int64, count=len(table))
     _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     return first[inverse]
-
-
-def _speed(text: str) -> float:
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not 0 < speed < math.inf:
-        raise LidError(f"'{text}' is not a positive number", where="utt2speed", redo="speed perturbation")
-    return speed

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lid_toolkit.audio.reader import Reading
-from lid_toolkit.datadir.datadir import DataDir, read_data_dir, table_paths
+from lid_toolkit.datadir.datadir import DataDir, read_data_dir, require_two_dirs, table_paths
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 from lid_toolkit.parts import part_bounds
@@ -190,8 +190,7 @@ def make_plan(
         LidError: a faulty data directory, one that is the output directory, or one that
             ``raw_copy`` cannot refer to.
     """
-    if data_dir.resolve() == output_dir.resolve():
-        raise LidError("source and target are one directory", where=output_dir)
+    require_two_dirs(data_dir, output_dir)
     data = read_data_dir(data_dir)
     _check_copy(data, options)
     listing = list_utterances(data)

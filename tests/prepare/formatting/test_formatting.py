@@ -189,7 +189,7 @@ def test_sample_range_outside(start, end):
 def test_faulty_use_is_named(source, tmp_path):
     with pytest.raises(LidError, match=r"there is no plan \(run the sub-command plan first"):
         run_job(tmp_path / "none", 1)
-    with pytest.raises(LidError, match="source and target are one directory"):
+    with pytest.raises(LidError, match="is both the source and the target"):
         make_plan(source, source, FormatOptions(), 1)
     make_plan(source, tmp_path / "out", FormatOptions(), 2)
     with pytest.raises(LidError, match="job 3: there are 2 jobs"):
