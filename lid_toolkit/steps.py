@@ -81,7 +81,13 @@ class Step:
         Raises:
             LidError: another process holds the directory, or an input changed since the plan.
         """
-        with locked(lock, doing) if lock else contextlib.nullcontext():
+        with contextlib.ExitStack() as held:
+            if lock is not None:
+                try:
+                    held.enter_context(locked(lock, doing))
+                except OSError:
+                    if self.reason():  # a directory that cannot be written to is enough for a current step
+                        raise
             snapshot = Snapshot.take(self.inputs) if known is None else known
             if known is not None:
                 known.check(self.inputs)

@@ -80,6 +80,16 @@ def test_what_changes_while_the_step_runs_makes_it_stale(tmp_path):
     assert again(step).reason() == "in changed"
 
 
+def test_a_current_step_needs_no_lock(made, tmp_path):
+    (tmp_path / ".lock").unlink()
+    (tmp_path / ".lock").mkdir()  # opening it fails, as in a directory that cannot be written to
+    with again(made).work("working", lock=tmp_path) as work:
+        assert work is None
+    (tmp_path / "in").write_text("INPUT")
+    with pytest.raises(OSError, match=r"\.lock"), again(made).work("working", lock=tmp_path):
+        pass
+
+
 def test_inputs_are_read_after_the_lock_is_taken_and_not_when_asked_before(tmp_path):
     (tmp_path / "in").write_text("when asked")
     step = Step("work", tmp_path / "record", {"in": tmp_path / "in"}, {})
