@@ -37,7 +37,7 @@ from lid_toolkit.files import write_whole
 from lid_toolkit.models.build import build_frontend, one_frame_per_utterance
 from lid_toolkit.models.external import EVERY
 from lid_toolkit.models.protocols import FrozenFrontend
-from lid_toolkit.parts import Plan, check_failures, check_finished, do_parts, load_plan, parts_to_do
+from lid_toolkit.parts import Plan, RowsPart, check_failures, check_finished, do_parts, load_plan, parts_to_do
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
 from lid_toolkit.training.config import TrainConfig
@@ -53,49 +53,28 @@ CROPS = {"fix_duration", "target_duration"}
 
 
 @dataclass(frozen=True)
-class ExtractedPart:
-    """Utterances whose features share a file.
+class ExtractedPart(RowsPart):
+    """Utterances whose features share a file. Its options do not change when more copies are extracted.
 
     Attributes:
-        number: of the part, from 1.
         copy: 0 for the utterances themselves, else which augmented copy.
-        rows_p: row numbers of the utterances in the set's tables, longest first.
-        output_dir: the extracted set.
-        options: all that decides the features; further copies do not change them.
     """
 
-    number: int
     copy: int
-    rows_p: npt.NDArray[np.int64]
-    output_dir: Path
-    options: dict[str, Any]
-
-    @property
-    def size(self) -> int:
-        """How many utterances there are."""
-        return len(self.rows_p)
-
-    @property
-    def step(self) -> Step:
-        """The extraction of this part, finished by a job."""
-        return Step(f"part {self.number}", self._file("json"), {}, self.options)
 
     @property
     def matrix(self) -> Path:
         """The file of the features."""
-        return self.output_dir / "data" / f"{self.number:04d}.npy"
+        return self.directory.parent / "data" / f"{self.number:04d}.npy"
 
     @property
     def notes(self) -> dict[str, Path]:
         """The tables of the part: its ``rows``, their ``samples``, and what ``failed``."""
-        return {name: self._file(name) for name in ("rows", "samples", "failed")}
+        return {name: self.file(name) for name in ("rows", "samples", "failed")}
 
     def read(self, name: str) -> list[tuple[str, str]]:
         """Return the rows of one of the tables."""
         return list(read_table(self.notes[name], allow_empty=True))
-
-    def _file(self, kind: str) -> Path:
-        return self.output_dir / WORK / f"{self.number:04d}.{kind}"
 
 
 @dataclass(frozen=True)
@@ -272,7 +251,7 @@ def list_parts(task: Extraction, inputs: str) -> Extent:
     cuts = np.flatnonzero(np.diff(seconds_u // PART_S)) + 1
     spans = [(copy, rows_p) for copy in range(1 + task.copies) for rows_p in np.split(rows_u, cuts)]
     parts = [
-        ExtractedPart(number, copy, rows_p, task.output_dir, {**task.options(copy), "inputs": inputs})
+        ExtractedPart(number, rows_p, task.work_dir, {**task.options(copy), "inputs": inputs}, copy)
         for number, (copy, rows_p) in enumerate(spans, start=1)
     ]
     return Extent(refs, lengths_u, parts)
