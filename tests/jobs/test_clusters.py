@@ -85,7 +85,7 @@ def test_killed_job_of_stage_6_fails_the_stage_and_runs_again(unidentified: Stag
     if alive(child):  # a cluster without control groups loses sight of it
         os.kill(child, signal.SIGKILL)
     assert run.returncode == 1
-    title = {"slurm": "Slurm says FAILED", "sge": "Grid Engine no longer knows it"}[cluster.backend]
+    title = {"slurm": "Slurm reports FAILED", "sge": "Grid Engine no longer lists it"}[cluster.backend]
     assert f"error: job 2 of 2 failed: ended without writing its outcome; {title}" in said
     again = unidentified.run(6, 6)
     assert again.returncode == 0, again.stderr
