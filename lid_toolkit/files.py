@@ -33,7 +33,7 @@ def write_whole(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-        fsync_directory(path.parent)
+        fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -49,9 +49,9 @@ def remove_leftovers(directory: Path) -> None:
         path.unlink()
 
 
-def fsync_directory(directory: Path) -> None:
-    """Write a rename inside ``directory`` to disk, so that it survives a power failure."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def fsync(path: Path) -> None:
+    """Write a file, or the names in a directory, to disk, so that they survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

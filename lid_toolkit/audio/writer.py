@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ from lid_toolkit.audio.reader import LOWEST_RATE
 from lid_toolkit.audio.references import ENTRY_MARK
 from lid_toolkit.audio.wav_header import pcm16_wav_header
 from lid_toolkit.errors import LidError
-from lid_toolkit.files import fsync_directory, temporary_beside, write_whole
+from lid_toolkit.files import fsync, temporary_beside, write_whole
 
 AUDIO_FORMATS = ("wav", "flac", "wav.ark", "flac.ark")
 HIGHEST_RATE = 655_350
@@ -112,10 +111,10 @@ def _file_writer(target: Path, kind: str) -> Iterator[Writer]:
         yield write
         # All at the end: the kernel has written most by then, and one journal commit covers many files.
         for file in temporary.iterdir():
-            _fsync(file)
+            fsync(file)
         _remove(target)
         temporary.replace(target)
-        fsync_directory(target.parent)
+        fsync(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -141,11 +140,3 @@ def file_name(key: str, kind: str) -> str:
     if len(name.encode()) > LONGEST_FILE_NAME:
         raise LidError("the id is too long for a file name", where=key, mend=f"use the format {kind}.ark")
     return name
-
-
-def _fsync(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

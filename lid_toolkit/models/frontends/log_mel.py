@@ -5,13 +5,11 @@ Shapes: b batch, t time, f frequency bins, m mel filters, n samples of a window,
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from lid_toolkit.models.arguments import PositiveInt, SamplingRate, Window, component
-from lid_toolkit.models.bases import FrontendBase
-from lid_toolkit.models.frontends.mel_filters import mel_filters
-from lid_toolkit.models.frontends.power_spectrum import Ends, centred_window, power_spectrum
+from lid_toolkit.models.frontends.mel_filters import MelFrontend, mel_filters
+from lid_toolkit.models.frontends.power_spectrum import centred_window
 
 ENERGY_FLOOR = 1e-10
 
@@ -20,7 +18,7 @@ ENERGY_FLOOR = 1e-10
     fixed={"onesided": True, "apply_stft": True, "frontend_conf": None},
     small={"n_fft": 64, "hop_length": 80, "n_mels": 16},
 )
-class LogMelFrontend(FrontendBase):
+class LogMelFrontend(MelFrontend):
     """Logarithm of mel-filter energies: log(max(|STFT|^2 M, 1e-10)); M are triangles of unit area.
 
     ESPnet's ``DefaultFrontend``: (B, samples) to (B, frames, n_mels), frames = samples / hop_length
@@ -56,15 +54,11 @@ class LogMelFrontend(FrontendBase):
         fmax: float | None = None,
         htk: bool = False,
     ) -> None:
-        super().__init__()
-        self.rate, self.hop_length, self.output_size = fs, hop_length, n_mels
-        self.ends: Ends = "mirror" if center else "none"
         window_n = centred_window(window, win_length or n_fft, n_fft)
         filters_fm = mel_filters(n_mels, n_fft, fs, fmin or 0.0, fs / 2 if fmax is None else fmax, htk)
-        self.window_n: Tensor
-        self.filters_fm: Tensor
-        self.register_buffer("window_n", window_n / n_fft**0.5 if normalized else window_n, persistent=False)
-        self.register_buffer("filters_fm", filters_fm, persistent=False)
+        window_n = window_n / n_fft**0.5 if normalized else window_n
+        super().__init__(window_n, filters_fm, hop_length, "mirror" if center else "none")
+        self.rate = fs
 
     def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-mel energies (B, frames, n_mels) and each utterance's frame count (B,).
@@ -73,8 +67,5 @@ class LogMelFrontend(FrontendBase):
             wave_bt: waveforms in [-1, 1], padded at the end.
             lengths_b: number of valid samples of each, on the CPU.
         """
-        with torch.autocast(wave_bt.device.type, enabled=False):
-            power_btf, frames_b = power_spectrum(
-                wave_bt.float(), lengths_b, self.window_n, self.hop_length, self.ends
-            )
-            return (power_btf @ self.filters_fm).clamp(min=ENERGY_FLOOR).log(), frames_b
+        energy_btm, frames_b = self.mel_energies(wave_bt, lengths_b)
+        return energy_btm.clamp(min=ENERGY_FLOOR).log(), frames_b

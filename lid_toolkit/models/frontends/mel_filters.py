@@ -1,10 +1,43 @@
-"""Mel filter banks. Only this module imports torchaudio, which is no longer developed further."""
+"""Mel filter banks and energies. Only this module imports torchaudio, which is no longer developed further.
+
+Shapes: b batch, t time, f frequency bins, m mel filters, n samples of a window.
+"""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.models.bases import FrontendBase
+from lid_toolkit.models.frontends.power_spectrum import Ends, power_spectrum
+
+
+class MelFrontend(FrontendBase):
+    """A front end of mel energies; a subclass sets ``rate``.
+
+    Args:
+        window_n: window, as long as the Fourier transform.
+        filters_fm: mel filters.
+        hop_length: samples between frames.
+        ends: what is beyond both ends of the signal, see :func:`.power_spectrum`.
+    """
+
+    def __init__(self, window_n: Tensor, filters_fm: Tensor, hop_length: int, ends: Ends = "mirror") -> None:
+        super().__init__()
+        self.hop_length, self.output_size, self.ends = hop_length, filters_fm.shape[1], ends
+        self.window_n: Tensor
+        self.filters_fm: Tensor
+        self.register_buffer("window_n", window_n, persistent=False)
+        self.register_buffer("filters_fm", filters_fm, persistent=False)
+
+    def mel_energies(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return energies (B, frames, n_mels), float32 with any autocast type, and frame counts (B,)."""
+        with torch.autocast(wave_bt.device.type, enabled=False):
+            power_btf, frames_b = power_spectrum(
+                wave_bt.float(), lengths_b, self.window_n, self.hop_length, self.ends
+            )
+            return power_btf @ self.filters_fm, frames_b
 
 
 def mel_filters(

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from lid_toolkit.models.arguments import PositiveInt, component
-from lid_toolkit.models.bases import FrontendBase
-from lid_toolkit.models.frontends.mel_filters import mel_filters
-from lid_toolkit.models.frontends.power_spectrum import centred_window, power_spectrum
+from lid_toolkit.models.frontends.mel_filters import MelFrontend, mel_filters
+from lid_toolkit.models.frontends.power_spectrum import centred_window
 from lid_toolkit.models.masking import continue_by_zeros, masked_mean, padding_mask
 
 PREEMPHASIS = 0.97
@@ -21,7 +20,7 @@ LOG_FLOOR = 1e-6
 
 
 @component(small={"n_fft": 64, "win_length": 64, "hop_length": 80, "n_mels": 16, "log": True})
-class MelSpectrogramFrontend(FrontendBase):
+class MelSpectrogramFrontend(MelFrontend):
     """Mel energies |STFT(x_t - 0.97 x_{t-1})|^2 M; M are triangles of unit height.
 
     ESPnet's ``melspec_torch``: (B, samples) at 16 kHz to (B, frames, n_mels), frames = samples /
@@ -57,14 +56,9 @@ class MelSpectrogramFrontend(FrontendBase):
         mel_scale: Literal["htk", "slaney"] = "htk",
         normalize: Literal["mn"] | None = None,
     ) -> None:
-        super().__init__()
-        self.preemp, self.log, self.normalize = preemp, log, normalize
-        self.hop_length, self.output_size = hop_length, n_mels
-        self.window_n: Tensor
-        self.filters_fm: Tensor
         filters_fm = mel_filters(n_mels, n_fft, self.rate, f_min, f_max, mel_scale == "htk", unit_area=False)
-        self.register_buffer("window_n", centred_window(window_fn, win_length, n_fft), persistent=False)
-        self.register_buffer("filters_fm", filters_fm, persistent=False)
+        super().__init__(centred_window(window_fn, win_length, n_fft), filters_fm, hop_length)
+        self.preemp, self.log, self.normalize = preemp, log, normalize
 
     @torch.no_grad()
     def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,17 +68,14 @@ class MelSpectrogramFrontend(FrontendBase):
             wave_bt: waveforms in [-1, 1], padded at the end.
             lengths_b: number of valid samples of each, on the CPU.
         """
-        with torch.autocast(wave_bt.device.type, enabled=False):
-            wave_bt = wave_bt.float()
-            if self.preemp:
-                wave_bt, lengths_b = continue_by_zeros(wave_bt, lengths_b, 2)
-                before_bt = torch.cat((wave_bt[:, 1:2], wave_bt[:, :-1]), dim=1)
-                wave_bt = wave_bt - PREEMPHASIS * before_bt
-            power_btf, frames_b = power_spectrum(wave_bt, lengths_b, self.window_n, self.hop_length)
-            feats_btm = power_btf @ self.filters_fm
-            if self.log:
-                feats_btm = (feats_btm + LOG_FLOOR).log()
-            if self.normalize == "mn":
-                mask_b1t = padding_mask(frames_b, feats_btm.shape[1], feats_btm.device)
-                feats_btm = feats_btm - masked_mean(feats_btm.transpose(1, 2), mask_b1t).transpose(1, 2)
+        if self.preemp:
+            wave_bt, lengths_b = continue_by_zeros(wave_bt.float(), lengths_b, 2)
+            before_bt = torch.cat((wave_bt[:, 1:2], wave_bt[:, :-1]), dim=1)
+            wave_bt = wave_bt - PREEMPHASIS * before_bt
+        feats_btm, frames_b = self.mel_energies(wave_bt, lengths_b)
+        if self.log:
+            feats_btm = (feats_btm + LOG_FLOOR).log()
+        if self.normalize == "mn":
+            mask_b1t = padding_mask(frames_b, feats_btm.shape[1], feats_btm.device)
+            feats_btm = feats_btm - masked_mean(feats_btm.transpose(1, 2), mask_b1t).transpose(1, 2)
         return feats_btm, frames_b

@@ -12,16 +12,15 @@ from pydantic import Field
 from torch import Tensor
 
 from lid_toolkit.models.arguments import PositiveInt, SamplingRate, component
-from lid_toolkit.models.bases import FrontendBase
-from lid_toolkit.models.frontends.mel_filters import check_edges
-from lid_toolkit.models.frontends.power_spectrum import centred_window, power_spectrum
+from lid_toolkit.models.frontends.mel_filters import MelFrontend, check_edges
+from lid_toolkit.models.frontends.power_spectrum import centred_window
 from lid_toolkit.models.masking import padding_mask
 
 ENERGY_FLOOR = 1e-10
 
 
 @component(small={"n_fft": 64, "hop_length": 80, "n_mels": 16})
-class SpeechBrainFbank(FrontendBase):
+class SpeechBrainFbank(MelFrontend):
     """Mel energies in dB, at most ``top_db`` below the utterance's own maximum over time and frequency.
 
     SpeechBrain's ``Fbank``: (B, samples) to (B, frames, n_mels), frames = samples / hop_length + 1,
@@ -50,15 +49,11 @@ class SpeechBrainFbank(FrontendBase):
         f_max: float | None = None,
         top_db: Annotated[float, Field(gt=0)] = 80.0,
     ) -> None:
-        super().__init__()
-        self.rate, self.hop_length, self.output_size, self.top_db = sample_rate, hop_length, n_mels, top_db
-        self.window_n: Tensor
-        self.filters_fm: Tensor
         highest = sample_rate / 2 if f_max is None else f_max
         filters_fm = symmetric_filters(n_mels, n_fft, sample_rate, f_min, highest)
         window_n = centred_window("hamming", win_length or n_fft, n_fft)
-        self.register_buffer("window_n", window_n, persistent=False)
-        self.register_buffer("filters_fm", filters_fm, persistent=False)
+        super().__init__(window_n, filters_fm, hop_length, "zeros")
+        self.rate, self.top_db = sample_rate, top_db
 
     def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (B, frames, n_mels) in dB and each utterance's frame count (B,).
@@ -67,11 +62,8 @@ class SpeechBrainFbank(FrontendBase):
             wave_bt: waveforms in [-1, 1], padded at the end.
             lengths_b: number of valid samples of each, on the CPU.
         """
-        with torch.autocast(wave_bt.device.type, enabled=False):
-            power_btf, frames_b = power_spectrum(
-                wave_bt.float(), lengths_b, self.window_n, self.hop_length, "zeros"
-            )
-            level_btm = 10 * (power_btf @ self.filters_fm).clamp(min=ENERGY_FLOOR).log10()
+        energy_btm, frames_b = self.mel_energies(wave_bt, lengths_b)
+        level_btm = 10 * energy_btm.clamp(min=ENERGY_FLOOR).log10()
         mask_b1t = padding_mask(frames_b, level_btm.shape[1], level_btm.device)
         heard_btm = level_btm
         if mask_b1t is not None:
