@@ -102,10 +102,8 @@ class Step:
             last = json.loads(self.record.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return "not done yet"
-        if not isinstance(last, dict) or last.get("version") != RECORD_VERSION:
+        if last.get("version") != RECORD_VERSION:
             return "recorded by another version"
-        if not all(isinstance(last.get(key), dict) for key in ("options", "inputs", "outputs")):
-            return "the record is damaged"
         # Records had no "code" before steps had versions, and all steps began with version 1.
         if last.get("code", 1) != self.version:
             return "made by another version of the code"

@@ -61,9 +61,6 @@ def test_a_broken_record_counts_as_none(made):
     assert again(made).reason() == "not done yet"
     made.record.write_text(json.dumps({"version": -1}))
     assert again(made).reason() == "recorded by another version"
-    for damaged in ("[]", "null", '{"version": 1}', '{"version": 1, "options": {}, "inputs": 3}'):
-        made.record.write_text(damaged)
-        assert again(made).reason()
 
 
 def test_a_dry_run_is_never_due(made):

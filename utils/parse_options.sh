@@ -140,8 +140,7 @@ fits() {
     float) [[ ${value} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)([eE]-?[0-9]+)?$ ]] ;;
     floats) [[ ${value} =~ ^[[:blank:]]*(([0-9]+\.?[0-9]*|\.[0-9]+)([[:blank:]]+|$))*$ ]] ;;
     bool) [[ ${value} == true || ${value} == false ]] ;;
-    rate) [[ ${value} =~ ^[1-9][0-9]*k?$ ]] ;;
-    text | list | path) [[ ${value} != --* ]] ;;
+    text | list | path | rate) [[ ${value} != --* ]] ;;
     word) [[ ${value} != --* && ! ${value} =~ [[:space:]] ]] ;;
     args) split_words "${value}" ;;
     *) [[ ${value} == "${type}" ]] ;;

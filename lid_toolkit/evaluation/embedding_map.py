@@ -58,8 +58,7 @@ def map_embeddings(
         at_most: maximum number of utterances drawn for each language; the choice depends only on their ids.
 
     Raises:
-        LidError: there are fewer than 4 utterances, or an embedding is not finite or belongs to an unknown
-            utterance.
+        LidError: there are fewer than 4 utterances, or an embedding belongs to an unknown utterance.
     """
     keys, vectors = read_vectors(path)
     rows = answers.truth.rows(keys)

@@ -43,7 +43,7 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--stage three", "--stage: 'three' is not valid (give a whole number of at least 1)"),
         ("--stage", "--stage needs a value"),
         ("--nj 0", "--nj: '0' is not valid (give auto or a whole number of at least 1)"),
-        ("--fs high", "--fs: 'high' is not valid"),
+        ("--fs high", "lid.sh: argument --fs: 'high' is not"),
         ("--min_wav_duration -1", "--min_wav_duration: '-1' is not valid"),
         ("--extract_embd yes", "--extract_embd: 'yes' is not valid (give true or false)"),
         (

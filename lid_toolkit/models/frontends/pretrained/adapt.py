@@ -78,13 +78,7 @@ def add_lora(upstream: Any, lora: Lora, default_targets: Sequence[str]) -> None:
 
 
 def freeze_parts(upstream: Any, names: tuple[str, ...]) -> None:
-    """Freeze the convolutions before the transformer."""
-    if not names:
-        raise LidError(
-            "w2v-BERT 2.0 has no convolutions before its transformer",
-            where="frontend_conf.freeze_extractor",
-            mend="leave it out",
-        )
+    """Freeze the convolutions before the transformer; w2v-BERT 2.0 has none."""
     for name in names:
         upstream.get_submodule(name).requires_grad_(False)
     if hasattr(upstream, "freeze_feature_encoder"):

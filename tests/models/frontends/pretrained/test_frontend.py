@@ -254,7 +254,6 @@ def test_a_model_file_needs_no_pretrained_folder(fused, tmp_path):
         ({"path_or_url": "{wavlm}", "lora": {"target_modules": ["q_proj"]}}, "no effect in WavLM"),
         ({"path_or_url": "{xlsr}", "lora": {"target_modules": ["nothing"]}}, "not part of the encoder"),
         ({"path_or_url": "{xlsr}", "lora": {"ranks": 3}}, "lora"),
-        ({"path_or_url": "{w2v-bert}", "freeze_extractor": True}, "no convolutions"),
         ({"path_or_url": "{xlsr}", "language_token": True}, "is not Whisper"),
         ({"path_or_url": "{xlsr}", "attention": "fast"}, "attention"),
         ({"path_or_url": "{xlsr}", "attention": "flash_attention_2"}, "flash"),
