@@ -19,13 +19,12 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from lid_toolkit import parts
 from lid_toolkit.audio.reader import Reading
 from lid_toolkit.datadir.datadir import DataDir, read_data_dir, require_two_dirs, table_paths
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
-from lid_toolkit.parts import part_bounds
 from lid_toolkit.prepare.formatting.listing import PlannedUtterance, UtteranceList, list_utterances
 from lid_toolkit.steps import Snapshot, Step
 
@@ -194,7 +193,7 @@ def make_plan(
     data = read_data_dir(data_dir)
     _check_copy(data, options)
     listing = list_utterances(data)
-    bounds = part_bounds(len(listing), UTTERANCES_PER_PART).tolist()
+    bounds = parts.part_bounds(len(listing), UTTERANCES_PER_PART).tolist()
     num_parts = len(bounds) - 1
     recordings = [
         listing.digest_of_recordings(first, stop, options.multi_columns)
@@ -210,22 +209,18 @@ def make_plan(
             return 0
         (output_dir / "wav.scp").unlink(missing_ok=True)
         offsets = _write_parts(work_dir(output_dir) / "utterances.jsonl", listing, bounds)
-        _save(Plan(data_dir, output_dir, options, offsets, num_jobs, work.snapshot, recordings))
+        facts = dict(data_dir=str(data_dir), options=asdict(options), offsets=offsets, recordings=recordings)
+        parts.Plan(work.snapshot, num_jobs, facts).save(work_dir(output_dir))
     logging.info("%s: %d utterances in %d parts for %d jobs", step.name, len(listing), num_parts, num_jobs)
     return num_jobs
 
 
 def load_plan(output_dir: Path) -> Plan:
     """Read the plan that :func:`make_plan` left; raises LidError if there is none."""
-    path = work_dir(output_dir) / "plan.json"
-    try:
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise LidError("there is no plan", where=path, mend="run the sub-command plan first") from None
-    kept["options"] = FormatOptions(**kept["options"])
-    kept["inputs"] = Snapshot(**kept["inputs"])
-    kept["data_dir"] = Path(kept["data_dir"])
-    return Plan(output_dir=output_dir, **kept)
+    kept = parts.load_plan(work_dir(output_dir))
+    data_dir, options = Path(kept.facts["data_dir"]), FormatOptions(**kept.facts["options"])
+    offsets, recordings = kept.facts["offsets"], kept.facts["recordings"]
+    return Plan(data_dir, output_dir, options, offsets, kept.num_jobs, kept.inputs, recordings)
 
 
 def _check_copy(data: DataDir, options: FormatOptions) -> None:
@@ -266,10 +261,3 @@ def _write_parts(path: Path, listing: UtteranceList, bounds: list[int]) -> list[
             stream.write(json.dumps(listing.utterances(first, stop)).encode() + b"\n")
             offsets.append(stream.tell())
     return offsets
-
-
-def _save(plan: Plan) -> None:
-    kept = {**asdict(plan), "data_dir": str(plan.data_dir)}
-    del kept["output_dir"]
-    with write_whole(work_dir(plan.output_dir) / "plan.json") as stream:
-        json.dump(kept, stream)
