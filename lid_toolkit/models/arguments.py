@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
@@ -14,10 +14,10 @@ NotNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Window = Literal["hann", "hamming", "blackman", "bartlett"]
-Make = TypeVar("Make", bound=Callable[..., Any])
+Make = TypeVar("Make", bound=Callable[..., object])
 
 
-def _read_rate(value: Any) -> Any:
+def _read_rate(value: object) -> object:
     """Read ``16k`` as 16000, as ESPnet does."""
     if isinstance(value, str) and value[-1:] in ("k", "K"):
         rate = 1000 * float(value[:-1])
@@ -29,7 +29,7 @@ SamplingRate = Annotated[PositiveInt, BeforeValidator(_read_rate)]
 
 
 def component(
-    *, fixed: Mapping[str, Any] | None = None, small: Mapping[str, Any] | None = None
+    *, fixed: Mapping[str, object] | None = None, small: Mapping[str, object] | None = None
 ) -> Callable[[Make], Make]:
     """Add to a component what its signature cannot express.
 
@@ -46,13 +46,13 @@ def component(
     return note
 
 
-def fixed_arguments(make: Callable[..., Any]) -> Mapping[str, Any]:
+def fixed_arguments(make: Callable[..., object]) -> Mapping[str, object]:
     """Return the arguments of a component that have only one supported value, with this value."""
-    fixed: Mapping[str, Any] = getattr(make, "fixed_arguments", {})
+    fixed: Mapping[str, object] = getattr(make, "fixed_arguments", {})
     return fixed
 
 
-def small_arguments(make: Callable[..., Any]) -> Mapping[str, Any]:
+def small_arguments(make: Callable[..., object]) -> Mapping[str, object]:
     """Return the arguments that make a small version of a component."""
-    small: Mapping[str, Any] = getattr(make, "small_arguments", {})
+    small: Mapping[str, object] = getattr(make, "small_arguments", {})
     return small

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -26,11 +25,11 @@ class FrontendBase(nn.Module):
         return ()
 
     @staticmethod
-    def one_frame_per_utterance(conf: Mapping[str, Any]) -> bool:  # noqa: ARG004 - for subclasses
+    def one_frame_per_utterance(conf: Mapping[str, object]) -> bool:  # noqa: ARG004 - for subclasses
         """Return False: longer utterances have more frames."""
         return False
 
-    def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
+    def portable_conf(self, conf: Mapping[str, object]) -> dict[str, object]:
         """Return the arguments as they are."""
         return dict(conf)
 

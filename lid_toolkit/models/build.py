@@ -27,7 +27,7 @@ from lid_toolkit.models.registry import OPTIONAL, find
 FROM_NEIGHBOURS = ("input_size", "embedding_size", "classes", "external")
 
 
-def build_model(description: Mapping[str, Any], classes: int, external: Packages = NONE) -> LidModel:
+def build_model(description: Mapping[str, object], classes: int, external: Packages = NONE) -> LidModel:
     """Build a model with random weights.
 
     Args:
@@ -43,11 +43,12 @@ def build_model(description: Mapping[str, Any], classes: int, external: Packages
             not valid.
     """
 
+    # Any: mypy cannot know which protocol the component of a name has; the registry and `missing` ensure it.
     def build(kind: Kind, **sizes: int) -> Any:
-        name, conf = description.get(kind), description.get(f"{kind}_conf") or {}
+        name = description.get(kind)
         if name is None and kind in OPTIONAL:
             return None
-        return build_component(kind, name, conf, sizes, external)
+        return build_component(kind, name, arguments_of(kind, description), sizes, external)
 
     frontend = build_frontend(description, external)
     encoder: Encoder = build("encoder", input_size=frontend.output_size)
@@ -58,7 +59,19 @@ def build_model(description: Mapping[str, Any], classes: int, external: Packages
     return LidModel(frontend, build("specaug"), normalize, encoder, pooling, projector, loss)
 
 
-def build_frontend(description: Mapping[str, Any], external: Packages = NONE) -> Frontend:
+def arguments_of(kind: Kind, description: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the arguments that a description gives to the component of a kind.
+
+    Raises:
+        LidError: they are not a mapping.
+    """
+    conf = description.get(f"{kind}_conf") or {}
+    if not isinstance(conf, Mapping):
+        raise LidError("not a mapping of arguments to values", where=f"{kind}_conf", mend="correct the value")
+    return conf
+
+
+def build_frontend(description: Mapping[str, object], external: Packages = NONE) -> Frontend:
     """Build the front end of a description.
 
     Without a front end (``frontend: null``) the model takes features of ``input_size`` dimensions.
@@ -66,40 +79,40 @@ def build_frontend(description: Mapping[str, Any], external: Packages = NONE) ->
     Raises:
         LidError: as :func:`build_model`.
     """
-    conf = description.get("frontend_conf") or {}
+    conf, size = arguments_of("frontend", description), description.get("input_size")
     if description.get("frontend") is not None:
         return cast(Frontend, build_component("frontend", description["frontend"], conf, {}, external))
-    if conf or not description.get("input_size"):
+    if conf or not isinstance(size, int) or not size:
         what = "frontend_conf without a frontend" if conf else "the dimension of the features is unknown"
         raise LidError(what, where="frontend", mend="name a frontend, or set input_size for features")
-    return PrecomputedFeatures(description["input_size"])
+    return PrecomputedFeatures(size)
 
 
-def one_frame_per_utterance(description: Mapping[str, Any], external: Packages = EVERY) -> bool:
+def one_frame_per_utterance(description: Mapping[str, object], external: Packages = EVERY) -> bool:
     """Return whether the front end gives one frame per utterance of any length; it is not built for this."""
     if description.get("frontend") is None:
         return False
-    make: Any = find("frontend", description["frontend"], external)
+    make = find("frontend", description["frontend"], external)
     asked = getattr(make, "one_frame_per_utterance", None)  # front ends made by functions have many frames
-    return asked is not None and bool(asked(description.get("frontend_conf") or {}))
+    return asked is not None and bool(asked(arguments_of("frontend", description)))
 
 
-def needs_statistics(description: Mapping[str, Any], external: Packages = EVERY) -> bool:
+def needs_statistics(description: Mapping[str, object], external: Packages = EVERY) -> bool:
     """Return whether the normaliser uses statistics of the training set; it is not built for this."""
     if description.get("normalize") is None:
         return False
     return bool(getattr(find("normalize", description["normalize"], external), "needs_statistics", False))
 
 
-def with_architecture(description: Mapping[str, Any], frontend: Frontend) -> dict[str, Any]:
+def with_architecture(description: Mapping[str, object], frontend: Frontend) -> dict[str, object]:
     """Return a description from which the model can be built without its initial pretrained weights."""
-    return {**description, "frontend_conf": frontend.portable_conf(description.get("frontend_conf") or {})}
+    return {**description, "frontend_conf": frontend.portable_conf(arguments_of("frontend", description))}
 
 
 def build_component(
     kind: Kind,
-    name: str | None,
-    conf: Mapping[str, Any],
+    name: object,
+    conf: Mapping[str, object],
     sizes: Mapping[str, int],
     external: Packages = NONE,
 ) -> nn.Module:
@@ -132,7 +145,7 @@ def build_component(
 
 
 @functools.cache
-def arguments_model(make: Callable[..., Any]) -> type[BaseModel]:
+def arguments_model(make: Callable[..., nn.Module]) -> type[BaseModel]:
     """Return the configurable parameters of a component as a pydantic model that forbids all others.
 
     Raises:
@@ -156,7 +169,7 @@ def arguments_model(make: Callable[..., Any]) -> type[BaseModel]:
             )
     try:
         hints = get_type_hints(function, include_extras=True)
-        fields: dict[str, Any] = {
+        fields: dict[str, Any] = {  # pydantic's own type of them
             name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
             for name, parameter in parameters.items()
         }
@@ -166,7 +179,7 @@ def arguments_model(make: Callable[..., Any]) -> type[BaseModel]:
         raise LidError(what, where=make.__module__, mend="use types that pydantic knows") from error
 
 
-def _check(kind: Kind, name: str, model: type[BaseModel], conf: Mapping[str, Any]) -> dict[str, Any]:
+def _check(kind: Kind, name: str, model: type[BaseModel], conf: Mapping[str, object]) -> dict[str, object]:
     """Check the configured arguments and return them, converted to their types."""
     where = f"{kind}_conf"
     for argument in conf:

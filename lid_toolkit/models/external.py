@@ -15,9 +15,9 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from torch import nn
 
@@ -91,7 +91,7 @@ def _allowed_by_environment() -> list[str]:
     return [package.strip() for package in os.environ.get(ENVIRONMENT, "").split(",")]
 
 
-def _import(kind: Kind, module: str) -> Any:
+def _import(kind: Kind, module: str) -> ModuleType:
     """Import a module and the packages it is in, outermost first; check where each is before importing it."""
     words = module.split(".")
     for count in range(1, len(words) + 1):
@@ -117,7 +117,7 @@ def _import(kind: Kind, module: str) -> Any:
     return sys.modules[module]
 
 
-def _places(origin: str | None, folders: Any) -> Iterator[Path]:
+def _places(origin: str | None, folders: Iterable[str] | None) -> Iterator[Path]:
     """Yield the file of a module and the folders of a package."""
     if origin not in (None, "built-in", "frozen", "namespace"):
         yield Path(str(origin))

@@ -26,12 +26,13 @@ k frames that a convolution reads, g frames of the flattened grid (B * T), s row
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lid_toolkit.models.autograd import Context
 from lid_toolkit.models.masking import widened
 
 
@@ -74,10 +75,14 @@ class GatherPair:
         return gathered_mc
 
 
+class _GatherContext(Context, Protocol):
+    holes: bool
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x_nc: Tensor, there_mr: Tensor, holes: bool, back_ns: Tensor, back_holes: bool
+        ctx: _GatherContext, x_nc: Tensor, there_mr: Tensor, holes: bool, back_ns: Tensor, back_holes: bool
     ) -> Tensor:
         ctx.save_for_backward(back_ns)
         ctx.holes = back_holes
@@ -85,7 +90,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient_mc: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: _GatherContext, gradient_mc: Tensor) -> tuple[Tensor, None, None, None, None]:
         (back_ns,) = ctx.saved_tensors
         return sum_rows(gradient_mc, back_ns, ctx.holes), None, None, None, None
 

@@ -13,11 +13,11 @@ Shapes: b batch, t time, c channels; 1 an axis of length 1. A name without a suf
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from lid_toolkit.models.autograd import Context
 
 
 def padding_mask(lengths_b: Tensor, frames: int, device: torch.device) -> Tensor | None:
@@ -141,7 +141,13 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, mask: Tensor | None, count: Tensor, weight_c: Tensor, bias_c: Tensor, eps: float
+        ctx: Context,
+        x: Tensor,
+        mask: Tensor | None,
+        count: Tensor,
+        weight_c: Tensor,
+        bias_c: Tensor,
+        eps: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the result of ``normalise``; no gradient flows through mean and variance."""
         normalised, mean_c, variance_c = normalise(x, mask, count, weight_c, bias_c, eps)
@@ -151,7 +157,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients for x, weight and bias, in the same shapes."""
         x, mask, count, weight_c, mean_c, rstd_c = ctx.saved_tensors
         gradient = zero_padding(widened(gradient), mask)

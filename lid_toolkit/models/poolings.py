@@ -5,13 +5,12 @@ Shapes: b batch, t time, c channels, h hidden units, w input channels of a weigh
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lid_toolkit.models.arguments import PositiveInt, component
+from lid_toolkit.models.autograd import Context
 from lid_toolkit.models.frame_rows import convolve
 from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, widened
 
@@ -125,7 +124,7 @@ class _Moments(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_btc: Tensor, scores_btc: Tensor | None, mask_bt1: Tensor | None
+        ctx: Context, x_btc: Tensor, scores_btc: Tensor | None, mask_bt1: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return mean and variance, both (B, C)."""
         wide_btc, weights_btc = with_weights(x_btc, scores_btc, mask_bt1)
@@ -137,7 +136,7 @@ class _Moments(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(
-        ctx: Any, for_mean_bc: Tensor, for_variance_bc: Tensor
+        ctx: Context, for_mean_bc: Tensor, for_variance_bc: Tensor
     ) -> tuple[Tensor, Tensor | None, None]:
         """Return the gradients (B, T, C) for x and, if there are any, the scores."""
         x_btc, scores_btc, mask_bt1, mean_bc, variance_bc = ctx.saved_tensors

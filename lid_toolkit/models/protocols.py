@@ -9,14 +9,17 @@ Shapes: b batch, t time, d features, c channels, p pooled numbers, e embedding.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Self
 
 Kind = Literal["frontend", "specaug", "normalize", "encoder", "pooling", "projector", "loss"]
 """The kinds of components, each by its key in a training YAML."""
+
+
+Own = TypeVar("Own", bound="Part")
+"""The class of the component itself."""
 
 
 class Part(Protocol):
@@ -28,10 +31,10 @@ class Part(Protocol):
     def get_submodule(self, target: str) -> nn.Module:
         """Return a part by its dotted name."""
 
-    def eval(self) -> Self:
+    def eval(self: Own) -> Own:
         """Switch to evaluation mode."""
 
-    def to(self, device: torch.device) -> Self:
+    def to(self: Own, device: torch.device) -> Own:
         """Move to a device."""
 
 
@@ -63,13 +66,13 @@ class Frontend(Part, Protocol):
         """Languages whose log posteriors are the first features of each frame, in order; usually empty."""
 
     @staticmethod
-    def one_frame_per_utterance(conf: Mapping[str, Any]) -> bool:
+    def one_frame_per_utterance(conf: Mapping[str, object]) -> bool:
         """Return whether a front end with these arguments gives one frame for an utterance of any length.
 
         Such features cannot be cropped. The front end need not be built to know this.
         """
 
-    def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
+    def portable_conf(self, conf: Mapping[str, object]) -> dict[str, object]:
         """Return the arguments to store in a model file, given those of the configuration.
 
         The front end can be built from them without its initial pretrained weights.

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+
+from torch import nn
 
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.models.external import NONE, Packages, find_external, is_external
@@ -61,7 +62,7 @@ OPTIONAL: tuple[Kind, ...] = ("specaug", "normalize")
 """Optional kinds."""
 
 
-def find(kind: Kind, name: object, external: Packages = NONE) -> Callable[..., Any]:
+def find(kind: Kind, name: object, external: Packages = NONE) -> Callable[..., nn.Module]:
     """Return the class of a component, or the function that makes it.
 
     Args:
@@ -78,5 +79,7 @@ def find(kind: Kind, name: object, external: Packages = NONE) -> Callable[..., A
     if not isinstance(name, str) or name not in known:
         raise LidError(f"unknown {kind} '{name}'", where=kind, mend=nearest(str(name), known))
     module, _, attribute = known[name].partition(":")
-    make: Callable[..., Any] = getattr(importlib.import_module(f"lid_toolkit.models.{module}"), attribute)
+    make: Callable[..., nn.Module] = getattr(
+        importlib.import_module(f"lid_toolkit.models.{module}"), attribute
+    )
     return make

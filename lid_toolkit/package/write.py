@@ -146,7 +146,7 @@ def gather(packing: Packing, saved: SavedModel, folder: Path) -> dict[str, Path]
         source=packing.repository or packing.output.name,
         labels=saved.languages,
         components={
-            part: saved.description[part]
+            part: str(saved.description[part])
             for part in CARD_COMPONENTS
             if saved.description.get(part) is not None
         },

@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +18,16 @@ from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.models.lid_model import LidModel
 
 MODEL_FORMAT = 1
+
+
+class ModelContent(TypedDict):
+    """What a model file holds: weights, components, labels in index order and sampling rate."""
+
+    format: int
+    model: dict[str, Tensor]
+    description: dict[str, object]
+    languages: list[str]
+    rate: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class SavedModel:
     model: LidModel
     languages: tuple[str, ...]
     rate: int
-    description: Mapping[str, Any]
+    description: Mapping[str, object]
 
     @property
     def embedding_size(self) -> int:
@@ -45,12 +55,12 @@ class SavedModel:
 def save_model(
     path: Path,
     weights: Mapping[str, Tensor],
-    description: Mapping[str, Any],
+    description: Mapping[str, object],
     languages: Sequence[str],
     rate: int,
 ) -> None:
     """Write a model file: weights, components, labels and sampling rate."""
-    content = {
+    content: ModelContent = {
         "format": MODEL_FORMAT,
         "model": dict(weights),
         "description": dict(description),
@@ -70,7 +80,7 @@ def load_model(path: Path, external: Packages = NONE) -> SavedModel:
     Raises:
         LidError: the file does not exist, is damaged, or is not a model file of this toolkit.
     """
-    content = _model_content(path)
+    content = load_content(path)
     weights, languages, rate = content["model"], content["languages"], content["rate"]
     return restore(content["description"], weights, languages, rate, path, external)
 
@@ -81,20 +91,25 @@ def load_labels(path: Path) -> tuple[str, ...]:
     Raises:
         LidError: as :func:`load_model`.
     """
-    return tuple(_model_content(path, mmap=True)["languages"])
+    return tuple(load_content(path, mmap=True)["languages"])
 
 
-def _model_content(path: Path, mmap: bool = False) -> dict[str, Any]:
+def load_content(path: Path, mmap: bool = False) -> ModelContent:
+    """Return what a model file holds, without building the model.
+
+    Raises:
+        LidError: as :func:`load_model`.
+    """
     content = load(path, mmap)
     if content.get("format") != MODEL_FORMAT:
         raise LidError(
             "not a model file of this toolkit", where=path, mend="give the .pth file of a training"
         )
-    return content
+    return cast(ModelContent, content)
 
 
 def restore(
-    description: Mapping[str, Any],
+    description: Mapping[str, object],
     weights: Mapping[str, Tensor],
     languages: Sequence[str],
     rate: int,
@@ -114,7 +129,7 @@ def restore(
     return SavedModel(model.eval(), tuple(languages), rate, description)
 
 
-def save(path: Path, content: Mapping[str, Any]) -> None:
+def save(path: Path, content: Mapping[str, object]) -> None:
     """Write tensors and plain values with ``torch.save``, completely or not at all.
 
     Raises:
@@ -133,7 +148,7 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
         ) from error
 
 
-def load(path: Path, mmap: bool = False) -> dict[str, Any]:
+def load(path: Path, mmap: bool = False) -> dict[str, object]:
     """Read what :func:`save` wrote, with ``weights_only=True``: no code in the file is run.
 
     With ``mmap``, tensors stay on disk until they are used, so the rest is read quickly.

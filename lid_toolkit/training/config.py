@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -59,33 +59,33 @@ class TrainConfig(BaseModel):
 
     frontend: str | None = None
     """Front end: waveform to features; null for a model that takes features."""
-    frontend_conf: dict[str, Any] = {}
+    frontend_conf: dict[str, object] = {}
     """Arguments of the front end."""
     input_size: PositiveInt | None = None
     """Dimension of the features, if there is no front end."""
     specaug: str | None = None
     """Masking of features in training; null for none."""
-    specaug_conf: dict[str, Any] = {}
+    specaug_conf: dict[str, object] = {}
     """Arguments of SpecAugment."""
     normalize: str | None = None
     """Feature normaliser; null for none."""
-    normalize_conf: dict[str, Any] = {}
+    normalize_conf: dict[str, object] = {}
     """Arguments of the normaliser."""
     encoder: str = "rawnet3"
     """Encoder: features to frame-level outputs."""
-    encoder_conf: dict[str, Any] = {}
+    encoder_conf: dict[str, object] = {}
     """Arguments of the encoder."""
     pooling: str = "chn_attn_stat"
     """Pooling: frame-level outputs to one vector."""
-    pooling_conf: dict[str, Any] = {}
+    pooling_conf: dict[str, object] = {}
     """Arguments of the pooling."""
     projector: str = "rawnet3"
     """Projector: pooled vector to embedding."""
-    projector_conf: dict[str, Any] = {}
+    projector_conf: dict[str, object] = {}
     """Arguments of the projector."""
     loss: str = "aamsoftmax"
     """Training loss over languages."""
-    loss_conf: dict[str, Any] = {}
+    loss_conf: dict[str, object] = {}
     """Arguments of the loss."""
     preprocessor: Literal["lid"] = "lid"
     """Crops and augmentations."""
@@ -129,9 +129,9 @@ class TrainConfig(BaseModel):
     """Report the operation whose gradient is not a number; slow."""
     optim: str = "adam"
     """Name of an optimizer of `torch.optim`, in lower case."""
-    optim_conf: dict[str, Any] = {"lr": 1e-3}
+    optim_conf: dict[str, object] = {"lr": 1e-3}
     """Arguments of the optimizer."""
-    optim_groups: dict[str, dict[str, Any]] = {}
+    optim_groups: dict[str, dict[str, object]] = {}
     """Arguments of the optimizer for parts of the model, by prefix of parameter names (`frontend`)."""
     exclude_weight_decay: bool = False
     """Do not apply `weight_decay` to biases and normalisations."""
@@ -139,7 +139,7 @@ class TrainConfig(BaseModel):
     """Prefixes of the names of parameters that are not trained, such as `frontend.upstream`."""
     scheduler: Annotated[str, StringConstraints(to_lower=True)] | None = None
     """Learning-rate schedule, in upper or lower case; null for a constant rate."""
-    scheduler_conf: dict[str, Any] = {}
+    scheduler_conf: dict[str, object] = {}
     """Arguments of the schedule."""
     val_scheduler_criterion: Annotated[tuple[MeasuredSet, Measure], AfterValidator(_measured)] = (
         "valid",
@@ -207,7 +207,7 @@ class TrainConfig(BaseModel):
     seed: NonNegativeInt = 0
     """Seed of initial weights, draws, crops and augmentations."""
 
-    def model_description(self) -> dict[str, Any]:
+    def model_description(self) -> dict[str, object]:
         """Return the components and their arguments, from which the model can be rebuilt."""
         parts = ("frontend", "specaug", "normalize", "encoder", "pooling", "projector", "loss")
         components = {key: getattr(self, key) for part in parts for key in (part, f"{part}_conf")}
@@ -229,7 +229,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     return parse_config(override(read_settings(path), overrides), path)
 
 
-def parse_config(raw: Mapping[str, Any], where: object) -> TrainConfig:
+def parse_config(raw: Mapping[str, object], where: object) -> TrainConfig:
     """Check a configuration's keys and values.
 
     Raises:

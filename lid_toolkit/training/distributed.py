@@ -11,7 +11,7 @@ import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -194,7 +194,7 @@ def full_model_state(model: nn.Module) -> dict[str, Tensor]:
     return whole_weights(model)
 
 
-def full_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def full_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, object]:
     """Return the whole state of the optimizer. Every process must call it, as for the weights."""
     if not is_sharded(model):
         return optimizer.state_dict()
@@ -203,7 +203,9 @@ def full_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> 
     return whole_optimizer_state(model, optimizer)
 
 
-def load_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def load_optimizer_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, object]
+) -> None:
     """Set a state returned by :func:`full_optimizer_state`. Every process must pass the whole state."""
     if not is_sharded(model):
         optimizer.load_state_dict(state)

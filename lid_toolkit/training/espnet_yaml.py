@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from lid_toolkit.errors import LidError
 
@@ -76,7 +75,7 @@ IGNORED = frozenset(
 )
 """Keys of what options and directories decide here, and keys that only matter with refused ones."""
 
-FIXED: Mapping[str, tuple[Collection[Any], str]] = {
+FIXED: Mapping[str, tuple[Collection[object], str]] = {
     "use_deepspeed": ((False,), "set sharded_ddp: true for models that do not fit on one GPU"),
     "deepspeed_config": ((None,), "set sharded_ddp: true for models that do not fit on one GPU"),
     "ddp_comm_hook": ((None,), "leave it out"),
@@ -99,7 +98,9 @@ FIXED: Mapping[str, tuple[Collection[Any], str]] = {
 """Keys with the values that agree with what this toolkit does, and advice for all other values."""
 
 
-def without_espnet_keys(raw: Mapping[str, Any], known: Collection[str], where: object) -> dict[str, Any]:
+def without_espnet_keys(
+    raw: Mapping[str, object], known: Collection[str], where: object
+) -> dict[str, object]:
     """Return the settings without the keys that only ESPnet has.
 
     Args:

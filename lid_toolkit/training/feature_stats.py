@@ -54,12 +54,12 @@ class FeatureStats:
     @property
     def needed(self) -> bool:
         """Whether the statistics must be collected from the training set."""
-        return self.used and not self.config.normalize_conf.get("stats_file")
+        return self.used and configured_file(self.config) is None
 
     @property
     def file_used(self) -> Path:
         """The file of statistics: the one collected, or the one that the configuration names."""
-        return Path(self.config.normalize_conf.get("stats_file") or self.stats_dir / STATS_FILE)
+        return configured_file(self.config) or self.stats_dir / STATS_FILE
 
     @property
     def step(self) -> Step:
@@ -74,6 +74,12 @@ class FeatureStats:
             },
             {"frontend": self.config.frontend, "frontend_conf": self.config.frontend_conf},
         )
+
+
+def configured_file(config: TrainConfig) -> Path | None:
+    """Return the file of statistics that a configuration names; None if it names none."""
+    name = config.normalize_conf.get("stats_file")
+    return Path(str(name)) if name else None
 
 
 def check_statistics(task: FeatureStats) -> None:
@@ -98,7 +104,7 @@ def use_statistics(model: LidModel, config: TrainConfig, stats_dir: Path) -> Non
     """
     if model.normalize is None or not model.normalize.needs_statistics:
         return
-    path = Path(config.normalize_conf.get("stats_file") or stats_dir / STATS_FILE)
+    path = configured_file(config) or stats_dir / STATS_FILE
     sums = read_sums(path)
     try:
         model.normalize.set_statistics(

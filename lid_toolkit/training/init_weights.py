@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -138,12 +137,14 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]
     Raises:
         LidError: the file does not exist, is damaged, or holds no weights.
     """
-    content: Mapping[str, Any] = load(path)
-    weights = content.get("model", content)
-    languages = content.get("languages") or content.get("identity", {}).get("languages")
+    content: Mapping[str, object] = load(path)
+    weights, identity = content.get("model", content), content.get("identity")
+    languages = content.get("languages") or (
+        identity.get("languages") if isinstance(identity, Mapping) else None
+    )
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise LidError("holds no weights by name", where=path, mend="give the .pth file of a training")
-    return dict(weights), None if languages is None else tuple(languages)
+    return dict(weights), tuple(languages) if isinstance(languages, Sequence) else None
 
 
 def rows_by_language(

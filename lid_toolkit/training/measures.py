@@ -14,7 +14,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def check_wandb(config: TrainConfig) -> None:
 
 def send_to_wandb(config: TrainConfig, scalars: Mapping[str, float], epoch: int, output_dir: Path) -> None:
     """Send an epoch's measures; the run's id follows from the directory, so a continued training keeps it."""
-    wandb: Any = importlib.import_module("wandb")
+    wandb = importlib.import_module("wandb")
     if wandb.run is None:
         wandb.init(
             project=config.wandb_project or Path.cwd().name,

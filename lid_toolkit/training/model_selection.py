@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.build import with_architecture
-from lid_toolkit.training.checkpoint import average, load, point_to, save_model
+from lid_toolkit.training.checkpoint import average, load_content, point_to, save_model
 from lid_toolkit.training.config import Criterion, TrainConfig
 from lid_toolkit.training.distributed import full_model_state
 from lid_toolkit.training.state import EpochMeasures, Learner, Training, measure
@@ -80,7 +80,7 @@ def average_best(config: TrainConfig, history: Sequence[EpochMeasures], output_d
         ranked, name = rank(criterion, history), name_of(criterion)
         for number in sorted({min(number, len(ranked)) for number in config.averaged}):
             path = output_dir / f"{name}.ave_{number}best.pth"
-            contents = [load(_weights_of(epoch, output_dir)) for epoch in ranked[:number]]
+            contents = [load_content(_weights_of(epoch, output_dir)) for epoch in ranked[:number]]
             weights, first = average([content["model"] for content in contents]), contents[0]
             save_model(path, weights, first["description"], first["languages"], first["rate"])
             point_to(output_dir / f"{name}.ave.pth", path.name)

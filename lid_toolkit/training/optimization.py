@@ -15,6 +15,7 @@ from lid_toolkit.training.config import TrainConfig
 
 NOT_SUPPORTED = ("Optimizer", "LBFGS")  # the base class; LBFGS needs to evaluate the model several times
 Group = dict[str, Any]
+"""Parameters (``params``, a list) and their own arguments; PyTorch itself types a group so."""
 
 
 def configured_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -30,41 +31,36 @@ def configured_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.O
     return optimizer
 
 
-def make_optimizer(
-    parameters: Iterable[nn.Parameter] | Sequence[Group], name: str, conf: Mapping[str, Any]
-) -> torch.optim.Optimizer:
+def make_optimizer(groups: Sequence[Group], name: str, conf: Mapping[str, object]) -> torch.optim.Optimizer:
     """Return the optimizer of ``torch.optim`` called ``name`` in lower case.
 
     Args:
-        parameters: parameters, or groups of them whose own arguments take precedence over ``conf``.
+        groups: groups of parameters; their own arguments take precedence over ``conf``.
         name: name of the optimizer.
         conf: arguments of the optimizer.
 
     Raises:
         LidError: unknown optimizer, with the nearest known one, or an argument that it does not take.
     """
-    known = {
+    known: dict[str, Callable[..., torch.optim.Optimizer]] = {
         key.lower(): value
         for key, value in vars(torch.optim).items()
         if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and key not in NOT_SUPPORTED
     }
     if name not in known:
         raise LidError(f"unknown optimizer '{name}'", where="optim", mend=nearest(name, known))
-    parts: list[Any] = list(parameters)
-    groups = [part for part in parts if isinstance(part, dict)]
-    device = (groups[0]["params"] if groups else parts)[0].device
+    device = groups[0]["params"][0].device
     with _argument_errors("optim_conf", conf):
         _step_once(known[name], conf, device)
         for group in groups:
             own = {key: value for key, value in group.items() if key != "params"}
             with _argument_errors("optim_groups", own):
                 _step_once(known[name], {**conf, **own}, device)
-        optimizer: torch.optim.Optimizer = known[name](parts, **conf)
-    return optimizer
+        return known[name](groups, **conf)
 
 
 def _step_once(
-    kind: Callable[..., torch.optim.Optimizer], arguments: Mapping[str, Any], device: torch.device
+    kind: Callable[..., torch.optim.Optimizer], arguments: Mapping[str, object], device: torch.device
 ) -> None:
     """Update a single weight: constructors do not check all values, and none of the groups' values."""
     weight = nn.Parameter(torch.zeros(1, 1, device=device))
@@ -73,7 +69,7 @@ def _step_once(
 
 
 @contextlib.contextmanager
-def _argument_errors(where: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+def _argument_errors(where: str, arguments: Mapping[str, object]) -> Iterator[None]:
     """Turn an optimizer's exception about its arguments into a LidError."""
     try:
         yield
@@ -100,7 +96,7 @@ def freeze(model: nn.Module, prefixes: Iterable[str]) -> None:
 
 
 def parameter_groups(
-    model: nn.Module, groups: Mapping[str, Mapping[str, Any]], exclude_weight_decay: bool = False
+    model: nn.Module, groups: Mapping[str, Mapping[str, object]], exclude_weight_decay: bool = False
 ) -> list[Group]:
     """Return the trained parameters in groups; a parameter belongs to the longest prefix of its name.
 

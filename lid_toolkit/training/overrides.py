@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -17,7 +16,7 @@ FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 class _KeysOnce(yaml.SafeLoader):
     """PyYAML's safe loader, but a duplicate key is an error; PyYAML would silently use the last one."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         seen: dict[Hashable, int] = {}
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -30,7 +29,7 @@ class _KeysOnce(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_settings(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, object]:
     """Read a YAML file of ``key: value`` lines.
 
     Raises:
@@ -49,7 +48,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     return raw or {}
 
 
-def override(raw: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+def override(raw: Mapping[str, object], words: Sequence[str]) -> dict[str, object]:
     """Return ``raw`` changed by ``--key value`` or ``--key=value`` words; values are read as YAML.
 
     Raises:
@@ -74,7 +73,7 @@ def override(raw: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
     return changed
 
 
-def numbers(value: Any) -> Any:
+def numbers(value: object) -> object:
     """Convert strings such as ``1e-4`` to numbers; YAML 1.1 requires a dot (``1.0e-4``)."""
     if isinstance(value, Mapping):
         return {key: numbers(item) for key, item in value.items()}
@@ -83,7 +82,7 @@ def numbers(value: Any) -> Any:
     return float(value) if isinstance(value, str) and FLOAT.fullmatch(value) else value
 
 
-def _set(mapping: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+def _set(mapping: Mapping[str, object], path: Sequence[str], value: object) -> dict[str, object]:
     below = mapping.get(path[0])
     inner = below if isinstance(below, Mapping) else {}
     return {**mapping, path[0]: value if len(path) == 1 else _set(inner, path[1:], value)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -257,7 +257,7 @@ def _half_cosine(high: float, low: float, progress: float) -> float:
     return low + (high - low) * (1 + math.cos(math.pi * progress)) / 2
 
 
-SCHEDULES: Mapping[str, tuple[type[ScheduleConf], Callable[[Any, float, Standing], float]]] = {
+SCHEDULES: Mapping[str, tuple[type[ScheduleConf], Callable[..., float]]] = {
     "tristagelr": (TriStageConf, tri_stage),
     "warmuplr": (WarmupConf, warmup),
     "warmupsteplr": (WarmupStepConf, warmup_steps),
@@ -272,7 +272,7 @@ SCHEDULES: Mapping[str, tuple[type[ScheduleConf], Callable[[Any, float, Standing
 """For each name: its arguments, and the function ``(arguments, lr, standing) -> rate``."""
 
 
-def learning_rate(name: str | None, conf: Mapping[str, Any], lr: float, standing: Standing) -> float:
+def learning_rate(name: str | None, conf: Mapping[str, object], lr: float, standing: Standing) -> float:
     """Return the rate for the coming update of parameters whose configured rate is ``lr`` (0 stays 0)."""
     if name is None or lr == 0:
         return lr

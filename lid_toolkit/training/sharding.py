@@ -6,11 +6,12 @@ seconds.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
+    OptimizerStateType,
     StateDictOptions,
     get_model_state_dict,
     get_optimizer_state_dict,
@@ -55,17 +56,18 @@ def gathered_alone(model: nn.Module) -> list[nn.Module]:
 
 def whole_weights(model: nn.Module) -> dict[str, Tensor]:
     """Return all weights, on the CPU of the main process. Every process must call it."""
-    weights: dict[str, Any] = get_model_state_dict(model, options=WHOLE)
-    return weights
+    return cast(dict[str, Tensor], get_model_state_dict(model, options=WHOLE))
 
 
-def whole_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def whole_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, object]:
     """Return the whole state of the optimizer, by parameter name. Every process must call it."""
     return dict(get_optimizer_state_dict(model, optimizer, options=WHOLE))
 
 
 def set_whole_optimizer_state(
-    model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, object]
 ) -> None:
     """Set a state returned by :func:`whole_optimizer_state`. Every process must pass it."""
-    set_optimizer_state_dict(model, optimizer, state, options=StateDictOptions(full_state_dict=True))
+    set_optimizer_state_dict(
+        model, optimizer, cast(OptimizerStateType, state), options=StateDictOptions(full_state_dict=True)
+    )

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import TypedDict, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
@@ -139,7 +139,7 @@ class Training:
     sampler: Sampler
     world: World
     precision: Precision
-    identity: dict[str, Any]
+    identity: Mapping[str, object]
     checkpoint: Path
     checkpoint_interval_s: float
 
@@ -151,13 +151,36 @@ class Training:
         return iterate(reader, 0, self.config.num_workers, pin, self.config.max_failed)
 
 
+class Progress(TypedDict):
+    """What a checkpoint holds of :class:`State`, but for the position."""
+
+    updates: int
+    bad_updates: int
+    failed: int
+    sums: dict[str, float]
+    history: list[EpochMeasures]
+
+
+class Checkpoint(TypedDict):
+    """What a checkpoint holds; ``sampler`` is the position, ``average`` the moving average or None."""
+
+    identity: Mapping[str, object]
+    sharded: bool
+    model: dict[str, Tensor]
+    optimizer: dict[str, object]
+    scaler: dict[str, object]
+    average: dict[str, Tensor] | None
+    sampler: dict[str, int]
+    state: Progress
+
+
 def save_checkpoint(training: Training, learner: Learner, state: State) -> None:
     """Write a checkpoint. The previous one is replaced only when this one is complete.
 
     Every process must call it; it returns once the file is written. No state of random generators is
     saved, because each batch has its own seed.
     """
-    content = {
+    content: Checkpoint = {
         "identity": training.identity,
         "sharded": is_sharded(learner.model),
         "model": full_model_state(learner.model),
@@ -165,14 +188,20 @@ def save_checkpoint(training: Training, learner: Learner, state: State) -> None:
         "scaler": learner.scaler.state_dict(),
         "average": None if learner.average is None else learner.average.state_dict(),
         "sampler": state.position.state_dict(),
-        "state": {name: value for name, value in vars(state).items() if name != "position"},
+        "state": {
+            "updates": state.updates,
+            "bad_updates": state.bad_updates,
+            "failed": state.failed,
+            "sums": state.sums,
+            "history": state.history,
+        },
     }
     if training.world.main:
         save(training.checkpoint, content)
     training.world.wait()
 
 
-def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
+def read_checkpoint(path: Path, identity: Mapping[str, object]) -> Checkpoint:
     """Return the checkpoint of this training.
 
     Raises:
@@ -182,10 +211,12 @@ def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
     content = load(path)
     if not {"identity", "model", "optimizer", "scaler", "sampler", "state"} <= content.keys():
         raise LidError("not a checkpoint of this toolkit", where=path, mend="choose another output directory")
+    checkpoint = cast(Checkpoint, content)
+    before = checkpoint["identity"]
     differing = [
-        _difference(name, content["identity"].get(name), identity.get(name))
-        for name in sorted(content["identity"].keys() | identity.keys())
-        if content["identity"].get(name) != identity.get(name)
+        _difference(name, before.get(name), identity.get(name))
+        for name in sorted(before.keys() | identity.keys())
+        if before.get(name) != identity.get(name)
     ]
     if differing:
         raise LidError(
@@ -193,19 +224,19 @@ def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
             where=path,
             mend="choose another output directory, or remove this one to train from the start",
         )
-    return content
+    return checkpoint
 
 
-def _difference(name: str, before: Any, now: Any) -> str:
+def _difference(name: str, before: object, now: object) -> str:
     """Describe a difference between two identities, with the values if they are short."""
-    if name == "languages":
+    if name == "languages" and isinstance(before, list) and isinstance(now, list):
         added, removed = sorted(set(now) - set(before)), sorted(set(before) - set(now))
         return " ".join([name, *(f"+{label}" for label in added), *(f"-{label}" for label in removed)])
     values = f"{before} -> {now}"
     return f"{name} ({values})" if len(values) <= LONGEST_DIFFERENCE else name
 
 
-def restore(content: dict[str, Any], learner: Learner) -> State:
+def restore(content: Checkpoint, learner: Learner) -> State:
     """Restore everything but the model's weights from a checkpoint, and return the progress.
 
     Raises:
@@ -219,7 +250,7 @@ def restore(content: dict[str, Any], learner: Learner) -> State:
         )
     load_optimizer_state(learner.model, learner.optimizer, content["optimizer"])
     learner.scaler.load_state_dict(content["scaler"])
-    if learner.average is not None:
+    if learner.average is not None and content["average"] is not None:
         learner.average.load_state_dict(content["average"])
     state = State(**content["state"])
     state.position.load_state_dict(content["sampler"])

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -213,7 +212,7 @@ def gather_training(
 
 def identity(
     config: TrainConfig, digests: Mapping[str, str | None], languages: tuple[str, ...]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return what must be unchanged to continue from a checkpoint: settings, labels, and digests of files."""
     settings = {k: v for k, v in config.model_dump(mode="json").items() if k not in FREE_TO_CHANGE}
     return {**settings, **digests, "languages": list(languages)}
@@ -238,9 +237,9 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
     check_rate(model, config.preprocessor_conf.sample_rate)
     model.check_posteriors(training.languages)
     check_sharded(model, config)
-    continues = training.checkpoint.exists()
-    content = read_checkpoint(training.checkpoint, training.identity) if continues else {}
-    if continues:
+    exists = training.checkpoint.exists()
+    content = read_checkpoint(training.checkpoint, training.identity) if exists else None
+    if content is not None:
         model.load_state_dict(content["model"])
     else:
         use_statistics(model, config, stats_dir)
@@ -258,7 +257,7 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
         scaler=training.precision.scaler(world.device),
         average=average,
     )
-    return learner, restore(content, learner) if continues else State()
+    return learner, State() if content is None else restore(content, learner)
 
 
 def compiled(module: nn.Module) -> Callable[..., LidOutput]:

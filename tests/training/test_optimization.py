@@ -15,7 +15,7 @@ from lid_toolkit.training.optimization import configured_optimizer, freeze, make
     ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
 )
 def test_optimizers_by_name(name, kind):
-    optimizer = make_optimizer(nn.Linear(2, 2).parameters(), name, {"lr": 0.1})
+    optimizer = make_optimizer([{"params": list(nn.Linear(2, 2).parameters())}], name, {"lr": 0.1})
     assert type(optimizer) is kind
     assert optimizer.param_groups[0]["lr"] == 0.1
 
@@ -37,7 +37,7 @@ def test_optimizers_by_name(name, kind):
 )
 def test_faults_name_the_nearest(name, conf, message):
     with pytest.raises(LidError, match=message):
-        make_optimizer(nn.Linear(2, 2).parameters(), name, conf)
+        make_optimizer([{"params": list(nn.Linear(2, 2).parameters())}], name, conf)
 
 
 def model():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import torch
 from pydantic import Field
@@ -33,7 +33,7 @@ from lid_toolkit.models.registry import find
     },
 )
 def fused(
-    frontends: Annotated[list[dict[str, Any]], Field(min_length=2)],
+    frontends: Annotated[list[dict[str, object]], Field(min_length=2)],
     proj_dim: PositiveInt = 100,
     fs: SamplingRate = 16000,
     external: Packages = NONE,
@@ -91,10 +91,11 @@ class FusedFrontend(FrontendBase):
             for part, factor in zip(frontends, self.factors, strict=True)
         )
 
-    def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
+    def portable_conf(self, conf: Mapping[str, object]) -> dict[str, object]:
         """Return the arguments, with the portable arguments of each front end."""
         parts = cast(Sequence[Frontend], list(self.frontends))
-        pairs = zip(parts, conf["frontends"], strict=True)
+        arguments = cast(Sequence[Mapping[str, object]], conf["frontends"])
+        pairs = zip(parts, arguments, strict=True)
         return {**conf, "frontends": [part.portable_conf(own) for part, own in pairs]}
 
     def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:

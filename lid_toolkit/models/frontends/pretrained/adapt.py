@@ -6,7 +6,6 @@ Shapes: b batch, d dimensions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -14,7 +13,8 @@ from torch import Tensor, nn
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.arguments import Fraction, PositiveInt
-from lid_toolkit.models.frontends.pretrained.hidden_states import span_mask
+from lid_toolkit.models.frontends.pretrained.hidden_states import LayerOutput, span_mask
+from lid_toolkit.models.frontends.pretrained.upstream_types import Config, Stack, Upstream
 
 # WavLM's attention reads the weights without calling these modules.
 WAVLM_WITHOUT_EFFECT = {"q_proj", "k_proj", "v_proj", "out_proj"}
@@ -35,7 +35,7 @@ class Lora(BaseModel):
     """Names of the linear maps to adapt; null for queries and values (WavLM: the feed-forward maps)."""
 
 
-def cut_layers(stack: Any, config: Any, highest: int) -> None:
+def cut_layers(stack: Stack, config: Config, highest: int) -> None:
     """Remove the layers above the highest chosen one, and skip the normalisation after the last layer.
 
     The normalisation keeps its weights, since model files of older versions contain them. It is not trained
@@ -53,7 +53,7 @@ def _return_input(_module: nn.Module, given: tuple[Tensor, ...], _made: Tensor) 
     return given[0]
 
 
-def add_lora(upstream: Any, lora: Lora, default_targets: Sequence[str]) -> None:
+def add_lora(upstream: Upstream, lora: Lora, default_targets: Sequence[str]) -> None:
     """Freeze the encoder and add trainable low-rank adapters."""
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -77,7 +77,7 @@ def add_lora(upstream: Any, lora: Lora, default_targets: Sequence[str]) -> None:
     inject_adapter_in_model(conf, upstream)
 
 
-def freeze_parts(upstream: Any, names: tuple[str, ...]) -> None:
+def freeze_parts(upstream: Upstream, names: tuple[str, ...]) -> None:
     """Freeze the convolutions before the transformer; w2v-BERT 2.0 has none."""
     for name in names:
         upstream.get_submodule(name).requires_grad_(False)
@@ -85,7 +85,7 @@ def freeze_parts(upstream: Any, names: tuple[str, ...]) -> None:
         upstream.freeze_feature_encoder()
 
 
-def mask_projection(upstream: Any, probability: float, width: int) -> None:
+def mask_projection(upstream: nn.Module, probability: float, width: int) -> None:
     """Zero spans of dimensions in training: of the projected inputs, or of log-mel bands in Whisper."""
 
     def hide(x: Tensor, dim: int) -> Tensor:
@@ -93,16 +93,16 @@ def mask_projection(upstream: Any, probability: float, width: int) -> None:
         hidden_bd = span_mask(torch.full((len(x),), size), size, probability, width)
         return x.masked_fill(hidden_bd.to(x.device).unsqueeze(3 - dim), 0.0)
 
-    def hide_output(module: nn.Module, _given: Any, made: Any) -> Any:
+    def hide_output(module: nn.Module, _given: object, made: LayerOutput) -> LayerOutput:
         if not module.training:
             return made
         return (hide(made[0], 2), *made[1:]) if isinstance(made, tuple) else hide(made, 2)
 
-    def hide_input(module: nn.Module, given: tuple[Tensor, ...]) -> Any:
+    def hide_input(module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor] | None:
         return (hide(given[0], 1),) if module.training else None
 
     if hasattr(upstream, "feature_projection"):
-        upstream.feature_projection.register_forward_hook(hide_output)
+        upstream.get_submodule("feature_projection").register_forward_hook(hide_output)
     else:
         encoder = upstream.get_submodule("encoder" if hasattr(upstream, "encoder") else "")
-        encoder.conv1.register_forward_pre_hook(hide_input)
+        encoder.get_submodule("conv1").register_forward_pre_hook(hide_input)

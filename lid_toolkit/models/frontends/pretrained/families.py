@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 
@@ -13,6 +13,7 @@ from lid_toolkit.models.arguments import NotNegative
 from lid_toolkit.models.frontends.pretrained import hidden_states, whisper_states
 from lid_toolkit.models.frontends.pretrained.hidden_states import RunEncoder
 from lid_toolkit.models.frontends.pretrained.inputs import KaldiFilterbank, NormalizedWave, WhisperLogMel
+from lid_toolkit.models.frontends.pretrained.upstream_types import Config
 
 Layers = Literal["all", "last"] | list[NotNegative]
 
@@ -93,7 +94,7 @@ def chosen_layers(layers: Layers, count: int) -> list[int]:
     return sorted(int(layer) for layer in layers)
 
 
-def make_inputs(config: Any, normalize_wave: bool) -> tuple[nn.Module, int]:
+def make_inputs(config: Config, normalize_wave: bool) -> tuple[nn.Module, int]:
     """Return a module that maps waveforms to an encoder's inputs, and the number of samples per frame."""
     if config.model_type == "whisper":
         return WhisperLogMel(config.num_mel_bins), 320

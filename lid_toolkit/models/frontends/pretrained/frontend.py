@@ -12,7 +12,6 @@ Shapes: b batch, t time, d features.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +38,8 @@ from lid_toolkit.models.frontends.pretrained.families import (
 )
 from lid_toolkit.models.frontends.pretrained.hidden_states import span_mask
 from lid_toolkit.models.frontends.pretrained.inputs import RATE
-from lid_toolkit.models.frontends.pretrained.load import Attention, make_encoder, read_architecture
+from lid_toolkit.models.frontends.pretrained.load import Attention, choose_architecture, make_encoder
+from lid_toolkit.models.frontends.pretrained.upstream_types import Settings, Upstream
 from lid_toolkit.models.masking import padding_mask, zero_padding
 
 
@@ -83,7 +83,7 @@ class TransformersFrontend(FrontendBase):
         architecture: the encoder's configuration, without its weights; model files contain it.
     """
 
-    upstream: Any
+    upstream: Upstream
     batches_seen: Tensor
 
     def __init__(
@@ -106,7 +106,7 @@ class TransformersFrontend(FrontendBase):
         attention: Attention = "auto",
         repeat_last: bool = False,
         download_dir: str | None = None,
-        architecture: dict[str, Any] | None = None,
+        architecture: dict[str, object] | None = None,
     ) -> None:
         super().__init__()
         training_only = (lora, layerdrop, mask_time_prob, mask_feature_prob, gradient_checkpointing)
@@ -121,7 +121,7 @@ class TransformersFrontend(FrontendBase):
         self.layer_norm, self.repeat_last = layer_norm, repeat_last
         self.added_samples = round(silence * RATE)
         source = path_or_url if architecture is None else None
-        self.architecture = architecture or read_architecture(path_or_url, download_dir)
+        self.architecture = choose_architecture(architecture, path_or_url, download_dir)
         config = self.architecture["config"]
         self.family = choose_family(config["model_type"], language_token)
         self.drops = {key: config[key] if layerdrop is None else layerdrop for key in self.family.layer_drop}
@@ -168,11 +168,11 @@ class TransformersFrontend(FrontendBase):
             freeze_parts(self.upstream, self.family.extractor)
 
     @staticmethod
-    def one_frame_per_utterance(conf: Mapping[str, Any]) -> bool:
+    def one_frame_per_utterance(conf: Mapping[str, object]) -> bool:
         """Return whether only the start-of-transcript token is read."""
         return bool(conf.get("language_token"))
 
-    def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
+    def portable_conf(self, conf: Mapping[str, object]) -> dict[str, object]:
         """Return the arguments with the encoder's configuration instead of its pretrained weights."""
         return {**conf, "architecture": self.architecture}
 
@@ -254,7 +254,7 @@ class TransformersFrontend(FrontendBase):
 
 
 def probability_and_width(
-    config: Mapping[str, Any], axis: str, probability: float | None, width: int | None
+    config: Settings, axis: str, probability: float | None, width: int | None
 ) -> tuple[float, int]:
     """Return the fraction of an axis to mask and the width of spans; None means the checkpoint's value."""
     if probability is None:

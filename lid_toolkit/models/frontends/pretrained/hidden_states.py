@@ -15,11 +15,16 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lid_toolkit.models.frontends.pretrained.upstream_types import (
+    BertEncoder,
+    HasModules,
+    Upstream,
+    WaveEncoder,
+)
 from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, zero_padding
 from lid_toolkit.models.specaug import random_spans
 
@@ -27,8 +32,10 @@ States = tuple[list[Tensor], Tensor]
 """The states, and each utterance's frame count."""
 DrawSpans = Callable[[Tensor, int], "Tensor | None"]
 """Maps lengths (B,) and a number of frames T to the frames to mask, bool (B, T); None if there are none."""
-RunEncoder = Callable[[Any, Tensor, Tensor, DrawSpans], States]
+RunEncoder = Callable[[Upstream, Tensor, Tensor, DrawSpans], States]
 """Maps an encoder, its inputs, their lengths and a function that draws masks to the states."""
+LayerOutput = Tensor | tuple[Tensor, ...]
+"""Output of a layer: its hidden states, or a tuple that begins with them."""
 
 
 class MaskedGroupNorm(nn.GroupNorm):
@@ -67,21 +74,23 @@ class PaddedBatchNorm(MaskedBatchNorm1d):
         return zero_padding(super().forward(x_bct, mask_b1t), mask_b1t)
 
 
-def make_exact(encoder: Any) -> None:
+def make_exact(encoder: WaveEncoder) -> None:
     """Replace the parts of a wav2vec 2.0-like encoder that read padding; parameter names do not change."""
     first = encoder.feature_extractor.conv_layers[0]
     norm = getattr(first, "layer_norm", None)
     if isinstance(norm, nn.GroupNorm):
-        first.layer_norm = MaskedGroupNorm(norm.num_groups, norm.num_channels, norm.eps, norm.affine)
-        first.layer_norm.load_state_dict(norm.state_dict())
+        masked = MaskedGroupNorm(norm.num_groups, norm.num_channels, norm.eps, norm.affine)
+        masked.load_state_dict(norm.state_dict())
+        first.layer_norm = masked
     position = encoder.encoder.pos_conv_embed
     norm = getattr(position, "batch_norm", None)
     if isinstance(norm, nn.BatchNorm1d):
-        position.batch_norm = PaddedBatchNorm(norm.num_features, norm.eps, norm.momentum)
-        position.batch_norm.load_state_dict(norm.state_dict())
+        padded = PaddedBatchNorm(norm.num_features, norm.eps, norm.momentum)
+        padded.load_state_dict(norm.state_dict())
+        position.batch_norm = padded
 
 
-def wave_states(model: Any, wave_bt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
+def wave_states(model: WaveEncoder, wave_bt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
     """Run wav2vec 2.0, XLS-R, MMS, HuBERT or WavLM on waveforms, after :func:`make_exact`."""
     sizes = torch.cat((lengths_b, torch.tensor(wave_bt.shape[1:])))
     for place, (kernel, stride) in enumerate(
@@ -102,7 +111,7 @@ def wave_states(model: Any, wave_bt: Tensor, lengths_b: Tensor, draw_spans: Draw
     return _all(states, model, output.last_hidden_state), frames_b
 
 
-def bert_states(model: Any, feats_btd: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
+def bert_states(model: BertEncoder, feats_btd: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
     """Run w2v-BERT 2.0 on stacked filter banks."""
     mask_b1t = padding_mask(lengths_b, feats_btd.shape[1], feats_btd.device)
     with recorded(model.encoder.layers) as states:
@@ -122,10 +131,10 @@ def recorded(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
     """
     states: dict[int, Tensor] = {}
 
-    def record_input(_layer: nn.Module, given: tuple[Any, ...]) -> None:
+    def record_input(_layer: nn.Module, given: tuple[Tensor, ...]) -> None:
         states.setdefault(0, given[0])
 
-    def record_output(place: int, _layer: nn.Module, _given: tuple[Any, ...], made: Any) -> None:
+    def record_output(place: int, _layer: nn.Module, _given: object, made: LayerOutput) -> None:
         states[place] = first_of(made)
 
     hooks = [layer.register_forward_pre_hook(record_input) for layer in layers]
@@ -151,7 +160,7 @@ def span_mask(lengths_b: Tensor, size: int, probability: float, width: int) -> T
     return random_spans(lengths_b, widths_bm, size)
 
 
-def _all(states: dict[int, Tensor], model: Any, last_btd: Tensor) -> list[Tensor]:
+def _all(states: dict[int, Tensor], model: BertEncoder, last_btd: Tensor) -> list[Tensor]:
     """Return all states in order; the output of a skipped layer is its input."""
     count = len(model.encoder.layers)
     listed = [states[0] if states else last_btd]
@@ -162,13 +171,12 @@ def _all(states: dict[int, Tensor], model: Any, last_btd: Tensor) -> list[Tensor
     return listed
 
 
-def first_of(made: Any) -> Tensor:
-    """Return a layer's hidden states; some layers return a tuple that begins with them."""
-    state: Tensor = made[0] if isinstance(made, tuple) else made
-    return state
+def first_of(made: LayerOutput) -> Tensor:
+    """Return a layer's hidden states."""
+    return made[0] if isinstance(made, tuple) else made
 
 
-def _tell(model: nn.Module, kind: type[MaskedGroupNorm] | type[PaddedBatchNorm], lengths_b: Tensor) -> None:
+def _tell(model: HasModules, kind: type[MaskedGroupNorm] | type[PaddedBatchNorm], lengths_b: Tensor) -> None:
     for part in model.modules():
         if isinstance(part, kind):
             part.lengths_b = lengths_b

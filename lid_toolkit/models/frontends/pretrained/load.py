@@ -11,12 +11,13 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.models.frontends.pretrained.upstream_types import Architecture, Config, Upstream
 
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 Result = TypeVar("Result")
@@ -34,7 +35,18 @@ BROKEN = (
 )
 
 
-def read_architecture(source: str, cache_dir: str | None) -> dict[str, Any]:
+def choose_architecture(
+    stored: Mapping[str, object] | None, source: str, cache_dir: str | None
+) -> Architecture:
+    """Return the architecture stored in a model file; None means that of the checkpoint ``source``.
+
+    Raises:
+        LidError: as :func:`read_architecture`.
+    """
+    return cast(Architecture, stored) if stored else read_architecture(source, cache_dir)
+
+
+def read_architecture(source: str, cache_dir: str | None) -> Architecture:
     """Return a description of an encoder without its weights, as plain values for a model file.
 
     Args:
@@ -52,11 +64,12 @@ def read_architecture(source: str, cache_dir: str | None) -> dict[str, Any]:
     """
     from transformers import AutoConfig, SequenceFeatureExtractor
 
-    def read_config(**where: Any) -> Any:
+    def read_config(**where: object) -> Config:
         try:
-            return AutoConfig.from_pretrained(source, **where)
+            config: Config = AutoConfig.from_pretrained(source, **where)
         except ValueError as error:  # a type that is unknown to transformers
             raise OSError(str(error)) from error
+        return config
 
     config = _found(source, read_config, cache_dir)
     if config.model_type not in KNOWN:
@@ -88,12 +101,12 @@ def _revision(source: str, cache_dir: str | None) -> str | None:
 
 
 def make_encoder(
-    architecture: Mapping[str, Any],
-    changes: Mapping[str, Any],
+    architecture: Architecture,
+    changes: Mapping[str, object],
     attention: Attention,
     source: str | None,
     cache_dir: str | None,
-) -> Any:
+) -> Upstream:
     """Return a float32 model of transformers; for Whisper, encoder and decoder.
 
     Args:
@@ -111,11 +124,11 @@ def make_encoder(
     # An adapter after the last layer would change the frame rate; the features are taken before it.
     settings = {**architecture["config"], "add_adapter": False, "use_intermediate_ffn_before_adapter": False}
     config = AutoConfig.for_model(settings.pop("model_type"), **{**settings, **changes})
-    kind: dict[str, Any] = {"dtype": torch.float32}
+    kind: dict[str, object] = {"dtype": torch.float32}
     if attention != "auto":
         kind["attn_implementation"] = attention
 
-    def load(**where: Any) -> Any:
+    def load(**where: object) -> Upstream:
         model, report = AutoModel.from_pretrained(
             source, config=config, output_loading_info=True, **kind, **where
         )
@@ -165,7 +178,7 @@ def _found(source: str, load: Callable[..., Result], cache_dir: str | None) -> R
         return _loaded(source, load, cache_dir=cache_dir)
 
 
-def _loaded(source: str, load: Callable[..., Result], **where: Any) -> Result:
+def _loaded(source: str, load: Callable[..., Result], **where: object) -> Result:
     from safetensors import SafetensorError
 
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -14,12 +14,12 @@ from lid_toolkit.models.frontends.pretrained.inputs import RATE
 
 
 def s3prl(
-    frontend_conf: dict[str, Any],
+    frontend_conf: dict[str, object],
     fs: SamplingRate = 16000,
     download_dir: str | None = None,
     multilayer_feature: bool = False,
     layer: Annotated[int, Field(ge=-1)] = -1,
-    architecture: dict[str, Any] | None = None,
+    architecture: dict[str, object] | None = None,
 ) -> TransformersFrontend:
     """Return the equivalent of ESPnet's ``s3prl`` with ``upstream: hf_wav2vec2_custom``.
 
@@ -57,7 +57,7 @@ def s3prl(
     )
 
 
-def check_s3prl(conf: Mapping[str, Any]) -> None:
+def check_s3prl(conf: Mapping[str, object]) -> None:
     """Raise LidError for arguments that ESPnet passes to s3prl and that are not supported here."""
     where, fixed = "frontend_conf.frontend_conf", {"tile_factor": 1, "extra_conf": None}
     known = ("upstream", "path_or_url", "normalize", *fixed)

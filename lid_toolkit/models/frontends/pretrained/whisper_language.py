@@ -6,7 +6,7 @@ Shapes: b batch, t time, d features, k languages of Whisper's, v words of its vo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -19,7 +19,8 @@ from lid_toolkit.models.arguments import NotNegativeFloat
 from lid_toolkit.models.bases import FrontendBase
 from lid_toolkit.models.frontends.pretrained.families import make_inputs
 from lid_toolkit.models.frontends.pretrained.inputs import RATE
-from lid_toolkit.models.frontends.pretrained.load import WHERE, make_encoder, read_architecture
+from lid_toolkit.models.frontends.pretrained.load import WHERE, choose_architecture, make_encoder
+from lid_toolkit.models.frontends.pretrained.upstream_types import Upstream
 from lid_toolkit.models.frontends.pretrained.whisper_states import (
     MULTILINGUAL_VOCABULARY,
     START_OF_TRANSCRIPT,
@@ -57,7 +58,7 @@ class WhisperLanguageFrontend(FrontendBase):
     """
 
     frozen = True
-    upstream: Any
+    upstream: Upstream
     tokens_kd: Tensor
 
     def __init__(
@@ -66,11 +67,11 @@ class WhisperLanguageFrontend(FrontendBase):
         languages: Annotated[list[str], Field(min_length=2)] | None = None,
         silence: tuple[NotNegativeFloat, NotNegativeFloat] = (0.5, 3.0),
         download_dir: str | None = None,
-        architecture: dict[str, Any] | None = None,
+        architecture: dict[str, object] | None = None,
     ) -> None:
         super().__init__()
         source = path_or_url if architecture is None else None
-        self.architecture = architecture or read_architecture(path_or_url, download_dir)
+        self.architecture = choose_architecture(architecture, path_or_url, download_dir)
         kind = self.architecture["config"]["model_type"]
         if kind != "whisper":
             raise LidError(
@@ -99,11 +100,11 @@ class WhisperLanguageFrontend(FrontendBase):
         return self.languages or ()
 
     @staticmethod
-    def one_frame_per_utterance(conf: Mapping[str, Any]) -> bool:  # noqa: ARG004 - always
+    def one_frame_per_utterance(conf: Mapping[str, object]) -> bool:  # noqa: ARG004 - always
         """Return True."""
         return True
 
-    def portable_conf(self, conf: Mapping[str, Any]) -> dict[str, Any]:
+    def portable_conf(self, conf: Mapping[str, object]) -> dict[str, object]:
         """Return the arguments with Whisper's configuration instead of its pretrained weights."""
         return {**conf, "architecture": self.architecture}
 

@@ -8,19 +8,20 @@ Shapes: b batch, w windows of 30 s, t time, m mel bands, d or c channels.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lid_toolkit.models.frontends.pretrained.hidden_states import DrawSpans, States, first_of
+from lid_toolkit.models.frontends.pretrained.upstream_types import Whisper, WhisperEncoder, WhisperStack
 from lid_toolkit.models.masking import padding_mask, zero_padding
 
 MULTILINGUAL_VOCABULARY, START_OF_TRANSCRIPT = 51865, 50258
 
 
-def whisper_states(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
+def whisper_states(
+    encoder: WhisperEncoder, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans
+) -> States:
     """Run Whisper's encoder over the utterances' own lengths instead of 30 s of padding.
 
     As in Whisper, utterances longer than 30 s are cut into windows of 30 s. The states of the windows are
@@ -47,7 +48,7 @@ def whisper_states(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor, draw_spans:
     return joined, (lengths_b + 1) // 2
 
 
-def _whisper_window(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor) -> list[Tensor]:
+def _whisper_window(encoder: WhisperEncoder, mel_bmt: Tensor, lengths_b: Tensor) -> list[Tensor]:
     from transformers.masking_utils import create_bidirectional_mask
 
     mask_b1t = padding_mask(lengths_b, mel_bmt.shape[2], mel_bmt.device)
@@ -69,7 +70,7 @@ def _whisper_window(encoder: Any, mel_bmt: Tensor, lengths_b: Tensor) -> list[Te
     return states
 
 
-def _drops(stack: Any) -> bool:
+def _drops(stack: WhisperStack) -> bool:
     """Draw whether to skip a layer; never if all processes must gather each layer (FSDP)."""
     from transformers.integrations.fsdp import is_fsdp_managed_module
 
@@ -77,7 +78,7 @@ def _drops(stack: Any) -> bool:
     return drawn and not is_fsdp_managed_module(stack)
 
 
-def keep_start_token(model: Any) -> None:
+def keep_start_token(model: Whisper) -> None:
     """Reduce the decoder's vocabulary to the start-of-transcript token, the only one that is used."""
     decoder, start = model.decoder, model.config.decoder_start_token_id
     if len(decoder.embed_tokens.weight) >= MULTILINGUAL_VOCABULARY:  # not by config.json, which may be wrong
@@ -86,7 +87,7 @@ def keep_start_token(model: Any) -> None:
     decoder.embed_tokens = nn.Embedding(1, kept_1d.shape[1], _weight=kept_1d)
 
 
-def language_states(model: Any, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
+def language_states(model: Whisper, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
     """Run Whisper's encoder, then its decoder on the start-of-transcript token only.
 
     The states have one frame per utterance, (B, 1, D). :func:`keep_start_token` must be called first.
@@ -95,7 +96,7 @@ def language_states(model: Any, mel_bmt: Tensor, lengths_b: Tensor, draw_spans: 
     return start_token_states(model, encoded[-1], frames_b), torch.ones_like(lengths_b)
 
 
-def start_token_states(model: Any, heard_btd: Tensor, frames_b: Tensor) -> list[Tensor]:
+def start_token_states(model: Whisper, heard_btd: Tensor, frames_b: Tensor) -> list[Tensor]:
     """Return the decoder's states (B, 1, D) at the start-of-transcript token, from the encoder's output.
 
     Whisper predicts the language from the last one (Radford et al., 2023, section 2.3). State 0 is the
