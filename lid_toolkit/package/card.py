@@ -16,7 +16,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation import reported_metrics
 from lid_toolkit.evaluation.intervals import Estimate
 from lid_toolkit.evaluation.reported_metrics import stored_values
-from lid_toolkit.package.licences import Encoder
+from lid_toolkit.package.licences import PretrainedEncoder
 
 Results = Mapping[str, Any]
 FEW = 5  # number of least recognised languages that are named
@@ -44,7 +44,7 @@ class Facts:
     components: Mapping[str, str]
     parameters: int
     licence: str
-    origin: Sequence[Encoder]
+    origin: Sequence[PretrainedEncoder]
     datasets: Sequence[str]
     command: str
 
@@ -192,7 +192,7 @@ def _least(result: Results) -> str:
     return ", ".join(f"{languages.name(label)} ({_percent(row['recall'])})" for label, row in ranked[:FEW])
 
 
-def _origin(origin: Iterable[Encoder]) -> list[str]:
+def _origin(origin: Iterable[PretrainedEncoder]) -> list[str]:
     lines = [
         f"- `{encoder.name}`, revision {encoder.revision or 'unknown'}, licence {encoder.licence}"
         for encoder in origin

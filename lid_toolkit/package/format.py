@@ -26,7 +26,7 @@ from typing import Any
 
 from lid_toolkit import languages
 from lid_toolkit.errors import LidError
-from lid_toolkit.package.licences import Encoder
+from lid_toolkit.package.licences import PretrainedEncoder
 
 META, MODEL, LANGUAGES, WEIGHTS = "meta.yaml", "model.yaml", "languages.yaml", "model.safetensors"
 CONFIG, CARD = "config.yaml", "README.md"
@@ -63,7 +63,7 @@ class Meta:
     toolkit: str
     torch: str
     licence: str
-    upstream: tuple[Encoder, ...]
+    upstream: tuple[PretrainedEncoder, ...]
     sha256: Mapping[str, str]
 
     def to_mapping(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Meta:
                 toolkit=str(content["lid_toolkit"]),
                 torch=str(content["torch"]),
                 licence=str(content["licence"]),
-                upstream=tuple(Encoder(**encoder) for encoder in content["upstream"]),
+                upstream=tuple(PretrainedEncoder(**encoder) for encoder in content["upstream"]),
                 sha256=dict(content["sha256"]),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -27,7 +27,7 @@ OWN_DEFAULT = "apache-2.0"
 
 
 @dataclass(frozen=True)
-class Encoder:
+class PretrainedEncoder:
     """A pretrained encoder.
 
     Attributes:
@@ -41,7 +41,7 @@ class Encoder:
     licence: str
 
 
-def encoders(description: Mapping[str, Any]) -> list[Encoder]:
+def encoders(description: Mapping[str, Any]) -> list[PretrainedEncoder]:
     """Return the pretrained encoders that the front ends in a model's description were loaded from."""
     conf = description.get("frontend_conf") or {}
     found = set()
@@ -50,7 +50,7 @@ def encoders(description: Mapping[str, Any]) -> list[Encoder]:
         if source:
             revision = (part.get("architecture") or {}).get("revision")
             name = PurePath(source).name if source.startswith(("/", "~", ".")) else source
-            found.add(Encoder(name, revision, licence_of(source)))
+            found.add(PretrainedEncoder(name, revision, licence_of(source)))
     return sorted(found, key=lambda encoder: encoder.name)
 
 
@@ -59,7 +59,7 @@ def licence_of(name: str) -> str:
     return next((licence for names, licence in LICENCES.items() if fnmatchcase(name, names)), UNKNOWN)
 
 
-def model_licence(origin: Iterable[Encoder]) -> str:
+def model_licence(origin: Iterable[PretrainedEncoder]) -> str:
     """Return the default licence of a model: that of its encoders, or ``other`` if their licences differ."""
     found = {encoder.licence for encoder in origin}
     if not found:

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from package.packed import RESULTS, run_alone
 
 from lid_toolkit.package.card import Facts, model_card, usage
-from lid_toolkit.package.licences import Encoder
+from lid_toolkit.package.licences import PretrainedEncoder
 
 FACTS = Facts(
     name="tiny",
@@ -20,7 +20,10 @@ FACTS = Facts(
     components={"encoder": "ecapa_tdnn"},
     parameters=1234567,
     licence="cc-by-nc-4.0",
-    origin=[Encoder("facebook/mms-1b", "0123abc", "cc-by-nc-4.0"), Encoder("mine", None, "other")],
+    origin=[
+        PretrainedEncoder("facebook/mms-1b", "0123abc", "cc-by-nc-4.0"),
+        PretrainedEncoder("mine", None, "other"),
+    ],
     datasets=("train_x",),
     command="./lid.sh --train_set train_x",
 )

@@ -31,7 +31,7 @@ from lid_toolkit.evaluation.tsne import plot_tsne
 from lid_toolkit.files import locked
 from lid_toolkit.inference.directory import Identification
 from lid_toolkit.inference.locate import open_model
-from lid_toolkit.package.licences import Encoder, encoders, licence_of, model_licence
+from lid_toolkit.package.licences import PretrainedEncoder, encoders, licence_of, model_licence
 from lid_toolkit.package.read import sha256
 from lid_toolkit.package.write import pack, portable
 
@@ -240,9 +240,12 @@ def test_encoders_of_every_kind_of_front_end():
     own = {"path_or_url": "facebook/mms-1b", "architecture": {"revision": "abc"}}
     nested = {"frontend_conf": {"path_or_url": "/data/hubert/"}, "architecture": {}}
     assert encoders({"frontend": "default"}) == encoders({"frontend_conf": None}) == []
-    assert encoders({"frontend_conf": own}) == [Encoder("facebook/mms-1b", "abc", "cc-by-nc-4.0")]
+    assert encoders({"frontend_conf": own}) == [PretrainedEncoder("facebook/mms-1b", "abc", "cc-by-nc-4.0")]
     both = encoders({"frontend_conf": {"frontends": [own, nested]}})
-    assert both == [Encoder("facebook/mms-1b", "abc", "cc-by-nc-4.0"), Encoder("hubert", None, "other")]
+    assert both == [
+        PretrainedEncoder("facebook/mms-1b", "abc", "cc-by-nc-4.0"),
+        PretrainedEncoder("hubert", None, "other"),
+    ]
     assert (model_licence(both[:1]), model_licence(both), model_licence([])) == (
         "cc-by-nc-4.0",
         "other",
