@@ -1,13 +1,13 @@
 """Work that is cut into parts, done by jobs, and merged.
 
-Formatting, feature extraction, feature statistics and identification all go the same way:
+Formatting, feature extraction, feature statistics and identification all work in this way:
 
-* The plan reads the inputs, saves what it found and returns how many jobs to run.
-* Job *j* of *n* does parts j, j + n, j + 2n, … Each finished part has a record of its own, so a job that
-  was killed, or is repeated with another number of jobs, does only what is missing.
-* The merge checks that all parts are current, judges the failures, and writes the result.
+* The plan reads the inputs, saves their digests and returns the number of jobs to run.
+* Job *j* of *n* does parts j, j + n, j + 2n, … Each finished part has its own record, so if a job was killed
+  or is repeated with another number of jobs, only missing parts are done.
+* The merge checks that all parts are current and that not too many utterances failed, and writes the result.
 
-How the work is cut does not depend on the number of jobs, and so neither does the result.
+The parts do not depend on the number of jobs, so the result does not either.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SHOWN_FAILURES = 3
 
 
 class Part(Protocol):
-    """What this module needs to know of a part; each kind of work has its own class."""
+    """The interface of a part; each kind of work has its own class."""
 
     @property
     def number(self) -> int:
@@ -48,7 +48,7 @@ class Part(Protocol):
 
     @property
     def step(self) -> Step:
-        """The record of the finished part. Its options hold all that decides the outputs."""
+        """The step of this part. Its options must contain everything that determines the outputs."""
 
 
 AnyPart = TypeVar("AnyPart", bound=Part)
@@ -56,13 +56,13 @@ AnyPart = TypeVar("AnyPart", bound=Part)
 
 @dataclass(frozen=True)
 class RowsPart:
-    """Some utterances of a set, and the files that hold what was made of them.
+    """Some utterances of a set, and the files with their results.
 
     Attributes:
-        number: of the part, from 1.
-        rows_p: the utterances' rows in the tables of the set.
-        directory: where the files are.
-        options: all that decides their content.
+        number: number of the part, from 1.
+        rows_p: row numbers of the utterances in the tables of the set.
+        directory: directory of the files.
+        options: all options that determine the content of the files.
     """
 
     number: int
@@ -77,7 +77,7 @@ class RowsPart:
 
     @property
     def step(self) -> Step:
-        """The record of the finished part."""
+        """The step of this part."""
         return Step(f"part {self.number}", self.file("json"), {}, self.options)
 
     def file(self, kind: str) -> Path:
@@ -87,12 +87,12 @@ class RowsPart:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the plan tells the jobs and the merge.
+    """The plan, which the jobs and the merge read.
 
     Attributes:
-        inputs: the inputs of the whole work. Jobs and the merge need not read them again to know them.
-        num_jobs: how many jobs share the parts.
-        facts: JSON-serialisable values that are expensive to find out again.
+        inputs: the inputs of the whole work, so that jobs and the merge need not read them again.
+        num_jobs: number of jobs that share the parts.
+        facts: JSON-serialisable values that are expensive to compute again.
     """
 
     inputs: Snapshot
@@ -100,13 +100,13 @@ class Plan:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, directory: Path) -> None:
-        """Write the plan where :func:`load_plan` finds it."""
+        """Write the plan for :func:`load_plan`."""
         with write_whole(directory / PLAN) as stream:
             json.dump(asdict(self), stream, ensure_ascii=False)
 
 
 def load_plan(directory: Path) -> Plan:
-    """Read the plan of a directory; raises LidError if there is none."""
+    """Read the plan of a directory; raises LidError if it does not exist."""
     path = directory / PLAN
     try:
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -133,10 +133,10 @@ def part_bounds(count: int, per_part: int, multiple_of: int = 1) -> npt.NDArray[
 def parts_to_do(
     directory: Path, parts: Sequence[AnyPart], job: int, num_jobs: int, doing: str
 ) -> Iterator[list[AnyPart]]:
-    """Hold the lock of job number ``job``, from 1, and yield those of its parts that are not current.
+    """Lock job number ``job``, from 1, and yield its parts that are not current.
 
     Raises:
-        LidError: there is no such job, or another process does it.
+        LidError: the job does not exist, or another process does it.
     """
     if not 1 <= job <= num_jobs:
         raise LidError(f"there are {num_jobs} jobs", where=f"job {job}")
@@ -148,7 +148,7 @@ def parts_to_do(
 
 
 def do_parts(title: str, todo: Sequence[AnyPart], do: Callable[[AnyPart, Progress], Iterable[Path]]) -> None:
-    """Do parts one after another; ``do`` writes the files of one, advances the bar and returns them."""
+    """Do parts one after another; ``do`` writes a part's files, advances the progress and returns them."""
     with Progress(title, sum(part.size for part in todo)) as progress:
         for part in todo:
             with part.step.work(title, lock=None, quiet=True) as work:
@@ -171,9 +171,9 @@ def check_failures(
     where: Path,
     parts_with_failures: Callable[[], Iterable[Part]],
 ) -> None:
-    """Refuse a result with too many failures, and have the next run try them again.
+    """Raise LidError if too many utterances failed, and let the next run try them again.
 
-    Something outside the inputs may have been the reason: a disk that was away, a command that failed.
+    The reason may have been something other than the inputs: a disk was missing, or a command failed.
 
     Args:
         failed: (utterance, reason) of each failure.
@@ -194,5 +194,5 @@ def check_failures(
     raise LidError(
         f"{count} of {total} utterances failed, more than max_failed ({max_failed:g}) allows: {shown}",
         where=where,
-        mend="mend or remove these recordings, or raise max_failed",
+        mend="repair or remove these recordings, or raise max_failed",
     )

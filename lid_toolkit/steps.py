@@ -1,8 +1,8 @@
 """Steps that know whether they are current: a fingerprint of inputs, options and outputs.
 
-A step is skipped only when its inputs' contents and its options are those of the recorded run and
-every recorded output is still there with the size and time it was left with. That an output merely
-exists proves nothing: it may come from other inputs, or from a run that was cut off.
+A step is skipped only if the contents of its inputs and its options are those of the recorded run, and every
+recorded output still has its recorded size and modification time. It is not enough that an output exists: it
+may come from other inputs, or from a run that was interrupted.
 
     with step.work("scoring", lock=directory) as work:
         if work is None:  # current
@@ -36,13 +36,13 @@ class Step:
     """One piece of work whose outputs are files.
 
     Attributes:
-        name: what messages call it, e.g. ``"format train_mini"``.
-        record: the JSON file that remembers the last finished run; by convention
+        name: name for messages, e.g. ``"format train_mini"``.
+        record: the JSON file that records the last finished run; by convention
             ``OUTPUT_DIR/.done/NAME.json``.
-        inputs: files by name; a missing file counts as absent content.
-        options: JSON-serialisable values that change the outcome.
-        version: of the code that makes the outputs. Raise it when the outputs change, for example when
-            a report gets another metric: what an older version made is then out of date.
+        inputs: files by name; a file need not exist.
+        options: JSON-serialisable values that change the outputs.
+        version: version of the code that makes the outputs. Raise it when the outputs change, for example
+            when a report gets another metric; outputs of an older version are then out of date.
     """
 
     name: str
@@ -56,9 +56,9 @@ class Step:
         return self._compare(None)
 
     def due(self, dry_run: bool = False) -> bool:
-        """Return True if the step must run now; say so if it is current, or if this is a dry run.
+        """Return whether the step must run now; log if it is current, or if this is a dry run.
 
-        This only asks: what comes of it may have changed when the work begins, so :meth:`work` asks again.
+        The answer may change before the work begins, so :meth:`work` checks again.
         """
         reason = self.reason()
         if not reason or dry_run:
@@ -72,14 +72,15 @@ class Step:
         """Hold the lock and do the work, unless the step is current: then yield None.
 
         Args:
-            doing: what whoever finds the directory locked is told, e.g. ``"scoring"``.
-            lock: the directory to hold; None if the caller holds it.
+            doing: the work in the message for another process that finds the directory locked, e.g.
+                ``"scoring"``.
+            lock: the directory to lock; None if the caller has locked it.
             known: the inputs as the plan of this work read them. They are not read again, but must not
                 have changed since.
             quiet: do not log that the work begins or is current.
 
         Raises:
-            LidError: another process holds the directory, or an input changed since the plan.
+            LidError: another process has locked the directory, or an input changed since the plan.
         """
         with contextlib.ExitStack() as held:
             if lock is not None:
@@ -139,7 +140,7 @@ class Work:
 
     @property
     def digests(self) -> Mapping[str, str | None]:
-        """Content of each input before the work began; None where there is no such file."""
+        """Digest of each input before the work began; None if the file does not exist."""
         return self.snapshot.digests
 
     def finish(self, outputs: Iterable[Path]) -> None:
@@ -157,11 +158,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Files at one moment: their contents, and the sizes and times by which a later change shows.
+    """The state of files at one moment: digests of their contents, and stamps that show later changes.
 
     Attributes:
-        digests: of the contents by name; None where there is no such file.
-        stamps: size in bytes and time of the last change in nanoseconds, likewise.
+        digests: digest of each file's content by name; None if the file does not exist.
+        stamps: size in bytes and modification time in nanoseconds of each file; None if it does not exist.
     """
 
     digests: Mapping[str, str | None]
@@ -196,7 +197,7 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def digest(path: Path) -> str | None:
-    """Return the BLAKE2 digest of a file's content, or None if there is no such file."""
+    """Return the BLAKE2 digest of a file's content, or None if the file does not exist."""
     state = hashlib.blake2b(digest_size=16)
     try:
         with open(path, "rb") as stream:

@@ -1,1 +1,1 @@
-"""A data directory to batches: dataset, samplers, collate, loader."""
+"""From data directories to batches: reading, sampling, augmentation and loading."""

@@ -165,7 +165,7 @@ def load_sounds(conf: PreprocessorConf) -> Sounds:
 
 
 def augment_wave(wave: Wave, conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> Wave:
-    """Augment a waveform in the order of nature: voice, room, noise, microphone, line, level.
+    """Augment a waveform in the physical order: voice, room, noise, microphone, line, level.
 
     Args:
         wave: samples in [-1, 1]; not changed.

@@ -59,7 +59,7 @@ def load_utterances(
 
     Args:
         data_dir: a formatted set.
-        shape_file: which of its utterances, and their lengths.
+        shape_file: table of the utterances to load and their lengths.
         languages: labels in index order.
         with_datasets: also read ``utt2dataset``.
 

@@ -1,4 +1,4 @@
-"""Read waveforms from disk and pad them to a batch: what training, identification and preparation share.
+"""Read waveforms from disk and pad them to a batch, for training, identification and preparation.
 
 Shapes: b batch, t samples (or frames of features).
 """
@@ -24,8 +24,8 @@ def read_wave(ref: str, rate: int, start: int = 0, stop: int | None = None) -> W
     """Return the samples of a formatted recording from ``start`` to before ``stop``.
 
     Raises:
-        AudioError: it cannot be read.
-        LidError: its rate is not ``rate``, so the whole set is of another rate.
+        AudioError: the recording cannot be read.
+        LidError: its sampling rate is not ``rate``; the whole set probably has another rate.
     """
     wave, its_rate = read_audio(ref, start, stop)
     if its_rate != rate:
@@ -40,12 +40,12 @@ def read_waves(
 
     Args:
         refs: utterances and their audio.
-        rows: which rows of ``refs``.
-        rate: samples per second the audio must have.
-        lengths_u: samples to read of each row of ``refs``; None reads all.
+        rows: the rows of ``refs`` to read.
+        rate: sampling rate in Hz that the audio must have.
+        lengths_u: number of samples to read for each row of ``refs``; None reads all.
 
     Returns:
-        Row and waveform of those that can be read, and row and reason of the others.
+        (row, waveform) of utterances that can be read, and (row, reason) of the others.
     """
     waves: list[tuple[int, Wave]] = []
     failed: list[tuple[int, str]] = []

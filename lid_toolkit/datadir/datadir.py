@@ -142,7 +142,7 @@ def read_sampling_rate(path: Path) -> int:
     """Return the sampling rate of a formatted data directory in Hz.
 
     Raises:
-        LidError: the directory does not record its rate, or what it records is not a rate.
+        LidError: the directory does not record its rate, or the recorded value is not valid.
     """
     file = path / SAMPLING_RATE
     try:
@@ -160,11 +160,11 @@ def check_sampling_rate(path: Path, rate: int, setting: str) -> None:
 
     Args:
         path: the directory.
-        rate: what the model expects, in Hz.
-        setting: the name of the setting that says so, for the error.
+        rate: the rate that the model expects, in Hz.
+        setting: the name of the setting with this rate, for the error.
 
     Raises:
-        LidError: they differ.
+        LidError: the rates differ.
     """
     if (path / SAMPLING_RATE).exists() and read_sampling_rate(path) != rate:
         raise LidError(

@@ -1,1 +1,1 @@
-"""What a system's answers are worth: metrics with intervals, pictures, reports and embedding maps."""
+"""Evaluate a system's answers: metrics with intervals, pictures, reports and embedding maps."""

@@ -24,7 +24,7 @@ def html_report(evaluation: Evaluation, mistakes: Sequence[Mistake], failed: Tab
     """Return the page: metrics first, then charts and tables.
 
     Args:
-        evaluation: of the set.
+        evaluation: the metrics of the set.
         mistakes: the wrong answers to list.
         failed: utterance -> why it has no answer; the first FAILURES_LISTED are listed.
     """

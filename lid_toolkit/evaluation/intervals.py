@@ -17,7 +17,7 @@ Z_95 = 1.959963984540054
 POOLED_BELOW = 10
 # Halving the range of 90 that _lower_limit searches 80 times leaves less than float64 can resolve.
 BISECTIONS = 80
-# Lets the comparison hold where gap and variance are both 0 but for rounding.
+# Makes the comparison true if gap and variance are both 0 except for rounding.
 ROUNDING = 1e-20
 
 Counts = npt.NDArray[np.int64]
@@ -53,20 +53,20 @@ def wilson(correct: int, total: int, z: float = Z_95) -> Estimate:
 def macro_average(correct: Counts, totals: Counts, z: float = Z_95) -> Estimate:
     """Return the mean of ``correct / totals`` over languages with its stratified score interval.
 
-    Each language is a stratum with a binomial count. A hypothetical macro average is inside the
-    interval unless it lies more than ``z`` standard errors from the observed one, the standard
-    error being taken at the likeliest recalls that average to the hypothetical value: the score
-    method for linear combinations of proportions (Martín Andrés, Álvarez Hernández and Herranz
-    Tejedor 2011, Stat. Methods Med. Res. 20, p. 369). With one language this is Wilson's interval.
-    The stratified bootstrap, its usual rival, has no width when every answer is right.
+    Each language is a stratum with a binomial count. A hypothetical macro average is inside the interval if
+    it is at most ``z`` standard errors from the observed one. The standard error is computed for the most
+    likely recalls whose average is the hypothetical value. This is the score method for linear combinations
+    of proportions (Martín Andrés, Álvarez Hernández and Herranz Tejedor 2011, Stat. Methods Med. Res. 20,
+    p. 369). With one language it is Wilson's interval. The stratified bootstrap, the usual alternative, has
+    an interval of width 0 when every answer is right.
 
-    Few utterances hide how much they vary: a single one seems not to vary at all. Languages with
-    the same number of utterances below 10 therefore share one stratum (collapsed strata, Cochran
-    1977, Sampling Techniques, section 5A.12): the average stays the same, the interval is wider.
+    A variance cannot be estimated well from few utterances, and not at all from one. Languages with
+    the same number of utterances, if it is below 10, therefore share one stratum (collapsed strata, Cochran
+    1977, Sampling Techniques, section 5A.12): the average does not change, and the interval is wider.
 
     Args:
-        correct: (languages,) correct utterances.
-        totals: (languages,) utterances, each at least 1.
+        correct: (languages,) number of correct utterances.
+        totals: (languages,) number of utterances, each at least 1.
         z: the normal quantile of the wanted confidence.
     """
     weights, right, counts = _strata(np.asarray(correct, np.float64), np.asarray(totals, np.float64))
@@ -77,7 +77,7 @@ def macro_average(correct: Counts, totals: Counts, z: float = Z_95) -> Estimate:
 
 
 def _strata(correct: Floats, totals: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return (weights, correct, totals) of the strata: languages, small ones pooled by size."""
+    """Return (weights, correct, totals) of the strata; small languages are pooled by size."""
     # Languages of fewer than 10 utterances get their size as key, so that those of equal size share a
     # stratum; every other language gets a key of its own. Sizes 3, 50, 3 give the keys 3, 52, 3.
     keys = np.where(totals < POOLED_BELOW, totals, totals.max() + 1 + np.arange(len(totals)))
@@ -92,7 +92,7 @@ def _strata(correct: Floats, totals: Floats) -> tuple[Floats, Floats, Floats]:
 def _lower_limit(weights: Floats, right: Floats, counts: Floats, z: float) -> float:
     """Return the smallest macro average within ``z`` standard errors of the observed one.
 
-    Moves along the constrained likelihood path by its Lagrange multiplier, on a logarithmic scale.
+    The search is over the logarithm of the Lagrange multiplier of the constrained likelihood.
     """
     observed = np.sum(weights * right / counts)
     # The multiplier pulls the recalls down: exp(-30) leaves them as observed, exp(60) brings them to 0. The

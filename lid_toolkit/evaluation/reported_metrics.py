@@ -87,7 +87,7 @@ def _macro_note(evaluation: Evaluation) -> str:
 
 
 def _coverage_note(evaluation: Evaluation) -> str:
-    """Say how many utterances failed and what the accuracy is without them."""
+    """Return a note with the number of failed utterances and the accuracy without them."""
     if not evaluation.failed:
         return "none failed"
     without = evaluation.answered

@@ -25,7 +25,7 @@ def score(data_dir: Path, inference_dir: Path, dry_run: bool = False, *, merge: 
     Args:
         data_dir: the truth, ``dump/raw/SET``.
         inference_dir: the answers, ``.../MODEL/SET``; the outputs go there too.
-        dry_run: only say whether there is work to do.
+        dry_run: only log whether there is work to do.
         merge: count a macrolanguage and its members as one.
 
     Raises:

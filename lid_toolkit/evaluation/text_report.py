@@ -1,4 +1,4 @@
-"""The results of scoring as text that a person reads at a glance."""
+"""The results of scoring as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MERGED = "counted as one language with their members"
 
 
 def text_report(evaluation: Evaluation) -> str:
-    """Return the whole report: headline, languages, durations, how it was counted."""
+    """Return the whole report: headline, languages, durations, and a note on counting."""
     parts = [
         headline(evaluation),
         _languages_text(evaluation),
@@ -48,7 +48,7 @@ def headline(evaluation: Evaluation) -> str:
 
 
 def not_scored_note(evaluation: Evaluation) -> str:
-    """Say how many utterances never reached the system; "" if all did."""
+    """Return a note with the number of utterances that the system did not get; "" if it got all."""
     parts = [
         f"{count} {why}"
         for count, why in (

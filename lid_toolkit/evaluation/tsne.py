@@ -27,12 +27,12 @@ def plot_tsne(
         data_dir: the truth, ``dump/raw/SET``.
         inference_dir: answers and embeddings, ``.../MODEL/SET``; the outputs go there too.
         perplexity: as in :func:`lid_toolkit.evaluation.embedding_map.map_embeddings`.
-        max_iter: iterations of t-SNE, at least 250 (scikit-learn takes no fewer).
-        max_utt_per_lang: utterances drawn of a language, at most.
-        dry_run: only say whether there is work to do.
+        max_iter: iterations of t-SNE, at least 250 (scikit-learn's minimum).
+        max_utt_per_lang: maximum number of utterances drawn for each language.
+        dry_run: only log whether there is work to do.
 
     Raises:
-        LidError: no embeddings; and see ``map_embeddings`` and ``read_answers``.
+        LidError: there are no embeddings; and see ``map_embeddings`` and ``read_answers``.
     """
     inference_dir = inference_dir.resolve()
     embeddings = inference_dir / "embeddings.scp"

@@ -21,7 +21,7 @@ ReadBatch: TypeAlias = "tuple[npt.NDArray[np.int64], Tensor, Tensor]"
 """The utterances of a batch by number, their zero-padded waveforms (B, T), and their lengths in samples."""
 
 LONGEST_BATCH_S = 600
-"""Seconds of padded audio in a batch. Answers do not depend on it; it bounds the memory."""
+"""Seconds of padded audio in a batch. This limits the memory; results do not depend on it."""
 
 
 def plan_batches(lengths_u: npt.NDArray[np.integer], rate: int, batch_size: int) -> Batches:

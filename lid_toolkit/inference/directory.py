@@ -1,14 +1,14 @@
-"""Identification of a whole data directory, in parts that jobs do and a last step merges.
+"""Identification of a whole data directory: a plan, jobs that do the parts, and a merge.
 
-A part is 64 utterances of similar length, or more in a set of more than 64 * 1024. Answers are those of
-any other batch up to rounding; as parts do not depend on the number of jobs, the files do not either.
+A part has 64 utterances of similar length, or more if the set has more than 64 * 1024 utterances. Batches are
+within parts, and parts do not depend on the number of jobs, so the written files do not either.
 
-    OUTPUT/.parts/plan.json            the inputs, and the model's languages
+    OUTPUT/.parts/plan.json            digests of the inputs, and the model's languages
     OUTPUT/.parts/0001.json            the record of a finished part
-    OUTPUT/.parts/0001.keys            its utterances, and the row of each in the next two
+    OUTPUT/.parts/0001.keys            its utterances, and the row of each in the two matrices
     OUTPUT/.parts/0001.scores.npy      log posteriors
-    OUTPUT/.parts/0001.embeddings.npy  embeddings, if they are kept
-    OUTPUT/.parts/0001.failed          its utterances that failed, and why
+    OUTPUT/.parts/0001.embeddings.npy  embeddings, if wanted
+    OUTPUT/.parts/0001.failed          utterances that failed, and the reasons
 
 Shapes: u utterances, p utterances of a part, b batch, t samples, c languages, d embedding.
 """
@@ -58,14 +58,14 @@ UTTERANCES_PER_PART = 64
 
 @dataclass(frozen=True)
 class Identification:
-    """What to identify with what.
+    """The settings of an identification.
 
     Attributes:
         model: model file.
-        data_dir: formatted or extracted set: wav.scp and utt2num_samples; utt2lang where known.
-        output_dir: ``exp/lid_TAG/inference/MODEL/SET``.
-        extract_embd: also keep embeddings, of utterances and of languages.
-        max_failed: largest fraction of utterances that may fail, rounded up to whole utterances.
+        data_dir: formatted or extracted set with wav.scp and utt2num_samples, and utt2lang if known.
+        output_dir: directory of the results, ``exp/lid_TAG/inference/MODEL/SET``.
+        extract_embd: also write embeddings, of utterances and of languages.
+        max_failed: largest fraction of utterances that may fail; the number is rounded up.
     """
 
     model: Path
@@ -87,11 +87,11 @@ class Identification:
 
     @property
     def work_dir(self) -> Path:
-        """Where the plan and the parts are kept until they are merged."""
+        """Directory of the plan and the parts; the merge removes it."""
         return self.output_dir / ".parts"
 
     def parts(self, lengths_u: npt.NDArray[np.int64], inputs: str) -> list[IdentifiedPart]:
-        """Cut utterances of these lengths, longest first; ``inputs`` is a digest of all inputs."""
+        """Cut utterances of these lengths into parts, longest first; ``inputs`` is a digest of all inputs."""
         rows_u = np.argsort(-lengths_u, kind="stable")
         bounds = part_bounds(len(rows_u), UTTERANCES_PER_PART, multiple_of=UTTERANCES_PER_PART).tolist()
         return [
@@ -106,12 +106,12 @@ class Identification:
 
 
 class IdentifiedPart(RowsPart):
-    """An identified part: its answers, and the utterances that failed."""
+    """An identified part: its scores and embeddings, and the utterances that failed."""
 
     def write(
         self, keys: list[str], scores_pc: Floats, embeddings_pd: Floats, failed: dict[str, str]
     ) -> None:
-        """Write the answers to the utterances ``keys``, and why the others failed."""
+        """Write the scores and embeddings of the utterances ``keys``, and the reasons of failures."""
         write_table(self.file("keys"), ((key, str(row)) for row, key in enumerate(keys)))
         for kind, matrix in (("scores.npy", scores_pc), ("embeddings.npy", embeddings_pd)):
             with write_whole(self.file(kind), "wb") as stream:
@@ -120,7 +120,7 @@ class IdentifiedPart(RowsPart):
 
     @property
     def files(self) -> list[Path]:
-        """What :meth:`write` writes."""
+        """The files that :meth:`write` writes."""
         return [self.file(kind) for kind in ("keys", "scores.npy", "embeddings.npy", "failed")]
 
     def keys(self) -> list[str]:
@@ -128,20 +128,20 @@ class IdentifiedPart(RowsPart):
         return list(read_table(self.file("keys"), allow_empty=True).keys())
 
     def failed(self) -> list[tuple[str, str]]:
-        """Return the utterances that failed, and why."""
+        """Return (utterance, reason) of those that failed."""
         return list(read_table(self.file("failed"), allow_empty=True))
 
     def matrix(self, name: str) -> Floats:
-        """Map ``scores`` or ``embeddings``."""
+        """Return ``scores`` or ``embeddings``, memory-mapped."""
         matrix: Floats = np.load(self.file(f"{name}.npy"), mmap_mode="r")
         return matrix
 
 
 def plan(task: Identification, num_jobs: int, dry_run: bool = False) -> int:
-    """Plan the identification and return how many jobs to run: at most ``num_jobs``, 0 if it is current.
+    """Plan the identification and return the number of jobs to run, at most ``num_jobs``, 0 if it is current.
 
     Raises:
-        LidError: no such model, or a faulty set.
+        LidError: the model does not exist, or the set is not valid.
     """
     if dry_run:
         task.step.due(dry_run=True)
@@ -159,11 +159,11 @@ def run_job(task: Identification, job: int, batch_size: int, device: torch.devic
     """Identify the utterances in the parts of job number ``job``, from 1, that are not done yet.
 
     Args:
-        task: what to do.
+        task: the settings.
         job: this job's number.
-        batch_size: most utterances computed together.
-        device: where to compute.
-        workers: processes that read ahead.
+        batch_size: largest number of utterances computed together.
+        device: the device to compute on.
+        workers: number of processes that read ahead.
 
     Raises:
         LidError: there is no plan or no such job, the inputs changed, or audio has another rate.
@@ -180,7 +180,7 @@ def run_job(task: Identification, job: int, batch_size: int, device: torch.devic
         batches = [plan_batches(utterances.lengths_u[part.rows_p], saved.rate, batch_size) for part in todo]
         reader = MinibatchReader(utterances, _joined(batches, todo), PreprocessorConf(), saved.rate)
         sizes = {part.number: len(own) for part, own in zip(todo, batches, strict=True)}
-        # One stream for all parts, so that processes that read ahead need not stop at the end of each.
+        # One stream for all parts, so that workers also read ahead across the end of a part.
         with contextlib.closing(iterate(reader, 0, workers, pin=device.type == "cuda")) as read:
 
             def do(part: IdentifiedPart, progress: Progress) -> list[Path]:
@@ -192,7 +192,7 @@ def run_job(task: Identification, job: int, batch_size: int, device: torch.devic
 
 
 def merge(task: Identification) -> None:
-    """Write the answers of the finished parts, unless they are current, and remove the parts.
+    """Write the results of the finished parts, unless they are current, and remove the parts.
 
     Raises:
         LidError: a part is not done, the inputs changed, or too many utterances failed.
@@ -228,7 +228,7 @@ def _do_part(
     batches: Iterator[Minibatch],
     progress: Progress,
 ) -> None:
-    """Compute the batches of a part and write the answers."""
+    """Compute the batches of a part and write the results."""
     failed: dict[str, str] = {}
 
     def numbered() -> Iterator[ReadBatch]:
@@ -294,7 +294,7 @@ def language_means(labelled: Iterator[tuple[str, Floats]]) -> list[tuple[str, Fl
 
 
 def _labels(utt2lang: Path, predicted: dict[str, str]) -> dict[str, str]:
-    """Return the true language of each identified utterance, or the predicted one where there is no truth."""
+    """Return the true language of each identified utterance, or the predicted one if it is not known."""
     if not utt2lang.exists():
         return predicted
     truth = dict(read_table(utt2lang))

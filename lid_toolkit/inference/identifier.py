@@ -77,7 +77,8 @@ class LanguageIdentifier:
                 packages that you trust, since importing one runs its code.
 
         Raises:
-            LidError: the model does not exist, is not a model, or is not safe to load; an unknown device.
+            LidError: the model does not exist, is not a model, or is not safe to load, or the device is not
+                supported.
         """
         ngpu = {"auto": "auto", "cpu": "0", "cuda": "1"}.get(device)
         if ngpu is None:
@@ -129,8 +130,8 @@ class LanguageIdentifier:
             top_k: number of labels in ``scores``; None for all.
 
         Raises:
-            AudioError: audio that cannot be read, is empty or is not finite.
-            LidError: an unknown label, or a number below 1.
+            AudioError: the audio cannot be read, is empty or is not finite.
+            LidError: a label is unknown, or a number is below 1.
         """
         _at_least_one(batch_size=batch_size, top_k=1 if top_k is None else top_k)
         columns = self._columns(languages)

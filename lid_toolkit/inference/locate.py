@@ -21,7 +21,7 @@ from lid_toolkit.package.format import LANGUAGES, META, NEEDED
 from lid_toolkit.package.read import read_labels, read_package
 from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model
 
-# What the Hub's client raises: OSError and RuntimeError also cover its threads and its HTTP errors.
+# Exceptions of the Hub's client: OSError and RuntimeError include those of its threads and HTTP errors.
 HUB_ERRORS = (OSError, RuntimeError, ValueError, httpx2.TransportError)
 MENDS = {
     401: "run `hf auth login`, or set HF_TOKEN to a token with this permission",
@@ -39,7 +39,7 @@ def open_model(source: str | Path, revision: str | None = None, external: Packag
         source: an experiment directory (its best model is loaded), a model file, a packed model (the zip
             or its unpacked folder), or ``user/repo`` on the Hugging Face Hub if no such path exists.
         revision: branch, tag or commit of the repository; None for its main branch.
-        external: the packages that components may be imported from beside this toolkit.
+        external: packages other than this toolkit that components may be imported from.
 
     Raises:
         LidError: the model does not exist, is not a model, or is not safe to load.
@@ -66,7 +66,7 @@ def locate(source: str | Path, revision: str | None, files: Sequence[str]) -> tu
         files: the files to download from a repository.
 
     Raises:
-        LidError: a revision of something that is not a repository, or the download failed.
+        LidError: ``revision`` is given but ``source`` is not a repository, or the download failed.
     """
     path = Path(source)
     if not path.exists() and REPOSITORY.fullmatch(str(source)) and path.suffix not in (".pth", ".zip"):
@@ -102,7 +102,7 @@ def download(repository: str, revision: str | None, files: Sequence[str]) -> Pat
 
 
 def explain(error: BaseException) -> tuple[str, str]:
-    """Return what an error of the Hub's client means and how to mend it, one line each."""
+    """Return an explanation of an error of the Hub's client and advice, one line each."""
     if isinstance(error, LocalEntryNotFoundError | RuntimeError) and error.__cause__ is not None:
         return explain(error.__cause__)
     if isinstance(error, LocalTokenNotFoundError):

@@ -51,7 +51,7 @@ class LinearSoftmax(LossBase):
         return self.offset
 
     def logits(self, embedding_bd: Tensor) -> Tensor:
-        """Return (B, classes): logarithms of the posteriors but for a constant of each utterance."""
+        """Return (B, classes): log posteriors, up to a constant for each utterance."""
         with torch.autocast(embedding_bd.device.type, enabled=False):
             bias = None if self.bias is None else self.bias.float()
             if not self.offset:
@@ -92,7 +92,7 @@ class DnnSoftmax(LossBase):
         self.out = nn.Linear(lin_neurons, classes)
 
     def logits(self, embedding_bd: Tensor) -> Tensor:
-        """Return (B, classes): logarithms of the posteriors but for a constant of each utterance."""
+        """Return (B, classes): log posteriors, up to a constant for each utterance."""
         with torch.autocast(embedding_bd.device.type, enabled=False):
             hidden_bh = self.norm(F.leaky_relu(embedding_bd.float()))
             for linear, norm in zip(self.linears, self.norms, strict=True):

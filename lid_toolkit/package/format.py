@@ -1,4 +1,4 @@
-"""The layout of a packed model: the names of its files, what its YAML files hold, and the reader's limits.
+"""The layout of a packed model: its files, the content of its YAML files, and the reader's limits.
 
 A packed model is a zip, or the folder it unpacks to:
 

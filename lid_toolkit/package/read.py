@@ -45,12 +45,12 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 BLOCK = 2**20
 DO_NOT_USE = "do not use this file"
 NOT_PACKED = "give a packed model"
-# What Python raises for a damaged zip, and for one in which a file and a folder have the same name.
+# Exceptions of Python for a damaged zip, and for one in which a file and a folder have the same name.
 DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError),
     *(FileExistsError, IsADirectoryError, NotADirectoryError),
 )
-# What PyYAML raises besides its own errors, for values that do not match their tags.
+# Exceptions of PyYAML besides its own errors, for values that do not match their tags.
 BAD_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
@@ -59,7 +59,7 @@ def read_package(source: Path, external: Packages = NONE) -> SavedModel:
 
     Args:
         source: the zip, or the folder with its files.
-        external: the packages that components may be imported from beside this toolkit.
+        external: packages other than this toolkit that components may be imported from.
 
     Raises:
         LidError: not a packed model, damaged, or not safe to unpack.

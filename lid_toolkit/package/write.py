@@ -57,7 +57,7 @@ CARD_COMPONENTS = ("frontend", "normalize", "encoder", "pooling", "projector", "
 
 @dataclass(frozen=True)
 class Packing:
-    """What is packed.
+    """The settings for packing a model.
 
     Attributes:
         model_file: the trained model, in its experiment directory.

@@ -29,8 +29,8 @@ def utterance_seconds(data: DataDir, reading: Reading = DEFAULT, num_jobs: int =
         num_jobs: number of processes that read headers.
 
     Raises:
-        LidError: a faulty table, ``utt2num_samples`` has other utterances than ``utt2lang``, or a formatted
-            set does not record its sampling rate.
+        LidError: a table is not valid, ``utt2num_samples`` has other utterances than ``utt2lang``, or a
+            formatted set does not record its sampling rate.
     """
     if (data.path / LENGTHS).exists():
         lengths = read_lengths(data.path, data.utt2lang).integers()

@@ -1,13 +1,13 @@
-"""Features of a frozen front end, computed once for many trainings: plan, one job's parts, merge.
+"""Features of a frozen front end, computed once for many trainings: plan, parts of a job, merge.
 
 DIR/feats.scp       utterance and its rows of a matrix file
 DIR/data/N.npy      (rows, D) float16
-DIR/features.json   the front end that made them
+DIR/features.json   description of the front end that computed the features
 DIR/wav.scp, utt2lang, utt2num_samples, …  as in the set of audio
 
-Copies with other voices, rooms and noise can be added: what augmentation does to audio in training it
-does here once. Of a front end that makes one vector of an utterance, which cannot be cropped any more,
-they are of crops. A copy's utterance id begins with ``augN-``.
+Augmented copies of the utterances can be added: other voices, rooms and noise, drawn once here instead of in
+each epoch of training. If the front end gives one vector per utterance, which cannot be cropped later, the
+copies are random crops. The utterance id of a copy begins with ``augN-``.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ PART_S = 600.0
 BATCH_S = 60.0
 WORK = ".work"
 FILES_VERSION = 2
-"""Raised when the merge writes other files, so that sets of an earlier version are merged again."""
+"""Raise it when the merge writes other files, so that sets of an earlier version are merged again."""
 CROPS = {"fix_duration", "target_duration"}
-"""What of the preprocessor acts in training, not here, where features can be cropped."""
+"""Keys of the preprocessor that apply in training and not here, if features can be cropped."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ExtractedPart(RowsPart):
     """Utterances whose features share a file. Its options do not change when more copies are extracted.
 
     Attributes:
-        copy: 0 for the utterances themselves, else which augmented copy.
+        copy: number of the augmented copy; 0 for the original utterances.
     """
 
     copy: int
@@ -69,7 +69,7 @@ class ExtractedPart(RowsPart):
 
     @property
     def notes(self) -> dict[str, Path]:
-        """The tables of the part: its ``rows``, their ``samples``, and what ``failed``."""
+        """The tables of the part: ``rows``, ``samples`` and ``failed``."""
         return {name: self.file(name) for name in ("rows", "samples", "failed")}
 
     def read(self, name: str) -> list[tuple[str, str]]:
@@ -79,14 +79,14 @@ class ExtractedPart(RowsPart):
 
 @dataclass(frozen=True)
 class Extraction:
-    """What to extract with what.
+    """The settings of a feature extraction.
 
     Attributes:
-        config: its front end, frozen, makes the features; its preprocessor makes the copies.
-        data_dir: a formatted set: wav.scp, utt2lang, utt2num_samples.
-        output_dir: ``dump/extracted/SET``.
-        copies: augmented copies of each utterance beside the utterance itself.
-        max_failed: largest share of utterances that may fail, rounded up.
+        config: configuration with a frozen front end, and the augmentations of the copies.
+        data_dir: a formatted set with wav.scp, utt2lang and utt2num_samples.
+        output_dir: directory of the extracted set, ``dump/extracted/SET``.
+        copies: number of augmented copies of each utterance, in addition to the original.
+        max_failed: largest fraction of utterances that may fail; the number is rounded up.
     """
 
     config: TrainConfig
@@ -109,11 +109,11 @@ class Extraction:
 
     @property
     def work_dir(self) -> Path:
-        """Where the plan and the tables of the parts are kept."""
+        """Directory of the plan and of the tables of the parts."""
         return self.output_dir / WORK
 
     def options(self, copy: int) -> dict[str, Any]:
-        """Return all that decides the features of a copy, beside the inputs."""
+        """Return all options that determine the features of a copy."""
         description = self.config.model_description()
         acts_later = set() if one_frame_per_utterance(description) else CROPS
         augmentation = self.config.preprocessor_conf.model_dump(mode="json", exclude=acts_later)
@@ -131,8 +131,8 @@ class Extent:
 
     Attributes:
         refs: utterances and their audio.
-        lengths_u: samples of each.
-        parts: those of the utterances themselves come first, then copy by copy.
+        lengths_u: number of samples of each utterance.
+        parts: the parts of the original utterances, then those of each copy.
     """
 
     refs: Table
@@ -141,10 +141,11 @@ class Extent:
 
 
 def plan(task: Extraction, num_jobs: int, dry_run: bool) -> int:
-    """Say how much there is to extract; return how many jobs to run, 0 if the set is current.
+    """Log the amount of work and return the number of jobs to run, 0 if the set is current.
 
     Raises:
-        LidError: no frozen front end, copies without augmentation, a faulty set, or a disk too small.
+        LidError: the front end is not frozen, there is no augmentation for the copies, the set is not valid,
+            or the disk is too small.
     """
     if dry_run:
         task.step.due(dry_run=True)
@@ -154,7 +155,7 @@ def plan(task: Extraction, num_jobs: int, dry_run: bool) -> int:
             return 0
         if task.copies and not _augments(task.config.preprocessor_conf):
             raise LidError(
-                "nothing would change the copies", where="preprocessor_conf", mend="set some …_apply_prob"
+                "copies would not be augmented", where="preprocessor_conf", mend="set some …_apply_prob"
             )
         extent = list_parts(task, work.snapshot.digest)
         frontend = frozen_frontend(task.config)
@@ -168,7 +169,7 @@ def plan(task: Extraction, num_jobs: int, dry_run: bool) -> int:
 
 
 def _check_space(task: Extraction, extent: Extent, frontend: FrozenFrontend) -> None:
-    """Log how much space the features take; raise LidError if the disk has less."""
+    """Log the disk space that the features need; raise LidError if there is less."""
     one_vector = one_frame_per_utterance(task.config.model_description())
     frames_u = np.ones_like(extent.lengths_u) if one_vector else extent.lengths_u // frontend.hop_length + 1
     frames = (1 + task.copies) * int(frames_u.sum())
@@ -188,7 +189,7 @@ def _check_space(task: Extraction, extent: Extent, frontend: FrozenFrontend) -> 
     )
     if size > free:
         raise LidError(
-            f"features take {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            f"the features need {size / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free",
             where=task.output_dir,
             mend="choose fewer frontend_conf.layers or copies, or another disk",
         )
@@ -205,7 +206,7 @@ def run_job(task: Extraction, job: int, device: torch.device) -> None:
 
 
 def merge(task: Extraction) -> None:
-    """Write the set of what the jobs left.
+    """Write the extracted set from the finished parts.
 
     Raises:
         LidError: a part is missing, or too many utterances failed.
@@ -239,10 +240,12 @@ def _merge(task: Extraction, parts: Sequence[ExtractedPart]) -> list[Path]:
 
 
 def list_parts(task: Extraction, inputs: str) -> Extent:
-    """Sort the utterances and their copies by length, and cut them; ``inputs`` is a digest of all inputs.
+    """Sort the utterances and their copies by length and cut them into parts.
+
+    ``inputs`` is a digest of all inputs.
 
     Raises:
-        LidError: a faulty set.
+        LidError: the set is not valid, or consists of features.
     """
     utterances = load_unlabelled(task.data_dir)
     refs, lengths_u = utterances.refs, utterances.lengths_u
@@ -261,20 +264,20 @@ def frozen_frontend(config: TrainConfig) -> FrozenFrontend:
     """Build a configuration's front end, in evaluation mode.
 
     Raises:
-        LidError: it is not frozen, or copies of it would not differ.
+        LidError: the front end is not frozen.
     """
     frontend = build_frontend(config.model_description(), EVERY)
     if not frontend.frozen:
         raise LidError(
-            f"features are extracted from a frozen front end, not from '{config.frontend}' in training",
+            f"features can only be extracted from a frozen front end, and '{config.frontend}' is not frozen",
             where="frontend_conf",
-            mend="take a pretrained front end with frozen: true, or feats_type raw",
+            mend="use a pretrained front end with frozen: true, or feats_type raw",
         )
     return cast(FrozenFrontend, frontend.eval())
 
 
 def crop(wave: Wave, conf: PreprocessorConf, rng: np.random.Generator) -> Wave:
-    """Return a random part of a waveform, of a drawn length; what is shorter stays whole."""
+    """Return a random crop of random length; a shorter waveform is not cropped."""
     shortest_s, longest_s = conf.crop_range_s()
     if np.isinf(longest_s):
         return wave
@@ -329,7 +332,7 @@ class Extractor:
         return copy_key(self.extent.refs.key(row), copy)
 
     def _changed(self, wave: Wave, row: int, copy: int) -> Wave:
-        """Return what the features of a copy are computed from."""
+        """Return the waveform of a copy: cropped, if features cannot be cropped later, and augmented."""
         if not copy:
             return wave
         conf = self.task.config.preprocessor_conf

@@ -1,8 +1,7 @@
 """Global mean and variance of the features of a training set, for normalisers that need them.
 
-One pass over the whole utterances, without augmentation, by N jobs. The set is cut into parts that do
-not depend on the number of jobs; sums are kept in float64 and added without rounding between parts, so
-that neither does the result.
+The jobs read all utterances once, whole and without augmentation. Neither the parts nor the result depend on
+the number of jobs: sums are float64, and the sums of all parts are added exactly and rounded once.
 
     STATS/.features/plan.json       the inputs
     STATS/.features/0001.json       the record of a finished part
@@ -54,17 +53,17 @@ class StatsPart(RowsPart):
     """A part of the feature statistics: its sums, and the utterances that failed."""
 
     def failed(self) -> list[tuple[str, str]]:
-        """Return the utterances that cannot be read, and why."""
+        """Return (utterance, reason) of those that cannot be read."""
         return list(read_table(self.file("failed"), allow_empty=True))
 
 
 def work_dir(task: FeatureStats) -> Path:
-    """Return where the plan and the parts are kept."""
+    """Return the directory of the plan and the parts."""
     return task.stats_dir / ".features"
 
 
 def parts_of(task: FeatureStats, count: int, inputs: str) -> list[StatsPart]:
-    """Cut a set of ``count`` utterances; ``inputs`` is a digest of all inputs."""
+    """Cut a set of ``count`` utterances into parts; ``inputs`` is a digest of all inputs."""
     bounds = part_bounds(count, UTTERANCES_PER_PART).tolist()
     options = {**task.step.options, "data": inputs}
     return [
@@ -74,10 +73,10 @@ def parts_of(task: FeatureStats, count: int, inputs: str) -> list[StatsPart]:
 
 
 def plan(task: FeatureStats, num_jobs: int, dry_run: bool = False) -> int:
-    """Return how many jobs to run, at most ``num_jobs``: 0 if statistics are not needed, or are current.
+    """Return the number of jobs to run, at most ``num_jobs``; 0 if statistics are not needed or are current.
 
     Raises:
-        LidError: there is no front end, or training changes it: its features have no fixed mean.
+        LidError: there is no front end, or training changes it, so that its features have no fixed mean.
     """
     if not task.needed:
         return 0
@@ -155,25 +154,25 @@ def _write_sums(task: FeatureStats, parts: Sequence[StatsPart]) -> list[Path]:
 
 
 def add(sums: Sequence[Sums]) -> Sums:
-    """Add one or more sums, each result rounded once whatever the order (``math.fsum``)."""
+    """Add sums. Each result is rounded once, so it does not depend on the order (``math.fsum``)."""
     columns = [np.concatenate((one.sum_d, one.sum_square_d)) for one in sums]
     total = np.array([math.fsum(column) for column in zip(*columns, strict=True)])
     return Sums(sum(one.frames for one in sums), *np.split(total, 2))
 
 
 def _fixed_frontend(task: FeatureStats) -> Frontend | None:
-    """Build the front end, which training must not change; None where its features are on disk."""
+    """Build the front end, which training must not change; None if its features are on disk."""
     config = task.config
     if references(task.train_dir)[1] is not None:
         check_made_by(task.train_dir, config.model_description())
         return None
-    mend = "choose a normalize that needs no statistics, or give normalize_conf.stats_file"
+    mend = "choose a normaliser without statistics, or set normalize_conf.stats_file"
     if config.frontend is None:
-        raise LidError("statistics of features without a front end", where="normalize", mend=mend)
+        raise LidError("statistics need a front end", where="normalize", mend=mend)
     frontend = build_frontend(config.model_description(), EVERY)
     if any(parameter.requires_grad for parameter in frontend.parameters()):
         raise LidError(
-            f"statistics of the features of '{config.frontend}', which training changes",
+            f"'{config.frontend}' changes in training, so its features have no fixed statistics",
             where="normalize",
             mend=mend,
         )
@@ -207,7 +206,7 @@ def _sums_of_audio(
     failed: list[tuple[str, str]],
     progress: Progress,
 ) -> Iterator[Sums]:
-    """Yield the sums of batches of similar length; note in ``failed`` what cannot be read."""
+    """Yield the sums of batches of similar length; add utterances that cannot be read to ``failed``."""
     yield _sums(np.zeros((0, frontend.output_size)))
     for batch_u in _batches(rows_u, utterances.lengths_u):
         read, unread = read_waves(utterances.refs, batch_u.tolist(), rate)

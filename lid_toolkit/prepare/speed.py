@@ -1,7 +1,7 @@
-"""Speed perturbation of a data directory: the factors are written down, and formatting changes the audio.
+"""Speed perturbation of a data directory: a table stores the factors, and formatting changes the audio.
 
-Copies at 0.9, 1 and 1.1 times the speed as in Ko et al., "Audio augmentation for speech
-recognition", Interspeech 2015; ids as Kaldi's ``utils/data/perturb_data_dir_speed.sh`` makes them.
+Copies at 0.9, 1 and 1.1 times the speed, as in Ko et al., "Audio augmentation for speech recognition",
+Interspeech 2015. Their ids are those of Kaldi's ``utils/data/perturb_data_dir_speed.sh``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def parse_factors(text: str) -> tuple[str, ...]:
     """Parse factors separated by spaces into their shortest form, e.g. ``("0.9", "1", "1.1")``.
 
     Raises:
-        LidError: there is no factor, or one is not a number, outside 0.1 to 10 or given twice.
+        LidError: there is no factor, or a factor is not a number from 0.1 to 10 or is given twice.
     """
     where, example = "speed factors", "e.g. 0.9 1.0 1.1"
     factors: list[str] = []
@@ -48,14 +48,14 @@ def parse_factors(text: str) -> tuple[str, ...]:
 
 
 def perturb_data_dir(source: Path, target: Path, factors: tuple[str, ...], dry_run: bool = False) -> None:
-    """Write ``target``: the utterances of ``source`` once for each factor, other than 1 prefixed ``sp0.9-``.
+    """Write ``target`` with a copy of the utterances of ``source`` for each factor.
 
-    The copies refer to the original recordings, and ``segments`` keeps their times; the table
-    ``utt2speed`` holds the factors, which formatting applies. Speakers are prefixed like utterances:
-    a voice at another speed is another voice.
+    The ids of copies begin with ``sp0.9-``, except for factor 1. Speaker ids have the same prefix, since a
+    voice at another speed is another voice. The copies refer to the original recordings, with the times in
+    ``segments`` unchanged; the table ``utt2speed`` contains the factors, which formatting applies.
 
     Raises:
-        LidError: the source has a fault or is speed-perturbed already, or ``target`` is ``source``.
+        LidError: the source is not valid or is already speed-perturbed, or ``target`` is ``source``.
     """
     require_two_dirs(source, target)
     step = Step(
@@ -67,7 +67,7 @@ def perturb_data_dir(source: Path, target: Path, factors: tuple[str, ...], dry_r
     if dry_run:
         step.due(dry_run=True)
         return
-    require_data_dir(source)  # before the lock makes the target
+    require_data_dir(source)  # before the lock creates the target
     with step.work("perturbing speed", lock=target) as work:
         if work is None:
             return
@@ -126,9 +126,9 @@ def _tables(data: DataDir, prefixes: Mapping[str, bytes]) -> dict[str, Iterator[
 def _copies(
     table: Table, prefixes: Mapping[str, bytes], change: Callable[[bytes, str, bytes], bytes]
 ) -> Iterator[bytes]:
-    """Yield the rows of all copies in key order, each piece of a copy changed by ``change``.
+    """Yield the rows of all copies in key order; ``change`` is applied to each block of rows of a copy.
 
-    A copy's keys lie side by side, as they begin with its prefix and no key of the original does.
+    The keys of a copy are consecutive: they begin with its prefix, and no original key does.
     """
     marked = sorted((prefix, factor) for factor, prefix in prefixes.items() if prefix)
     at = 0

@@ -1,10 +1,10 @@
 """Lengths and labels of the training and validation sets, without decoding audio.
 
 OUT/{train,valid}/speech_shape  utterance and its number of samples
-OUT/{train,valid}/batch_keys    what a batch holds, one name a line
-OUT/{train,valid}/stats_keys    of what there are global statistics: nothing, until they are collected
+OUT/{train,valid}/batch_keys    names of a batch's entries, one per line
+OUT/{train,valid}/stats_keys    names of the entries with global statistics; empty until they are collected
 OUT/{train,valid}/category2utt  label and its utterances
-OUT/lang2idx                    label and class index, fixed from here on
+OUT/lang2idx                    label and class index, which later steps do not change
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def collect_stats(train_dir: Path, valid_dir: Path, out: Path, dry_run: bool = F
     """Write the statistics of two formatted sets to ``out``.
 
     Raises:
-        LidError: a faulty set, fewer than two languages to train on, a validation label that
-            training lacks, or other languages than ``out`` was made for.
+        LidError: a set is not valid, the training set has only one language or lacks a language of the
+            validation set, or ``out`` was made for other languages.
     """
     sets = {"train": train_dir, "valid": valid_dir}
     names = ("wav.scp", "utt2lang", LENGTHS)
@@ -48,7 +48,7 @@ def collect_stats(train_dir: Path, valid_dir: Path, out: Path, dry_run: bool = F
         step.due(dry_run=True)
         return
     for path in sets.values():
-        require_data_dir(path)  # before the lock makes ``out``
+        require_data_dir(path)  # before the lock creates ``out``
     with step.work("collecting statistics", lock=out) as work:
         if work is None:
             return
@@ -66,7 +66,7 @@ def lengths(data: DataDir) -> Table:
     """Return each utterance's number of samples, from ``utt2num_samples`` or else from the audio's headers.
 
     Raises:
-        LidError: a table of other utterances, or an unreadable header.
+        LidError: ``utt2num_samples`` has other utterances, or a header cannot be read.
     """
     if data.segments is not None:
         raise LidError("has segments", where=data.path, redo="formatting")
@@ -83,23 +83,25 @@ def _header_lengths(data: DataDir) -> Iterator[tuple[str, str]]:
 
 
 def _labels(train: DataDir, valid: DataDir) -> tuple[str, ...]:
-    """Return the labels of training in byte order; a label's place is its class index."""
+    """Return the labels of the training set in byte order; the position of a label is its class index."""
     labels = train.utt2lang.codes()[0]
     if len(labels) < 2:
-        raise LidError(f"has one language, '{labels[0]}'", where=train.path, mend="training needs two")
+        raise LidError(
+            f"has only one language, '{labels[0]}'", where=train.path, mend="training needs at least two"
+        )
     unknown = sorted(set(valid.utt2lang.codes()[0]) - set(labels))
     if unknown:
         more = f" and {len(unknown) - SHOWN_LABELS} more" if len(unknown) > SHOWN_LABELS else ""
         raise LidError(
-            f"languages that training lacks: {', '.join(unknown[:SHOWN_LABELS])}{more}",
+            f"languages that are not in the training set: {', '.join(unknown[:SHOWN_LABELS])}{more}",
             where=valid.path / "utt2lang",
-            mend=f"add them to {train.path}, or leave their utterances out",
+            mend=f"add them to {train.path}, or remove their utterances",
         )
     return labels
 
 
 def _check_unchanged(lang2idx: Path, labels: tuple[str, ...]) -> None:
-    """Raise LidError if classes were numbered for other languages: models count on their numbers."""
+    """Raise LidError if the languages changed since class indices were assigned: models depend on these."""
     if not lang2idx.exists():
         return
     before = set(read_table(lang2idx).keys())
@@ -110,17 +112,17 @@ def _check_unchanged(lang2idx: Path, labels: tuple[str, ...]) -> None:
     ]
     if changes:
         raise LidError(
-            f"the languages of training changed ({'; '.join(changes)})",
+            f"the languages of the training set changed ({'; '.join(changes)})",
             where=lang2idx,
             mend=f"restore them, use another directory, or remove {lang2idx.parent} and its models",
         )
 
 
 def _write_part(out: Path, data: DataDir) -> list[Path]:
-    """Write the tables of one set; return those that stay as they are."""
+    """Write the tables of one set; return those that later steps do not change."""
     write_table(out / "speech_shape", lengths(data))
-    # Nothing here reads the other three: ESPnet's samplers and its aggregation of statistics do, and so do
-    # scripts that its users have for such a directory.
+    # This toolkit does not read the other three. ESPnet's samplers, its aggregation of statistics, and
+    # scripts of its users do.
     write_blocks(out / "category2utt", lang2utt_blocks(by_language(data.utt2lang)))
     for name, keys in (("batch_keys", BATCH_KEYS), ("stats_keys", ())):
         with write_whole(out / name) as stream:

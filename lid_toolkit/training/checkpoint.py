@@ -75,7 +75,7 @@ def load_model(path: Path, external: Packages = NONE) -> SavedModel:
 
     Args:
         path: the file.
-        external: the packages that components may be imported from beside this toolkit.
+        external: packages other than this toolkit that components may be imported from.
 
     Raises:
         LidError: the file does not exist, is damaged, or is not a model file of this toolkit.

@@ -56,7 +56,7 @@ def is_plain(name: str, latin: bool) -> bool:
 
 
 def sentence(book: Phrasebook, random: Random) -> str:
-    """Return a text of one to three clauses, at least one of which is a list of names."""
+    """Return a text of one to three clauses; at least one clause is a list of names."""
     clauses = [names(book, random)]
     others = (names, date, moment, quantities)
     clauses += [random.choice(others)(book, random) for _ in range(random.randint(0, 2))]

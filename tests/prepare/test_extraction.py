@@ -185,7 +185,7 @@ def test_only_a_frozen_front_end_that_fits_the_disk(task, monkeypatch):
     with pytest.raises(LidError, match="frozen"):
         plan(dataclasses.replace(task, config=mel), 1, dry_run=False)
     plain = task.config.model_copy(update={"preprocessor_conf": PreprocessorConf()})
-    with pytest.raises(LidError, match="nothing would change"):
+    with pytest.raises(LidError, match="copies would not be augmented"):
         plan(dataclasses.replace(task, config=plain, copies=1), 1, dry_run=False)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(LidError, match="are free"):

@@ -187,7 +187,7 @@ def test_faults_are_named(tmp_path):
     np.savez(tmp_path / "stats/train/feats_stats.npz", count=1, sum=np.ones(3), sum_square=np.ones(3))
     with pytest.raises(LidError, match="statistics of 3 features, the front end has 20"):
         use_statistics(model, task.config, task.stats_dir)
-    with pytest.raises(LidError, match="statistics of features without a front end"):
+    with pytest.raises(LidError, match="statistics need a front end"):
         plan(task_of(tmp_path, frontend=None, frontend_conf={}, input_size=8), 2)
     for ref in list(read_table(tmp_path / "train/wav.scp").values())[:2]:
         open(ref, "wb").close()

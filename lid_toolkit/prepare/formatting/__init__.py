@@ -1,1 +1,1 @@
-"""Format a data directory to uniform audio, in parts that jobs do and a last step merges."""
+"""Format a data directory to uniform audio: a plan, jobs that do the parts, and a merge."""

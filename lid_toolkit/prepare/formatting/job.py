@@ -1,4 +1,4 @@
-"""One job of formatting: drop what is too short or long, decode, cut, change speed, resample and write."""
+"""One job of formatting: drop short or long utterances, decode, cut, change speed, resample and write."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from lid_toolkit.prepare.formatting.plan import FormatOptions, Plan, load_plan, 
 from lid_toolkit.progress import Progress
 
 LONGEST_OVERSHOOT_S = 0.5
-"""A segment may end this much after its recording, as in Kaldi's ``extract-segments``: it is cut there."""
+"""Longest time in seconds by which a segment may end after its recording. It is cut, as in Kaldi."""
 
 
 @dataclass
 class PartResult:
-    """What became of the utterances of a part.
+    """The result of each utterance of a part.
 
     Attributes:
-        written: ``(utterance, reference, samples, samples clipped)``.
-        dropped: ``(utterance, reason)`` of those outside the limits of duration.
-        failed: ``(utterance, reason)`` of those that cannot be read.
-        audio: digest of what was written, and of the sizes and times of the recordings referred to.
+        written: ``(utterance, reference, number of samples, number of clipped samples)``.
+        dropped: ``(utterance, reason)`` of utterances that are too short or too long.
+        failed: ``(utterance, reason)`` of utterances that cannot be read.
+        audio: digest of the written audio; if some utterances refer to their original recordings, also of
+            the sizes and modification times of these.
     """
 
     written: list[tuple[str, str, int, int]] = field(default_factory=list)
@@ -44,7 +45,7 @@ class PartResult:
     audio: str = ""
 
     def add(self, other: PartResult) -> None:
-        """Take in what became of further utterances."""
+        """Add the results of other utterances."""
         self.written += other.written
         self.dropped += other.dropped
         self.failed += other.failed
@@ -63,7 +64,7 @@ def run_job(output_dir: Path, job: int) -> None:
 
 
 def read_result(path: Path) -> PartResult:
-    """Read what :func:`run_job` noted of a part."""
+    """Read the results of a part, which :func:`run_job` wrote."""
     return PartResult(**json.loads(path.read_text(encoding="utf-8")))
 
 
@@ -96,7 +97,7 @@ def _do_part(plan: Plan, part: int, progress: Progress) -> list[Path]:
 def _format_recording(
     ref: str, utterances: list[PlannedUtterance], options: FormatOptions, write: Writer
 ) -> PartResult:
-    """Write the utterances of one recording; each stretch of it is decoded once whatever the speeds."""
+    """Write the utterances of one recording. Utterances with the same times are decoded once."""
     result = PartResult()
     try:
         with open_audio(ref, options.reading) as recording:
@@ -114,7 +115,7 @@ def _format_recording(
 def _format_stretch(
     recording: Recording, utterances: list[PlannedUtterance], options: FormatOptions, write: Writer
 ) -> PartResult:
-    """Write the utterances that are one stretch of a recording, or refer to it where it is as wanted."""
+    """Write utterances with the same times in a recording; refer to the recording if nothing changes."""
     num_samples, rate = recording.info.num_samples, recording.info.rate
     _, ref, start, end, _ = utterances[0]
     first, stop = sample_range(start, end, num_samples, rate, ref)
@@ -134,7 +135,7 @@ def _format_stretch(
     for utterance in wanted:
         unchanged = as_wanted and utterance.speed == 1
         if unchanged and kind == "flac":
-            wave()  # the header does not tell whether the rest can be decoded
+            wave()  # decode it, since the header does not show whether the rest is damaged
         if unchanged and in_archive(ref) == bool(archive):
             result.written.append((utterance.key, ref, num_samples, 0))
         elif unchanged and kind == "flac":
@@ -147,7 +148,7 @@ def _format_stretch(
 
 
 def _check_copy(ref: str, rate: int, fs: int) -> None:
-    """Raise AudioError if a recording cannot stay as it is."""
+    """Raise AudioError if the set cannot refer to a recording without changing it."""
     if is_pipe(ref):
         raise AudioError(
             "is a command, and raw_copy refers to files",
@@ -163,10 +164,12 @@ def _check_copy(ref: str, rate: int, fs: int) -> None:
 
 
 def sample_range(start: float, end: float, num_samples: int, rate: int, ref: str) -> tuple[int, int]:
-    """Return the samples, first and after the last, from ``start`` to ``end`` seconds; -1 is the end.
+    """Return the samples (first, after the last) from ``start`` to ``end`` seconds.
+
+    An ``end`` of -1 is the end of the recording.
 
     Raises:
-        AudioError: nothing lies between them, or the end is more than 0.5 s after the recording's.
+        AudioError: the segment is empty, or ends more than 0.5 s after the recording.
     """
     first = round(start * rate)
     stop = num_samples if end == -1 else round(end * rate)
@@ -186,7 +189,7 @@ def _within_limits(
     options: FormatOptions,
     result: PartResult,
 ) -> Iterator[PlannedUtterance]:
-    """Yield those whose final duration is within the limits; note the others."""
+    """Yield the utterances whose final duration is within the limits; add the others to ``result``."""
     for utterance in utterances:
         length = resampled_length(num_samples, rate * utterance.speed, options.fs)
         seconds = length / options.fs

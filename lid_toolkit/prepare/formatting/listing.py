@@ -17,7 +17,7 @@ from lid_toolkit.datadir.tables.table import Table
 
 
 class PlannedUtterance(NamedTuple):
-    """One utterance to format: its place in seconds (an end of -1 is the recording's), and its speed."""
+    """One utterance to format: start and end in seconds (-1: the recording's end), and its speed."""
 
     key: str
     ref: str
@@ -28,16 +28,18 @@ class PlannedUtterance(NamedTuple):
 
 @dataclass(frozen=True)
 class UtteranceList:
-    """All utterances; those of one recording lie together, ordered by their place in it.
+    """All utterances. Those of a recording are consecutive, sorted by their times.
+
+    All arrays are in the order of formatting.
 
     Attributes:
         keys: a table with the utterances as keys.
         refs: ``wav.scp``.
-        rows_u: row in ``keys`` of each utterance, in formatting order; so for all that follow.
-        recordings_u: row in ``refs``.
-        starts_u: seconds.
-        ends_u: seconds; -1 is the recording's end.
-        speeds_u: factor by which it is played faster.
+        rows_u: row in ``keys`` of each utterance.
+        recordings_u: row in ``refs`` of its recording.
+        starts_u: start in seconds.
+        ends_u: end in seconds; -1 is the recording's end.
+        speeds_u: factor of its speed.
     """
 
     keys: Table
@@ -67,11 +69,11 @@ class UtteranceList:
         ]
 
     def digest_of_recordings(self, first: int, stop: int, multi_columns: bool) -> str:
-        """Return a digest of the sizes and times of the utterances' files, missing ones included."""
+        """Return a digest of the sizes and modification times of the utterances' files."""
         state = hashlib.blake2b(digest_size=16)
         for path in self._paths(first, stop, multi_columns):
             try:
-                status = os.stat(path)  # noqa: PTH116  # a Path for each of millions is slow
+                status = os.stat(path)  # noqa: PTH116  # creating millions of Path objects is slow
                 state.update(b"%d %d\n" % (status.st_size, status.st_mtime_ns))
             except (OSError, ValueError):
                 state.update(b"missing\n")
@@ -103,7 +105,7 @@ def list_utterances(data: DataDir) -> UtteranceList:
 
 
 def _first_alike(table: Table) -> NDArray[np.int64]:
-    """Return for each row the first with the same value; a collision of hashes would only cost speed."""
+    """Return for each row the first row with the same value (or, rarely and without harm, the same hash)."""
     hashes = np.fromiter(map(hash, table.values()), dtype=np.int64, count=len(table))
     _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     return first[inverse]

@@ -1,4 +1,4 @@
-"""The end of formatting: the finished parts become one directory, unless too many utterances failed."""
+"""The last step of formatting: merge the finished parts, unless too many utterances failed."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from lid_toolkit.prepare.formatting.plan import Plan, load_plan
 
 @dataclass(frozen=True)
 class FormattedSet:
-    """What became of all utterances, in tables with utterances as keys.
+    """The results of all utterances, in tables with utterances as keys.
 
     Attributes:
-        wav_scp: reference of each that is left, a table for each part.
-        num_samples: its length.
-        clipped: samples beyond full scale, where there are any.
-        dropped: reason, of those outside the limits of duration.
-        failed: reason, of those that cannot be read.
-        digest: of the audio of all.
+        wav_scp: reference to the audio of each formatted utterance, one table per part.
+        num_samples: number of samples of each formatted utterance.
+        clipped: number of clipped samples, of utterances that have some.
+        dropped: reason, of utterances that are too short or too long.
+        failed: reason, of utterances that cannot be read.
+        digest: digest of all audio.
     """
 
     wav_scp: Sequence[Table]
@@ -58,11 +58,11 @@ def merge(output_dir: Path) -> None:
 
     ``wav.scp``, ``utt2lang``, ``lang2utt``, ``category2utt``, ``utt2num_samples``, ``audio_format``,
     ``feats_type``, ``sampling_rate``, ``audio_digest``; and ``failed``, ``dropped`` (utterance and reason)
-    and ``clipped`` (utterance and number of samples), which are empty files when there is nothing to tell.
+    and ``clipped`` (utterance and number of samples), which may be empty files.
 
     Raises:
-        LidError: a part is not done; the source changed since the plan; more utterances failed than
-            ``max_failed`` allows; none is left.
+        LidError: a part is not done, the source changed since the plan, more utterances failed than
+            ``max_failed`` allows, or no utterance is left.
     """
     plan = load_plan(output_dir)
     with plan.step.work("merging", lock=output_dir, known=plan.inputs) as work:
@@ -80,7 +80,7 @@ def merge(output_dir: Path) -> None:
 
 
 def _gather(plan: Plan) -> FormattedSet:
-    """Read the parts' results, each at once a table: millions of rows as objects would not fit."""
+    """Read the parts' results into tables; millions of rows as Python objects would need too much memory."""
     references: list[Table] = []
     others: list[list[Table]] = [[], [], [], []]
     digest = hashlib.blake2b(digest_size=16)
@@ -101,7 +101,7 @@ def _gather(plan: Plan) -> FormattedSet:
 
 
 def _judge(plan: Plan, outcome: FormattedSet) -> None:
-    """Raise LidError if too many utterances failed or none is left."""
+    """Raise LidError if too many utterances failed, or if no utterance is left."""
     failed = len(outcome.failed)
     count = len(outcome.num_samples) + len(outcome.dropped) + failed
     listed = plan.output_dir / "failed"
@@ -152,7 +152,7 @@ def _keep(table: Table, wanted: Table) -> Table:
 
 
 def _remove_strays(plan: Plan) -> None:
-    """Remove audio that other options, or a killed job, left behind."""
+    """Remove audio of earlier runs with other options, or of killed jobs."""
     current = {plan.audio(part) for part in range(plan.num_parts)}
     for path in (plan.output_dir / "data").glob("*"):
         if path in current:

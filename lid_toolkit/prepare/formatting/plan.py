@@ -1,12 +1,12 @@
-"""Plan the formatting of a set: what is stale, and which utterances make up each part.
+"""Plan the formatting of a set: whether it is stale, and the utterances of each part.
 
-The work is cut into parts that do not depend on the number of jobs. A part is done once, whole, and
-has a record of its own: a run that was killed, or is repeated with another number of jobs, does
-what is missing. Utterances of one recording lie together, so that it is opened and decoded once.
+The parts do not depend on the number of jobs, and each has its own record. If a run was killed or is repeated
+with another number of jobs, only missing parts are done. Utterances of the same recording are in the same
+part if possible, so that the recording is opened and decoded once.
 
-    OUTPUT/.format/plan.json          the options and what the plan was made from
-    OUTPUT/.format/utterances.jsonl   a part a line: its utterances
-    OUTPUT/.format/results/0001.json  what became of them
+    OUTPUT/.format/plan.json          the options and the digests of the inputs
+    OUTPUT/.format/utterances.jsonl   the utterances of each part, one part per line
+    OUTPUT/.format/results/0001.json  the result of each utterance
     OUTPUT/.format/done/0001.json     the record of the finished part
     OUTPUT/data/0001.flac.ark         its audio (data/0001/ for wav and flac), if any had to be written
 """
@@ -31,7 +31,7 @@ from lid_toolkit.steps import Snapshot, Step
 UTTERANCES_PER_PART = 50
 FEATS_TYPES = ("raw", "raw_copy")
 FILES_VERSION = 2
-"""Raised when the merge writes other files, so that sets of an earlier version are merged again."""
+"""Raise it when the merge writes other files, so that sets of an earlier version are merged again."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class FormatOptions:
 
     Attributes:
         audio_format: ``wav``, ``flac``, ``wav.ark`` or ``flac.ark``.
-        feats_type: ``raw``: audio of one kind; ``raw_copy``: refer to the recordings as they are.
+        feats_type: ``raw``: convert all audio to one format; ``raw_copy``: refer to the original recordings.
         fs: rate of the result in Hz.
-        min_wav_duration: shorter utterances are dropped; seconds.
-        max_wav_duration: longer ones too; 0 drops none.
+        min_wav_duration: shorter utterances are dropped, in seconds.
+        max_wav_duration: longer utterances are dropped, in seconds; 0: no limit.
         max_failed: largest fraction of the utterances that may fail.
         allow_pipes: whether commands in ``wav.scp`` are run.
-        channel: which channel to take, from 0; None averages all.
+        channel: number of the channel to use, from 0; None averages all channels.
         multi_columns: a value of ``wav.scp`` is one or more paths, separated by spaces.
     """
 
@@ -62,22 +62,22 @@ class FormatOptions:
 
     @property
     def reading(self) -> Reading:
-        """How recordings are read; Kaldi matrices are taken to have the rate of the result."""
+        """How recordings are read; Kaldi matrices, which store no rate, must have the rate of the result."""
         return Reading(self.allow_pipes, self.channel, self.multi_columns, self.fs)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What jobs and the merge are told.
+    """The plan, which the jobs and the merge read.
 
     Attributes:
         data_dir: the source.
         output_dir: the result.
-        options: what the user asked for.
+        options: the options of the user.
         offsets: where each part's line starts in ``utterances.jsonl``, and where the last one ends.
-        num_jobs: how many jobs share them.
-        inputs: the source's tables as they were read.
-        recordings: for each part, the digest of its recordings' sizes and times.
+        num_jobs: number of jobs that share the parts.
+        inputs: the source's tables when they were read.
+        recordings: for each part, the digest of its recordings' sizes and modification times.
     """
 
     data_dir: Path
@@ -90,12 +90,12 @@ class Plan:
 
     @property
     def step(self) -> Step:
-        """The stage as a whole, finished by the merge."""
+        """The step of the whole set, finished by the merge."""
         return _whole_step(self.data_dir, self.output_dir, self.options, self.recordings)
 
     @property
     def num_parts(self) -> int:
-        """How many parts there are."""
+        """Number of parts."""
         return len(self.offsets) - 1
 
     @property
@@ -108,13 +108,13 @@ class Plan:
         return [PlannedUtterance(*row) for row in json.loads(self._line(part))]
 
     def size(self, part: int) -> int:
-        """Return how many utterances a part has."""
+        """Return the number of utterances of a part."""
         return len(json.loads(self._line(part)))
 
     def part_step(self, part: int) -> Step:
-        """The making of one part, finished by a job."""
+        """The step of one part, finished by a job."""
         options = asdict(self.options)
-        del options["max_failed"]  # judged by the merge
+        del options["max_failed"]  # only the merge uses it
         return Step(
             f"part {part + 1}",
             self._file("done", part),
@@ -127,13 +127,13 @@ class Plan:
         )
 
     def audio(self, part: int) -> Path:
-        """Return the archive or directory that a part's audio goes to."""
+        """Return the archive or directory for a part's audio."""
         _, _, archive = self.options.audio_format.partition(".")
         suffix = f".{self.options.audio_format}" if archive else ""
         return self.output_dir / "data" / f"{part + 1:04d}{suffix}"
 
     def result(self, part: int) -> Path:
-        """Return the file that tells what became of a part's utterances."""
+        """Return the file with the result of each utterance of a part."""
         return self._file("results", part)
 
     def _line(self, part: int) -> bytes:
@@ -147,10 +147,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class PlannedPart:
-    """A part of a plan, as :mod:`lid_toolkit.parts` knows parts.
+    """A part of a plan, for :mod:`lid_toolkit.parts`.
 
     Attributes:
-        plan: the whole.
+        plan: the plan.
         index: number of the part, from 0.
     """
 
@@ -164,30 +164,30 @@ class PlannedPart:
 
     @property
     def size(self) -> int:
-        """How many utterances it has."""
+        """Number of utterances."""
         return self.plan.size(self.index)
 
     @property
     def step(self) -> Step:
-        """The making of the part, finished by a job."""
+        """The step of the part, finished by a job."""
         return self.plan.part_step(self.index)
 
 
 def work_dir(output_dir: Path) -> Path:
-    """Return where the stage keeps its plan and parts."""
+    """Return the directory of the plan and the parts."""
     return output_dir / ".format"
 
 
 def make_plan(
     data_dir: Path, output_dir: Path, options: FormatOptions, num_jobs: int, dry_run: bool = False
 ) -> int:
-    """Plan the formatting of ``data_dir`` and return how many jobs to run: 0 if there is nothing to do.
+    """Plan the formatting of ``data_dir`` and return the number of jobs to run, 0 if there is nothing to do.
 
-    A stale result loses its ``wav.scp`` now, so that nothing reads it half renewed.
+    The ``wav.scp`` of a stale result is removed, so that nobody reads a set that is only partly renewed.
 
     Raises:
-        LidError: a faulty data directory, one that is the output directory, or one that
-            ``raw_copy`` cannot refer to.
+        LidError: the data directory is not valid, is the output directory, or needs changes that
+            ``raw_copy`` does not make.
     """
     require_two_dirs(data_dir, output_dir)
     data = read_data_dir(data_dir)
@@ -216,7 +216,7 @@ def make_plan(
 
 
 def load_plan(output_dir: Path) -> Plan:
-    """Read the plan that :func:`make_plan` left; raises LidError if there is none."""
+    """Read the plan that :func:`make_plan` wrote; raises LidError if it does not exist."""
     kept = parts.load_plan(work_dir(output_dir))
     data_dir, options = Path(kept.facts["data_dir"]), FormatOptions(**kept.facts["options"])
     offsets, recordings = kept.facts["offsets"], kept.facts["recordings"]
@@ -224,7 +224,7 @@ def load_plan(output_dir: Path) -> Plan:
 
 
 def _check_copy(data: DataDir, options: FormatOptions) -> None:
-    """Raise LidError if ``raw_copy`` would have to change the audio it is to refer to."""
+    """Raise LidError if the data directory needs changes to the audio, which ``raw_copy`` does not make."""
     if options.feats_type != "raw_copy":
         return
     wanted = {
@@ -236,7 +236,7 @@ def _check_copy(data: DataDir, options: FormatOptions) -> None:
     for name, present in wanted.items():
         if present:
             raise LidError(
-                f"feats_type raw_copy refers to whole recordings as they are and does not support {name}",
+                f"feats_type raw_copy refers to whole original recordings and does not support {name}",
                 where=data.path,
                 mend="choose feats_type raw",
             )
@@ -254,7 +254,7 @@ def _whole_step(data_dir: Path, output_dir: Path, options: FormatOptions, record
 
 
 def _write_parts(path: Path, listing: UtteranceList, bounds: list[int]) -> list[int]:
-    """Write the utterances, a part a line, and return where the lines start and the last one ends."""
+    """Write the utterances, one part per line; return where the lines start and where the last one ends."""
     offsets = [0]
     with write_whole(path, "wb") as stream:
         for first, stop in itertools.pairwise(bounds):
