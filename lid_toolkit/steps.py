@@ -23,7 +23,6 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
@@ -48,7 +47,7 @@ class Step:
     name: str
     record: Path
     inputs: Mapping[str, Path]
-    options: Mapping[str, Any]
+    options: Mapping[str, object]
     version: int = 1
 
     def reason(self) -> str:
@@ -192,7 +191,7 @@ def _digests(files: Mapping[str, Path]) -> dict[str, str | None]:
     return {name: digest(path) for name, path in files.items()}
 
 
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _differing(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     return [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
 
 

@@ -32,11 +32,11 @@ it is exact.
 """
 
 
-def _headerless(subtype: str, rate: int = 8000) -> dict[str, Any]:
+def _headerless(subtype: str, rate: int = 8000) -> dict[str, object]:
     return {"format": "RAW", "subtype": subtype, "samplerate": rate, "channels": 1, "endian": "LITTLE"}
 
 
-HEADERLESS: dict[str, dict[str, Any]] = {
+HEADERLESS: dict[str, dict[str, object]] = {
     ".gsm": _headerless("GSM610"),
     ".ulaw": _headerless("ULAW"),
     ".ul": _headerless("ULAW"),

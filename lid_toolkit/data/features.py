@@ -60,7 +60,7 @@ def read_description(data_dir: Path) -> dict[str, Any] | None:
     return made
 
 
-def check_made_by(data_dir: Path, description: Mapping[str, Any]) -> None:
+def check_made_by(data_dir: Path, description: Mapping[str, object]) -> None:
     """Check that a set's features were computed by the described front end.
 
     Raises:

@@ -131,7 +131,7 @@ def metric_keys() -> list[str]:
     return [*(metric.key for metric in METRICS), *(f"per_language.{m.key}" for m in LANGUAGE_METRICS)]
 
 
-def as_dict(evaluation: Evaluation) -> dict[str, Any]:
+def as_dict(evaluation: Evaluation) -> dict[str, object]:
     """Return the content of ``results.json``."""
     with_interval, without = (
         {m.key: _plain(m.compute(evaluation)) for m in METRICS if m.has_interval == has_interval}
@@ -170,13 +170,13 @@ def _plain(value: Value) -> dict[str, float] | float | None:
     return value.as_dict() if isinstance(value, Estimate) else value
 
 
-def _bucket_dict(bucket: Bucket) -> dict[str, Any]:
+def _bucket_dict(bucket: Bucket) -> dict[str, object]:
     empty = {"utterances": 0, "correct": 0, "accuracy": None}
     counts = empty if bucket.right is None else bucket.right.as_dict()
     return {"from_s": bucket.from_s, "to_s": bucket.to_s, **counts}
 
 
-def _language_dict(result: LanguageResult) -> dict[str, Any]:
+def _language_dict(result: LanguageResult) -> dict[str, object]:
     return {
         "name": result.name,
         "utterances": result.recall.utterances,

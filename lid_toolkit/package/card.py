@@ -204,7 +204,7 @@ def _percent(measure: Mapping[str, float]) -> str:
     return f"{100 * measure['value']:.2f} % [{100 * measure['low']:.2f}, {100 * measure['high']:.2f}]"
 
 
-def _span(bucket: Mapping[str, Any]) -> str:
+def _span(bucket: Mapping[str, object]) -> str:
     if bucket["to_s"] is None:
         return f"{bucket['from_s']:g} s and longer"
     return f"{bucket['from_s']:g} to {bucket['to_s']:g} s"

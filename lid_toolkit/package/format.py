@@ -66,7 +66,7 @@ class Meta:
     upstream: tuple[PretrainedEncoder, ...]
     sha256: Mapping[str, str]
 
-    def to_mapping(self) -> dict[str, Any]:
+    def to_mapping(self) -> dict[str, object]:
         """Return the content in the order in which it is written."""
         return {
             "lid_toolkit": self.toolkit,
@@ -114,9 +114,9 @@ class Description:
     """
 
     rate: int
-    components: Mapping[str, Any]
+    components: Mapping[str, object]
 
-    def to_mapping(self) -> dict[str, Any]:
+    def to_mapping(self) -> dict[str, object]:
         """Return the content in the order in which it is written."""
         return {"rate": self.rate, "description": dict(self.components)}
 
@@ -135,7 +135,7 @@ class Labels:
 
     labels: tuple[str, ...]
 
-    def to_mapping(self) -> dict[str, Any]:
+    def to_mapping(self) -> dict[str, object]:
         """Return the content, with the ISO 639-3 code and the English name of each label that is known."""
         return {"version": LABELS_FORMAT, "languages": [_row(*item) for item in enumerate(self.labels)]}
 
@@ -149,7 +149,7 @@ class Labels:
             raise _incomplete(LANGUAGES, source, error) from error
 
 
-def _row(index: int, label: str) -> dict[str, Any]:
+def _row(index: int, label: str) -> dict[str, object]:
     try:
         code = languages.code(label)
     except LidError:

@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import yaml
 from safetensors import SafetensorError
@@ -191,7 +190,7 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _read_mapping(path: Path, source: Path) -> Mapping[str, Any]:
+def _read_mapping(path: Path, source: Path) -> Mapping[str, object]:
     """Return the content of a YAML file; raise LidError if it is not a safe one with keys and values."""
     try:
         if path.stat().st_size > LARGEST_TEXT:

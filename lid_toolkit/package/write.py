@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import IO, Any
 
 import torch
 import yaml
@@ -192,7 +192,7 @@ def portable(value: Any) -> Any:
     return PurePath(value).name if value.startswith(("/", "~/")) else DIRECTORIES.sub("", value)
 
 
-def read_config(path: Path) -> Any:
+def read_config(path: Path) -> object:
     """Return the content of a training configuration."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -257,12 +257,12 @@ def recorded(directory: Path, step: str) -> Mapping[str, str | None]:
         return {}
 
 
-def to_yaml(value: Any) -> str:
+def to_yaml(value: object) -> str:
     """Return plain values as YAML, keys in their given order."""
     return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
 
 
-def write_zip(stream: Any, files: Mapping[str, Path]) -> None:
+def write_zip(stream: IO[bytes], files: Mapping[str, Path]) -> None:
     """Write files into a zip whose bytes depend only on their names and contents."""
     with zipfile.ZipFile(stream, "w") as archive:
         for name, path in sorted(files.items()):

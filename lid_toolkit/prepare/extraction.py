@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -112,7 +112,7 @@ class Extraction:
         """Directory of the plan and of the tables of the parts."""
         return self.output_dir / WORK
 
-    def options(self, copy: int) -> dict[str, Any]:
+    def options(self, copy: int) -> dict[str, object]:
         """Return all options that determine the features of a copy."""
         description = self.config.model_description()
         acts_later = set() if one_frame_per_utterance(description) else CROPS

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import soundfile
 
@@ -122,7 +122,7 @@ def read_manifest(path: Path) -> Iterator[Item]:
         logging.warning("%s: ignored unknown fields: %s", path, ", ".join(others))
 
 
-def _csv_rows(stream: IO[str], path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _csv_rows(stream: IO[str], path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, object]]]:
     reader = csv.DictReader(stream, delimiter=delimiter, strict=True)
     try:
         fields = reader.fieldnames or []
@@ -138,7 +138,7 @@ def _csv_rows(stream: IO[str], path: Path, delimiter: str) -> Iterator[tuple[int
         raise LidError(f"not CSV: {error}", where=f"{path}:{reader.line_num}") from None
 
 
-def _json_rows(stream: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _json_rows(stream: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     for line, text in enumerate(stream, start=1):
         if not text.strip():
             continue
@@ -155,7 +155,7 @@ def _json_rows(stream: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, 
         yield line, row
 
 
-def _item(row: Mapping[str, Any], manifest: Path, where: str) -> Item:
+def _item(row: Mapping[str, object], manifest: Path, where: str) -> Item:
     texts = {name: "" if row.get(name) is None else str(row[name]).strip() for name in (*REQUIRED, *OPTIONAL)}
     for name in REQUIRED:
         if not texts[name]:

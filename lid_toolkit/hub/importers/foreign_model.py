@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import torch
 import yaml
@@ -35,7 +34,7 @@ class Imported:
         rate: samples per second.
     """
 
-    description: dict[str, Any]
+    description: dict[str, object]
     weights: dict[str, Tensor]
     languages: tuple[str, ...]
     rate: int
@@ -148,7 +147,7 @@ class _PlainLoader(yaml.SafeLoader):
     """
 
 
-def _construct_plain(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
+def _construct_plain(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> object:
     if isinstance(node, yaml.MappingNode):
         return {TAG: suffix, **loader.construct_mapping(node, deep=True)}
     if isinstance(node, yaml.SequenceNode):
@@ -159,7 +158,7 @@ def _construct_plain(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> A
 _PlainLoader.add_multi_constructor("!", _construct_plain)
 
 
-def read_settings(model: ForeignModel, name: str) -> dict[str, Any]:
+def read_settings(model: ForeignModel, name: str) -> dict[str, object]:
     """Return the content of a YAML file with keys and values; its tags construct nothing.
 
     The tag of a mapping is kept, without its ``!``, under the key ``TAG``. A tag without a value becomes the
