@@ -51,10 +51,16 @@ def read_features(ref: str, start: int = 0, stop: int | None = None) -> Features
 
 
 def read_description(data_dir: Path) -> dict[str, Any] | None:
-    """Return the description of a set's features, or None if the set consists of audio."""
+    """Return the description of a set's features, or None if the set consists of audio.
+
+    Raises:
+        LidError: the description is damaged.
+    """
     path = data_dir / DESCRIPTION
     try:
         made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LidError(f"damaged: {error}", where=path, redo="feature extraction") from error
     except FileNotFoundError:
         return None
     return made

@@ -208,7 +208,10 @@ def read_results(packing: Packing) -> dict[str, Any]:
         if not path.exists():
             logging.warning("%s: not scored, so the model card leaves it out", directory)
             continue
-        found[directory.name] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            found[directory.name] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise LidError("not valid JSON", where=path, redo="scoring") from error
     return found
 
 

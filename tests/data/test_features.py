@@ -52,3 +52,6 @@ def test_another_front_end_is_refused(tmp_path):
     check_made_by(tmp_path, description)
     with pytest.raises(LidError, match="another frontend_conf"):
         check_made_by(tmp_path, {**description, "frontend_conf": {"path_or_url": "a", "layers": [1]}})
+    (tmp_path / "features.json").write_text("{")
+    with pytest.raises(LidError, match="damaged"):
+        read_description(tmp_path)

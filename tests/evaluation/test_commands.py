@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import call
 from evaluation.written_set import WrittenSet
 
 PYSCRIPTS = Path(__file__).parents[2] / "pyscripts"
@@ -30,24 +31,24 @@ def test_both_stages_run_from_another_directory(small_set: WrittenSet, tmp_path:
 @pytest.mark.parametrize(
     ("script", "arguments", "fault"),
     [
-        ("score.py", ["--fs", "16000"], "unknown option --fs"),
-        ("score.py", ["--dryrun", "true"], "unknown option --dryrun (did you mean '--dry_run'?)"),
-        ("plot_tsne.py", ["--perplexity", "0"], "'0' is not a number of at least 1"),
-        ("plot_tsne.py", ["--perplexity", "nan"], "'nan' is not a number of at least 1"),
-        ("plot_tsne.py", ["--max_iter", "100"], "'100' is not a whole number of at least 250"),
+        ("score", ["--fs", "16000"], "unknown option --fs"),
+        ("score", ["--dryrun", "true"], "unknown option --dryrun (did you mean '--dry_run'?)"),
+        ("plot_tsne", ["--perplexity", "0"], "'0' is not a number of at least 1"),
+        ("plot_tsne", ["--perplexity", "nan"], "'nan' is not a number of at least 1"),
+        ("plot_tsne", ["--max_iter", "100"], "'100' is not a whole number of at least 250"),
     ],
 )
 def test_wrong_options_end_with_one_line(
     small_set: WrittenSet, script: str, arguments: list[str], fault: str
 ):
-    done = run(script, *small_set.arguments, *arguments)
+    done = call(script, *small_set.arguments, *arguments)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("error: ")
     assert fault in done.stderr
 
 
 def test_a_missing_set_ends_with_one_line_and_makes_nothing(tmp_path: Path):
-    done = run("score.py", "--data_dir", str(tmp_path / "no"), "--inference_dir", str(tmp_path / "none"))
+    done = call("score", "--data_dir", str(tmp_path / "no"), "--inference_dir", str(tmp_path / "none"))
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert not (tmp_path / "none").exists()

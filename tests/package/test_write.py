@@ -113,6 +113,9 @@ def test_what_is_missing_is_named_and_nothing_is_left(tmp_path):
     scored = model.parent / "inference/valid.accuracy.best/test_x"
     with locked(model.parent, "training"), pytest.raises(LidError, match="in use: training"):
         packed(model)
+    (scored / "results.json").write_text("{")
+    with pytest.raises(LidError, match=r"results\.json: not valid JSON \(run scoring again\)"):
+        packed(model)
     (scored / "results.json").unlink()
     (model.parent / "config.yaml").unlink()
     with pytest.raises(LidError, match=r"config\.yaml: missing or damaged \(run training again\)"):

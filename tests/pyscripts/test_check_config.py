@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import yaml
+from commands import call
 from training.experiment import CONFIG
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +26,6 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_faults_are_told(tmp_path, options, changes, message):
     config = tmp_path / "x.yaml"
     config.write_text(yaml.safe_dump({**CONFIG, **changes}))
-    command = [sys.executable, ROOT / "pyscripts/check_config.py", "--config", config, *options]
-    done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}, check=False)
+    done = call("check_config", "--config", config, *options)
     assert (done.returncode, len(done.stderr.splitlines())) == ((2, 1) if message else (0, 0))
     assert message in done.stderr

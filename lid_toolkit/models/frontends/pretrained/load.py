@@ -83,6 +83,9 @@ def read_architecture(source: str, cache_dir: str | None) -> Architecture:
         inputs = _found(source, lambda **where: read(source, **where)[0], cache_dir)
     except LidError:
         inputs = {"do_normalize": getattr(config, "feat_extract_norm", None) == "layer"}
+    if not isinstance(inputs, dict):
+        what = f"preprocessor_config.json of {source} is not a mapping"
+        raise LidError(what, where=WHERE, mend="download the file again, or remove it")
     return {
         "config": json.loads(config.to_json_string(use_diff=False)),
         "normalize_wave": bool(inputs.get("do_normalize", False)),
