@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call
 from evaluation.written_set import WrittenSet, write_set
 
 from lid_toolkit.errors import LidError
@@ -52,10 +51,8 @@ def test_compares_utterance_by_utterance(small_set: WrittenSet, tmp_path: Path):
     result = compare(first, second)
     assert (result.both, result.only_a, result.only_b, result.neither) == (11, 1, 4, 0)
     assert result.gain.value == 3 / 16
-    command = [SCRIPT, "--data_dir", small_set.data_dir, "--a", small_set.inference_dir]
-    done = subprocess.run(
-        [sys.executable, *command, "--b", other.inference_dir], capture_output=True, text=True, check=True
-    )
+    sets = ("--data_dir", small_set.data_dir, "--a", small_set.inference_dir, "--b", other.inference_dir)
+    done = call("compare", *sets)
     assert "B - A  +18.75 points" in done.stdout
 
 

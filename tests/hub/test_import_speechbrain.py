@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import call
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.hub.importers.experiment import import_model
@@ -124,11 +123,7 @@ def test_other_weights_are_refused(copy):
 
 
 def test_the_command_writes_an_experiment(tmp_path):
-    command = [sys.executable, str(ROOT / "pyscripts" / "import_model.py"), "--source", str(FIXTURES)]
-    command += ["--output_dir", str(tmp_path / "ours")]
-    done = subprocess.run(
-        command, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True, check=False
-    )
+    done = call("import_model", "--source", FIXTURES, "--output_dir", tmp_path / "ours")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "ours" / "valid.accuracy.best.pth")
     assert load_model(Path(done.stdout.strip())).languages[0] == "ces"

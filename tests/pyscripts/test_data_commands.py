@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from commands import call as run
 
 from lid_toolkit.audio.reader import read_audio
 from lid_toolkit.datadir.datadir import write_data_dir
@@ -20,13 +21,6 @@ ROOT = Path(__file__).parents[2]
 
 def command(name, *arguments):
     return [sys.executable, str(ROOT / "pyscripts" / name), *map(str, arguments)]
-
-
-def run(name, *arguments):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C"}
-    return subprocess.run(
-        command(name, *arguments), capture_output=True, text=True, env=environment, check=False
-    )
 
 
 def make_set(path, utterances, seconds=1.0):

@@ -1,22 +1,14 @@
-"""The commands about data directories as processes: what they print and their exit codes."""
+"""The commands about data directories: what they print and their exit codes."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import call as run
 from datadir.directories import PLAIN, write_files
 
 from lid_toolkit.datadir.datadir import read_data_dir
 
 ROOT = Path(__file__).parents[2]
-
-
-def run(name, *arguments):
-    command = [sys.executable, str(ROOT / "pyscripts" / name), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
 def test_validate_fix_validate(tmp_path):

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import soundfile
-
-SCRIPT = Path(__file__).resolve().parents[2] / "pyscripts" / "import_data.py"
+from commands import call
 
 
 def run(*options):
-    command = [sys.executable, SCRIPT, *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return call("import_data", *options)
 
 
 def test_a_folder_becomes_a_data_directory(tmp_path):

@@ -1,10 +1,11 @@
-"""Stage 6 as processes: plan, job, merge."""
+"""Stage 6: plan, job, merge."""
 
 from __future__ import annotations
 
 import pytest
+from commands import call
 from data.corpus import LANGUAGES, RATE, write_set
-from training.experiment import CONFIG, finish, start
+from training.experiment import CONFIG
 
 from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.models.build import build_model
@@ -25,7 +26,8 @@ def words(tmp_path):
 
 
 def run(action, words, *more):
-    return finish(start("infer.py", [action, *words, *more]))
+    done = call("infer", action, *words, *more)
+    return done.returncode, done.stdout, done.stderr
 
 
 def test_plan_jobs_merge_and_nothing_to_do_afterwards(words, tmp_path):

@@ -10,6 +10,7 @@ import time
 
 import pytest
 import torch
+from commands import call
 from training.experiment import arguments, children, finish, same, start, write_config, write_experiment
 
 AVERAGED = "valid.accuracy.ave.pth"
@@ -164,8 +165,9 @@ def test_a_killed_worker_is_one_line(tmp_path):
 )
 def test_faults_are_one_line(tmp_path, more, message):
     directory = write_experiment(tmp_path)
-    code, _, messages = finish(start("train.py", arguments(directory, "exp", *more)))
-    assert code == 2
+    done = call("train", *arguments(directory, "exp", *more))
+    messages = done.stderr
+    assert done.returncode == 2
     assert message in messages.splitlines()[-1]
     assert "Traceback" not in messages
 
