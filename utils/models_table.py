@@ -54,8 +54,8 @@ def choices(annotation: Any, meaning: str) -> str:
     parts = [annotation, *get_args(annotation)]
     names = [name for part in parts if get_origin(part) is Literal for name in get_args(part)]
     quoted = [f"`{name}`" for name in names]
-    told = len(names) < 2 or all(name in meaning for name in quoted)
-    return "" if told else f" One of {', '.join(quoted)}."
+    explained = len(names) < 2 or all(name in meaning for name in quoted)
+    return "" if explained else f" One of {', '.join(quoted)}."
 
 
 def plain(text: str) -> str:

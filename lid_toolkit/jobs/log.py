@@ -179,7 +179,7 @@ def tail(path: Path) -> list[str]:
 
 
 def _name_of(number: int) -> str:
-    """Return `` (NAME)`` for a signal; ``""`` for real-time signals, most of which have no name."""
+    """Return `` (NAME)`` for a signal; ``""`` for real-time signals, since most have no name."""
     return next((f" ({known.name})" for known in signal.Signals if known == number), "")
 
 

@@ -284,18 +284,18 @@ def test_broken_archives_are_named(archive):
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
 @pytest.mark.parametrize(
-    ("peak", "told"), [(20000.0, "2e+04"), (-20000.0, "2e+04"), (3e38, "3e+38"), (1e-3, ""), (60.0, "")]
+    ("peak", "shown"), [(20000.0, "2e+04"), (-20000.0, "2e+04"), (3e38, "3e+38"), (1e-3, ""), (60.0, "")]
 )
-def test_floats_that_were_not_scaled(tmp_path, subtype, peak, told):
+def test_floats_that_were_not_scaled(tmp_path, subtype, peak, shown):
     path = str(tmp_path / "a.wav")
     wave = np.append(speechlike(1000), peak)
     soundfile.write(path, wave, RATE, subtype=subtype)
-    if not told:
+    if not shown:
         np.testing.assert_allclose(read_audio(path)[0], wave, rtol=1e-6)
         return
     with pytest.raises(AudioError, match=r"contains samples of up to.*far outside.*by 32768") as caught:
         read_audio(path)
-    assert float(told) == pytest.approx(float(caught.value.what.split()[5].rstrip(",")))
+    assert float(shown) == pytest.approx(float(caught.value.what.split()[5].rstrip(",")))
     assert len(read_audio(path, 0, 1000)[0]) == 1000  # a part that is as it should be
 
 

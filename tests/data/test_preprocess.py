@@ -41,7 +41,7 @@ def augmented(wave, conf, sounds=None, seed=0):
 
 @pytest.fixture
 def lists(tmp_path):
-    """Two kinds of noise that are told apart by their pitch, and a room that is an echo."""
+    """Two kinds of noise that differ in pitch, and a room that is an echo."""
     for name, wave in {"low": tone(500, 40000), "high": tone(3000, 40000)}.items():
         soundfile.write(tmp_path / f"{name}.wav", wave, RATE, subtype="FLOAT")
         (tmp_path / f"{name}.scp").write_text(f"n1 {tmp_path / name}.wav\n")

@@ -1,4 +1,4 @@
-"""What is told while jobs run."""
+"""Messages while jobs run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_progress_of_a_single_command_tells_its_whole_log_once(tmp_path: Path):
     stream = io.StringIO()
     progress = log.ProgressReport(array, stream)
     with open(tmp_path / "x.log", "w") as written:
-        for text in ("# Running on here\n", "epoch 1\nepo", "ch 2\n", "error: told last\n# Ended"):
+        for text in ("# Running on here\n", "epoch 1\nepo", "ch 2\n", "error: reported last\n# Ended"):
             written.write(text)
             written.flush()
             progress.show([1], ended=0)

@@ -36,7 +36,7 @@ def test_spans_lie_within_the_length_at_every_place(length):
 
 
 def test_spans_are_as_wide_as_in_a_batch_of_ones_own():
-    """Width 0 stands for no span: other utterances' spans take nothing from an utterance's own."""
+    """Width 0 means no span: other utterances' spans do not shorten an utterance's own."""
     widths = torch.tensor([[9, 0, 0, 0], [9, 9, 9, 9], [0, 9, 9, 0]])
     hidden = random_spans(torch.tensor([12, 12, 12]), widths)
     assert hidden[0].sum() == 9  # of at most 11

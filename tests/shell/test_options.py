@@ -100,8 +100,8 @@ def test_quote_that_is_not_closed_is_refused(recipe: Recipe, script: str, option
     assert done.returncode == 2
     assert done.stdout == ""
     line = text.replace("\n", " ")
-    told = f"{option}: '{line}' is not valid (give options with balanced quotes)"
-    assert done.stderr == f"error: {recipe.path}/{script}: {told}\n"
+    message = f"{option}: '{line}' is not valid (give options with balanced quotes)"
+    assert done.stderr == f"error: {recipe.path}/{script}: {message}\n"
 
 
 @pytest.mark.parametrize(

@@ -212,9 +212,9 @@ def run_twice(model, unused_parameters=False):
 
 
 @pytest.mark.usefixtures("alone_in_a_group")
-@pytest.mark.parametrize(("announced", "told"), [(True, False), (False, True)])
-def test_parameters_that_a_batch_leaves_alone_are_looked_for(announced, told):
-    assert run_twice(Halves(announced), told) == [True, True]
+@pytest.mark.parametrize(("announced", "configured"), [(True, False), (False, True)])
+def test_parameters_that_a_batch_leaves_alone_are_looked_for(announced, configured):
+    assert run_twice(Halves(announced), configured) == [True, True]
 
 
 @pytest.mark.usefixtures("alone_in_a_group")

@@ -68,16 +68,16 @@ def test_what_is_switched_off_is_not_written(tmp_path):
 
 
 class FakeWandb:
-    """Stands for the package: notes what it is told."""
+    """A fake of the package that records its calls."""
 
     def __init__(self):
-        self.run, self.told = None, []
+        self.run, self.logged = None, []
 
     def init(self, **settings):
         self.run = settings
 
     def log(self, scalars, step):
-        self.told.append((step, scalars["valid/accuracy"]))
+        self.logged.append((step, scalars["valid/accuracy"]))
 
 
 def test_measures_go_to_wandb_and_a_missing_package_is_one_line(tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_measures_go_to_wandb_and_a_missing_package_is_one_line(tmp_path, monkey
     monkeypatch.setattr(measures.importlib, "import_module", lambda _: fake)
     for count in (1, 2):
         report(config, HISTORY[:count], tmp_path / "exp")
-    assert fake.told == [(1, 0.25), (2, 0.5)]
+    assert fake.logged == [(1, 0.25), (2, 0.5)]
     assert (fake.run["project"], fake.run["name"], fake.run["resume"]) == ("lid", "exp", "allow")
     assert fake.run["id"] == f"{tmp_path.name}-exp"
 

@@ -77,7 +77,7 @@ def test_the_average_is_that_of_the_best_epochs(finished):
 
 
 class StoppedError(Exception):
-    """Stands for a kill."""
+    """Raised instead of a kill."""
 
 
 @pytest.mark.parametrize("batch", [3, 20])

@@ -1,6 +1,6 @@
 """What this toolkit relies on in the models of ``transformers``, as types.
 
-mypy is told to skip ``transformers`` (``pyproject.toml``), so whatever it returns has no type. The two
+mypy is configured to skip ``transformers`` (``pyproject.toml``), so whatever it returns has no type. The two
 aliases of ``Any`` below mark where such values come in; a function for encoders of one kind says by a
 protocol which of their attributes it uses.
 """

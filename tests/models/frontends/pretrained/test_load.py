@@ -1,4 +1,4 @@
-"""Where an encoder's architecture comes from is kept, and what is wrong with its files is told."""
+"""The origin of an encoder's architecture is stored, and faults in its files are reported."""
 
 from __future__ import annotations
 
