@@ -52,7 +52,7 @@ checkpoint_interval=15     # float: minutes between checkpoints within an epoch
 inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment directory
 inference_batch_size=8                  # int+: batch size; the results do not depend on it
 extract_embd=false                      # bool: also write embeddings
-tsne_set=                               # word: set for the t-SNE plot; by default, the training set
+tsne_set=                               # word: set for the t-SNE plot; by default, the first test set
 max_utt_per_lang_for_tsne=1000          # int+: maximum number of utterances per language in the plot
 perplexity=5                            # float: t-SNE perplexity, at least 1
 max_iter=1000                           # int+: number of t-SNE iterations, at least 250
@@ -91,7 +91,10 @@ audio_feats="${dumpdir}/${audio_type}" data_feats="${dumpdir}/${feats_type}"
 [[ ${feats_type} != extracted ]] || stats_dir+=_extracted
 inference_dir="${lid_exp}/inference/${inference_model%.pth}"
 package="${lid_exp}/${lid_exp##*/}_${inference_model%.*}.zip"
-tsne_set=${tsne_set:-${train_set}}
+if [[ -z ${tsne_set} ]]; then
+  read -r tsne_set _ <<<"${test_sets}" || true
+  tsne_default=true
+fi
 
 # Print the sets to format in stage 3, without duplicates.
 sets_to_format() {
@@ -118,7 +121,7 @@ check_needs() {
   for n in 6 7; do
     ! due "${n}" || [[ ${test_sets} =~ [^[:blank:]] ]] || die "$0: --test_sets is missing (stage ${n} needs it)"
   done
-  ! due 8 || [[ -n ${tsne_set} ]] || die "$0: --tsne_set is missing (stage 8 needs it)"
+  ! due 8 || [[ -n ${tsne_set} ]] || die "$0: --tsne_set is missing (stage 8 needs it, or --test_sets)"
   ((feats_copies == 0)) || [[ ${feats_type} == extracted ]] || die "$0: --feats_copies needs --feats_type extracted"
   [[ ${feats_type} != extracted || -n ${lid_config} ]] || ! due 4 || die "$0: --lid_config is missing (stage 4 needs it to extract features)"
   if due 5; then
@@ -132,6 +135,26 @@ check_needs() {
       [[ -d ${datadir}/${set} ]] || die "$0: ${datadir}/${set}: no such directory (run stage 1, or give --datadir)"
     done
   fi
+}
+
+# Exit before any work starts if a stage to run lacks what an earlier stage makes.
+check_inputs() {
+  local set made_in=3
+  ! due 2 || made_by 1 "${datadir}/${source_set}" train_set
+  if due 4; then
+    made_by 3 "${audio_feats}/${train_set}" train_set
+    made_by 3 "${audio_feats}/${valid_set}" valid_set
+  elif due 5; then
+    [[ ${feats_type} != extracted ]] || made_in=4
+    made_by "${made_in}" "${data_feats}/${train_set}" train_set
+    made_by "${made_in}" "${data_feats}/${valid_set}" valid_set
+    made_by 4 "${stats_dir}/train" expdir
+  fi
+  for set in ${test_sets}; do
+    ! due 6 || made_by 3 "${audio_feats}/${set}" test_sets
+    ! due 7 || made_by 6 "${inference_dir}/${set}/${set}_lids" test_sets
+  done
+  ! due 8 || made_by 3 "${audio_feats}/${tsne_set}" tsne_set
 }
 
 stage_1() {
@@ -231,23 +254,27 @@ trains_here() {
 }
 
 stage_5() {
-  local launch=()
+  local launch=() jobs=1 task
   needs "${stats_dir}/train"
   training_words
   # Spinning threads would take cores away from the data-loading workers.
   export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
+  task=("${python}" pyscripts/train.py --config "${lid_config}" --dry_run "${dry_run}"
+    --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}"
+    --stats_dir "${stats_dir}" --output_dir "${lid_exp}" --ngpu "${ngpu}"
+    --num_nodes "${num_nodes}" --checkpoint_interval "${checkpoint_interval}"
+    ${words[@]+"${words[@]}"})
   # On this machine, training runs without a job backend, so that its progress bar is shown.
   if ! "${dry_run}" && ! trains_here; then
+    # A finished training must not wait in the queue to find out that it is finished.
+    plan "${task[@]}" --plan true
+    ((jobs > 0)) || return 0
     # shellcheck disable=SC2206  # cuda_cmd is a command and its options
     launch=(${cuda_cmd} --gpu "${gpus}")
     ((num_nodes == 1)) || launch+=(--num-nodes "${num_nodes}")
     launch+=("${lid_exp}/logs/train.log")
   fi
-  run ${launch[@]+"${launch[@]}"} "${python}" pyscripts/train.py --config "${lid_config}" --dry_run "${dry_run}" \
-    --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}" \
-    --stats_dir "${stats_dir}" --output_dir "${lid_exp}" --ngpu "${ngpu}" \
-    --num_nodes "${num_nodes}" --checkpoint_interval "${checkpoint_interval}" \
-    ${words[@]+"${words[@]}"}
+  run ${launch[@]+"${launch[@]}"} "${task[@]}"
 }
 
 # Identify the utterances of set $1; also write embeddings if $2 is true.
@@ -285,6 +312,8 @@ stage_7() {
 }
 
 stage_8() {
+  [[ -z ${tsne_default:-} ]] \
+    || log "the first test set, ${tsne_set}, is drawn (ESPnet draws the training set: --tsne_set ${train_set:-TRAIN_SET})"
   infer_set "${tsne_set}" true
   needs "${inference_dir}/${tsne_set}/embeddings.scp"
   run "${python}" pyscripts/plot_tsne.py --data_dir "${audio_feats}/${tsne_set}" \
@@ -352,6 +381,7 @@ check_config() {
 }
 
 check_needs
+check_inputs
 . ./path.sh || exit $?
 check_values
 . ./cmd.sh || exit $?

@@ -14,9 +14,17 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from lid_toolkit.errors import LidError, WorkName, nearest
+from lid_toolkit.processes import stop_with_parent
 
 USER_ERROR = 2
 USERS_FAULTS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENAMETOOLONG)
+
+
+class _DefaultsShown(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of each option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -26,7 +34,7 @@ class OptionParser(argparse.ArgumentParser):
         super().__init__(
             description=description,
             allow_abbrev=False,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=_DefaultsShown,
         )
 
     def error(self, message: str) -> NoReturn:
@@ -87,8 +95,10 @@ def run(
     The exit code is 0 when ``main`` returns. It is 2, with one line on standard error, for a
     :class:`LidError`, a full disk, a file without permission or a file name that is too long. It is 130 on
     Ctrl-C. Any other exception is a bug and keeps its traceback. For error messages, ``stages`` gives the
-    recipe's names for the work to run again.
+    recipe's names for the work to run again. The command gets SIGTERM when a parent ends that asked for it
+    (:func:`lid_toolkit.processes.stop_with_parent`).
     """
+    stop_with_parent()
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"
     )

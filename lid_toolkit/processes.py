@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2), only on Linux
+PARENT = "LID_PARENT"
+"""Environment variable: the id of the process that starts a command and whose end must stop it."""
 
 # SIGINT: Ctrl-C. SIGTERM: `kill`, `timeout`, a scheduler's time limit. SIGUSR1: Slurm's warning before the
 # time limit (`--signal=USR1@60`). SIGHUP: a closed terminal.
@@ -27,6 +29,21 @@ def die_with_parent(parent: int | None = None) -> None:
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent is not None and os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop_with_parent() -> None:
+    """Have the kernel send this process SIGTERM when its parent ends, if the parent asks for it.
+
+    The parent asks with its process id in the variable ``LID_PARENT``. Example: a script that is killed by
+    SIGKILL cannot pass anything on, and without this its training would go on. The variable is removed, so
+    that the children of this process are not meant. If the parent has already ended, SIGTERM comes at once.
+    """
+    parent = os.environ.pop(PARENT, "")
+    if not parent.isdecimal():
+        return
+    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(parent):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 
+import check_environment  # noqa: F401  # first: it finds lid_toolkit
+
 from lid_toolkit.cli import OptionParser, boolean, positive_int
 
 

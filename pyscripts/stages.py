@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 
+import check_environment  # noqa: F401  # first: it finds lid_toolkit
+
 from lid_toolkit import cli
 from lid_toolkit.errors import WorkName
 

@@ -33,6 +33,9 @@ def main(arguments: Sequence[str]) -> None:
         inputs=input_files(config, sources),
         options=config.model_dump(mode="json"),
     )
+    if options.plan:
+        print(int(step.due()))
+        return
     if not is_member():
         if not step.due(options.dry_run):
             return
@@ -76,6 +79,9 @@ def parse(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
     )
     parser.add_argument(
         "--dry_run", type=boolean, default=False, help="only report whether there is work to do"
+    )
+    parser.add_argument(
+        "--plan", type=boolean, default=False, help="only print 1 if there is work to do, otherwise 0"
     )
     return parser.parse_known_args(arguments)
 

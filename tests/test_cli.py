@@ -35,7 +35,10 @@ def test_missing_value_is_told(parser):
 
 
 def test_help_shows_defaults(parser):
-    assert "(default: wav)" in parser.format_help()
+    parser.add_argument("--config", required=True, help="configuration")
+    shown = parser.format_help()
+    assert "(default: wav)" in shown
+    assert "None" not in shown
 
 
 def test_values():

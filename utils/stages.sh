@@ -12,6 +12,11 @@ due() {
   (($1 >= stage && $1 <= stop_stage)) && [[ " ${skip_stages//[[:blank:]]/ } " != *" $1 "* ]]
 }
 
+# Exit unless $2 exists, or stage $1, which makes it, is to run. $3 is the option that names it.
+made_by() {
+  due "$1" || [[ -e $2 ]] || die "$0: $2: does not exist (run stage $1, or check --$3)"
+}
+
 # In a dry run, set "waits" if one of these files or directories does not exist yet. In a real run, the command
 # itself reports missing inputs.
 needs() {
@@ -38,27 +43,31 @@ rehearse() {
 plan() {
   rehearse "$@" || return 0
   # shellcheck disable=SC2034  # for the caller
-  if "${dry_run}"; then "$@" >/dev/null; else jobs=$("$@"); fi
+  if "${dry_run}"; then "$@" >/dev/null; else jobs=$(LID_PARENT=$$ exec "$@"); fi
 }
 
-# Run a command and wait until it has ended. A signal sent to this script only is passed on to the command.
+# Run a command and wait until it has ended. A signal sent to this script only is passed on to the command. If this
+# script is killed, so that it cannot pass anything on, a command of the recipe gets SIGTERM (LID_PARENT).
 run() {
-  local status=0
+  local status parent="" seen=-1
   rehearse "$@" || return 0
-  (trap - INT TERM HUP && exec "$@") &
+  # A site's own script may run the command elsewhere, where the number means another process.
+  [[ $1 != "${python}" && $1 != utils/* && $1 != local/* ]] || parent=$$
+  (trap - INT TERM HUP USR1 && LID_PARENT=${parent} exec "$@") &
   running=$!
-  wait "${running}" || status=$?
-  while kill -0 "${running}" 2>/dev/null; do # a signal to this script interrupted the wait
+  until ((seen == signals)); do # a signal to this script interrupts the wait
+    seen=${signals} status=0
     wait "${running}" || status=$?
   done
   running=""
-  ((signalled == 0)) || exit "${signalled}"
+  # 75: the training has written a checkpoint, and the same command continues.
+  ((signalled == 0 || status == 75)) || exit "${signalled}"
   return "${status}"
 }
 
 # Handle signal $1, which has number $2: pass it on to the running command, then exit.
 end_by() {
-  signalled=$((128 + $2))
+  signalled=$((128 + $2)) signals=$((signals + 1))
   [[ -n ${running} ]] || exit "${signalled}"
   # The terminal sends Ctrl-C to the command as well: give it time to end.
   [[ $1 != INT ]] || sleep 1
@@ -77,11 +86,12 @@ hold() {
 # Run the selected stages and report their times. The arguments are the titles of all stages.
 run_stages() {
   local n titles=("" "$@") times=() started
-  running="" current="" signalled=0
+  running="" current="" signalled=0 signals=0
   trap 'end_stages $?' EXIT
   trap 'end_by INT 2' INT
   trap 'end_by TERM 15' TERM
   trap 'end_by HUP 1' HUP
+  trap 'end_by USR1 "$(kill -l USR1)"' USR1 # Slurm's warning before the time limit
   for ((n = 1; n < ${#titles[@]}; n++)); do
     due "${n}" || continue
     current="stage ${n} (${titles[n]})" started=${SECONDS} waits=false

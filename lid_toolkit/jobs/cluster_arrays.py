@@ -46,6 +46,7 @@ class ClusterArray:
         """Submit the array at the first call; return lost jobs with the reason."""
         if not self._id:
             self._id = submit(self._scheduler, self._array, self._config, spool)
+            sys.stderr.write(f"{self._scheduler.title}: submitted {self._array.name} as job {self._id}\n")
             self._submitted = time.monotonic()
             self._next_look = self._submitted + FIRST_LOOK_S
         self._unfinished -= set(spool.outcomes)

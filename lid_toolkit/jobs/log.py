@@ -56,8 +56,24 @@ class JobOutcome:
         return f"exit code {self.exit_code}"
 
 
+def keep_old(log: Path) -> None:
+    """Rename a log, if it exists, to ``LOG.1``, or to the next number that is free.
+
+    The log of the last run has the plain name; those of the runs before are numbered from the oldest.
+    """
+    if log.exists():
+        number = 1
+        while log.with_name(f"{log.name}.{number}").exists():
+            number += 1
+        log.rename(log.with_name(f"{log.name}.{number}"))
+
+
 def write_head(array: JobArray, number: int) -> IO[bytes]:
-    """Write the head of a job's log; return the log, open for the job's output."""
+    """Write the head of a job's log; return the log, open for the job's output.
+
+    A log that is there already is kept: a scheduler may start a job again.
+    """
+    keep_old(array.log_of(number))
     lines = (
         f"Running on {socket.gethostname()}",
         f"Started at {_now()}",
@@ -118,6 +134,8 @@ class ProgressReport:
         """Write the new lines of the log, without head, foot and errors, which are reported at the end."""
         try:
             with open(self.array.log_of(self.array.first), "rb") as log:
+                if log.seek(0, os.SEEK_END) < self._shown:
+                    self._shown = 0  # a scheduler has started the job again, with a new log
                 log.seek(self._shown)
                 news = log.read()
         except OSError:

@@ -15,7 +15,7 @@ from lid_toolkit.jobs.log import JobOutcome, ProgressReport, write_foot
 from lid_toolkit.jobs.spool import Spool
 
 LOST = 255
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Backend(Protocol):
@@ -42,8 +42,8 @@ class Backend(Protocol):
 def run_array(array: JobArray, backend: Backend, spool: Spool) -> list[JobOutcome]:
     """Run the jobs; return the outcomes of those that were started, by number.
 
-    After a failure no further job is started, and running jobs continue to their end. SIGINT, SIGTERM and
-    SIGHUP end all jobs.
+    After a failure no further job is started, and running jobs continue to their end. SIGINT, SIGTERM,
+    SIGHUP and SIGUSR1 end all jobs.
 
     Raises:
         LidError: the backend refuses the jobs.
@@ -84,7 +84,7 @@ def _note_lost(array: JobArray, number: int, why: str) -> JobOutcome:
 
 @contextlib.contextmanager
 def _signals_to(handle: Callable[[int], None]) -> Iterator[None]:
-    """Call ``handle`` with the number of each SIGINT, SIGTERM or SIGHUP inside the ``with`` block."""
+    """Call ``handle`` with the number of each signal in ENDING inside the ``with`` block."""
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         handle(number)

@@ -31,9 +31,9 @@ from pathlib import Path
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
 from lid_toolkit.jobs.array import Call, JobArray, Resources
-from lid_toolkit.jobs.log import JobOutcome, last_line
+from lid_toolkit.jobs.log import JobOutcome, keep_old, last_line
 from lid_toolkit.jobs.machine import runs
-from lid_toolkit.jobs.schedulers import SCHEDULERS
+from lid_toolkit.jobs.schedulers import SCHEDULERS, Scheduler
 
 PARENT = ".jobs"
 ABANDONED_S = 60.0
@@ -62,6 +62,15 @@ class Spool:
         call = saved["call"]
         call |= {"passed": tuple(call["passed"]), "command": tuple(call["command"])}
         return JobArray(Call(**call), Resources(**saved["resources"]), saved["name"])
+
+    @property
+    def queued(self) -> tuple[Scheduler, str] | None:
+        """The scheduler that has the array in its queue, and the array's id there; None if there is none."""
+        try:
+            name, array_id = (self.path / "queue_id").read_text(encoding="utf-8").split()
+        except FileNotFoundError:
+            return None
+        return SCHEDULERS[name], array_id
 
     def note_start(self, number: int) -> None:
         """Write that this process runs a job."""
@@ -127,21 +136,22 @@ def new_spool(array: JobArray) -> Iterator[Spool]:
     Spools beside it whose runners were killed are removed first, and their arrays cancelled.
 
     Args:
-        array: the jobs. The directories of their logs are created, and old logs removed.
+        array: the jobs. The directories of their logs are created. Logs of earlier runs get a number.
 
     Raises:
-        LidError: the directory of the logs is not writable.
+        LidError: the directory of the logs is not writable, or another runner runs jobs with these logs.
     """
     parent = array.log_of(array.first).parent / PARENT
     path = parent / f"{array.name}.{secrets.token_hex(4)}"
     try:
+        parent.mkdir(parents=True, exist_ok=True)
+        clear_abandoned(parent, array)
         for log in {array.log_of(number) for number in array.numbers}:
             log.parent.mkdir(parents=True, exist_ok=True)
-            log.unlink(missing_ok=True)
-        path.mkdir(parents=True)
+            keep_old(log)
+        path.mkdir()
     except OSError as error:
         raise LidError(f"cannot be written: {error.strerror}", where=array.log_of(array.first)) from error
-    clear_abandoned(parent, path)
     with locked(path, f"running {array.name}"):
         spool = Spool(path)
         spool.save_array(array)
@@ -153,21 +163,44 @@ def new_spool(array: JobArray) -> Iterator[Spool]:
                 parent.rmdir()
 
 
-def clear_abandoned(parent: Path, own: Path) -> None:
+def clear_abandoned(parent: Path, array: JobArray) -> None:
     """End the arrays in ``parent`` whose runners have ended, and remove their spools.
 
     A runner holds a lock on its spool for as long as it lives. A spool that can be locked is abandoned.
+
+    Raises:
+        LidError: a runner that lives runs jobs with the logs of ``array``.
     """
-    for path in parent.iterdir():
-        if path == own or not path.is_dir():
-            continue
+    for path in [path for path in parent.iterdir() if path.is_dir()]:
+        spool = Spool(path)
+        abandoned = False
         with contextlib.suppress(LidError, OSError), locked(path, "clearing"):
-            queue_id = path / "queue_id"
-            if queue_id.exists():
-                name, array_id = queue_id.read_text(encoding="utf-8").split()
-                SCHEDULERS[name].cancel(array_id)
-            _wait_for_end(Spool(path))
+            abandoned = True
+            if spool.queued:
+                scheduler, array_id = spool.queued
+                sys.stderr.write(f"{scheduler.title}: cancelling job {array_id} of a killed run\n")
+                scheduler.cancel(array_id)
+            _wait_for_end(spool)
             shutil.rmtree(path)
+        if not abandoned:
+            _refuse_same_logs(spool, array)
+
+
+def _refuse_same_logs(running: Spool, array: JobArray) -> None:
+    """Raise LidError if a spool whose runner lives has the logs of ``array``."""
+    try:
+        other = running.load_array()
+        holder = (running.path / ".lock").read_text(encoding="utf-8")
+    except FileNotFoundError:  # it has just begun, or has ended meanwhile
+        return
+    if other.call.log != array.call.log:
+        return
+    what, mend = f"in use: {holder}", "wait for it, or end that process"
+    if running.queued:
+        scheduler, array_id = running.queued
+        cancel = " ".join((*scheduler.cancel_command, array_id))
+        what, mend = f"{what}, {scheduler.title} job {array_id}", f"wait for it, or cancel it: {cancel}"
+    raise LidError(what, where=array.call.log, mend=mend)
 
 
 def _wait_for_end(spool: Spool) -> None:

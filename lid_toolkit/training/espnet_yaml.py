@@ -7,21 +7,31 @@ from collections.abc import Collection, Mapping
 
 from lid_toolkit.errors import LidError
 
-IGNORED = frozenset(
-    {
-        "adapter",
-        "adapter_conf",
-        "allow_variable_data_keys",
-        "category_sample_size",
-        "chunk_default_fs",
-        "chunk_discard_short_samples",
-        "chunk_excluded_key_prefixes",
-        "chunk_length",
-        "chunk_max_abs_length",
-        "chunk_shift_ratio",
+FEW = 6
+IGNORED_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "options and directories": (
         "collect_stats",
         "config",
-        "create_graph_in_tensorboard",
+        "dry_run",
+        "lang2utt",
+        "lang_num",
+        "log_level",
+        "ngpu",
+        "output_dir",
+        "print_config",
+        "required",
+        "resume",
+        "rir_scp",
+        "sample_rate",
+        "target_duration",
+        "train_data_path_and_name_and_type",
+        "train_shape_file",
+        "valid_data_path_and_name_and_type",
+        "valid_shape_file",
+        "version",
+        "write_collected_feats",
+    ),
+    "distributed training": (
         "dist_backend",
         "dist_init_method",
         "dist_launcher",
@@ -30,50 +40,48 @@ IGNORED = frozenset(
         "dist_rank",
         "dist_world_size",
         "distributed",
-        "dry_run",
-        "encoder_condition",
-        "encoder_condition_conf",
-        "fold_length",
         "gradient_as_bucket_view",
-        "lang2utt",
-        "lang_num",
         "local_rank",
-        "log_level",
+        "multiprocessing_distributed",
+    ),
+    "batches and caches": (
+        "allow_variable_data_keys",
+        "category_sample_size",
+        "chunk_default_fs",
+        "chunk_discard_short_samples",
+        "chunk_excluded_key_prefixes",
+        "chunk_length",
+        "chunk_max_abs_length",
+        "chunk_shift_ratio",
+        "fold_length",
         "max_cache_fd",
         "max_cache_size",
-        "model_conf",
-        "multiprocessing_distributed",
-        "ngpu",
-        "num_att_plot",
         "num_cache_chunks",
         "num_eval",
-        "output_dir",
-        "pooling_condition",
-        "pooling_condition_conf",
-        "print_config",
-        "projector_condition",
-        "projector_condition_conf",
-        "required",
-        "resume",
-        "rir_scp",
-        "sample_rate",
         "shuffle_within_batch",
         "sort_batch",
         "sort_in_batch",
-        "target_duration",
-        "train_data_path_and_name_and_type",
-        "train_shape_file",
         "valid_batch_size",
         "valid_batch_type",
-        "valid_data_path_and_name_and_type",
         "valid_iterator_type",
         "valid_max_cache_size",
-        "valid_shape_file",
-        "version",
-        "write_collected_feats",
-    }
-)
-"""Keys of what options and directories decide here, and keys that only matter with refused ones."""
+    ),
+    "parts that are not used": (
+        "adapter",
+        "adapter_conf",
+        "create_graph_in_tensorboard",
+        "encoder_condition",
+        "encoder_condition_conf",
+        "model_conf",
+        "num_att_plot",
+        "pooling_condition",
+        "pooling_condition_conf",
+        "projector_condition",
+        "projector_condition_conf",
+    ),
+}
+"""Keys of what options and directories decide here, and keys that only matter with refused ones, by topic."""
+IGNORED = frozenset(key for keys in IGNORED_GROUPS.values() for key in keys)
 
 FIXED: Mapping[str, tuple[Collection[object], str]] = {
     "use_deepspeed": ((False,), "set sharded_ddp: true for models that do not fit on one GPU"),
@@ -113,8 +121,16 @@ def without_espnet_keys(
     """
     ignored = sorted(key for key in raw if key in IGNORED and key not in known)
     if ignored:
-        logging.info("%s: these keys of ESPnet are ignored: %s", where, " ".join(ignored))
+        logging.info("%s: keys of ESPnet are ignored: %s", where, _grouped(ignored))
     for key, (values, advice) in FIXED.items():
         if key in raw and raw[key] not in values:
             raise LidError(f"{key}: {raw[key]} is not supported", where=where, mend=advice)
     return {key: value for key, value in raw.items() if key not in ignored and key not in FIXED}
+
+
+def _grouped(ignored: Collection[str]) -> str:
+    """Return the names of a few keys; of more, the number of each topic."""
+    if len(ignored) <= FEW:
+        return " ".join(ignored)
+    counts = {topic: len(set(keys).intersection(ignored)) for topic, keys in IGNORED_GROUPS.items()}
+    return f"{len(ignored)} ({', '.join(f'{topic} {count}' for topic, count in counts.items() if count)})"

@@ -25,6 +25,7 @@ from torch.distributed.elastic.multiprocessing import (
 
 from lid_toolkit.cli import USER_ERROR
 from lid_toolkit.errors import LidError
+from lid_toolkit.processes import PARENT
 from lid_toolkit.training.device import count_gpus
 from lid_toolkit.training.signals import REQUEUE, caught_signals, leave
 
@@ -85,7 +86,7 @@ def member_environments(here: int, nodes: int) -> list[dict[str, str]]:
             mend="choose a cluster in cmd.sh, or set both variables on each machine",
         )
     shared = {"MASTER_ADDR": address, "MASTER_PORT": port, "WORLD_SIZE": str(here * nodes)}
-    shared |= {"LOCAL_WORLD_SIZE": str(here), "GROUP_RANK": str(node)}
+    shared |= {"LOCAL_WORLD_SIZE": str(here), "GROUP_RANK": str(node), PARENT: str(os.getpid())}
     if "OMP_NUM_THREADS" not in os.environ:
         shared["OMP_NUM_THREADS"] = str(max(len(os.sched_getaffinity(0)) // here, 1))
     return [shared | {"RANK": str(node * here + rank), "LOCAL_RANK": str(rank)} for rank in range(here)]

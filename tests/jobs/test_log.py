@@ -9,6 +9,7 @@ import pytest
 
 from lid_toolkit.jobs import log
 from lid_toolkit.jobs.array import make_array, parse_call
+from lid_toolkit.jobs.log import keep_old, write_head
 
 
 def test_progress_shows_the_last_line_of_running_jobs_at_growing_intervals(tmp_path: Path, monkeypatch):
@@ -53,3 +54,25 @@ def test_progress_of_a_single_command_tells_its_whole_log_once(tmp_path: Path):
 )
 def test_end_by_any_signal_is_told(exit_code: int, reason: str):
     assert log.JobOutcome(1, exit_code, "", seconds=1.0, peak_bytes=0).reason == reason
+
+
+def test_logs_of_earlier_runs_are_numbered(tmp_path):
+    log = tmp_path / "train.log"
+    keep_old(log)
+    for text in ("first", "second", "third"):
+        keep_old(log)
+        log.write_text(text)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "train.log.1": "first",
+        "train.log.2": "second",
+        "train.log": "third",
+    }
+
+
+def test_a_job_that_is_started_again_keeps_its_log(tmp_path):
+    array = make_array(parse_call([f"{tmp_path}/x.log", "true"]))
+    for text in (b"first", b"second"):
+        with write_head(array, 1) as log:
+            log.write(text)
+    assert (tmp_path / "x.log.1").read_bytes().endswith(b"first")
+    assert (tmp_path / "x.log").read_bytes().endswith(b"second")

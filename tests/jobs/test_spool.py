@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked
 from lid_toolkit.jobs.array import make_array, parse_call
 from lid_toolkit.jobs.log import JobOutcome
@@ -87,3 +88,20 @@ def test_array_of_a_run_that_goes_on_is_left_alone(tmp_path: Path, abandoned: Pa
     with locked(abandoned, "running"), new_spool(array):
         pass
     assert abandoned.exists()
+
+
+def test_jobs_that_another_runner_runs_are_not_started_again(tmp_path: Path):
+    """Neither the log of the job that runs nor its place in the queue may be lost."""
+    array = make_array(parse_call([f"{tmp_path}/logs/train.log", "true"]))
+    with new_spool(array) as spool:
+        (tmp_path / "logs/train.log").write_text("epoch 7")
+        told = rf"logs/train.log: in use: running train \(process {os.getpid()} on .*\)"
+        with pytest.raises(LidError, match=told + r" \(wait for it, or end that process\)"), new_spool(array):
+            pass
+        (spool.path / "queue_id").write_text("slurm 77")
+        told += r", Slurm job 77 \(wait for it, or cancel it: scancel 77\)"
+        with pytest.raises(LidError, match=told), new_spool(array):
+            pass
+        assert (tmp_path / "logs/train.log").read_text() == "epoch 7"
+    with new_spool(array):
+        assert (tmp_path / "logs/train.log.1").read_text() == "epoch 7"

@@ -21,6 +21,7 @@ printf '%s\\n' "$*" >>"${CALLS}"
 case "$*" in
   *".py plan "*"--dry_run true"*) echo 0 ;;
   *".py plan "*) echo 2 ;;
+  *" --plan true"*) echo "${DUE:-1}" ;;
   *check_options.py*) echo 2 "${GPUS:-0}" ;;
   *"${FAIL_AT:-none}"*) exit 3 ;;
 esac

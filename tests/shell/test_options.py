@@ -71,6 +71,18 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--feats_copies 3", "--feats_copies needs --feats_type extracted"),
         ("--stage 6", "valid.accuracy.best.pth: no such file (run stage 5, or give another checkpoint)"),
         ("--stage 3 --datadir nowhere", "nowhere/train_mini: no such directory"),
+        (
+            "--stage 5 --train_set nope",
+            "dump/mini/raw/nope: does not exist (run stage 3, or check --train_set)",
+        ),
+        ("--stage 4", "dump/mini/raw/train_mini: does not exist (run stage 3, or check --train_set)"),
+        ("--stage 4 --skip_stages 4", "raw/train_mini: does not exist (run stage 3, or check --train_set)"),
+        (
+            "--stage 2 --stop_stage 2 --speed_perturb_factors 0.9",
+            "data/train_mini: does not exist (run stage 1, or check --train_set)",
+        ),
+        ("--stage 7 --stop_stage 7", "test_mini_lids: does not exist (run stage 6, or check --test_sets)"),
+        ("--stage 8 --tsne_set x", "dump/mini/raw/x: does not exist (run stage 3, or check --tsne_set)"),
         ("--stage 4 --stop_stage 2", "--stage 4 is after --stop_stage 2"),
         ("--stage 9", "stages 9 and 10 are skipped (add --skip_packing false or --skip_upload_hf false)"),
         (

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,8 @@ def test_speed_perturbation_renames_the_training_set_from_stage_2_on(recipe: Rec
     ],
 )
 def test_ranges_and_skipped_stages(recipe: Recipe, options: tuple[str, ...], wanted: set[str]):
+    for name in ("train_mini", "dev_mini"):
+        (recipe.path / "dump/mini/raw" / name).mkdir(parents=True)
     assert set(programs(recipe.stages("run.sh", *MINI, *options))) == wanted
 
 
@@ -203,6 +206,94 @@ def test_signal_to_the_script_alone_ends_its_command(recipe: Recipe, number: sig
     script.communicate(timeout=120)
     assert script.returncode == 128 + number
     assert not Path(f"/proc/{calls.read_text().strip()}").exists()
+
+
+def start_stage_1(recipe: Recipe, python: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Start stage 1 with a stand-in for Python; return the script and the id of its command."""
+    recipe.stand_in.write_text(
+        "#!/usr/bin/env bash\n[[ $1 != *check_options.py ]] || { echo 2 0; exit; }\n"
+        f'[[ $1 != - ]] || exit 0\necho $$ >"${{CALLS}}.new" && mv "${{CALLS}}.new" "${{CALLS}}"\n{python}\n'
+    )
+    calls = recipe.path / "calls"
+    script = subprocess.Popen(
+        ["bash", str(recipe.path / "lid.sh"), "--python", str(recipe.stand_in), "--stop_stage", "1"],
+        env=os.environ | {"CALLS": str(calls)},
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(calls.exists)
+    return script, int(calls.read_text())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("name", ["TERM", "HUP", "USR1"])
+def test_command_that_can_be_continued_ends_the_script_with_its_code(recipe: Recipe, name: str):
+    script, command = start_stage_1(recipe, f"trap 'kill %1; exit 75' {name}; touch ready; sleep 60 & wait")
+    wait_until((recipe.path / "ready").exists)
+    script.send_signal(getattr(signal, f"SIG{name}"))
+    assert script.wait(timeout=60) == 75
+    assert not Path(f"/proc/{command}").exists()
+
+
+def test_killed_script_takes_its_command_along(recipe: Recipe):
+    """By the kernel, because a script that gets SIGKILL can do nothing."""
+    python = (
+        "import time; from lid_toolkit.cli import run; run(lambda _: (open('ready', 'w'), time.sleep(60)))"
+    )
+    script, command = start_stage_1(recipe, f'exec {sys.executable} -c "{python}"')
+    wait_until((recipe.path / "ready").exists)
+    script.kill()
+    script.wait()
+    wait_until(lambda: not runs(command))
+
+
+def runs(pid: int) -> bool:
+    """Return whether a process runs; one that has ended may still wait for its new parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(("due", "submits"), [("1", True), ("0", False)])
+def test_a_finished_training_is_not_submitted(recipe: Recipe, due: str, submits: bool):
+    for name in ("dump/mini/raw/train_mini", "dump/mini/raw/dev_mini", "exp/mini/lid_stats_16k/train"):
+        (recipe.path / name).mkdir(parents=True)
+    options = ("--stage", "5", "--stop_stage", "5")
+    calls = recipe.stages("run.sh", *MINI, *options, DUE=due, cmd_backend="slurm")
+    assert programs(calls) == ["check_options", "check_config", "train"] + ["(train)"] * submits
+
+
+def test_the_first_test_set_is_drawn(recipe: Recipe):
+    for name in ("raw/eval", "raw/train", "raw/other"):
+        (recipe.path / "dump" / name).mkdir(parents=True)
+    (recipe.path / "exp/lid_raw").mkdir(parents=True)
+    (recipe.path / "exp/lid_raw/valid.accuracy.best.pth").touch()
+    options = (
+        "--stage",
+        "8",
+        "--train_set",
+        "train",
+        "--test_sets",
+        " eval other",
+        "--nj",
+        "1",
+        "--ngpu",
+        "0",
+    )
+    done = recipe.run("lid.sh", "--python", str(recipe.stand_in), *options)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "the first test set, eval, is drawn (ESPnet draws the training set: --tsne_set train)" in done.stderr
+    )
+    assert recipe.calls()[-1].startswith("pyscripts/plot_tsne.py --data_dir dump/raw/eval ")
+    recipe.run("lid.sh", "--python", str(recipe.stand_in), *options, "--tsne_set", "train")
+    assert recipe.calls()[-1].startswith("pyscripts/plot_tsne.py --data_dir dump/raw/train ")
 
 
 def test_a_wrong_configuration_ends_the_recipe_before_any_work(recipe: Recipe):

@@ -248,6 +248,7 @@ def test_who_is_who_on_several_machines(monkeypatch):
     assert {(m["WORLD_SIZE"], m["MASTER_ADDR"], m["MASTER_PORT"]) for m in members} == {
         ("6", "node0", "29500")
     }
+    assert {member["LID_PARENT"] for member in members} == {str(os.getpid())}  # killed, it takes them along
 
 
 @pytest.mark.parametrize("variables", [{}, {"PET_MASTER_ADDR": "node0", "PET_NODE_RANK": "2"}])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 from models.espnet import FIXTURES
@@ -50,8 +52,20 @@ def test_espnets_whole_configuration_is_taken_or_refused_by_name(caplog):
     assert config.best_model_criterion == (("valid", "accuracy", "max"),)
     assert config.val_scheduler_criterion == ("valid", "loss")
     assert config.early_stopping_criterion == ("valid", "loss", "min")
-    assert "these keys of ESPnet are ignored: " in caplog.text
-    assert " dist_backend " in caplog.text
+    line = next(record.getMessage() for record in caplog.records if "ignored" in record.getMessage())
+    assert re.fullmatch(
+        r"config.yaml: keys of ESPnet are ignored: (\d+) \(options and directories \d+, "
+        r"distributed training 11, batches and caches \d+, parts that are not used \d+\)",
+        line,
+    ), line
+    whole, *parts = map(int, re.findall(r"\d+", line))
+    assert whole == sum(parts) == len(IGNORED & set(raw))
+
+
+def test_few_keys_that_are_ignored_are_named(caplog):
+    with caplog.at_level("INFO"):
+        parse_config({"ngpu": 1, "dist_backend": "nccl"}, "x.yaml")
+    assert "x.yaml: keys of ESPnet are ignored: dist_backend ngpu" in caplog.text
 
 
 @pytest.mark.parametrize("key", FIXED)
