@@ -22,6 +22,7 @@ from lid_toolkit.datadir.datadir import (
 )
 from lid_toolkit.datadir.faults import Faults, whole_file
 from lid_toolkit.datadir.tables.table import Scan, Table, scan_table
+from lid_toolkit.languages import case_variants
 
 FIX = "fix_data_dir.py can write it"
 LEAVE_OUT = "add it there, or remove it with fix_data_dir.py"
@@ -151,6 +152,14 @@ def _labels(scanned: Scanned) -> Iterator[Faults]:
             "label with spaces",
             lambda key, label: f"'{key}': '{label}' is not a single label",
             "give each utterance one language",
+        )
+        variants = case_variants(scanned.scans["utt2lang"].table.codes()[0])
+        yield from _rows_with_labels(
+            scanned,
+            lambda label: any(label in same for same in variants),
+            "label in different case",
+            lambda key, label: f"'{key}': language '{label}' also occurs in another case",
+            "write a language in one way, for example in lower case",
         )
 
 

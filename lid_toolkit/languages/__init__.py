@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,6 +77,15 @@ def merged(label: str) -> str:
     """
     language = languages().get(label)
     return language.merged if language else label
+
+
+def case_variants(labels: Iterable[str]) -> list[list[str]]:
+    """Return the labels that are one ISO 639 code in different case, for example ``[["ENG", "eng"]]``."""
+    by_code: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        by_code.setdefault(label.lower(), []).append(label)
+    codes = languages().keys() | {language.short for language in languages().values() if language.short}
+    return [same for lower, same in by_code.items() if len(same) > 1 and lower in codes]
 
 
 @functools.cache

@@ -26,6 +26,7 @@ from lid_toolkit.datadir.datadir import (
 from lid_toolkit.datadir.tables.table import Table, read_table, table_from_pairs, write_blocks, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
+from lid_toolkit.languages import case_variants
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
 
@@ -88,6 +89,12 @@ def _labels(train: DataDir, valid: DataDir) -> tuple[str, ...]:
     if len(labels) < 2:
         raise LidError(
             f"has only one language, '{labels[0]}'", where=train.path, mend="training needs at least two"
+        )
+    for variants in case_variants(labels):
+        raise LidError(
+            f"{', '.join(variants)} are the same language, written in different case",
+            where=train.path / "utt2lang",
+            mend=f"write one of them everywhere, for example {variants[-1].lower()}",
         )
     unknown = sorted(set(valid.utt2lang.codes()[0]) - set(labels))
     if unknown:

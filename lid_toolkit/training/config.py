@@ -28,6 +28,7 @@ from lid_toolkit.training.overrides import numbers, override, read_settings
 from lid_toolkit.training.schedules import SCHEDULES
 
 MeasuredSet = Literal["train", "valid"]
+SHORTEST_CROP_S = 0.1  # a few frames; models learn nothing from less
 Measure = Literal["loss", "accuracy", "macro_accuracy"]
 
 
@@ -264,6 +265,13 @@ def _check_batches(config: TrainConfig, where: object) -> None:
         if most is not None and most < config.min_batch_size:
             what = f"{key} {most} is less than min_batch_size {config.min_batch_size}"
             raise LidError(what, where=where, mend="correct one of them")
+    shortest = round(SHORTEST_CROP_S * config.preprocessor_conf.sample_rate)
+    if config.batch_bins < shortest * config.min_batch_size:
+        what = (
+            f"batch_bins {config.batch_bins} leaves less than {SHORTEST_CROP_S} s ({shortest} samples) "
+            f"for each of min_batch_size {config.min_batch_size} utterances"
+        )
+        raise LidError(what, where=where, mend="raise batch_bins")
 
 
 def _check_sharded(config: TrainConfig, where: object) -> None:

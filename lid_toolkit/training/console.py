@@ -70,6 +70,8 @@ def describe_training(training: Training, learner: Learner) -> list[str]:
         f"languages: {len(training.languages)}; {drawn_languages(training, batches)}",
         f"batches: {len(batches):,} per epoch, of up to {training.config.batch_bins / rate:.0f} s, "
         f"{100 * batches.padding(training.train.lengths_u):.1f} % padding",
+        f"an average batch: {batches.sizes_b().mean():.1f} utterances, {batches.mean_different():.1f} "
+        f"of them different, in {batches.mean_different(training.train.labels_u):.1f} languages",
         f"computing: {processes}{training.precision} on {training.world.device}",
     ]
     return lines

@@ -27,6 +27,7 @@ from lid_toolkit.steps import digest
 from lid_toolkit.training.build_sampler import build_sampler
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.console import describe_end, describe_epoch, describe_training, log_lines
+from lid_toolkit.training.data_warnings import data_warnings
 from lid_toolkit.training.distributed import World, spread
 from lid_toolkit.training.feature_stats import FeatureStats, check_statistics, use_statistics
 from lid_toolkit.training.init_weights import initialise, parse_source
@@ -139,6 +140,8 @@ def train(
         drop_others(config, state.history, out)
         write_config(config, training.picked_by, out / "config.yaml")
         log_lines(describe_training(training, learner))
+        for text in data_warnings(training):
+            logging.warning("%s", text)
 
     with stop_request(with_parent=world.size > 1) as stop:
         while state.position.epoch <= config.max_epoch and not out_of_patience(config, state.history):

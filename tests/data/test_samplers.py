@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from lid_toolkit.data.samplers import Position, Sampler, cut, sorted_batches, whole_steps, zigzag
+from lid_toolkit.data.samplers import (
+    Batches,
+    Position,
+    Sampler,
+    cut,
+    evenly_spaced,
+    sorted_batches,
+    whole_steps,
+    zigzag,
+)
 from lid_toolkit.data.sampling import BY_BATCH_SIZE, LAWS, Corpus, catpow
 from lid_toolkit.errors import LidError
 
@@ -77,6 +86,47 @@ def test_a_batch_has_no_preference_for_a_language():
     firsts = np.array([LABELS[batch.rows_b[0]] for e in range(1, 30) for batch in law.epoch(e)])
     observed = np.bincount(firsts, minlength=len(COUNTS))
     assert chisquare(observed, len(firsts) * law.law.shares_g).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", ["catpow", "catpow_balance_dataset", "catbel", "length"])
+@pytest.mark.parametrize("utterances", [17, 144, 1000])
+def test_a_batch_of_crops_has_as_many_different_utterances_as_there_are(name, utterances):
+    """Clips of three languages have three lengths, all longer than the crop."""
+    labels = np.arange(utterances) % 3
+    lengths = 40_000 * (1 + labels) + np.random.default_rng(0).integers(0, 9_000, utterances)
+    made = sampler(
+        name, labels, lengths, batch_bins=480_000, crop_range=(16_000, 16_000), batches_an_epoch=40, most=30
+    )
+    different = [len(set(batch.rows_b)) / min(len(batch.rows_b), utterances) for batch in made.epoch(1)]
+    assert np.mean(different) > 0.95
+    in_batch_bl = np.array([np.bincount(labels[batch.rows_b], minlength=3) for batch in made.epoch(1)])
+    assert in_batch_bl.min() >= 1
+
+
+def test_utterances_that_a_law_repeats_are_repeated_evenly():
+    """Two utterances of a language with half of the draws: a batch of eight has each of them twice."""
+    labels = np.repeat([0, 1], (2, 300))
+    lengths = np.full(302, 16_000)
+    law = catpow(Corpus(labels, lengths, language_power=0.0))
+    made = Sampler(law, lengths, batch_bins=8 * 16_000, crop_range=(8000, 8000), most=8, batches_an_epoch=200)
+    counts_bu = np.array([np.bincount(batch.rows_b, minlength=302) for batch in made.epoch(1)])
+    assert counts_bu[:, :2].mean() == pytest.approx(2, abs=0.1)
+    assert counts_bu[:, :2].std() < 0.7  # drawn freely: 1.3
+    assert counts_bu[:, 2:].max() == 1
+
+
+def test_different_values_in_a_batch_by_hand():
+    batches = Batches(np.array([0, 1, 1, 4, 4, 4]), np.array([0, 3]), np.array([3, 6]))
+    assert batches.mean_different() == 1.5
+    assert batches.mean_different(np.array([7, 8, 0, 0, 8], dtype=np.int32)) == 1.5
+    assert batches.mean_different(np.zeros(5, dtype=np.int32)) == 1
+
+
+def test_even_spacing_by_hand():
+    rows = np.array([3, 5, 3, 3, 5, 3])
+    numbers = evenly_spaced(rows, np.array([0, 0, 0, 0, 1, 1]), np.random.default_rng(0))
+    assert np.diff(numbers[[0, 2, 3]]) == pytest.approx(1 / 3)  # three draws of 3 in the first window
+    assert 0 <= numbers.min() <= numbers.max() < 1
 
 
 @pytest.mark.parametrize("name", sorted(LAWS))

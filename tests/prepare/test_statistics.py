@@ -77,6 +77,19 @@ def test_labels_that_training_lacks(tmp_path):
     assert not (tmp_path / "stats/lang2idx").exists()
 
 
+@pytest.mark.parametrize("labels", [["eng", "ENG", "fra"], ["Eng", "deu", "eng", "ENG"], ["DE", "de", "fr"]])
+def test_a_code_in_different_case_is_refused(tmp_path, labels):
+    train = make_set(tmp_path / "train", labels)
+    with pytest.raises(LidError, match=r"are the same language, written in different case .*(eng|de)\)"):
+        collect_stats(train, train, tmp_path / "stats")
+
+
+def test_labels_that_are_no_codes_may_differ_in_case(tmp_path):
+    train = make_set(tmp_path / "train", ["Dialect", "dialect"])
+    collect_stats(train, train, tmp_path / "stats")
+    assert list(read_table(tmp_path / "stats/lang2idx").keys()) == ["Dialect", "dialect"]
+
+
 def test_one_language_is_nothing_to_tell_apart(tmp_path):
     train = make_set(tmp_path / "train", ["fra", "fra"])
     with pytest.raises(LidError, match="has only one language, 'fra'"):

@@ -117,6 +117,11 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
         ),
         ({"max_steps": 3}, "unknown key 'max_steps'"),
         ({"ema_decay": 0.999, "sharded_ddp": True}, "ema_decay with sharded_ddp (leave out one of them)"),
+        (
+            {"batch_bins": 1599},
+            "batch_bins 1599 leaves less than 0.1 s (1600 samples) for each of",
+        ),
+        ({"batch_bins": 6000, "min_batch_size": 4}, "batch_bins 6000 leaves less than 0.1 s"),
     ],
 )
 def test_faults_are_one_line(raw, message):
