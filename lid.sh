@@ -34,6 +34,7 @@ audio_format=wav       # wav|flac|wav.ark|flac.ark: audio format of stage 3
 fs=16k                 # rate: sampling rate
 min_wav_duration=1.0   # float: drop training and validation utterances shorter than this, in seconds
 max_wav_duration=60.0  # float: drop training and validation utterances longer than this, in seconds; 0: no limit
+verify=false           # bool: stage 3 also reads audio that is already formatted, and formats it again if it was damaged
 max_failed=0.01        # float: fraction of utterances that may fail, from 0 to 1; failed utterances are skipped
 allow_pipes=false      # bool: run the commands in wav.scp ("sph2pipe ... |"); only for data that you trust
 ## Channels
@@ -187,13 +188,14 @@ format_set() {
     --audio_format "${audio_format}" --feats_type "${audio_type}" --fs "${fs}" \
     --min_wav_duration "$2" --max_wav_duration "$3" \
     --max_failed "${max_failed}" --allow_pipes "${allow_pipes}" --channel "${channel}" \
-    --multi_columns_input_wav_scp "${multi_columns_input_wav_scp}" --dry_run "${dry_run}"
-  ((jobs > 0)) || return 0
-  # shellcheck disable=SC2086  # train_cmd is a command and its options
-  run ${train_cmd} JOB=1:"${jobs}" "${out}/logs/format.JOB.log" \
-    "${python}" pyscripts/format_audio.py job --output_dir "${out}" --job JOB
-  run "${python}" pyscripts/format_audio.py merge --output_dir "${out}"
-  run "${python}" pyscripts/report_data_dir.py "${out}"
+    --multi_columns_input_wav_scp "${multi_columns_input_wav_scp}" --verify "${verify}" --dry_run "${dry_run}"
+  if ((jobs > 0)); then
+    # shellcheck disable=SC2086  # train_cmd is a command and its options
+    run ${train_cmd} JOB=1:"${jobs}" "${out}/logs/format.JOB.log" \
+      "${python}" pyscripts/format_audio.py job --output_dir "${out}" --job JOB
+    run "${python}" pyscripts/format_audio.py merge --output_dir "${out}"
+  fi
+  run "${python}" pyscripts/report_data_dir.py --dry_run "${dry_run}" "${out}"
 }
 
 stage_4() {

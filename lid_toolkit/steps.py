@@ -10,6 +10,8 @@ may come from other inputs, or from a run that was interrupted.
         ...
         work.finish(outputs)
 
+A record names the outputs relative to itself, so a copied or moved directory is judged by its own files.
+
 The order inside is fixed: lock, check, digest, work. The record holds the inputs as they were before
 the work began, so a file that changes while the work reads it makes the next run start again.
 """
@@ -20,14 +22,15 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Step:
         options: JSON-serialisable values that change the outputs.
         version: version of the code that makes the outputs. Raise it when the outputs change, for example
             when a report gets another metric; outputs of an older version are then out of date.
+        check: a further check of the outputs, for example of the parts they were made in; returns what is
+            wrong in words, or ``""``.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Step:
     inputs: Mapping[str, Path]
     options: Mapping[str, object]
     version: int = 1
+    check: Callable[[], str] = str
 
     def reason(self) -> str:
         """Return why the step must run, in words, or ``""`` if its outputs are current."""
@@ -112,10 +118,12 @@ class Step:
             return f"{name} changed from {last['options'].get(name)} to {now.get(name)}"
         for name in _differing(last["inputs"], _digests(self.inputs) if digests is None else digests):
             return f"{name} changed"
-        for output, stamp in last["outputs"].items():
+        for name, stamp in last["outputs"].items():
+            # Without "..", which a symbolic link would lead elsewhere.
+            output = os.path.normpath(self.record.parent / name)
             if _stamp(Path(output)) != stamp:
                 return f"{output} is missing or was changed"
-        return ""
+        return self.check()
 
     def _log(self, reason: str, dry_run: bool = False) -> None:
         if not reason:
@@ -149,7 +157,7 @@ class Work:
             "code": self._step.version,
             "options": dict(self._step.options),
             "inputs": dict(self.digests),
-            "outputs": {str(path): _stamp(path) for path in outputs},
+            "outputs": {os.path.relpath(path, self._step.record.parent): _stamp(path) for path in outputs},
         }
         with write_whole(self._step.record) as stream:
             json.dump(record, stream, indent=1, sort_keys=True)

@@ -13,6 +13,7 @@ from lid_toolkit.cli import OptionParser, boolean, fraction, non_negative
 from lid_toolkit.prepare.formatting.job import run_job
 from lid_toolkit.prepare.formatting.merge import merge
 from lid_toolkit.prepare.formatting.plan import FEATS_TYPES, FormatOptions, make_plan
+from lid_toolkit.prepare.formatting.verify import verify_audio
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -58,6 +59,12 @@ def main(arguments: Sequence[str]) -> None:
         default=False,
         help="plan: lines of wav.scp list several files, the channels of one recording",
     )
+    parser.add_argument(
+        "--verify",
+        type=boolean,
+        default=False,
+        help="plan: also read the formatted audio and compare it with the digests taken when it was written",
+    )
     options = parser.parse_args(arguments)
     if options.action == "plan" and options.data_dir is None:
         parser.error("the following arguments are required: --data_dir")
@@ -73,9 +80,15 @@ def main(arguments: Sequence[str]) -> None:
         options.multi_columns_input_wav_scp,
     )
     out = options.output_dir
+
+    def plan(jobs: int, dry_run: bool) -> int:
+        if options.verify:
+            verify_audio(out, jobs, dry_run)
+        return make_plan(options.data_dir, out, wanted, jobs, dry_run)
+
     act(
         options,
-        lambda jobs, dry_run: make_plan(options.data_dir, out, wanted, jobs, dry_run),
+        plan,
         lambda number: run_job(out, number),
         lambda: merge(out),
     )

@@ -8,10 +8,10 @@ from stages import run
 
 from lid_toolkit.audio.reader import Reading
 from lid_toolkit.cli import OptionParser, boolean, positive_int
-from lid_toolkit.datadir.datadir import read_data_dir
+from lid_toolkit.datadir.datadir import LENGTHS, read_data_dir
 from lid_toolkit.evaluation.data_report import describe, text_of, write_report
-from lid_toolkit.files import locked
 from lid_toolkit.prepare.durations import utterance_seconds
+from lid_toolkit.steps import Step
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -34,14 +34,28 @@ def main(arguments: Sequence[str]) -> None:
         help="lines of wav.scp list several files, the channels of one recording",
     )
     parser.add_argument("--nj", type=positive_int, default=1, help="number of processes that read headers")
+    parser.add_argument(
+        "--dry_run", type=boolean, default=False, help="only report whether there is work to do"
+    )
     options = parser.parse_args(arguments)
-    data = read_data_dir(options.data_dir)
-    reading = Reading(allow_pipes=options.allow_pipes, multi_columns=options.multi_columns_input_wav_scp)
-    seconds = utterance_seconds(data, reading, options.nj)
-    report = describe(options.data_dir.name, data.utt2lang, seconds)
     out = options.output_dir or options.data_dir / "report"
-    with locked(out, "writing a report"):
-        write_report(report, out)
+    step = Step(
+        f"report {options.data_dir.name}",
+        out / ".done" / "report.json",
+        {name: options.data_dir / name for name in ("utt2lang", LENGTHS, "sampling_rate")},
+        {},
+        check=lambda: "" if (options.data_dir / LENGTHS).exists() else "recordings may have changed",
+    )
+    if options.dry_run:
+        step.due(dry_run=True)
+        return
+    data = read_data_dir(options.data_dir)
+    with step.work("writing a report", lock=out) as work:
+        if work is None:
+            return
+        reading = Reading(allow_pipes=options.allow_pipes, multi_columns=options.multi_columns_input_wav_scp)
+        report = describe(options.data_dir.name, data.utt2lang, utterance_seconds(data, reading, options.nj))
+        work.finish(write_report(report, out))
     print(text_of(report), end="")
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +56,46 @@ def test_stale_when_an_output_is_gone_or_touched(made, tmp_path):
     assert "out is missing or was changed" in again(made).reason()
     (tmp_path / "out").unlink()
     assert "out is missing or was changed" in again(made).reason()
+
+
+@pytest.mark.parametrize("place", ["elsewhere/copy", "copy"])
+def test_a_copied_directory_is_judged_by_its_own_files(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+
+    def step(directory):
+        return Step("work", directory / ".done" / "work.json", {"in": Path("in")}, {})
+
+    def make(directory):
+        with step(directory).work("working", lock=directory) as work:
+            (directory / "data").mkdir()
+            (directory / "data/out").write_text("output")
+            work.finish([directory / "data/out"])
+
+    Path("in").write_text("input")
+    make(Path("exp"))
+    shutil.copytree("exp", place)
+    assert step(Path(place)).reason() == step(tmp_path / place).reason() == ""
+    Path(place, "data/out").write_text("damaged")
+    assert step(Path(place)).reason() == f"{place}/data/out is missing or was changed"
+    assert step(Path("exp")).reason() == ""
+    shutil.rmtree("exp")
+    assert step(Path(place)).reason() == f"{place}/data/out is missing or was changed"
+
+
+def test_a_symbolic_link_on_the_way_does_not_mislead(tmp_path):
+    (tmp_path / "disk/deep/exp").mkdir(parents=True)
+    (tmp_path / "exp").symlink_to(tmp_path / "disk/deep/exp")
+    (tmp_path / "out").write_text("output")
+    step = Step("work", tmp_path / "exp/.done/work.json", {}, {})
+    with step.work("working", lock=tmp_path) as work:
+        work.finish([tmp_path / "out"])
+    assert step.reason() == ""
+    (tmp_path / "out").unlink()
+    assert step.reason() == f"{tmp_path}/out is missing or was changed"
+
+
+def test_a_further_check_counts(made):
+    assert dataclasses.replace(made, check=lambda: "a part is damaged").reason() == "a part is damaged"
 
 
 def test_a_broken_record_counts_as_none(made):

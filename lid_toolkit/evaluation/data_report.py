@@ -93,8 +93,8 @@ def describe(name: str, utt2lang: Table, seconds: npt.NDArray[np.float64]) -> Da
     )
 
 
-def write_report(report: DataReport, out: Path) -> None:
-    """Write ``report.txt``, ``report.json`` and ``hours.png`` to ``out``, and log a summary."""
+def write_report(report: DataReport, out: Path) -> list[Path]:
+    """Write ``report.txt``, ``report.json`` and ``hours.png`` to ``out``, log a summary, return the files."""
     with write_whole(out / "report.txt") as stream:
         stream.write(text_of(report))
     with write_whole(out / "report.json") as stream:
@@ -102,6 +102,7 @@ def write_report(report: DataReport, out: Path) -> None:
     with write_whole(out / "hours.png", "wb") as stream:
         stream.write(hours_png(report))
     logging.info("%s (see %s)", headline(report), out)
+    return [out / name for name in ("report.txt", "report.json", "hours.png")]
 
 
 def headline(report: DataReport) -> str:

@@ -17,7 +17,7 @@ import hashlib
 import itertools
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lid_toolkit import parts
@@ -183,7 +183,9 @@ def make_plan(
 ) -> int:
     """Plan the formatting of ``data_dir`` and return the number of jobs to run, 0 if there is nothing to do.
 
-    The ``wav.scp`` of a stale result is removed, so that nobody reads a set that is only partly renewed.
+    A result is current if the sizes and times of all its files are as recorded. Only the parts with other
+    files are formatted again. The ``wav.scp`` of a stale result is removed, so that nobody reads a set that
+    is only partly renewed.
 
     Raises:
         LidError: the data directory is not valid, is the output directory, or needs changes that
@@ -199,7 +201,7 @@ def make_plan(
         listing.digest_of_recordings(first, stop, options.multi_columns)
         for first, stop in itertools.pairwise(bounds)
     ]
-    step = _whole_step(data_dir, output_dir, options, recordings)
+    step = replace(_whole_step(data_dir, output_dir, options, recordings), check=lambda: _damage(output_dir))
     if dry_run:
         step.due(dry_run=True)
         return 0
@@ -221,6 +223,16 @@ def load_plan(output_dir: Path) -> Plan:
     data_dir, options = Path(kept.facts["data_dir"]), FormatOptions(**kept.facts["options"])
     offsets, recordings = kept.facts["offsets"], kept.facts["recordings"]
     return Plan(data_dir, output_dir, options, offsets, kept.num_jobs, kept.inputs, recordings)
+
+
+def _damage(output_dir: Path) -> str:
+    """Return what is wrong with the files of the parts, or ``""``."""
+    if not (work_dir(output_dir) / parts.PLAN).exists():
+        return "the records of its parts are missing"
+    for part in load_plan(output_dir).parts:
+        if reason := part.step.reason():
+            return f"part {part.number}: {reason}"
+    return ""
 
 
 def _check_copy(data: DataDir, options: FormatOptions) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+import time
 
+import numpy as np
 import pytest
 import soundfile
 from prepare.formatting.sets import add, format_set, tone, waves
@@ -16,6 +19,7 @@ from lid_toolkit.prepare.formatting import job as job_module
 from lid_toolkit.prepare.formatting.job import run_job
 from lid_toolkit.prepare.formatting.merge import merge
 from lid_toolkit.prepare.formatting.plan import FormatOptions, make_plan
+from lid_toolkit.prepare.formatting.verify import verify_audio
 
 
 def test_a_second_run_does_nothing(source, tmp_path, decoded):
@@ -65,6 +69,69 @@ def test_a_set_formatted_before_rates_were_recorded_gets_its_rate_without_decodi
     assert format_set(source, target) == 2
     assert (target / "sampling_rate").read_text() == "16000\n"
     assert not decoded
+
+
+def touch_later(path):
+    later = time.time_ns() + 3600 * 10**9
+    os.utime(path, ns=(later, later))
+
+
+DAMAGE = {
+    "emptied": lambda path: path.write_bytes(b""),
+    "removed": lambda path: path.unlink(),
+    "touched": touch_later,
+}
+
+
+@pytest.mark.parametrize("how", sorted(DAMAGE))
+@pytest.mark.parametrize(
+    ("audio_format", "file", "redone"),
+    [("wav", "data/0002/utt05.wav", 3), ("wav.ark", "data/0002.wav.ark", 3)],
+)
+def test_damage_of_the_audio_redoes_its_part_alone(source, tmp_path, decoded, how, audio_format, file):
+    target = tmp_path / "out"
+    format_set(source, target, audio_format=audio_format)
+    before, audio = waves(target), (target / "audio_digest").read_text()
+    DAMAGE[how](target / file)
+    decoded.clear()
+    assert format_set(source, target, audio_format=audio_format) == 2
+    assert len(decoded) == 3
+    assert all(np.array_equal(wave, before[key]) for key, wave in waves(target).items())
+    assert (target / "audio_digest").read_text() == audio
+    assert format_set(source, target, audio_format=audio_format) == 0
+
+
+@pytest.mark.parametrize("audio_format", ["wav", "flac", "wav.ark", "flac.ark"])
+def test_damage_that_size_and_time_hide_is_found_by_reading(source, tmp_path, decoded, caplog, audio_format):
+    target = tmp_path / "out"
+    format_set(source, target, audio_format=audio_format)
+    before = waves(target)
+    verify_audio(target, 2)
+    assert format_set(source, target, audio_format=audio_format) == 0
+    file = next(path for path in sorted((target / "data").rglob("*")) if path.is_file())
+    status, data = file.stat(), bytearray(file.read_bytes())
+    data[-100:] = bytes(100)
+    file.write_bytes(data)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert format_set(source, target, audio_format=audio_format) == 0
+    verify_audio(target, 2, dry_run=True)
+    assert caplog.text.count("damaged after it was written") == 1
+    assert format_set(source, target, audio_format=audio_format) == 0
+    verify_audio(target, 2)
+    decoded.clear()
+    assert format_set(source, target, audio_format=audio_format) == 2
+    assert 0 < len(decoded) <= 3
+    assert all(np.array_equal(wave, before[key]) for key, wave in waves(target).items())
+
+
+def test_lost_records_of_parts_are_not_taken_for_current(source, tmp_path):
+    target = tmp_path / "out"
+    format_set(source, target)
+    shutil.rmtree(target / ".format")
+    with pytest.raises(LidError, match="there is no plan"):
+        merge(target)
+    verify_audio(target, 1)
+    assert format_set(source, target) == 2
 
 
 @pytest.mark.parametrize("audio_format", ["wav", "wav.ark", "flac.ark"])
