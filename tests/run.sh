@@ -7,6 +7,7 @@
 #   tests/run.sh slow        the slow tests: whole runs of the recipe
 #   tests/run.sh clusters    the tests on a real Slurm and Grid Engine; fetches them as Debian packages (needs root).
 #                            INSTALL_CLUSTERS=1 tests/run.sh fetches them in a run of everything too
+#   tests/run.sh mutants     change the code in small ways, and name the changes that no test notices; takes names, --jobs
 #   tests/run.sh ARGUMENTS   pytest with these arguments, e.g. tests/jobs -k memory
 set -euo pipefail
 unset CDPATH
@@ -65,5 +66,6 @@ case "${1:-all}" in
     ;;
   lint | docs | fast | slow) "$1" ;;
   clusters) INSTALL_CLUSTERS=1 clusters ;;
+  mutants) step "${python}" tests/mutants.py "${@:2}" ;;
   *) step "${python}" -m pytest "$@" ;;
 esac

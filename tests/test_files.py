@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import stat
 import time
 
 import pytest
@@ -44,6 +45,23 @@ def test_readers_see_nothing_before_the_end(tmp_path):
     assert path.exists()
 
 
+def test_content_then_name_reach_the_disk(tmp_path, monkeypatch):
+    """An fsync of the whole content before the rename, and of the directory after it."""
+    path = tmp_path / "file"
+    path.write_text("old")
+    reached = []
+
+    def fsync(descriptor):
+        status = os.fstat(descriptor)
+        size = None if stat.S_ISDIR(status.st_mode) else status.st_size
+        reached.append((status.st_ino, size, path.read_text()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with write_whole(path) as stream:
+        stream.write("new")
+    assert reached == [(path.stat().st_ino, 3, "old"), (tmp_path.stat().st_ino, None, "new")]
+
+
 def test_temporary_name_keeps_directory_and_suffix(tmp_path):
     name = temporary_beside(tmp_path / "a.flac")
     assert name.parent == tmp_path
@@ -69,7 +87,7 @@ def test_the_second_is_told_and_a_killed_holder_frees(tmp_path):
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
     with locked(tmp_path, "second"):
-        assert "second" in (tmp_path / ".lock").read_text()
+        assert (tmp_path / ".lock").read_text().startswith(f"second (process {os.getpid()} on ")
 
 
 @pytest.mark.parametrize("below", ["", "new", "new/deep"])

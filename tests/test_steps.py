@@ -1,14 +1,17 @@
 """When a step is current and when it is stale."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from lid_toolkit import steps
 from lid_toolkit.errors import LidError
-from lid_toolkit.steps import Step, digest
+from lid_toolkit.steps import Snapshot, Step, digest
 
 
 @pytest.fixture
@@ -55,6 +58,23 @@ def test_stale_when_an_output_is_gone_or_touched(made, tmp_path):
     (tmp_path / "out").write_text("longer output")
     assert "out is missing or was changed" in again(made).reason()
     (tmp_path / "out").unlink()
+    assert "out is missing or was changed" in again(made).reason()
+
+
+@pytest.mark.parametrize("later_ns", [-1, 1, 3600 * 10**9])
+def test_stale_when_an_output_has_another_time(made, tmp_path, later_ns):
+    status = (tmp_path / "out").stat()
+    (tmp_path / "out").write_text("OUTPUT")
+    os.utime(tmp_path / "out", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert again(made).reason() == ""
+    os.utime(tmp_path / "out", ns=(status.st_atime_ns, status.st_mtime_ns + later_ns))
+    assert "out is missing or was changed" in again(made).reason()
+
+
+def test_stale_when_an_output_has_another_size_and_the_same_time(made, tmp_path):
+    status = (tmp_path / "out").stat()
+    (tmp_path / "out").write_text("")
+    os.utime(tmp_path / "out", ns=(status.st_atime_ns, status.st_mtime_ns))
     assert "out is missing or was changed" in again(made).reason()
 
 
@@ -142,6 +162,51 @@ def test_inputs_are_read_after_the_lock_is_taken_and_not_when_asked_before(tmp_p
     assert again(step).reason() == ""
 
 
+def test_inputs_that_change_before_the_lock_is_taken_are_used(tmp_path, monkeypatch):
+    @contextlib.contextmanager
+    def locked_late(*_):
+        (tmp_path / "in").write_text("written by who held the lock")
+        yield
+
+    (tmp_path / "in").write_text("before")
+    monkeypatch.setattr(steps, "locked", locked_late)
+    step = Step("work", tmp_path / "record", {"in": tmp_path / "in"}, {})
+    with step.work("working", lock=tmp_path) as work:
+        assert work.digests == {"in": digest(tmp_path / "in")}
+        work.finish([])
+    assert again(step).reason() == ""
+
+
+def test_inputs_of_a_plan_are_not_read_again_and_must_not_have_changed(tmp_path, monkeypatch):
+    (tmp_path / "in").write_text("planned")
+    step = Step("work", tmp_path / "record", {"in": tmp_path / "in"}, {})
+    plan = Snapshot.take(step.inputs)
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "digest", lambda path: pytest.fail(f"{path} is read again"))
+        with step.work("working", lock=tmp_path, known=plan) as work:
+            work.finish([])
+    (tmp_path / "in").write_text("changed")
+    with (
+        pytest.raises(LidError, match="in: changed since the work was planned"),
+        step.work("working", lock=tmp_path, known=plan),
+    ):
+        pass
+
+
+def test_a_file_that_is_written_while_it_is_read_counts_as_changed(tmp_path, monkeypatch):
+    (tmp_path / "in").write_text("before")
+
+    def read_slowly(path):
+        found = digest(path)
+        path.write_text("written meanwhile")
+        return found
+
+    monkeypatch.setattr(steps, "digest", read_slowly)
+    snapshot = Snapshot.take({"in": tmp_path / "in"})
+    with pytest.raises(LidError, match="changed since"):
+        snapshot.check({"in": tmp_path / "in"})
+
+
 def test_what_another_run_finished_meanwhile_is_not_done_again(made, tmp_path):
     with again(made).work("working", lock=tmp_path) as work:
         assert work is None
@@ -168,3 +233,5 @@ def test_digest_is_of_the_content(tmp_path):
     (tmp_path / "a").write_text("x" * 3_000_000)
     (tmp_path / "b").write_text("x" * 3_000_000)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
+    (tmp_path / "b").write_text("x" * 2_999_999 + "y")
+    assert digest(tmp_path / "a") != digest(tmp_path / "b")

@@ -302,3 +302,12 @@ def test_a_large_corpus_in_batches_of_one():
     assert len(sorted_batches(lengths, BINS, 1)) == 60_000
     law = catpow(Corpus(np.arange(60_000) % 107, lengths))
     assert len(dataclasses.replace(Sampler(law, lengths, BINS, most=1), draws=60_000).epoch(1)) == 60_000
+
+
+def test_a_training_does_not_go_from_long_to_short():
+    lengths = np.random.default_rng(0).integers(16000, 160000, 2000)
+    law = LAWS["length"](Corpus(np.zeros(2000, np.int64), lengths))
+    batches = Sampler(law, lengths, 640000, draws=2000).epoch(1)
+    longest = [lengths[batch.rows_b].max() for batch in batches]
+    assert len(longest) > 200
+    assert abs(np.corrcoef(np.arange(len(longest)), longest)[0, 1]) < 0.3

@@ -153,3 +153,27 @@ def test_a_class_without_utterances_is_never_drawn():
     rows, _ = draw(law, 1000, 1, seed=0)
     assert np.bincount(rows, minlength=3)[2] == pytest.approx(500, abs=70)
     assert set(rows.tolist()) == {0, 1, 2}
+
+
+def test_no_two_passes_over_a_group_have_the_same_order():
+    law = LAWS["unsorted"](corpus())
+    orders = {tuple(draw(law, len(LABELS), epoch, seed=0)[0].tolist()) for epoch in range(1, 21)}
+    assert len(orders) == 20
+
+
+def test_groups_of_equal_size_have_different_orders():
+    labels = np.repeat([0, 1], 60)
+    rows, _ = draw(catbel(Corpus(labels, np.full(120, 16000))), 120, 1, seed=0)
+    assert (rows[labels[rows] == 0] != rows[labels[rows] == 1] - 60).any()
+
+
+def test_numbers_and_order_of_languages_differ_from_epoch_to_epoch():
+    epochs = [LABELS[draw(catpow(corpus()), 300, epoch, seed=8)[0]] for epoch in range(1, 5)]
+    assert len({tuple(np.bincount(labels, minlength=4).tolist()) for labels in epochs}) > 1
+    turns = [LABELS[draw(catbel(corpus()), 40, epoch, seed=8)[0]][:4] for epoch in range(1, 9)]
+    assert len({tuple(labels.tolist()) for labels in turns}) > 1
+
+
+def test_more_groups_than_sixteen_bits_can_count():
+    law = catpow(Corpus(np.arange(65537), np.full(65537, 16000)))
+    assert np.array_equal(law.members, np.arange(65537))

@@ -48,6 +48,17 @@ def test_all_right_in_equal_languages_is_wilsons_of_all_utterances():
     assert macro_average(np.full(107, 15), np.full(107, 15)).low == pytest.approx(wilson(1605, 1605).low)
 
 
+def test_languages_of_few_utterances_share_one_stratum():
+    """One utterance of each of 20 languages, 10 right: alone, none of them would seem to vary."""
+    one_each = macro_average(np.array([1, 0] * 10), np.ones(20, np.int64))
+    expected = wilson(10, 20)
+    assert (one_each.low, one_each.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    nine = macro_average(np.array([9, 0]), np.array([9, 9]))
+    assert (nine.low, nine.high) == pytest.approx((wilson(9, 18).low, wilson(9, 18).high), abs=1e-6)
+    ten = macro_average(np.array([10, 0]), np.array([10, 10]))
+    assert ten.low > wilson(10, 20).low + 0.05
+
+
 def test_macro_limits_agree_with_a_search_over_the_likelihood():
     correct, totals = np.array([18, 45]), np.array([20, 80])
     estimate = macro_average(correct, totals)

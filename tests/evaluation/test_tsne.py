@@ -95,6 +95,19 @@ def test_labels_with_dollars_are_no_formulas(tmp_path: Path):
     assert (plots / "tsne.png").stat().st_size
 
 
+def test_no_name_is_read_as_html(tmp_path: Path):
+    """Plotly reads tags in all its texts: an id, a label or a set's name must not become one."""
+    labels = ["<zz>deu", "<zz>fra"]
+    truth = {f"<zz>{label}{number}": label for label in labels for number in range(4)}
+    answers = dict.fromkeys(truth, labels[0])
+    page = (draw(write_set(tmp_path, truth, answers, labels, {}, name="<zz>test")) / "tsne.html").read_text()
+    texts = page.replace("\\u003c", "<").replace("\\u003e", ">").replace("\\u0026", "&")
+    assert "<zz>" not in texts
+    assert {"&lt;zz&gt;" + word for word in ("deu0", "deu", "fra", "test")} <= set(
+        re.findall(r"&lt;zz&gt;[a-z]+0?", texts)
+    )
+
+
 def test_draws_at_most_as_many_as_asked(small_set: WrittenSet):
     rows = list(csv.DictReader((draw(small_set, at_most=3) / "tsne.csv").open()))
     assert [row["lang"] for row in rows] == ["deu"] * 3 + ["nld"] * 3

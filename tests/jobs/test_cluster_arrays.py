@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import shlex
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from lid_toolkit.errors import LidError
 from lid_toolkit.jobs import cluster_arrays, runner
 from lid_toolkit.jobs.array import JobArray, make_array, parse_call
-from lid_toolkit.jobs.cluster_arrays import ClusterArray
+from lid_toolkit.jobs.cluster_arrays import ClusterArray, submit
 from lid_toolkit.jobs.config import Config
 from lid_toolkit.jobs.log import JobOutcome, report_failures
 from lid_toolkit.jobs.schedulers import SCHEDULERS, QueueState, Scheduler
@@ -76,3 +79,19 @@ def test_job_that_dies_after_the_stop_is_lost(array: JobArray, tmp_path: Path, m
     outcomes = run(array, tmp_path, monkeypatch, dies=True)
     assert [outcome.number for outcome in outcomes] == [1, 2]
     assert outcomes[1].reason == "ended without writing its outcome; Slurm no longer lists it"
+
+
+def test_refusal_shows_the_arguments_as_a_shell_reads_them(tmp_path: Path, monkeypatch):
+    commands = []
+
+    def refuse(command: list[str]) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 1, "", "sbatch: error: invalid partition\n")
+
+    monkeypatch.setattr(cluster_arrays, "ask", refuse)
+    (tmp_path / "it's a spool").mkdir()
+    array = make_array(parse_call(["-p", "a b", "JOB=1:3", f"{tmp_path}/x.JOB.log", "true"]))
+    config = Config(tmp_path / "slurm.conf", ("sbatch",), {}, {}, ())
+    with pytest.raises(LidError, match="sbatch: refused the jobs: sbatch: error: invalid partition") as error:
+        submit(SCHEDULERS["slurm"], array, config, Spool(tmp_path / "it's a spool"))
+    assert shlex.split((error.value.mend or "").removeprefix("its arguments: ")) == commands[0][1:-1]

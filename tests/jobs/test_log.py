@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,13 @@ def test_progress_of_a_single_command_tells_its_whole_log_once(tmp_path: Path):
             written.flush()
             progress.show([1], ended=0)
     assert stream.getvalue() == "epoch 1\nepoch 2\n"
+
+
+def test_command_at_the_head_of_a_log_can_be_pasted(tmp_path: Path):
+    words = ["train", "--name", "it's a b", "$HOME", "*", ""]
+    array = make_array(parse_call([f"{tmp_path}/x.log", *words]))
+    log.write_head(array, 1).close()
+    assert shlex.split((tmp_path / "x.log").read_text().splitlines()[-1].removeprefix("# ")) == words
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,11 @@ def test_script_goes_to_the_directory_and_takes_its_number(tmp_path: Path, monke
     place.mkdir()
     monkeypatch.chdir(place)
     array = make_array(parse_call(["JOB=1:3", "x.JOB.log", "true"]))
-    shebang, goes, runs = script_text(SCHEDULERS["slurm"], array, Path("logs/q")).splitlines()
+    shebang, goes, runs = script_text(SCHEDULERS["slurm"], array, Path("my logs/q")).splitlines()
     assert shebang == "#!/bin/sh"
-    assert shlex.split(goes)[:2] == ["cd", str(place)]
-    assert runs.endswith('-m lid_toolkit.jobs.task logs/q "${SLURM_ARRAY_TASK_ID}"')
+    assert shlex.split(goes) == ["cd", str(place), "||", "exit"]
+    number = "${SLURM_ARRAY_TASK_ID}"
+    assert shlex.split(runs) == ["exec", sys.executable, "-m", "lid_toolkit.jobs.task", "my logs/q", number]
 
 
 def test_single_job_has_its_number_in_the_script():

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from jobs.cluster import alive, wait_for
 
+from lid_toolkit.jobs.pool import Host
+
 # As ssh: a new shell with a bare environment, in the home directory, ended when standard input is not.
 STAND_IN = """#!/bin/sh
 [ "$1" = -o ] && shift 2
@@ -59,6 +61,17 @@ def test_jobs_go_to_the_machines_and_run_in_this_directory(place: Path):
     for number in (1, 2, 3):
         assert (place / f"{number}.out").read_text() == f"{place}\n"
         assert "(code 0)" in (place / f"x.{number}.log").read_text()
+
+
+def test_words_and_settings_arrive_as_they_are(place: Path, monkeypatch):
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("HF_HOME", "models' cache; $HOME")
+    words = ["it's a b", "$HOME", "*", "", "a;b"]
+    command = Host(("sh", "-c"), "a", 1, []).command(
+        ["sh", "-c", 'printf "%s|" "$HF_HOME" "$@"', "sh", *words]
+    )
+    said = subprocess.run(command, cwd="/", check=True, capture_output=True, text=True).stdout
+    assert said == "".join(f"{word}|" for word in ["models' cache; $HOME", *words])
 
 
 def test_gpus_and_threads_choose_the_machine(place: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import zipfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
 from local import fetch as fetching
 from local.voxlingua107 import archives, listing
-from local.voxlingua107.layout import CODES, label, utterance_id, video
+from local.voxlingua107.layout import CODES, Archive, label, utterance_id, video
 from local.voxlingua107.prepare import main, zip_names
 
 SETS = ("train_voxlingua107", "selection_voxlingua107", "dev_voxlingua107")
@@ -250,6 +251,18 @@ def test_members_that_lead_elsewhere_are_left_alone(server, places, caplog):
     assert all(name in caplog.text for name in outside)
     assert not list(places[0].parent.rglob("evil.wav"))
     assert not (places[0] / "iw" / "a.wav").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["en/deeper/a.wav", "en//a.wav", "en/a\\b.wav", "en/a\nb.wav", "en/a\rb.wav", "en/.a.wav", "en/a.WAV"],
+)
+def test_recordings_lie_directly_in_the_folder_of_a_language(tmp_path, name):
+    write_zip(tmp_path / "en.zip", {"en/right.wav": b"x", name: b"x"})
+    archive = Archive(tmp_path / "en.zip", tmp_path)
+    with zipfile.ZipFile(archive.path) as source:
+        found = [path for _, path in archives.recordings(source, archive)]
+    assert found == [tmp_path / "en" / "right.wav"]
 
 
 # Corpora that are already there

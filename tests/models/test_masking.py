@@ -10,7 +10,7 @@ from models.espnet import tiny_model
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from lid_toolkit.models.masking import MaskedBatchNorm1d, padding_mask
+from lid_toolkit.models.masking import MaskedBatchNorm1d, continue_by_zeros, masked_mean, padding_mask
 
 MODEL = tiny_model()
 GARBAGE = 1e4
@@ -174,3 +174,34 @@ def test_one_utterance_trains_with_the_running_statistics():
     loss, gradients, _ = train_once(*batch([4000])[1:])
     assert torch.isfinite(loss)
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_short_utterances_are_continued_by_zeros():
+    x_btd = torch.full((3, 4, 2), GARBAGE)
+    longer_btd, lengths = continue_by_zeros(x_btd, torch.tensor([1, 4, 3]), 5)
+    assert lengths.tolist() == [5, 5, 5]
+    assert longer_btd.shape == (3, 5, 2)
+    assert [(row[:, 0] != 0).sum().item() for row in longer_btd] == [1, 4, 3]
+    same_btd, lengths = continue_by_zeros(x_btd, torch.tensor([2, 4, 3]), 2)
+    assert same_btd is x_btd
+    assert lengths.tolist() == [2, 4, 3]
+
+
+@pytest.mark.parametrize("lengths", [[4096, 4096], [4096, 1000]])
+def test_a_mean_of_bfloat16_has_the_digits_of_float32(lengths):
+    x_bct = torch.full((2, 1, 4096), 1.0, dtype=torch.bfloat16)
+    x_bct[..., ::2] += 2**-7
+    mean_bc1 = masked_mean(x_bct, padding_mask(torch.tensor(lengths), 4096, x_bct.device))
+    assert mean_bc1.dtype == torch.float32
+    assert mean_bc1.flatten().tolist() == [1 + 2**-8] * 2
+
+
+def test_nothing_is_learnt_from_the_gradient_at_padding():
+    mask_b1t = padding_mask(torch.tensor([5, 2]), 5, torch.device("cpu"))
+    x_bct, gradient_bct = torch.randn(2, 3, 5), torch.randn(2, 3, 5)
+    found = []
+    for gradient in (gradient_bct, gradient_bct.masked_fill(~mask_b1t, GARBAGE)):
+        norm, input_bct = MaskedBatchNorm1d(3), x_bct.clone().requires_grad_()
+        norm(input_bct, mask_b1t).backward(gradient)
+        found.append((input_bct.grad, norm.weight.grad, norm.bias.grad))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))

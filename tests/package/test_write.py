@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -33,7 +35,7 @@ from lid_toolkit.inference.directory import Identification
 from lid_toolkit.inference.locate import open_model
 from lid_toolkit.package.licences import PretrainedEncoder, encoders, licence_of, model_licence
 from lid_toolkit.package.read import sha256
-from lid_toolkit.package.write import pack, portable
+from lid_toolkit.package.write import pack, portable, write_zip
 
 
 def test_the_same_input_gives_the_same_bytes_wherever_it_lies(model, package, tmp_path):
@@ -42,6 +44,17 @@ def test_the_same_input_gives_the_same_bytes_wherever_it_lies(model, package, tm
     escaped = str(there).replace(" ", r"\ ")  # as lid.sh does
     again = packed(there / model.name, command=packing(model).command.replace(str(model.parent), escaped))
     assert again.read_bytes() == package.read_bytes()
+
+
+def test_bytes_of_a_zip_depend_on_names_and_contents_alone(tmp_path):
+    files = {name: tmp_path / name for name in ("b.yaml", "a.png", "c.md")}
+    for name, path in files.items():
+        path.write_text(name * 100)
+    streams = io.BytesIO(), io.BytesIO()
+    write_zip(streams[0], files)
+    os.utime(files["a.png"], (1, 1))
+    write_zip(streams[1], dict(reversed(files.items())))
+    assert streams[0].getvalue() == streams[1].getvalue()
 
 
 def test_no_file_names_a_path_of_the_machine(model, package):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.models.build import build_model
 from lid_toolkit.training.checkpoint import average, load, load_model, point_to, save, save_model
 from lid_toolkit.training.config import parse_config
+from lid_toolkit.training.state import read_checkpoint
 
 DESCRIPTION = parse_config(
     {
@@ -136,9 +139,37 @@ def test_averages():
     assert mean["w"].tolist() == [1.5, 4.0]
     assert mean["w"].dtype == torch.float32
     assert mean["n"] == 3
+    far_apart = [{"w": torch.tensor([value])} for value in (1e8, 1.0, -1e8)]
+    assert average(far_apart)["w"].item() == pytest.approx(1 / 3)
 
 
 def test_a_pointer_moves(tmp_path):
     for target in ("1epoch.pth", "2epoch.pth"):
         point_to(tmp_path / "best.pth", target)
         assert (tmp_path / "best.pth").readlink().name == target
+
+
+def test_a_pointer_that_moves_is_there_all_the_time(tmp_path, monkeypatch):
+    link, make = tmp_path / "best.pth", Path.symlink_to
+    link.symlink_to("1epoch.pth")
+
+    def symlink_to(path, target):
+        make(path, target)
+        assert link.readlink().name == "1epoch.pth"
+
+    monkeypatch.setattr(Path, "symlink_to", symlink_to)
+    point_to(link, "2epoch.pth")
+    assert link.readlink().name == "2epoch.pth"
+
+
+def test_a_checkpoint_fits_one_identity(tmp_path):
+    parts = dict.fromkeys(("model", "optimizer", "scaler", "sampler", "state"))
+    save(tmp_path / "checkpoint.pth", {"identity": {"seed": 1, "list noise.scp": "ab"}, **parts})
+    assert read_checkpoint(tmp_path / "checkpoint.pth", {"seed": 1, "list noise.scp": "ab"})
+    for identity, named in (
+        ({"seed": 2, "list noise.scp": "ab"}, "seed (1 -> 2)"),
+        ({"seed": 1}, "list noise.scp (ab -> None)"),
+        ({"seed": 1, "list noise.scp": "ab", "lr": 3}, "lr (None -> 3)"),
+    ):
+        with pytest.raises(LidError, match=f": {re.escape(named)} "):
+            read_checkpoint(tmp_path / "checkpoint.pth", identity)

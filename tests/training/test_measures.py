@@ -16,7 +16,10 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.training import measures
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.console import describe_epoch
+from lid_toolkit.training.loop import finish_epoch
 from lid_toolkit.training.measures import CURVES, check_wandb, draw_curves, draw_languages, report
+from lid_toolkit.training.state import State
+from lid_toolkit.training.validation import Scores
 
 HISTORY = [
     {
@@ -111,3 +114,13 @@ def test_the_log_line_says_what_matters():
     assert describe_epoch(HISTORY[1]) == (
         "epoch 2: train loss 1.000, accuracy 0.5000; valid loss 1.500, accuracy 0.5000, macro 0.4000; 12 s"
     )
+
+
+def test_measures_of_an_epoch_are_those_of_the_epoch_alone():
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
+    state = State()
+    for loss in (8.0, 2.0):
+        state.add(utterances=4, loss=loss, correct=1, audio_s=10.0)
+        finish_epoch(SimpleNamespace(optimizer=optimizer), state, Scores(1.0, 0.5, {"deu": 0.5}))
+    measured = [(epoch["epoch"], epoch["train_loss"], epoch["audio_s"]) for epoch in state.history]
+    assert measured == [(1, 2.0, 10.0), (2, 0.5, 10.0)]

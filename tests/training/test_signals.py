@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from lid_toolkit.training import signals
-from lid_toolkit.training.signals import REQUEUE, elected, obey, stop_request
+from lid_toolkit.training.signals import caught_signals, elected, obey, stop_request
 
 
 def test_nothing_is_done_without_a_signal():
@@ -20,9 +20,9 @@ def test_nothing_is_done_without_a_signal():
     ("number", "leaves", "code"),
     [
         (signal.SIGINT, KeyboardInterrupt, None),
-        (signal.SIGTERM, SystemExit, REQUEUE),
-        (signal.SIGUSR1, SystemExit, REQUEUE),
-        (signal.SIGHUP, SystemExit, REQUEUE),
+        (signal.SIGTERM, SystemExit, 75),
+        (signal.SIGUSR1, SystemExit, 75),
+        (signal.SIGHUP, SystemExit, 75),
     ],
 )
 def test_a_signal_waits_until_it_is_obeyed(number, leaves, code):
@@ -45,8 +45,7 @@ def test_a_signal_inside_a_finaliser_is_not_lost():
         assert request.signal == signal.SIGINT
 
 
-def test_the_same_request_from_two_sides_is_one(monkeypatch):
-    monkeypatch.setattr(signals, "SAME_REQUEST_S", 60.0)
+def test_the_same_request_from_two_sides_is_one():
     with stop_request() as request:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -68,3 +67,12 @@ def test_a_process_whose_parent_was_killed_stops(monkeypatch):
         assert elected(request.votes()) is None
         monkeypatch.setattr(os, "getppid", lambda: request.parent + 1)  # 1 may be the parent in a container
         assert elected(request.votes()) == signal.SIGTERM
+
+
+def test_a_hangup_is_caught_unless_it_is_ignored():
+    assert signal.SIGHUP in caught_signals()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert set(caught_signals()) == {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
+    finally:
+        signal.signal(signal.SIGHUP, before)

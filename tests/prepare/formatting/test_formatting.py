@@ -153,6 +153,31 @@ def test_segments(segmented, tmp_path):
     assert lengths == [24000, 20000, 80000, 16000]
 
 
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_segments_of_audio_as_wanted_are_cut(tmp_path, kind):
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 32000)
+    soundfile.write(tmp_path / f"r.{kind}", wave, 16000, subtype="PCM_16")
+    tables = {"segments": table_from_pairs([("a", "r 0 0.5"), ("b", "r 0.5 -1")])}
+    utt2lang = table_from_pairs([("a", "eng"), ("b", "eng")])
+    write_data_dir(tmp_path / "data", [("r", str(tmp_path / f"r.{kind}"))], utt2lang, tables)
+    format_set(tmp_path / "data", tmp_path / "out", audio_format=kind)
+    made = waves(tmp_path / "out")
+    assert {key: len(own) for key, own in made.items()} == {"a": 8000, "b": 24000}
+    whole, _ = read_audio(str(tmp_path / f"r.{kind}"))
+    np.testing.assert_array_equal(np.concatenate([made["a"], made["b"]]), whole)
+
+
+def test_limits_are_those_of_the_utterance_at_its_speed(source, tmp_path):
+    perturb_data_dir(source, tmp_path / "sp", ("0.9", "1", "1.1"))
+    format_set(tmp_path / "sp", tmp_path / "out", min_wav_duration=0.95, max_wav_duration=1.05)
+    assert len(read_table(tmp_path / "out/utt2num_samples")) == 12
+    dropped = dict(read_table(tmp_path / "out/dropped"))
+    assert {key[:6]: reason[-13:] for key, reason in dropped.items()} == {
+        "sp1.1-": " under 0.95 s",
+        "sp0.9-": "s over 1.05 s",
+    }
+
+
 def test_speeds_decode_each_stretch_once(segmented, tmp_path, decoded):
     perturb_data_dir(segmented, tmp_path / "sp", ("0.9", "1", "1.1"))
     format_set(tmp_path / "sp", tmp_path / "out", num_jobs=1)
@@ -174,7 +199,13 @@ def test_speed_moves_the_pitch(source, tmp_path):
 
 @pytest.mark.parametrize(
     ("start", "end", "expected"),
-    [(0, -1, (0, 1000)), (1.0, 2.0, (100, 200)), (0.994, 1.006, (99, 101)), (9.0, 10.5, (900, 1000))],
+    [
+        (0, -1, (0, 1000)),
+        (1.0, 2.0, (100, 200)),
+        (0.994, 1.006, (99, 101)),
+        (0.29, 0.58, (29, 58)),  # 0.29 * 100 is 28.999999999999996
+        (9.0, 10.5, (900, 1000)),
+    ],
 )
 def test_sample_range(start, end, expected):
     assert sample_range(start, end, 1000, 100, "r") == expected
