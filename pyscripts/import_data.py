@@ -45,6 +45,8 @@ def main(arguments: Sequence[str]) -> None:
     imported = import_data(
         items, options.output_dir, options.iso639, options.max_failed, options.folder or options.manifest
     )
+    written = len(imported.utt2lang)
+    print(f"{imported.rows} utterances read, {written} imported, {imported.rows - written} left out")
     print(text_of(describe(options.output_dir.name, imported.utt2lang, imported.seconds_u)), end="")
 
 

@@ -11,7 +11,7 @@ from lid_toolkit.cli import OptionParser, boolean, positive_int
 from lid_toolkit.datadir.check import compare_dirs, scan_dir
 from lid_toolkit.datadir.faults import counted
 from lid_toolkit.errors import LidError
-from lid_toolkit.prepare.check_recordings import CHECKS, read_recordings, recording_faults
+from lid_toolkit.prepare.check_recordings import CHECKS, long_ids, read_recordings, recording_faults
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -60,9 +60,14 @@ def main(arguments: Sequence[str]) -> None:
             name=options.data_dir.name,
         )
         faults += recording_faults(scanned, recordings)
+    if scanned.source in scanned.scans:
+        faults += long_ids(scanned)
     for group in faults:
         for fault in group:
             print(fault)
+    if "lang2utt" not in scanned.scans:
+        path = options.data_dir / "lang2utt"
+        print(f"note: {path} does not exist; nothing needs it (fix_data_dir.py writes it)")
     if faults:
         mend = "pyscripts/fix_data_dir.py fixes faults that need no guessing"
         raise LidError(counted(faults), where=options.data_dir, mend=mend)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from lid_toolkit.audio.mp3 import length_by_frames
-from lid_toolkit.audio.ogg import ends_inside_page, is_ogg
-from lid_toolkit.audio.references import AudioError, ByteRange
-from lid_toolkit.audio.sph import is_sph, sph_end
-from lid_toolkit.audio.wav_header import WavHeader, rf64_end
+from lid_toolkit.audio.foreign import mend_for
+from lid_toolkit.audio.mp3 import Mp3Stream, is_mp3, mp3_streams
+from lid_toolkit.audio.ogg import is_ogg, longest_packet, ogg_streams
+from lid_toolkit.audio.references import COPY_AGAIN, AudioError, ByteRange
+from lid_toolkit.audio.sph import MARK as SPH_MARK
+from lid_toolkit.audio.sph import sph_end
+from lid_toolkit.audio.wav_header import WavHeader, filled_in
 
 READ_BLOCK = 1 << 20
 UNKNOWN_FRAMES = 1 << 62
@@ -49,22 +52,63 @@ HEADERLESS: dict[str, dict[str, object]] = {
 """How to read files without a header, by suffix: GSM 06.10, G.711, Dialogic ADPCM, signed linear."""
 
 
+FLAC_BEGIN = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
+"""A flac file begins with its mark and the head of its first block of metadata, which has 34 bytes."""
+
+SEARCH_BACK = 1 << 16
+"""libFLAC may have read this many bytes beyond what it has decoded."""
+
+MOST_STREAMS = 1000
+
+
 @contextlib.contextmanager
-def decoded(byte_range: ByteRange, header: WavHeader | None) -> Iterator[Sound]:
+def decoded(byte_range: ByteRange, header: WavHeader | None) -> Iterator[Sound | Chain]:
     """Open libsndfile on a recording.
 
     Raises:
-        AudioError: not audio, truncated, or broken.
+        AudioError: not audio, truncated, broken, or several recordings in one file that cannot be joined.
     """
-    end = (rf64_end(byte_range) or sph_end(byte_range)) if header is None else header.data_end
+    end = sph_end(byte_range) if header is None else header.data_end
     if end is not None and end > byte_range.end:
-        raise AudioError(
-            f"truncated: the last {end - byte_range.end} bytes are missing", where=byte_range.ref
-        )
-    if is_ogg(byte_range) and ends_inside_page(byte_range):
-        raise AudioError("truncated: ends inside an Ogg page", where=byte_range.ref)
-    with contextlib.closing(Sound(byte_range)) as sound:
-        yield sound
+        what = f"truncated: the last {end - byte_range.end} bytes are missing"
+        raise AudioError(what, where=byte_range.ref, mend=COPY_AGAIN)
+    if header is None and end is not None:
+        not_joined(byte_range, end, (SPH_MARK,))
+    streams = _streams(byte_range)
+    if len(streams) > MOST_STREAMS:
+        what = f"contains {len(streams)} streams one after the other, more than {MOST_STREAMS}"
+        raise AudioError(what, where=byte_range.ref, mend="convert it, e.g. with ffmpeg -i IN OUT.flac")
+    patches = {} if header is None else filled_in(byte_range, header)
+    with contextlib.ExitStack() as stack:
+        sounds = [stack.enter_context(contextlib.closing(Sound(own, mp3, patches))) for own, mp3 in streams]
+        yield sounds[0] if len(sounds) == 1 else Chain(byte_range.ref, sounds)
+
+
+def _streams(byte_range: ByteRange) -> list[tuple[ByteRange, Mp3Stream | None]]:
+    """Return the streams of a recording, of which libsndfile reads only the first."""
+    if is_ogg(byte_range):
+        return [(own, None) for own in ogg_streams(byte_range)]
+    if byte_range.suffix not in HEADERLESS and is_mp3(byte_range):
+        return [(stream.byte_range, stream) for stream in mp3_streams(byte_range)]
+    return [(byte_range, None)]
+
+
+def not_joined(byte_range: ByteRange, position: int, marks: tuple[bytes, ...]) -> None:
+    """Raise AudioError if another recording begins at a position, after the end of the first."""
+    if (
+        byte_range.bounded
+        and position < byte_range.end
+        and byte_range.bytes_at(position, 16).startswith(marks)
+    ):
+        raise _joined(byte_range)
+
+
+def _joined(byte_range: ByteRange) -> AudioError:
+    return AudioError(
+        "another recording follows in the same file, and would not be read",
+        where=byte_range.ref,
+        mend="join the samples instead of the files, e.g. with ffmpeg or sox",
+    )
 
 
 @contextlib.contextmanager
@@ -74,15 +118,53 @@ def _named(byte_range: ByteRange) -> Iterator[None]:
         yield
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError, MemoryError) as error:
         what = str(getattr(error, "error_string", error)).rstrip(".")
-        mend = "if it is compressed: decode it with sph2pipe -f wav" if is_sph(byte_range) else ""
-        raise AudioError(f"cannot be decoded: {what}", where=byte_range.ref, mend=mend) from None
+        raise AudioError(
+            f"cannot be decoded: {what}", where=byte_range.ref, mend=mend_for(byte_range, what)
+        ) from None
+
+
+class Chain:
+    """Recordings that follow each other in one file, read as one. It has the attributes of a Sound.
+
+    Raises:
+        AudioError: they have different sampling rates or numbers of channels.
+    """
+
+    is_plain_flac = False
+
+    def __init__(self, ref: str, sounds: Sequence[Sound]) -> None:
+        self._sounds = sounds
+        self.rate, self.channels = sounds[0].rate, sounds[0].channels
+        if any((sound.rate, sound.channels) != (self.rate, self.channels) for sound in sounds):
+            raise AudioError(
+                f"contains {len(sounds)} streams with different sampling rates or numbers of channels",
+                where=ref,
+                mend="convert it, e.g. with ffmpeg -i IN OUT.flac",
+            )
+        self._begins = np.cumsum([0, *(sound.frames for sound in sounds)]).tolist()
+        self.frames = int(self._begins[-1])
+        self.is_float = any(sound.is_float for sound in sounds)
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return samples ``start`` to ``stop``, (stop - start, channels); see :meth:`Sound.read`."""
+        pieces = [
+            sound.read(max(start - begin, 0), min(stop - begin, sound.frames))
+            for sound, begin in zip(self._sounds, self._begins, strict=False)
+            if start < begin + sound.frames and stop > begin
+        ]
+        return np.concatenate(pieces)
 
 
 class Sound:
     """A recording that is open in libsndfile. Its samples can be read in any order."""
 
-    def __init__(self, byte_range: ByteRange) -> None:
-        self._byte_range = byte_range
+    def __init__(
+        self,
+        byte_range: ByteRange,
+        mp3: Mp3Stream | None = None,
+        patches: Mapping[int, bytes] = MappingProxyType({}),
+    ) -> None:
+        self._byte_range, self._mp3, self._patches = byte_range, mp3, patches
         with _named(byte_range):
             self._decoder = self._open()
             self._position = 0
@@ -106,18 +188,50 @@ class Sound:
         """Return samples ``start`` to ``stop``, (stop - start, channels); AudioError if there are fewer."""
         with _named(self._byte_range):
             self._move(start)
-            wave: NDArray[np.float32] = self._decoder.read(stop - start, dtype="float32", always_2d=True)
+            wave: NDArray[np.float32] = self._decoder.read(
+                max(stop - self._position, 0), dtype="float32", always_2d=True
+            )
         self._position += len(wave)
-        if len(wave) < stop - start:
-            raise self._byte_range.truncated(self.frames, start + len(wave))
+        if self._position < stop:
+            return self._to_the_end(wave, stop - start)
+        if self._decoder.format == "FLAC" and stop == self.frames:
+            self._refuse_another_flac()
         return wave
+
+    def _to_the_end(self, wave: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+        """Return ``length`` samples although decoding ended before, if only some of the last packet lack.
+
+        The last page of an Ogg stream gives its length. Encoders may write one that is up to a packet too
+        high: 191707, although the packets hold 191568 samples. Players play silence instead.
+        """
+        lacking = self.frames - self._position
+        is_ogg_codec = self._decoder.format == "OGG"
+        if not is_ogg_codec or lacking > longest_packet(self._decoder.subtype, self.rate):
+            what = f"only {self._position} of {self.frames} samples can be decoded"
+            raise AudioError(what, where=self._byte_range.ref, mend=COPY_AGAIN)
+        self._rewind()
+        return np.pad(wave, ((0, length - len(wave)), (0, 0)))
+
+    def _refuse_another_flac(self) -> None:
+        """Raise AudioError if another flac follows this one, which has been read to its end."""
+        if not self._byte_range.bounded:
+            return
+        begin = max(self._byte_range.begin + 1, self._byte_range.begin + self._window.tell() - SEARCH_BACK)
+        rest = self._byte_range.bytes_at(begin, self._byte_range.end - begin)
+        if any(mark in rest for mark in FLAC_BEGIN):
+            raise _joined(self._byte_range)
 
     def close(self) -> None:
         """Close libsndfile's handle; the file stays open."""
         self._decoder.close()
 
     def _open(self) -> _Decoder:
-        return _Decoder(_Window(self._byte_range), **HEADERLESS.get(self._byte_range.suffix, {}))
+        self._window = _Window(self._byte_range, self._patches)
+        return _Decoder(self._window, **HEADERLESS.get(self._byte_range.suffix, {}))
+
+    def _rewind(self) -> None:
+        self.close()
+        self._decoder, self._position = self._open(), 0
 
     def _move(self, sample: int) -> None:
         """Go to a sample. Decode up to it if seeking is not supported or might leave the archive entry."""
@@ -127,12 +241,11 @@ class Sound:
             self._position = max(sample - OGG_PREROLL, 0) if self._decoder.format == "OGG" else sample
             self._decoder.seek(self._position)
         elif sample < self._position:
-            self.close()
-            self._decoder, self._position = self._open(), 0
+            self._rewind()
         while self._position < sample:
             passed = len(self._decoder.read(min(READ_BLOCK, sample - self._position), always_2d=True))
             if not passed:
-                raise self._byte_range.truncated(self.frames, self._position)
+                break  # the next read returns nothing either
             self._position += passed
 
     def _count_frames(self) -> int:
@@ -148,14 +261,16 @@ class Sound:
 
     def _count_mp3(self, guess: int) -> int:
         """Return the length of an mp3. libsndfile may have guessed it, and stops reading at its guess."""
-        frames, is_whole = length_by_frames(self._byte_range)
+        if self._mp3 is None or not self._mp3.samples:
+            return guess
+        frames = self._mp3.samples
         if frames > guess * MP3_TOLERANCE:
             raise AudioError(
                 f"its header does not say how long it is: only {guess} of {frames} samples would be read",
                 where=self._byte_range.ref,
                 mend="write a header with ffmpeg -i IN.mp3 -c copy OUT.mp3",
             )
-        return min(frames, guess) if is_whole else guess
+        return min(frames, guess) if self._mp3.is_whole else guess
 
 
 class _Decoder(soundfile.SoundFile):  # type: ignore[misc]
@@ -175,17 +290,23 @@ class _Decoder(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class _Window:
-    """Part of a file, as the file object that libsndfile reads from. Read errors end the file."""
+    """Part of a file, as the file object that libsndfile reads from. Read errors end the file.
 
-    def __init__(self, byte_range: ByteRange) -> None:
+    Args:
+        byte_range: the part.
+        patches: bytes to give out in place of those in the file, by their position in the part.
+    """
+
+    def __init__(self, byte_range: ByteRange, patches: Mapping[int, bytes] = MappingProxyType({})) -> None:
         self._descriptor, self._begin = byte_range.descriptor, byte_range.begin
+        self._patches = patches
         self._size = byte_range.end - byte_range.begin
         self._position = 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move; see io.IOBase.seek."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)
+        self._position = min(max(0, base + offset), self._size)  # a broken header may say any position
         return self._position
 
     def tell(self) -> int:
@@ -199,6 +320,10 @@ class _Window:
             count = os.preadv(self._descriptor, [target], self._begin + self._position)
         except OSError:
             count = 0
+        for place, data in self._patches.items():
+            first, last = max(place, self._position), min(place + len(data), self._position + count)
+            if first < last:
+                target[first - self._position : last - self._position] = data[first - place : last - place]
         self._position += count
         return count
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lid_toolkit.audio.decoder import decoded
+from lid_toolkit.audio.decoder import decoded, not_joined
 from lid_toolkit.audio.kaldi_matrix import LARGEST, read_matrix_header
 from lid_toolkit.audio.references import AudioError, ByteRange, is_pipe, opened
 from lid_toolkit.audio.wav_header import WavHeader, read_wav_header
@@ -34,12 +34,14 @@ class Reading:
         multi_columns: a reference is one or more paths, separated by spaces, of files with the channels of
             one recording.
         matrix_rate: sampling rate in Hz of Kaldi matrices, which do not contain theirs.
+        allow_streams: whether a path may be a pipe or a device, which is read to its end.
     """
 
     allow_pipes: bool = False
     channel: int | None = None
     multi_columns: bool = False
     matrix_rate: int = 16000
+    allow_streams: bool = False
 
 
 DEFAULT = Reading()
@@ -135,7 +137,7 @@ def open_audio(ref: str, reading: Reading = DEFAULT) -> Iterator[Recording]:
 
 @contextlib.contextmanager
 def _open_file(ref: str, reading: Reading) -> Iterator[Recording]:
-    with opened(ref, reading.allow_pipes) as byte_range:
+    with opened(ref, reading.allow_pipes, reading.allow_streams) as byte_range:
         header = read_wav_header(byte_range)
         if header is not None and header.data_bytes is None and not byte_range.bounded:
             raise AudioError(  # the next entries of the archive would be read as samples
@@ -143,13 +145,16 @@ def _open_file(ref: str, reading: Reading) -> Iterator[Recording]:
                 where=ref,
                 mend="make the archive from wav files that were not written to a pipe",
             )
+        if header is not None and header.data_end is not None:
+            for end in (header.data_end + header.data_end % 2, header.riff_end):
+                not_joined(byte_range, end, (b"RIFF", b"RF64"))
 
         def copy() -> bytes:
             return byte_range.bytes_at(byte_range.begin, byte_range.end - byte_range.begin)
 
         if header is not None and header.is_pcm16:
             info = AudioInfo(_pcm16_frames(byte_range, header), header.rate, header.channels)
-            kind = "wav" if header.data_bytes is not None else ""
+            kind = "" if header.data_bytes is None or header.is_rf64 else "wav"
             yield Recording(
                 _plausible(ref, info), lambda a, b: _read_pcm16(byte_range, header, a, b), kind, copy
             )

@@ -16,6 +16,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +27,13 @@ from pathlib import PurePath
 from lid_toolkit.errors import LidError
 
 ENTRY_MARK = b"AUDIO"
+COPY_AGAIN = "copy it again, or remove it"
+
+LARGEST_STREAM = 1 << 29
+"""Most bytes to read from a pipe or device, which may never end: 4.6 hours of 16-bit audio at 16 kHz."""
+
+STREAM_BLOCK = 1 << 16
+DIRECTORY, STREAMS = "directory", ("pipe", "device")
 
 _IN_ARCHIVE = re.compile(r"(.+):(\d+)")
 
@@ -72,7 +81,9 @@ class ByteRange:
     def truncated(self, declared: int, present: int) -> AudioError:
         """Return the error for a header that says more samples than the file contains."""
         return AudioError(
-            f"truncated: the header says {declared} samples, the file contains {present}", where=self.ref
+            f"truncated: the header says {declared} samples, the file contains {present}",
+            where=self.ref,
+            mend=COPY_AGAIN,
         )
 
 
@@ -93,12 +104,18 @@ def file_of(ref: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(ref: str, allow_pipes: bool) -> Iterator[ByteRange]:
+def opened(ref: str, allow_pipes: bool = False, allow_streams: bool = False) -> Iterator[ByteRange]:
     """Open a recording.
 
+    Args:
+        ref: the reference.
+        allow_pipes: whether to run a command.
+        allow_streams: whether a path may be a named pipe or a device, such as ``/dev/stdin``. It is read to
+            its end into a temporary file. Otherwise it is not even opened: that could wait forever.
+
     Raises:
-        AudioError: the file does not exist or is empty, the offset is outside the archive, or the
-            reference is a command that fails or, without ``allow_pipes``, any command.
+        AudioError: the file does not exist or is empty, the offset is outside the archive, the path is not
+            a file, or the reference is a command that fails or, without ``allow_pipes``, any command.
     """
     if is_pipe(ref):
         with _pipe_output(ref, allow_pipes) as descriptor:
@@ -106,24 +123,68 @@ def opened(ref: str, allow_pipes: bool) -> Iterator[ByteRange]:
         return
     match = _IN_ARCHIVE.fullmatch(ref)
     path, offset = (match[1], int(match[2])) if match else (ref, None)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        raise AudioError(getattr(error, "strerror", None) or str(error), where=ref) from None
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            kind = kind_of(os.stat(path).st_mode)  # noqa: PTH116
+            if kind and not (allow_streams and kind in STREAMS and match is None):
+                mend = "give a file in it" if kind == DIRECTORY else "save the audio to a file"
+                raise AudioError(f"is a {kind}, not a file", where=ref, mend=mend)
+            waiting = os.O_NONBLOCK if kind else 0
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | waiting)
+        except (OSError, ValueError) as error:
+            what = getattr(error, "strerror", None) or str(error)
+            raise AudioError(what, where=ref, mend="check the path") from None
+        stack.callback(os.close, descriptor)
+        if kind:
+            descriptor = stack.enter_context(_stream_content(descriptor, ref))
         yield _byte_range(descriptor, offset, ref, PurePath(path).suffix.lower() if match is None else "")
-    finally:
-        os.close(descriptor)
+
+
+def kind_of(mode: int) -> str:
+    """Return what kind of thing a path is from its ``st_mode``; "" for a file."""
+    if stat.S_ISREG(mode):
+        return ""
+    if stat.S_ISDIR(mode):
+        return DIRECTORY
+    return "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
+
+
+@contextlib.contextmanager
+def _stream_content(descriptor: int, ref: str) -> Iterator[int]:
+    """Read a pipe or device to its end; yield the descriptor of a temporary file with it."""
+    if os.isatty(descriptor):
+        raise AudioError("is a terminal, not audio", where=ref, mend="redirect a recording to it")
+    with tempfile.TemporaryFile() as content:
+        size = 0
+        while True:
+            try:
+                block = os.read(descriptor, STREAM_BLOCK)  # nothing, if nobody writes: no wait for a writer
+            except BlockingIOError:
+                select.select([descriptor], [], [])
+                continue
+            except OSError as error:
+                raise AudioError(error.strerror or "cannot be read", where=ref) from None
+            size += len(block)
+            if size > LARGEST_STREAM:
+                what = f"gives more than {LARGEST_STREAM >> 20} MiB"
+                raise AudioError(what, where=ref, mend="save the audio to a file and cut it")
+            if not block:
+                break
+            content.write(block)
+        content.flush()
+        if not size:
+            raise AudioError("gave no data", where=ref, mend="check the command that writes to it")
+        yield content.fileno()
 
 
 def _byte_range(descriptor: int, offset: int | None, ref: str, suffix: str) -> ByteRange:
     size = os.fstat(descriptor).st_size
     if size == 0:
-        raise AudioError("empty file", where=ref)
+        raise AudioError("empty file", where=ref, mend=COPY_AGAIN)
     if offset is None:
         return ByteRange(descriptor, 0, size, ref, suffix)
     if offset >= size:
-        raise AudioError(f"the archive has only {size} bytes", where=ref)
+        raise AudioError(f"the archive has only {size} bytes", where=ref, mend=COPY_AGAIN)
     unbounded = ByteRange(descriptor, offset, size, ref, bounded=False)
     head = unbounded.bytes_at(offset, len(ENTRY_MARK) + 9)
     if not head.startswith(ENTRY_MARK):
@@ -133,7 +194,7 @@ def _byte_range(descriptor: int, offset: int | None, ref: str, suffix: str) -> B
     begin = offset + len(ENTRY_MARK) + 1 + width
     end = begin + int.from_bytes(digits, "little")
     if not 1 <= width <= 8 or end > size:
-        raise AudioError("truncated archive entry", where=ref)
+        raise AudioError("truncated archive entry", where=ref, mend=COPY_AGAIN)
     return ByteRange(descriptor, begin, end, ref)
 
 
@@ -149,5 +210,6 @@ def _pipe_output(ref: str, allow_pipes: bool) -> Iterator[int]:
         )
         if done.returncode:
             last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-            raise AudioError(f"the command ended with exit code {done.returncode}: {last}", where=ref)
+            what = f"the command ended with exit code {done.returncode}: {last}"
+            raise AudioError(what, where=ref, mend="run it alone to see why")
         yield output.fileno()

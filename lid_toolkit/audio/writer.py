@@ -28,6 +28,8 @@ AUDIO_FORMATS = ("wav", "flac", "wav.ark", "flac.ark")
 HIGHEST_RATE = 655_350
 HIGHEST_ODD_RATE = 65_535
 LONGEST_FILE_NAME = 255
+SURELY_SHORT = 60
+"""Characters of an id that certainly fits: each needs at most four bytes, or three if it is replaced."""
 
 Writer = Callable[[str, bytes], str]
 """Writes a recording from its key and the bytes of a file, and returns its reference."""
@@ -133,10 +135,17 @@ def file_name(key: str, kind: str) -> str:
     Raises:
         LidError: the name is too long for a file system.
     """
-    safe = key.replace("%", "%25").replace("/", "%2F")
-    if safe.startswith("."):
-        safe = "%2E" + safe[1:]
-    name = f"{safe}.{kind}"
+    name = _file_name(key, kind)
     if len(name.encode()) > LONGEST_FILE_NAME:
         raise LidError("the id is too long for a file name", where=key, mend=f"use the format {kind}.ark")
     return name
+
+
+def is_too_long(key: str) -> bool:
+    """Return whether a key is too long for the name of an audio file."""
+    return len(key) > SURELY_SHORT and len(_file_name(key, "flac").encode()) > LONGEST_FILE_NAME
+
+
+def _file_name(key: str, kind: str) -> str:
+    safe = key.replace("%", "%25").replace("/", "%2F")
+    return f"%2E{safe[1:]}.{kind}" if safe.startswith(".") else f"{safe}.{kind}"

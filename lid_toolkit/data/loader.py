@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lid_toolkit.audio.reader import AudioError
+from lid_toolkit.audio.silence import require_signal_in
 from lid_toolkit.augment.distortions import Wave
 from lid_toolkit.data.features import Features, read_features
 from lid_toolkit.data.preprocess import PreprocessorConf, augment_wave, load_sounds
@@ -124,7 +125,9 @@ class MinibatchReader(Dataset[Minibatch]):
         if self.utterances.hop_length is not None:
             return self._features(ref, length, crop, rng)
         if rng is None:
-            return read_wave(ref, self.rate, 0, length)
+            wave = read_wave(ref, self.rate, 0, length)
+            require_signal_in(wave, ref)
+            return wave
         # Raising the tempo shortens a waveform: read enough for the highest tempo. Example: for a crop of
         # 3 s and tempo up to 1.2, 3.6 s are read; cropped again after augmentation.
         reach = 1.0 if self.conf.voice_apply_prob == 0 else max(self.conf.tempo_range[1], 1.0)

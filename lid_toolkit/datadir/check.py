@@ -71,7 +71,6 @@ def scan_dir(path: Path) -> Scanned:
         for name, mend in (
             ("wav.scp", "write 'recording reference' lines"),
             ("utt2lang", "write 'utterance language' lines"),
-            ("lang2utt", FIX),
         )
         if name not in scans
     ]

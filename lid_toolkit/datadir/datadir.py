@@ -45,8 +45,8 @@ class DataDir:
         path: the directory.
         wav_scp: recording → reference (path, ``ark:offset`` or command ending in ``|``).
         utt2lang: utterance → language label.
-        segments: utterance → ``recording start end`` in seconds, where an end of -1 means the end of the
-            recording; None if every recording is one utterance.
+        segments: utterance → ``recording start end [channel]`` in seconds, where an end of -1 means the
+            end of the recording; None if every recording is one utterance.
         utt2speed: utterance → factor by which formatting plays it faster; None if it plays all unchanged.
         carried: the ``PER_UTTERANCE_TABLES`` that exist.
     """
@@ -73,11 +73,15 @@ class DataDir:
 
 @dataclass(frozen=True)
 class Segments:
-    """Parsed ``segments``: for each row, its recording's row in ``wav.scp``, and start and end in seconds."""
+    """Parsed ``segments``: for each row, its recording's row in ``wav.scp``, and start and end in seconds.
+
+    A row may end with a channel, from 0; without one, or with -1, ``channels`` is -1.
+    """
 
     recordings: NDArray[np.int64]
     starts: NDArray[np.float64]
     ends: NDArray[np.float64]
+    channels: NDArray[np.int64]
 
 
 def table_paths(path: str | Path) -> dict[str, Path]:
@@ -266,8 +270,8 @@ def parse_segments(segments: Table, wav_scp: Table, name: str | Path = "segments
     """Parse ``segments``; see :class:`Segments`.
 
     Raises:
-        LidError: a line is not ``utt recording start end``, a recording is not in ``wav.scp``, or the times
-            are not 0 <= start < end.
+        LidError: a line is not ``utt recording start end [channel]``, a recording is not in ``wav.scp``, or
+            the times are not 0 <= start < end.
     """
     parsed, malformed = scan_segments(segments, wav_scp)
     for faults in segment_faults(segments, parsed, malformed, name):
@@ -279,18 +283,22 @@ def scan_segments(segments: Table, wav_scp: Table) -> tuple[Segments, NDArray[np
     """Parse the valid rows of ``segments``; also return which rows are malformed, (rows,) booleans."""
     starts, ends = np.full(len(segments), np.nan), np.full(len(segments), np.nan)
     malformed = np.zeros(len(segments), dtype=bool)
+    channels = np.full(len(segments), -1, dtype=np.int64)
 
     def recordings() -> Iterator[str]:
         for row, value in enumerate(segments.values()):
             try:
-                recording, start, end = value.split()
-                starts[row], ends[row] = float(start), float(end)
+                recording, start, end, *rest = value.split()
+                times = float(start), float(end)
+                if len(rest) > 1 or not re.fullmatch(r"-1|\d{1,4}", rest[0] if rest else "-1"):
+                    raise ValueError
+                (starts[row], ends[row]), channels[row] = times, int(rest[0]) if rest else -1
             except ValueError:
                 malformed[row] = True
                 recording = ""
             yield recording
 
-    return Segments(wav_scp.rows(recordings()), starts, ends), malformed
+    return Segments(wav_scp.rows(recordings()), starts, ends, channels), malformed
 
 
 def segment_faults(
@@ -307,7 +315,7 @@ def segment_faults(
     disorderly = ~malformed & ~(times & ((parsed.ends > parsed.starts) | (parsed.ends == -1)))
 
     def malformed_what(row: int) -> str:
-        return f"'{segments.key(row)} {segments.value(row)}' is not 'utt recording start end'"
+        return f"'{segments.key(row)} {segments.value(row)}' is not 'utt recording start end [channel]'"
 
     def homeless_what(row: int) -> str:
         return f"'{segments.key(row)}': wav.scp has no recording '{segments.value(row).split()[0]}'"

@@ -19,12 +19,17 @@ def main() -> NoReturn:
 def identify(arguments: Sequence[str]) -> None:
     """Print a line for each recording: path, languages with their probabilities, and length in seconds.
 
-    For a recording that cannot be read, an error line is printed. The others are still identified; the exit
-    code is then 2.
+    For a recording that cannot be read or has no signal, an error line is printed. The others are still
+    identified; the exit code is then 2.
     """
     parser = OptionParser("Identify the language of recordings.")
     parser.add_argument("action", choices=("identify",))
-    parser.add_argument("recordings", nargs="+", metavar="RECORDING", help="wav, flac, ogg, mp3, …")
+    parser.add_argument(
+        "recordings",
+        nargs="+",
+        metavar="RECORDING",
+        help="file (wav, flac, ogg, mp3, …), or pipe such as /dev/stdin",
+    )
     parser.add_argument(
         "--model",
         required=True,
@@ -34,7 +39,7 @@ def identify(arguments: Sequence[str]) -> None:
         "--top_k", type=positive_int, default=1, help="number of languages to print, most probable first"
     )
     parser.add_argument("--languages", help="labels to choose from, separated by commas, such as eng,fra")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, … or mps")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each recording")
     options = parser.parse_args(arguments)
 

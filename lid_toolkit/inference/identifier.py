@@ -16,16 +16,20 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from lid_toolkit.audio.kaldi_matrix import LARGEST
-from lid_toolkit.audio.reader import AudioError, audio_info, read_audio
+from lid_toolkit.audio.reader import HIGHEST_RATE, LOWEST_RATE, AudioError, Reading, open_audio
 from lid_toolkit.audio.resample import resample
+from lid_toolkit.audio.silence import require_signal_in
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.inference.compute import Floats, ReadBatch, identify_batches, plan_batches
 from lid_toolkit.inference.locate import open_model
 from lid_toolkit.training.checkpoint import SavedModel
-from lid_toolkit.training.device import choose_device
+from lid_toolkit.training.device import named_device
 
-Speech: TypeAlias = "str | Path | npt.NDArray[np.generic] | tuple[str | Path, float, float]"
-"""A recording's path, an array of samples at the model's rate, or a path with start and end in seconds."""
+Array: TypeAlias = "npt.NDArray[np.generic]"
+Speech: TypeAlias = "str | Path | Array | tuple[Array, float] | tuple[str | Path, float, float]"
+"""A recording's path, samples, samples with their rate, or a path with start and end in seconds."""
+
+READING = Reading(allow_streams=True)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class LanguageIdentifier:
     def from_pretrained(
         cls,
         source: str | Path,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         revision: str | None = None,
         external: Iterable[str] = (),
     ) -> LanguageIdentifier:
@@ -71,7 +75,7 @@ class LanguageIdentifier:
         Args:
             source: an experiment directory (its best model is loaded), a model file, a packed model (the
                 zip or its unpacked folder), or ``user/repo`` on the Hugging Face Hub.
-            device: ``cpu``, ``cuda`` or ``auto``.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …, ``mps``, or a ``torch.device``.
             revision: branch, tag or commit of the repository.
             external: installed packages that the model's own components may be imported from; name only
                 packages that you trust, since importing one runs its code.
@@ -80,10 +84,12 @@ class LanguageIdentifier:
             LidError: the model does not exist, is not a model, or is not safe to load, or the device is not
                 supported.
         """
-        ngpu = {"auto": "auto", "cpu": "0", "cuda": "1"}.get(device)
-        if ngpu is None:
-            raise LidError(f"'{device}' is not supported", where="device", mend="give cpu, cuda or auto")
-        return cls(open_model(source, revision, tuple(external)), choose_device(ngpu))
+        chosen = named_device(device)
+        return cls(open_model(source, revision, tuple(external)), chosen)
+
+    def __repr__(self) -> str:
+        count = len(self.languages)
+        return f"<LanguageIdentifier: {count} languages, arrays at {self.rate} Hz, on {self.device}>"
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -92,7 +98,7 @@ class LanguageIdentifier:
 
     @property
     def rate(self) -> int:
-        """Samples per second that arrays must have."""
+        """Samples per second of the model, and of arrays that come without a rate."""
         return self._saved.rate
 
     @overload
@@ -102,6 +108,7 @@ class LanguageIdentifier:
         batch_size: int = ...,
         languages: Iterable[str] | None = ...,
         top_k: int | None = ...,
+        sample_rate: float | None = ...,
     ) -> Prediction: ...
 
     @overload
@@ -111,6 +118,7 @@ class LanguageIdentifier:
         batch_size: int = ...,
         languages: Iterable[str] | None = ...,
         top_k: int | None = ...,
+        sample_rate: float | None = ...,
     ) -> list[Prediction]: ...
 
     def identify(
@@ -119,15 +127,17 @@ class LanguageIdentifier:
         batch_size: int = 16,
         languages: Iterable[str] | None = None,
         top_k: int | None = None,
+        sample_rate: float | None = None,
     ) -> Prediction | list[Prediction]:
         """Identify one utterance, or each of a list.
 
         Args:
-            speech: a path; an array of samples at ``rate`` (floats in [-1, 1] or int16) of shape (samples,)
-                or (samples, channels); ``(path, start, end)`` in seconds; or a list of these.
+            speech: a path; an array of samples (floats in [-1, 1] or int16) of shape (samples,) or
+                (samples, channels); ``(array, rate)``; ``(path, start, end)`` in seconds; or a list of these.
             batch_size: largest number of utterances computed together; answers do not depend on it.
             languages: the labels to choose from; probabilities are renormalised over them. None for all.
             top_k: number of labels in ``scores``; None for all.
+            sample_rate: samples per second of arrays that come without a rate; None for the model's ``rate``.
 
         Raises:
             AudioError: the audio cannot be read, is empty or is not finite.
@@ -135,7 +145,7 @@ class LanguageIdentifier:
         """
         _at_least_one(batch_size=batch_size, top_k=1 if top_k is None else top_k)
         columns = self._columns(languages)
-        waves = self._waves(speech if isinstance(speech, list) else [speech])
+        waves = self._waves(speech if isinstance(speech, list) else [speech], sample_rate)
         scores_bc, _ = self._compute(waves, batch_size)
         chosen_bc = scores_bc[:, columns]
         probabilities_bc = np.exp(chosen_bc - np.logaddexp.reduce(chosen_bc, axis=1, keepdims=True))
@@ -146,13 +156,15 @@ class LanguageIdentifier:
         ]
         return answers if isinstance(speech, list) else answers[0]
 
-    def embed(self, speech: Speech | list[Speech], batch_size: int = 16) -> Floats:
+    def embed(
+        self, speech: Speech | list[Speech], batch_size: int = 16, sample_rate: float | None = None
+    ) -> Floats:
         """Return L2-normalised embeddings (B, D), float32; B is 1 for a single utterance.
 
         Arguments and errors are those of :meth:`identify`.
         """
         _at_least_one(batch_size=batch_size)
-        waves = self._waves(speech if isinstance(speech, list) else [speech])
+        waves = self._waves(speech if isinstance(speech, list) else [speech], sample_rate)
         return self._compute(waves, batch_size)[1]
 
     def _compute(self, waves: Sequence[Floats], batch_size: int) -> tuple[Floats, Floats]:
@@ -167,33 +179,29 @@ class LanguageIdentifier:
 
         return identify_batches(self._saved, self.device, len(waves), padded())
 
-    def _waves(self, speech: Sequence[Speech]) -> list[Floats]:
+    def _waves(self, speech: Sequence[Speech], sample_rate: float | None) -> list[Floats]:
+        default = self.rate if sample_rate is None else _valid_rate(sample_rate)
         waves = []
         for number, item in enumerate(speech):
-            if isinstance(item, np.ndarray):
-                name, wave = f"array {number}", _mono(item)
+            channels = 1
+            if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], np.ndarray):
+                name, wave, rate = f"array {number}", _mono(item[0]), _valid_rate(item[1])
+            elif isinstance(item, np.ndarray):
+                name, wave, rate = f"array {number}", _mono(item), default
+                channels = 1 if item.ndim == 1 else item.shape[1]
             else:
-                name, wave = self._read(item)
-            if not len(wave) or not np.isfinite(wave).all():
-                what = "no samples" if not len(wave) else "samples are not finite"
-                raise AudioError(what, where=name, mend="leave it out")
-            if (largest := float(np.abs(wave).max())) > LARGEST:
+                name, wave, rate, channels = _read(item)
+            if not np.isfinite(wave).all():
+                raise AudioError("samples are not finite", where=name, mend="leave it out")
+            if (largest := float(np.abs(wave).max(initial=0.0))) > LARGEST:
                 what = f"the largest sample is {largest:g}"
                 raise AudioError(what, where=name, mend="scale floats to [-1, 1], or give int16")
-            waves.append(np.ascontiguousarray(wave))
+            wave = np.ascontiguousarray(resample(wave, rate, self.rate))
+            if not len(wave):
+                raise AudioError("no samples", where=name, mend="leave it out")
+            require_signal_in(wave, name, channels)
+            waves.append(wave)
         return waves
-
-    def _read(self, item: str | Path | tuple[str | Path, float, float]) -> tuple[str, Floats]:
-        if not isinstance(item, str | Path) and not (isinstance(item, tuple) and len(item) == 3):
-            mend = "give a path, a NumPy array or (path, start, end); several in a list"
-            raise AudioError(f"{type(item).__name__} is not supported", where="speech", mend=mend)
-        path, start_s, end_s = item if isinstance(item, tuple) else (item, 0.0, None)
-        if end_s is not None and not 0 <= start_s < end_s < np.inf:
-            raise AudioError(f"no audio from {start_s} s to {end_s} s", where=path, mend="0 <= start < end")
-        rate = audio_info(str(path)).rate
-        stop = None if end_s is None else round(end_s * rate)
-        wave, rate = read_audio(str(path), round(start_s * rate), stop)
-        return str(path), resample(wave, rate, self.rate)
 
     def _columns(self, languages: Iterable[str] | None) -> list[int]:
         if languages is None:
@@ -208,6 +216,28 @@ class LanguageIdentifier:
         if not wanted:
             raise LidError("the list is empty", where="languages", mend="give at least one label")
         return [self.languages.index(label) for label in wanted]
+
+
+def _read(item: str | Path | tuple[str | Path, float, float]) -> tuple[str, Floats, int, int]:
+    """Read a recording or a part of it; return its name, samples, rate and number of channels."""
+    if not isinstance(item, str | Path) and not (isinstance(item, tuple) and len(item) == 3):
+        mend = "give a path, a NumPy array, (array, rate) or (path, start, end); several in a list"
+        raise AudioError(f"{type(item).__name__} is not supported", where="speech", mend=mend)
+    path, start_s, end_s = item if isinstance(item, tuple) else (item, 0.0, None)
+    if end_s is not None and not 0 <= start_s < end_s < np.inf:
+        raise AudioError(f"no audio from {start_s} s to {end_s} s", where=path, mend="0 <= start < end")
+    with open_audio(str(path), READING) as recording:  # once: what a pipe gave is gone
+        info = recording.info
+        stop = info.num_samples if end_s is None else round(end_s * info.rate)
+        return str(path), recording.read(round(start_s * info.rate), stop), info.rate, info.channels
+
+
+def _valid_rate(rate: float) -> float:
+    """Return a rate in Hz that is a number in a plausible range; else raise LidError."""
+    is_number = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
+    if not is_number or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise LidError(f"{rate!r} is not a rate in Hz", where="sample_rate", mend="e.g. 8000")
+    return float(rate)
 
 
 def _at_least_one(**numbers: int) -> None:

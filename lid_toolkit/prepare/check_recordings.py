@@ -8,12 +8,15 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lid_toolkit.audio.reader import DEFAULT, Reading, audio_info, read_audio
-from lid_toolkit.audio.references import AudioError, file_of, is_pipe
+from lid_toolkit.audio.references import COPY_AGAIN, AudioError, file_of, is_pipe, kind_of
+from lid_toolkit.audio.silence import require_signal_in
+from lid_toolkit.audio.writer import is_too_long
 from lid_toolkit.datadir.check import Scanned
 from lid_toolkit.datadir.datadir import scan_segments
 from lid_toolkit.datadir.faults import Faults
@@ -23,12 +26,17 @@ from lid_toolkit.progress import Progress
 
 CHECKS = ("none", "header", "decode")
 CHUNK = 64
-MEND = {
-    "missing recording": "fix its path in wav.scp",
-    "empty recording": "copy it again, or remove it",
-    "undecodable recording": "copy it again, or remove it",
-    "command": "set allow_pipes to true if you trust it",
-}
+KINDS = (
+    "missing recording",
+    "not a file",
+    "empty recording",
+    "undecodable recording",
+    "no signal",
+    "command",
+)
+
+Broken: TypeAlias = "tuple[str, str, str]"
+"""Why a recording cannot be used: the kind of fault, one of ``KINDS``; the reason; how to mend it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +45,11 @@ class Recordings:
 
     Attributes:
         seconds: (rows,) duration of each, NaN if it cannot be read.
-        broken: for each row that cannot be read: the kind of fault, one of ``MEND``, and the reason.
+        broken: for each row that cannot be used: why.
     """
 
     seconds: NDArray[np.float64]
-    broken: dict[int, tuple[str, str]]
+    broken: dict[int, Broken]
 
 
 def read_recordings(
@@ -54,6 +62,8 @@ def read_recordings(
 ) -> Recordings:
     """Read the headers of all recordings or, if ``check`` is ``decode``, all samples.
 
+    Only ``decode`` finds recordings without a signal.
+
     Args:
         wav_scp: the recordings.
         check: ``header`` or ``decode``.
@@ -62,7 +72,7 @@ def read_recordings(
         name: name of the set in progress lines.
     """
     seconds = np.full(len(wav_scp), np.nan)
-    broken: dict[int, tuple[str, str]] = {}
+    broken: dict[int, Broken] = {}
     work = functools.partial(_read_chunk, decode=check == "decode", reading=reading)
     title = f"read {'audio' if check == 'decode' else 'headers'} of {name}"
     with Progress(title, len(wav_scp), "rec") as progress:
@@ -85,12 +95,29 @@ def recording_faults(scanned: Scanned, recordings: Recordings) -> list[Faults]:
     """
     scan, path = scanned.scans["wav.scp"], scanned.path / "wav.scp"
     found = []
-    for kind, mend in MEND.items():
-        rows = np.array([row for row, (has, _) in recordings.broken.items() if has == kind], dtype=np.int64)
-        if len(rows):
-            describe = functools.partial(_describe_broken, scan.table, recordings, rows)
-            found.append(Faults(kind, path, scan.lines_of(rows), describe, mend))
+    groups = {(kind, mend) for kind, _, mend in recordings.broken.values()}
+    for kind, mend in sorted(groups, key=lambda group: (KINDS.index(group[0]), group[1])):
+        those = [row for row, (has, _, needs) in recordings.broken.items() if (has, needs) == (kind, mend)]
+        rows = np.array(those, dtype=np.int64)
+        describe = functools.partial(_describe_broken, scan.table, recordings, rows)
+        found.append(Faults(kind, path, scan.lines_of(rows), describe, mend))
     return found + (_overlong_segments(scanned, recordings) if "segments" in scanned.scans else [])
+
+
+def long_ids(scanned: Scanned) -> list[Faults]:
+    """Return the utterances whose ids are too long for the name of a file."""
+    scan = scanned.scans[scanned.source]
+    rows = np.array([row for row, key in enumerate(scan.table.keys()) if is_too_long(key)], dtype=np.int64)
+    if not len(rows):
+        return []
+
+    def what(number: int) -> str:
+        key = scan.table.key(int(rows[number]))
+        return f"'{key[:40]}…' is too long for a file name: {len(key.encode())} bytes"
+
+    path = scanned.path / scanned.source
+    mend = "shorten it; only the formats wav.ark and flac.ark can hold it"
+    return [Faults("id too long", path, scan.lines_of(rows), what, mend)]
 
 
 def overlong(segments: Table, wav_scp: Table, recordings: Recordings) -> NDArray[np.int64]:
@@ -110,7 +137,7 @@ def _overlong_segments(scanned: Scanned, recordings: Recordings) -> list[Faults]
 
     def what(number: int) -> str:
         row = int(rows[number])
-        recording, start, end = scan.table.value(row).split()
+        recording, start, end = scan.table.value(row).split()[:3]
         seconds = recordings.seconds[int(wav_scp.rows([recording])[0])]
         return f"'{scan.table.key(row)}' from {start} s to {end} s, but '{recording}' is {seconds:.2f} s long"
 
@@ -130,8 +157,8 @@ def _chunks(wav_scp: Table) -> Iterator[list[str]]:
 
 
 def _spread(
-    work: functools.partial[list[float | tuple[str, str]]], chunks: Iterator[list[str]], num_jobs: int
-) -> Iterator[list[float | tuple[str, str]]]:
+    work: functools.partial[list[float | Broken]], chunks: Iterator[list[str]], num_jobs: int
+) -> Iterator[list[float | Broken]]:
     """Yield the results of chunks in order; a limited number of chunks is submitted at a time."""
     if num_jobs == 1:
         yield from map(work, chunks)
@@ -141,20 +168,25 @@ def _spread(
             yield from pool.map(work, batch)
 
 
-def _read_chunk(refs: Sequence[str], decode: bool, reading: Reading) -> list[float | tuple[str, str]]:
-    """Return for each recording its duration in seconds, or the kind of fault and the reason."""
+def _read_chunk(refs: Sequence[str], decode: bool, reading: Reading) -> list[float | Broken]:
+    """Return for each recording its duration in seconds, or why it cannot be used."""
     return [_read(ref, decode, reading) for ref in refs]
 
 
-def _read(ref: str, decode: bool, reading: Reading) -> float | tuple[str, str]:
+def _read(ref: str, decode: bool, reading: Reading) -> float | Broken:
     try:
-        if decode:
-            wave, rate = read_audio(ref, reading=reading)
-            return len(wave) / rate
         info = audio_info(ref, reading)
-        return info.num_samples / info.rate
+        if not decode:
+            return info.num_samples / info.rate
+        wave, rate = read_audio(ref, reading=reading)
     except AudioError as error:
-        return _kind(ref, reading), error.what
+        kind = _kind(ref, reading)
+        return kind, error.what, "fix its path in wav.scp" if kind == KINDS[0] else error.mend or COPY_AGAIN
+    try:
+        require_signal_in(wave, ref, info.channels if reading.channel is None else 1)
+    except AudioError as error:
+        return "no signal", error.what, error.mend
+    return len(wave) / rate
 
 
 def _kind(ref: str, reading: Reading) -> str:
@@ -162,17 +194,19 @@ def _kind(ref: str, reading: Reading) -> str:
         return "undecodable recording" if reading.allow_pipes else "command"
     try:
         refs = ref.split() if reading.multi_columns else [ref]
-        smallest = min(os.stat(file_of(one)).st_size for one in refs)  # noqa: PTH116
+        found = [os.stat(file_of(one)) for one in refs]  # noqa: PTH116
     except (OSError, ValueError):
         return "missing recording"
-    return "undecodable recording" if smallest else "empty recording"
+    if any(kind_of(status.st_mode) for status in found):
+        return "not a file"
+    return "undecodable recording" if min(status.st_size for status in found) else "empty recording"
 
 
 def broken_utterances(scanned: Scanned, check: str, reading: Reading, num_jobs: int) -> dict[str, str]:
     """Return the utterances whose recording or segment cannot be read, each with the reason."""
     wav_scp = scanned.scans["wav.scp"].table
     recordings = read_recordings(wav_scp, check, reading, num_jobs=num_jobs, name=scanned.path.name)
-    reasons = {wav_scp.key(row): what for row, (_, what) in recordings.broken.items()}
+    reasons = {wav_scp.key(row): what for row, (_, what, _) in recordings.broken.items()}
     if "segments" not in scanned.scans:
         return reasons
     segments = scanned.scans["segments"].table

@@ -47,10 +47,17 @@ class Checked:
 
 @dataclass(frozen=True, eq=False)
 class Imported:
-    """The written ``utt2lang``, and the duration of each utterance in its order: (utterances,) seconds."""
+    """What was imported.
+
+    Attributes:
+        utt2lang: as written.
+        seconds_u: duration of each utterance in its order.
+        rows: number of utterances that the folder or manifest describes, with those left out.
+    """
 
     utt2lang: Table
     seconds_u: NDArray[np.float64]
+    rows: int
 
 
 def import_data(
@@ -91,7 +98,7 @@ def import_data(
             write_table(output_dir / "failed", [(utterance.key, utterance.fault) for utterance in failed])
         else:
             (output_dir / "failed").unlink(missing_ok=True)
-    return Imported(read_data_dir(output_dir).utt2lang, np.array([u.seconds for u in used]))
+    return Imported(read_data_dir(output_dir).utt2lang, np.array([u.seconds for u in used]), len(checked))
 
 
 def check(items: Iterable[Item], iso639: bool) -> Iterator[Checked]:

@@ -91,6 +91,8 @@ def read_folder(folder: Path) -> Iterator[Item]:
 def read_manifest(path: Path) -> Iterator[Item]:
     """Yield the rows of a manifest in order: ``.csv`` or ``.tsv`` with a header, or one JSON object per line.
 
+    ``.csv`` may have quoted fields; in ``.tsv``, as in Common Voice, quotes inside a field are text.
+
     The fields are ``path`` (relative to the manifest), ``language``, and optionally ``start`` and ``end`` in
     seconds and ``id``. Others are ignored with a warning.
 
@@ -123,19 +125,80 @@ def read_manifest(path: Path) -> Iterator[Item]:
 
 
 def _csv_rows(stream: IO[str], path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    reader = csv.DictReader(stream, delimiter=delimiter, strict=True)
+    """Yield the rows with the number of their first line. In a table with tabs, quotes are text.
+
+    Spreadsheets quote whole fields there too; these quotes are removed.
+    """
+    fields: list[str] = []
+    for line, values, lines in _csv_values(stream, path, delimiter):
+        where = f"{path}:{line}"
+        if not fields:
+            fields = _columns(values, where)
+            continue
+        if delimiter == "\t":
+            values = [_unquoted(value) for value in values]
+        if len(values) != len(fields):
+            raise LidError(f"has {len(values)} columns, but the first line has {len(fields)}", where=where)
+        _refuse_swallowed(lines, delimiter, len(fields), where)
+        yield line, dict(zip(fields, values, strict=True))
+    if not fields:
+        _columns([], f"{path}:1")
+
+
+def _csv_values(stream: IO[str], path: Path, delimiter: str) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Yield the number of each row's first line, its values, and its lines; several if a field is quoted."""
+    read: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in stream:
+            read.append(line)
+            yield line
+
+    if delimiter == "\t":
+        reader = csv.reader(lines(), delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+    first = 1
     try:
-        fields = reader.fieldnames or []
-        for name in REQUIRED:
-            if name not in fields:
-                mend = nearest(name, fields, otherwise="the first line names the columns")
-                raise LidError(f"has no column '{name}'", where=f"{path}:1", mend=mend)
-        for row in reader:
-            if None in row or None in row.values():
-                raise LidError(f"must have {len(fields)} columns", where=f"{path}:{reader.line_num}")
-            yield reader.line_num, row
+        for values in reader:
+            if values:
+                yield first, values, read
+            first += len(read)
+            read.clear()
     except csv.Error as error:
-        raise LidError(f"not CSV: {error}", where=f"{path}:{reader.line_num}") from None
+        mend = "check the quotes of this row"
+        raise LidError(f"not CSV: {error}", where=f"{path}:{first}", mend=mend) from None
+
+
+def _unquoted(value: str) -> str:
+    is_quoted = len(value) > 1 and value[0] == value[-1] == '"'
+    return value[1:-1].replace('""', '"') if is_quoted else value
+
+
+def _columns(fields: list[str], where: str) -> list[str]:
+    """Return the names of the columns; raise LidError if one is missing or repeated."""
+    for name in REQUIRED:
+        if name not in fields:
+            mend = nearest(name, fields, otherwise="the first line names the columns")
+            raise LidError(f"has no column '{name}'", where=where, mend=mend)
+    for name in fields:
+        if fields.count(name) > 1:
+            raise LidError(f"column '{name}' occurs twice", where=where, mend="rename or remove one")
+    return fields
+
+
+def _refuse_swallowed(lines: list[str], delimiter: str, columns: int, where: str) -> None:
+    """Raise LidError if lines that belong to a quoted field look like rows: then a quote was not closed.
+
+    Example: ``a.wav,eng,"no end`` and ``b.wav,deu,the "end"`` are one row of three columns for a CSV reader.
+    """
+    for line in lines[1:]:
+        if line.count(delimiter) >= columns - 1:
+            raise LidError(
+                f"a quote of this row closes {len(lines) - 1} lines later, after what looks like another row",
+                where=where,
+                mend="close the quote, or write it twice where it is part of a text",
+            )
 
 
 def _json_rows(stream: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:

@@ -45,10 +45,14 @@ def held_out(hashes: Hashes, not_these: Hashes) -> npt.NDArray[np.bool_]:
         hashes: (utterances,) video hash of each utterance.
         not_these: hashes of videos that must stay in train.
 
+    A language's last video always stays in train: one that is not trained cannot be tested.
+
     Returns:
         (utterances,) bool, True if chosen; it does not depend on the order of the utterances.
     """
     videos, sizes = np.unique(hashes, return_counts=True)
+    if len(videos) < 2:
+        return np.zeros(len(hashes), dtype=np.bool_)
     may = ~np.isin(videos, not_these)
     quota = min(MOST_PER_LANGUAGE, math.ceil(LARGEST_SHARE * len(hashes)))
     taken: list[int] = []
@@ -57,6 +61,6 @@ def held_out(hashes: Hashes, not_these: Hashes) -> npt.NDArray[np.bool_]:
         if sizes[place] <= left:
             taken.append(place)
             left -= int(sizes[place])
-    if not taken and may.any() and len(videos) > 1:
+    if not taken and may.any():
         taken = [int(np.flatnonzero(may)[np.argmin(sizes[may])])]
     return np.isin(hashes, videos[taken])

@@ -51,10 +51,10 @@ def make_sets(train: Sequence[FolderListing], dev: Sequence[FolderListing]) -> S
     """
     refuse_broken([*train, *dev])
     dev_stems = frozenset(stem for listing in dev for stem in listing.stems())
-    trained = {listing.code for listing in train}
-    dev_rows = [_rows(listing) for listing in dev if listing.names and listing.code in trained]
     kept, gone = zip(*(_without(listing, dev_stems) for listing in train), strict=True) if train else ((), ())
     rows = [_rows(listing) for listing in kept if listing.names]
+    trained = {listing.code for listing in kept if listing.names}  # not those of which dev has all files
+    dev_rows = [_rows(listing) for listing in dev if listing.names and listing.code in trained]
     in_dev = np.concatenate([np.zeros(0, np.uint64), *(item.videos_u for item in dev_rows)])
     stay = barred([item.videos_u for item in rows], in_dev)
     out = [held_out(item.videos_u, stay) for item in rows]
@@ -114,6 +114,9 @@ def report(sets: Sets) -> str:
     for name, items in sets.rows.items():
         lines += [f"{name:<24}{item.label:<10}{_summary([item])}" for item in items]
         lines.append(f"{name:<24}{'all':<10}{_summary(items)}")
+    selected = {item.label for item in sets.rows[SELECTION]}
+    if without := [item.label for item in sets.rows[TRAIN] if item.label not in selected]:
+        lines.append(f"no video of these languages could be held out for {SELECTION}: {' '.join(without)}")
     reasons = Counter(why.split(":")[0] for pairs in sets.dropped.values() for _, why in pairs)
     lines += [f"dropped: {count} ({why})" for why, count in reasons.most_common()]
     videos = {name: np.concatenate([item.videos_u for item in items]) for name, items in sets.rows.items()}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lid_toolkit.audio.mp3 import length_by_frames
+from lid_toolkit.audio.mp3 import mp3_streams
 from lid_toolkit.audio.reader import AudioError, audio_info, read_audio
 from lid_toolkit.audio.references import opened
 
@@ -34,7 +34,8 @@ def without_length(path):
 
 def counted(path):
     with opened(str(path), allow_pipes=False) as entry:
-        return length_by_frames(entry)
+        (stream,) = mp3_streams(entry)
+        return stream.samples, stream.is_whole
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -72,3 +73,46 @@ def test_constant_bitrate_needs_no_length(tmp_path, rate):
     assert len(wave) == audio_info(str(path)).num_samples
     assert 0.99 * samples < len(wave) <= samples + 3 * 1152
     np.testing.assert_array_equal(wave, soundfile.read(path, dtype="float32")[0][: len(wave)])
+
+
+def joined(path, *parts):
+    """Write files one after the other; return their waveforms, as one."""
+    waves = []
+    for number, data in enumerate(parts):
+        one = path.with_name(f"{number}.mp3")
+        one.write_bytes(data)
+        waves.append(read_audio(str(one))[0])
+    path.write_bytes(b"".join(parts))
+    return np.concatenate(waves)
+
+
+@pytest.mark.parametrize(
+    "between", [b"", ID3V1, ID3V1 + ID3V2, b"APETAGEX" + bytes([0, 0, 0, 0, 40]) + bytes(59)]
+)
+@pytest.mark.parametrize("lengths", ["known", "unknown", "first known", "second known"])
+def test_joined_files_are_read_whole(tmp_path, between, lengths):
+    """Of two files that say their length, libsndfile reads the first; of others it guesses the length."""
+    path = tmp_path / "a.mp3"
+    parts = []
+    for number, seconds in enumerate((2, 3)):
+        save(path, 16000, "CONSTANT", seconds=seconds)
+        if lengths not in ("known", ("first known", "second known")[number]):
+            data = path.read_bytes()
+            path.write_bytes(data[data.index(data[:2], 4) :])
+        parts.append(path.read_bytes())
+    expected = joined(path, parts[0] + between, parts[1])
+    wave, rate = read_audio(str(path))
+    assert audio_info(str(path)).num_samples == len(wave)
+    assert len(wave) >= 5 * rate
+    if between or lengths != "unknown":  # else nothing tells where the second begins
+        np.testing.assert_array_equal(wave, expected)
+        np.testing.assert_allclose(read_audio(str(path), 20000, 50000)[0], expected[20000:50000], atol=1e-6)
+
+
+def test_a_cut_file_that_says_its_length_is_truncated(tmp_path):
+    path = tmp_path / "a.mp3"
+    save(path, 16000, "VARIABLE")
+    data = path.read_bytes()
+    path.write_bytes(data[:-5000])
+    with pytest.raises(AudioError, match="truncated: the last 5000 bytes are missing"):
+        audio_info(str(path))

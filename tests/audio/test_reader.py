@@ -207,7 +207,12 @@ def broken_files(directory):
         path = directory / name
         soundfile.write(path, wave, RATE, **how)
         path.write_bytes(path.read_bytes()[:-100])
-        yield path, "truncated: the last 100 bytes are missing"
+        yield (
+            path,
+            "truncated: the header says 4"
+            if name == "r.wav"
+            else "truncated: the last 100 bytes are missing",
+        )
     yield from huge_headers(directory)
     for name, size in (("f.wav", 20), ("g.flac", 100)):
         (directory / name).write_bytes(
@@ -228,7 +233,7 @@ def broken_files(directory):
     (directory / "m.wav").write_text("no audio at all " * 99)
     yield directory / "m.wav", "cannot be decoded: Format not recognised"
     yield directory / "none.wav", "No such file"
-    yield directory, "Is a directory"
+    yield directory, "is a directory, not a file"
 
 
 def huge_headers(directory):

@@ -57,7 +57,7 @@ def test_lang2utt_inverts_utt2lang():
         ("segments", "u1 r1 0 1\n", "segments: has no row for utterance 'u2' and 1 more of utt2lang"),
         ("utt2spk", "u1 a\nu2 b\nu4 c\n", "utt2spk: has no row for utterance 'u3'"),
         ("utt2lang", "u1 eng\nu2 fra deu\nu3 x\n", "'fra deu' is not a single label"),
-        ("segments", "u1 r1 0\nu2 r1 0 1\nu3 r1 0 1\n", "'u1 r1 0' is not 'utt recording start end'"),
+        ("segments", "u1 r1 0\nu2 r1 0 1\nu3 r1 0 1\n", "'u1 r1 0' is not 'utt recording start end"),
         ("segments", "u1 r1 0 x\nu2 r1 0 1\nu3 r1 0 1\n", "'u1 r1 0 x' is not"),
         ("segments", "u1 r1 0 1\nu2 r1 3 2\nu3 r1 0 1\n", "'u2' starts at 3 s and ends at 2 s"),
         ("segments", "u1 r1 0 1\nu2 r1 2 2\nu3 r1 0 1\n", "'u2' starts at 2 s and ends at 2 s"),

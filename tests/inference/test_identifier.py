@@ -12,6 +12,7 @@ import lid_toolkit
 from lid_toolkit.audio.reader import AudioError
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.identifier import LanguageIdentifier
+from lid_toolkit.training.device import named_device
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_part_of_a_recording_and_another_rate(lid, wave, tmp_path):
 
 
 def test_answers_and_embeddings_do_not_depend_on_the_batch(lid):
-    waves = [beeps("high", samples, samples) for samples in (1, 200, 3000, 9001, 16000)]
+    waves = [beeps("high", samples, samples) for samples in (9, 200, 3000, 9001, 16000)]
     together, alone = lid.embed(waves, batch_size=5), lid.embed(waves, batch_size=1)
     assert together.shape == (5, 8)
     assert together.dtype == np.float32
@@ -127,3 +128,66 @@ def test_loading(model_file, tmp_path):
         LanguageIdentifier.from_pretrained(model_file, "tpu")
     (tmp_path / "valid.loss.best.pth").write_bytes(model_file.read_bytes())
     assert LanguageIdentifier.from_pretrained(tmp_path, "cpu").languages == LANGUAGES
+
+
+def test_arrays_of_another_rate(lid, wave):
+    """Taken for the model's rate, half the samples would be speech played twice as fast."""
+    half = wave[::2].copy()
+    expected = lid.identify((half, RATE // 2))
+    assert expected.duration == pytest.approx(len(wave) / RATE)
+    assert lid.identify(half, sample_rate=8000).scores == expected.scores
+    assert lid.identify([half], sample_rate=np.float64(8000.0))[0].scores == expected.scores
+    mixed = lid.identify([(half, 8000), wave, (wave, RATE)], sample_rate=RATE)
+    assert [answer.duration for answer in mixed] == pytest.approx([len(wave) / RATE] * 3)
+    assert lid.identify(half).duration == pytest.approx(len(half) / RATE)
+    assert np.allclose(lid.embed((half, 8000)), lid.embed(half, sample_rate=8000))
+    assert repr(lid) == "<LanguageIdentifier: 3 languages, arrays at 16000 Hz, on cpu>"
+    for rate in (0, -8000, float("nan"), "8000", True, 10**12):
+        with pytest.raises(LidError, match=r"sample_rate: .* is not a rate in Hz"):
+            lid.identify((half, rate))
+
+
+def test_no_signal_gets_no_answer(lid, wave, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.stack([wave, -wave], axis=1), RATE)
+    soundfile.write(tmp_path / "b.flac", np.zeros(RATE), RATE)
+    silent = (
+        np.zeros(RATE),
+        np.full(RATE, 0.25),
+        np.stack([wave, -wave], axis=1),
+        tmp_path / "a.wav",
+        tmp_path / "b.flac",
+    )
+    for speech in silent:
+        with pytest.raises(AudioError, match="no signal"):
+            lid.identify(speech)
+    with pytest.raises(AudioError, match=r"mean of its 2 channels is silent \(if they cancel.*choose one"):
+        lid.embed(tmp_path / "a.wav")
+    quiet = wave / np.abs(wave).max() * np.float32(2e-4)
+    assert lid.identify([quiet])[0].duration == 1.0
+
+
+def test_devices(model_file, monkeypatch):
+    for device in ("cpu", torch.device("cpu"), "auto"):
+        assert LanguageIdentifier.from_pretrained(model_file, device).device.type in ("cpu", "cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [named_device(name) for name in ("auto", "cuda", "cuda:1", torch.device("cuda", 1))] == [
+        torch.device("cuda", number) for number in (0, 0, 1, 1)
+    ]
+    with pytest.raises(LidError, match=r"device cuda:2: this machine has 2 GPUs \(give cuda:1 or a lower"):
+        named_device("cuda:2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert named_device("auto") == torch.device("cpu")
+    with pytest.raises(LidError, match=r"device cuda: this machine has no GPUs \(give cpu\)"):
+        named_device("cuda")
+    for there in (True, False):
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda there=there: there)
+        if there:
+            assert named_device("mps") == torch.device("mps")
+        else:
+            with pytest.raises(LidError, match="device mps: this machine has no Metal GPU"):
+                named_device("mps")
+    for name in ("tpu", "meta", "", None, 1.5):
+        with pytest.raises(
+            LidError, match=r"device: .* is not supported .*give auto, cpu, cuda, cuda:1 or mps"
+        ):
+            named_device(name)

@@ -8,8 +8,13 @@ from datadir.directories import write_files
 from lid_toolkit.audio.reader import Reading
 from lid_toolkit.datadir.check import scan_dir
 from lid_toolkit.datadir.fix import fix_data_dir
-from lid_toolkit.datadir.tables.table import read_table
-from lid_toolkit.prepare.check_recordings import broken_utterances, read_recordings, recording_faults
+from lid_toolkit.datadir.tables.table import read_table, write_table
+from lid_toolkit.prepare.check_recordings import (
+    broken_utterances,
+    long_ids,
+    read_recordings,
+    recording_faults,
+)
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ HEADER = [
 
 
 def test_broken_recordings_are_named_by_kind_and_line(mixed):
-    assert faults_of(mixed, "header") == HEADER
+    assert sorted(faults_of(mixed, "header")) == sorted(HEADER)
     decoded = sorted([*HEADER, ("undecodable recording", 4)])
     assert sorted(faults_of(mixed, "decode")) == decoded
     assert sorted(faults_of(mixed, "decode", num_jobs=2)) == decoded
@@ -98,3 +103,40 @@ def test_mending_removes_broken_recordings(mixed):
     backup = fix_data_dir(mixed, lambda scanned: broken_utterances(scanned, "decode", Reading(), 1))
     assert list(read_table(mixed / "wav.scp").keys()) == ["good"]
     assert set(read_table(backup / "removed").keys()) == {"empty", "missing", "nan", "short", "text", "zpipe"}
+
+
+def test_what_decoding_finds_and_what_would_mend_it(tmp_path):
+    """Copying a file again does not help where converting does."""
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 16000)
+    soundfile.write(tmp_path / "cancels.wav", np.stack([wave, -wave], axis=1), 16000)
+    soundfile.write(tmp_path / "zeros.wav", 0 * wave, 16000)
+    soundfile.write(tmp_path / "cut.flac", wave, 16000)
+    (tmp_path / "cut.flac").write_bytes((tmp_path / "cut.flac").read_bytes()[:9000])
+    (tmp_path / "film.m4a").write_bytes(b"\0\0\0\x1cftypM4A " + bytes(range(256)) * 20)
+    (tmp_path / "text.wav").write_text("no audio at all " * 99)
+    names = ("cancels.wav", "cut.flac", "film.m4a", "text.wav", "zeros.wav")
+    write_table(tmp_path / "wav.scp", [(name, f"{tmp_path}/{name}") for name in names])
+    write_table(tmp_path / "utt2lang", [(name, "eng") for name in names])
+    scanned = scan_dir(tmp_path)
+    recordings = read_recordings(scanned.scans["wav.scp"].table, "decode")
+    found = {
+        f.lines[n]: (f.kind, str(f.error(n)))
+        for f in recording_faults(scanned, recordings)
+        for n in range(len(f))
+    }
+    kinds = [found[line][0] for line in range(1, 6)]
+    assert kinds == ["no signal", *["undecodable recording"] * 3, "no signal"]
+    for line, advice in enumerate(
+        ("choose one channel)", "copy it again", "m4a, mp4 or mov: convert it", "(convert it"), 1
+    ):
+        assert advice in found[line][1]
+        assert ("copy it again" in found[line][1]) == (line == 2)
+
+
+def test_ids_that_are_too_long_for_a_file(tmp_path):
+    keys = ("a" * 249, "b" * 251, "c%" * 70, "ü" * 126)
+    write_table(tmp_path / "wav.scp", [(key, "x.wav") for key in keys])
+    write_table(tmp_path / "utt2lang", [(key, "eng") for key in keys])
+    (group,) = long_ids(scan_dir(tmp_path))
+    assert group.lines.tolist() == [2, 3, 4]
+    assert "is too long for a file name: 251 bytes (shorten it" in str(group.error(0))

@@ -155,8 +155,8 @@ def test_a_faulty_row_is_named(tmp_path, text, fault):
     ("name", "content", "fault"),
     [
         ("list.csv", b"paht,language\n", r"csv:1: has no column 'path' \(did you mean 'paht'\?\)"),
-        ("list.csv", b"path,language\na.wav\n", "csv:2: must have 2 columns"),
-        ("list.csv", b"path,language\na.wav,deu,x\n", "csv:2: must have 2 columns"),
+        ("list.csv", b"path,language\na.wav\n", r"csv:2: has \d columns, but the first line has 2"),
+        ("list.csv", b"path,language\na.wav,deu,x\n", r"csv:2: has \d columns, but the first line has 2"),
         ("list.csv", b'path,language\n"a.wav,deu\n', "not CSV"),
         ("list.csv", b"", "has no column 'path'"),
         ("list.csv", b"path,language\n\xff,deu\n", "not UTF-8"),
@@ -206,5 +206,35 @@ def test_recordings_of_similar_names_stay_apart(tmp_path):
 def test_a_path_without_a_name_is_a_fault(tmp_path, path):
     record(tmp_path / "a.wav")
     rows = [{"path": name, "language": "deu"} for name in ("a.wav", path)]
-    with pytest.raises(LidError, match=r"1 of 2 utterances cannot be used, e.g. .*: Is a directory"):
+    with pytest.raises(LidError, match=r"1 of 2 utterances cannot be used, e.g. .*: is a directory"):
         imported(tmp_path, read_manifest(manifest(tmp_path, *rows)))
+
+
+def rows_of(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    return [(item.name, item.language, item.where.rpartition(":")[2]) for item in read_manifest(path)]
+
+
+def test_quotes_in_a_tsv_are_text(tmp_path):
+    """Common Voice does not quote: a sentence may open a quote that it never closes."""
+    text = (
+        'path\tlanguage\tsentence\na.wav\ten\t"never closed here\nb.wav\tde\tfine\n\nc.wav\tfr\tends with"\n'
+    )
+    rows = [("a.wav", "en", "2"), ("b.wav", "de", "3"), ("c.wav", "fr", "5")]
+    assert rows_of(tmp_path, "m.tsv", text) == rows
+
+
+def test_a_csv_swallows_no_row_and_names_the_right_line(tmp_path):
+    head = "path,language,sentence\n"
+    said = head + 'a.wav,en,"two\nlines, he said ""no"""\n\nb.wav,de,x\n'
+    assert rows_of(tmp_path, "m.csv", said) == [("a.wav", "en", "2"), ("b.wav", "de", "5")]
+    for text, line in (
+        (head + 'a.wav,en,"not closed\nb.wav,de,fine\nc.wav,fr,ends"\n', 2),
+        (head + 'a.wav,en,x\nb.wav,de,"not closed\nc.wav,fr,fine\n', 3),
+        (head + 'a.wav,en,"two\nlines"\nb.wav,de\n', 4),
+        (head + 'a.wav,en,"two\nlines",x\n', 2),
+        ("path,language,path\na.wav,en,b.wav\n", 1),
+    ):
+        with pytest.raises(LidError, match=rf"m\.csv:{line}: "):
+            rows_of(tmp_path, "m.csv", text)

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lid_toolkit.audio.reader import Recording, open_audio
 from lid_toolkit.audio.references import AudioError, in_archive, is_pipe
 from lid_toolkit.audio.resample import resample, resampled_length
+from lid_toolkit.audio.silence import require_signal, require_signal_in
 from lid_toolkit.audio.writer import Writer, audio_writer, encode, quantise
 from lid_toolkit.files import write_whole
 from lid_toolkit.parts import do_parts, parts_to_do
@@ -80,9 +81,9 @@ def _do_part(plan: Plan, part: int, progress: Progress) -> list[Path]:
             state.update(data)
             return write_file(key, data)
 
-        for ref, group in itertools.groupby(plan.utterances(part), key=lambda utterance: utterance.ref):
+        for _, group in itertools.groupby(plan.utterances(part), key=lambda u: (u.ref, u.channel)):
             members = list(group)
-            made = _format_recording(ref, members, plan.options, write)
+            made = _format_recording(members, plan.options, write)
             result.add(made)
             progress.advance(len(members), sum(row[2] for row in made.written) / plan.options.fs)
     if files_written < len(result.written):
@@ -95,10 +96,13 @@ def _do_part(plan: Plan, part: int, progress: Progress) -> list[Path]:
 
 
 def _format_recording(
-    ref: str, utterances: list[PlannedUtterance], options: FormatOptions, write: Writer
+    utterances: list[PlannedUtterance], options: FormatOptions, write: Writer
 ) -> PartResult:
-    """Write the utterances of one recording. Utterances with the same times are decoded once."""
+    """Write the utterances of one channel; each stretch of it is decoded once whatever the speeds."""
     result = PartResult()
+    _, ref, _, _, _, channel = utterances[0]
+    if channel >= 0:
+        options = replace(options, channel=channel)
     try:
         with open_audio(ref, options.reading) as recording:
             for _, group in itertools.groupby(utterances, key=lambda utterance: utterance[2:4]):
@@ -117,12 +121,16 @@ def _format_stretch(
 ) -> PartResult:
     """Write utterances with the same times in a recording; refer to the recording if nothing changes."""
     num_samples, rate = recording.info.num_samples, recording.info.rate
-    _, ref, start, end, _ = utterances[0]
+    _, ref, start, end, *_ = utterances[0]
     first, stop = sample_range(start, end, num_samples, rate, ref)
     result = PartResult()
     wanted = list(_within_limits(utterances, stop - first, rate, options, result))
+    if not wanted:
+        return result
+    channels = recording.info.channels if options.channel is None else 1
     if options.feats_type == "raw_copy":
         _check_copy(ref, rate, options.fs)
+        require_signal(recording.read, first, stop, ref, channels)
         result.written += [(utterance.key, ref, num_samples, 0) for utterance in wanted]
         return result
 
@@ -132,10 +140,12 @@ def _format_stretch(
 
     kind, _, archive = options.audio_format.partition(".")
     as_wanted = (recording.kind, rate, first, stop) == (kind, options.fs, 0, num_samples) and not is_pipe(ref)
+    if as_wanted and kind == "wav" and all(utterance.speed == 1 for utterance in wanted):
+        require_signal(recording.read, first, stop, ref, channels)  # without reading all of it
+    else:
+        require_signal_in(wave(), ref, channels)
     for utterance in wanted:
         unchanged = as_wanted and utterance.speed == 1
-        if unchanged and kind == "flac":
-            wave()  # decode it, since the header does not show whether the rest is damaged
         if unchanged and in_archive(ref) == bool(archive):
             result.written.append((utterance.key, ref, num_samples, 0))
         elif unchanged and kind == "flac":

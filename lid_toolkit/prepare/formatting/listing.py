@@ -17,13 +17,17 @@ from lid_toolkit.datadir.tables.table import Table
 
 
 class PlannedUtterance(NamedTuple):
-    """One utterance to format: start and end in seconds (-1: the recording's end), and its speed."""
+    """One utterance to format.
+
+    Its place is in seconds (an end of -1 is the recording's); channel -1 is the one that the options name.
+    """
 
     key: str
     ref: str
     start: float
     end: float
     speed: float
+    channel: int = -1
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class UtteranceList:
         starts_u: start in seconds.
         ends_u: end in seconds; -1 is the recording's end.
         speeds_u: factor of its speed.
+        channels_u: channel of the recording, from 0; -1 for the one that the options name.
     """
 
     keys: Table
@@ -49,6 +54,7 @@ class UtteranceList:
     starts_u: NDArray[np.float64]
     ends_u: NDArray[np.float64]
     speeds_u: NDArray[np.float64]
+    channels_u: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.rows_u)
@@ -64,6 +70,7 @@ class UtteranceList:
                 self.starts_u[part].tolist(),
                 self.ends_u[part].tolist(),
                 self.speeds_u[part].tolist(),
+                self.channels_u[part].tolist(),
                 strict=True,
             )
         ]
@@ -94,13 +101,22 @@ def list_utterances(data: DataDir) -> UtteranceList:
     count = len(data.utt2lang)
     recordings = np.arange(count)
     starts, ends = np.zeros(count), np.full(count, -1.0)
+    channels = np.full(count, -1, dtype=np.int64)
     if data.segments is not None:
         segments = parse_segments(data.segments, data.wav_scp)
         recordings, starts, ends = segments.recordings, segments.starts, segments.ends
+        channels = segments.channels
     speeds = utterance_speeds(data)
-    order = np.lexsort((speeds, ends, starts, _first_alike(data.wav_scp)[recordings]))
+    order = np.lexsort((speeds, ends, starts, channels, _first_alike(data.wav_scp)[recordings]))
     return UtteranceList(
-        data.utt2lang, data.wav_scp, order, recordings[order], starts[order], ends[order], speeds[order]
+        data.utt2lang,
+        data.wav_scp,
+        order,
+        recordings[order],
+        starts[order],
+        ends[order],
+        speeds[order],
+        channels[order],
     )
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from lid_toolkit import parts
 from lid_toolkit.audio.reader import Reading
+from lid_toolkit.audio.writer import file_name, is_too_long
 from lid_toolkit.datadir.datadir import DataDir, read_data_dir, require_two_dirs, table_paths
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
@@ -194,6 +195,7 @@ def make_plan(
     require_two_dirs(data_dir, output_dir)
     data = read_data_dir(data_dir)
     _check_copy(data, options)
+    _check_ids(data, options)
     listing = list_utterances(data)
     bounds = parts.part_bounds(len(listing), UTTERANCES_PER_PART).tolist()
     num_parts = len(bounds) - 1
@@ -254,6 +256,16 @@ def _check_copy(data: DataDir, options: FormatOptions) -> None:
             )
 
 
+def _check_ids(data: DataDir, options: FormatOptions) -> None:
+    """Raise LidError if an id is too long for the name of the file that it would be written to."""
+    kind, _, archive = options.audio_format.partition(".")
+    if archive or options.feats_type == "raw_copy":
+        return
+    for key, _ in data.utt2lang:
+        if is_too_long(key):
+            file_name(key, kind)
+
+
 def _whole_step(data_dir: Path, output_dir: Path, options: FormatOptions, recordings: list[str]) -> Step:
     digest = hashlib.blake2b("".join(recordings).encode(), digest_size=16).hexdigest()
     return Step(
@@ -270,6 +282,8 @@ def _write_parts(path: Path, listing: UtteranceList, bounds: list[int]) -> list[
     offsets = [0]
     with write_whole(path, "wb") as stream:
         for first, stop in itertools.pairwise(bounds):
-            stream.write(json.dumps(listing.utterances(first, stop)).encode() + b"\n")
+            # Without a channel of its own, a row stays as it was before there were any: its part is current.
+            rows = [row if row.channel >= 0 else row[:-1] for row in listing.utterances(first, stop)]
+            stream.write(json.dumps(rows).encode() + b"\n")
             offsets.append(stream.tell())
     return offsets

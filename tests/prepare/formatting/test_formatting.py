@@ -15,7 +15,7 @@ from lid_toolkit.audio.references import AudioError
 from lid_toolkit.audio.resample import resample
 from lid_toolkit.audio.writer import AUDIO_FORMATS, encode, quantise
 from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
-from lid_toolkit.datadir.tables.table import read_table, table_from_pairs
+from lid_toolkit.datadir.tables.table import read_table, table_from_pairs, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.prepare.formatting.job import run_job, sample_range
 from lid_toolkit.prepare.formatting.plan import FormatOptions, load_plan, make_plan
@@ -121,13 +121,14 @@ def test_nothing_left_is_an_error(source, tmp_path):
 
 
 def test_stereo_is_averaged_and_clipping_counted(source, tmp_path):
-    wave = np.stack([np.full(1600, 0.5), np.full(1600, 0.25)], axis=1)
+    ramp = np.linspace(-0.5, 0.5, 1600)
+    wave = np.stack([ramp, ramp / 2], axis=1)
     soundfile.write(tmp_path / "stereo.wav", wave, 16000)
     soundfile.write(tmp_path / "loud.wav", np.r_[np.full(100, 1.5), np.zeros(1500)], 16000, subtype="FLOAT")
     add(source, "w-stereo", tmp_path / "stereo.wav")
     add(source, "w-loud", tmp_path / "loud.wav")
     format_set(source, tmp_path / "out")
-    np.testing.assert_allclose(waves(tmp_path / "out")["w-stereo"], 0.375, atol=1e-4)
+    np.testing.assert_allclose(waves(tmp_path / "out")["w-stereo"], 0.75 * ramp, atol=1e-4)
     assert dict(read_table(tmp_path / "out/clipped")) == {"w-loud": "100"}
 
 
@@ -245,3 +246,70 @@ def test_relative_paths_stay_relative(source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     format_set(source, tmp_path.joinpath("out").relative_to(tmp_path))
     assert next(read_table("out/wav.scp").values()).startswith(f"out{os.sep}data")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"audio_format": "wav"}, {"audio_format": "flac"}, {"feats_type": "raw_copy"}]
+)
+def test_utterances_without_signal_are_listed_and_left_out(source, tmp_path, options):
+    rng = np.random.default_rng(0)
+    wave = rng.uniform(-0.5, 0.5, 16000)
+    late = np.r_[np.zeros(40000), wave]
+    silent = {"cancels": np.stack([wave, -wave], 1), "zeros": np.zeros(16000), "offset": np.full(16000, 0.3)}
+    for key, samples in {**silent, "late": late, "one": np.stack([wave, 0 * wave], 1)}.items():
+        soundfile.write(tmp_path / f"{key}.wav", samples, 16000)
+        add(source, f"w-{key}", tmp_path / f"{key}.wav")
+    format_set(source, tmp_path / "out", max_failed=1.0, **options)
+    failed = dict(read_table(tmp_path / "out/failed"))
+    lacking = {key: reason for key, reason in failed.items() if "no signal" in reason}
+    assert lacking.keys() == {f"w-{key}" for key in silent}
+    assert "mean of its 2 channels" in failed["w-cancels"]
+    kept = dict(read_table(tmp_path / "out/utt2lang"))
+    assert {"w-late", "w-one"} <= kept.keys()
+    assert not kept.keys() & failed.keys()
+
+
+def test_a_dead_channel_is_found_when_it_is_chosen(source, tmp_path):
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 16000)
+    soundfile.write(tmp_path / "a.wav", np.stack([wave, 0 * wave], 1), 16000)
+    for key in [*dict(read_table(source / "utt2lang"))]:
+        for name in ("wav.scp", "utt2lang"):
+            rows = [(k, v) for k, v in read_table(source / name, allow_empty=True) if k != key]
+            write_table(source / name, rows)
+    add(source, "u", tmp_path / "a.wav")
+    format_set(source, tmp_path / "out", channel=0)
+    with pytest.raises(LidError, match="no signal"):
+        format_set(source, tmp_path / "out", channel=1, max_failed=0.0)
+
+
+def test_the_fifth_column_of_segments_is_a_channel(source, tmp_path):
+    """Both sides of a telephone call, at the same times."""
+    one, other = (np.random.default_rng(seed).uniform(-0.5, 0.5, 32000) for seed in (0, 1))
+    soundfile.write(tmp_path / "call.wav", np.stack([one, other], 1), 16000)
+    rows = ["a call 0 1 0", "b call 0 1 1", "c call 0 1", "d call 1 2 1", "e call 0 1 -1", "f call 0 1 2"]
+    for file, lines in (
+        ("wav.scp", [f"call {tmp_path}/call.wav"]),
+        ("segments", rows),
+        ("utt2lang", [f"{key} eng" for key in "abcdef"]),
+    ):
+        (source / file).write_text("".join(f"{line}\n" for line in lines))
+    for name in ("lang2utt", "utt2spk", "utt2dataset"):
+        (source / name).unlink(missing_ok=True)
+    format_set(source, tmp_path / "out", max_failed=0.2)
+    made = waves(tmp_path / "out")
+    for key, wave in {
+        "a": one[:16000],
+        "b": other[:16000],
+        "c": (one + other)[:16000] / 2,
+        "d": other[16000:],
+    }.items():
+        np.testing.assert_allclose(made[key], wave, atol=1e-4)
+    np.testing.assert_array_equal(made["c"], made["e"])
+    assert "channel 2 does not exist" in dict(read_table(tmp_path / "out/failed"))["f"]
+
+
+def test_an_id_too_long_for_a_file_is_refused_before_any_work(source, tmp_path):
+    add(source, "ü" * 126, tmp_path / "none.wav")
+    with pytest.raises(LidError, match=r"the id is too long for a file name \(use the format wav\.ark\)"):
+        format_set(source, tmp_path / "out", audio_format="wav")
+    assert not (tmp_path / "out/data").exists()
