@@ -141,7 +141,7 @@ class LanguageIdentifier:
 
         Raises:
             AudioError: the audio cannot be read, is empty or is not finite.
-            LidError: a label is unknown, or a number is below 1.
+            LidError: a label is unknown, a number is below 1, or scores are not finite.
         """
         _at_least_one(batch_size=batch_size, top_k=1 if top_k is None else top_k)
         columns = self._columns(languages)
@@ -177,7 +177,12 @@ class LanguageIdentifier:
                 )
                 yield batch.rows_b, wave_bt, torch.from_numpy(lengths[batch.rows_b])
 
-        return identify_batches(self._saved, self.device, len(waves), padded())
+        scores_bc, embeddings_bd = identify_batches(self._saved, self.device, len(waves), padded())
+        finite_b = np.isfinite(scores_bc).all(axis=1) & np.isfinite(embeddings_bd).all(axis=1)
+        if not finite_b.all():
+            what = f"the model's scores of utterance {int(finite_b.argmin()) + 1} are not finite"
+            raise LidError(what, where="identify", mend="use another model, or leave the utterance out")
+        return scores_bc, embeddings_bd
 
     def _waves(self, speech: Sequence[Speech], sample_rate: float | None) -> list[Floats]:
         default = self.rate if sample_rate is None else _valid_rate(sample_rate)

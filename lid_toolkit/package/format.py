@@ -19,9 +19,10 @@ YAML files are dataclasses here: ``to_mapping`` gives what is written, ``from_ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from lid_toolkit import languages
@@ -44,6 +45,11 @@ LARGEST_RATIO = 50
 matrix of zeros shrinks to a five-hundredth, so the limit is for the whole zip and not for each file."""
 DEEPEST = 20
 """Levels of a YAML file. The deepest one, a pretrained encoder inside fused front ends, has eight."""
+
+PLACE_KEYS = ("download_dir", "stats_file")
+"""Arguments of components that are only paths of the machine that trained the model."""
+OUTSIDE = re.compile(r"^[/~\\]|^[A-Za-z]:[/\\]|://|(^|[/\\])\.\.([/\\]|$)")
+"""A path from the root, the home or another directory, or an address."""
 
 FETCH_AGAIN = "download or copy the package again"
 
@@ -122,11 +128,53 @@ class Description:
 
     @classmethod
     def from_mapping(cls, content: Mapping[str, Any], source: Path) -> Description:
-        """Check the content that was read from ``source``; raise LidError if a value is missing or wrong."""
+        """Check the content that was read from ``source``.
+
+        Raises:
+            LidError: a value is missing or of the wrong type, or names a place outside the package.
+        """
         try:
-            return cls(int(content["rate"]), dict(content["description"]))
+            rate, components = content["rate"], dict(content["description"])
         except (KeyError, TypeError, ValueError) as error:
             raise _incomplete(MODEL, source, error) from error
+        if not isinstance(rate, int):
+            raise _incomplete(MODEL, source, TypeError(f"rate: {rate!r:.40} is not a whole number"))
+        if (place := next(named_places(components), None)) is not None:
+            raise LidError(
+                f"{MODEL} names a place outside the package: {place}",
+                where=source,
+                mend="do not use this file; if it is your own, pack the model again",
+            )
+        return cls(rate, components)
+
+
+def named_places(value: Any, key: str = "") -> Iterator[str]:
+    """Yield each path, address or download folder in plain values, as ``key: value``.
+
+    The name of an encoder on the Hub and the last component of a path are no places: ``path_or_url: xlsr``
+    says where the weights came from and is never looked up.
+    """
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from named_places(item, str(name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from named_places(item, key)
+    elif isinstance(value, str) and (key in PLACE_KEYS or OUTSIDE.search(value)):
+        yield f"{key}: {value[:100]!r}"
+
+
+def without_places(value: Any, key: str = "") -> Any:
+    """Return plain values in which each place is its last component, and null if the key only names one."""
+    if isinstance(value, Mapping):
+        return {name: without_places(item, str(name)) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_places(item, key) for item in value]
+    if not isinstance(value, str):
+        return value
+    if key in PLACE_KEYS:
+        return None
+    return PurePath(value).name if OUTSIDE.search(value) else value
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from lid_toolkit.package.format import (
     Labels,
     Meta,
 )
-from lid_toolkit.training.checkpoint import SavedModel, restore
+from lid_toolkit.training.checkpoint import SavedModel, check_labels, restore
 
 YAML = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -87,7 +87,9 @@ def read_labels(source: Path) -> tuple[str, ...]:
     """
     with _opened(source, (META, LANGUAGES)) as folder:
         _check(folder, LANGUAGES, _read_meta(folder, source), source)
-        return Labels.from_mapping(_read_mapping(folder / LANGUAGES, source), source).labels
+        labels = Labels.from_mapping(_read_mapping(folder / LANGUAGES, source), source).labels
+        check_labels(labels, source)
+        return labels
 
 
 @contextmanager
@@ -171,12 +173,17 @@ def _read_meta(folder: Path, source: Path) -> Meta:
     return Meta.from_mapping(_read_mapping(folder / META, source), source)
 
 
+def _check_is_file(path: Path, source: Path) -> None:
+    """Raise LidError if a file of the package is missing, or is a pipe or device, which may have no end."""
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "is missing"
+        raise LidError(f"{path.name} {what}", where=source, mend=NOT_PACKED)
+
+
 def _check(folder: Path, file: str, meta: Meta, source: Path) -> None:
     """Raise LidError if a file is missing or does not have the checksum in ``meta.yaml``."""
-    try:
-        found = sha256(folder / file)
-    except OSError as error:
-        raise LidError(f"{file} is missing", where=source, mend=NOT_PACKED) from error
+    _check_is_file(folder / file, source)
+    found = sha256(folder / file)
     if found != meta.sha256.get(file):
         raise LidError(f"{file} does not match its checksum in {META}", where=source, mend=FETCH_AGAIN)
 
@@ -192,6 +199,7 @@ def sha256(path: Path) -> str:
 
 def _read_mapping(path: Path, source: Path) -> Mapping[str, object]:
     """Return the content of a YAML file; raise LidError if it is not a safe one with keys and values."""
+    _check_is_file(path, source)
     try:
         if path.stat().st_size > LARGEST_TEXT:
             raise LidError(
@@ -200,8 +208,6 @@ def _read_mapping(path: Path, source: Path) -> Mapping[str, object]:
         text = path.read_text(encoding="utf-8")
         _check_yaml(text)
         content = yaml.load(text, Loader=YAML)  # a safe loader
-    except FileNotFoundError:
-        raise LidError(f"{path.name} is missing", where=source, mend=NOT_PACKED) from None
     except BAD_YAML as error:
         raise LidError(f"{path.name} is not valid YAML", where=source, mend=FETCH_AGAIN) from error
     if not isinstance(content, dict):

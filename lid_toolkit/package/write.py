@@ -37,6 +37,7 @@ from lid_toolkit.package.format import (
     Description,
     Labels,
     Meta,
+    without_places,
 )
 from lid_toolkit.package.licences import encoders, model_licence
 from lid_toolkit.package.read import BLOCK, sha256
@@ -159,7 +160,7 @@ def gather(packing: Packing, saved: SavedModel, folder: Path) -> dict[str, Path]
     weights = {name: tensor.contiguous().clone() for name, tensor in saved.model.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
     texts = {
-        MODEL: to_yaml(Description(saved.rate, portable(saved.description)).to_mapping()),
+        MODEL: to_yaml(Description(saved.rate, without_places(portable(saved.description))).to_mapping()),
         LANGUAGES: to_yaml(Labels(saved.languages).to_mapping()),
         CONFIG: to_yaml(portable(read_config(packing.config))),
         CARD: model_card(facts, read_results(packing)),

@@ -11,13 +11,18 @@ from typing import TypedDict, cast
 import torch
 from torch import Tensor
 
+from lid_toolkit.audio.reader import HIGHEST_RATE, LOWEST_RATE
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import temporary_beside, write_whole
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.models.lid_model import LidModel
+from lid_toolkit.models.sealed import sealed
 
 MODEL_FORMAT = 1
+LONGEST_REASON = 300
+FRAMES_TO_TRY = 25
+USE_ANOTHER = "use another file"
 
 
 class ModelContent(TypedDict):
@@ -105,6 +110,9 @@ def load_content(path: Path, mmap: bool = False) -> ModelContent:
         raise LidError(
             "not a model file of this toolkit", where=path, mend="give the .pth file of a training"
         )
+    for key, kind in (("model", dict), ("description", dict), ("languages", list), ("rate", int)):
+        if not isinstance(content.get(key), kind):
+            raise LidError(f"'{key}' is missing or of the wrong type", where=path, mend=USE_ANOTHER)
     return cast(ModelContent, content)
 
 
@@ -116,17 +124,80 @@ def restore(
     source: Path,
     external: Packages = NONE,
 ) -> SavedModel:
-    """Build a model from its description and weights; ``source`` is named in errors.
+    """Build a model from its description and weights, which may come from a stranger.
+
+    Nothing is looked up in folders or on the Hub, and memory is bounded (:mod:`lid_toolkit.models.sealed`).
+
+    Args:
+        description: the components, as :func:`build_model` expects them.
+        weights: all weights by name.
+        languages: labels in index order.
+        rate: samples per second.
+        source: the file, for errors.
+        external: the packages that components may be imported from beside this toolkit.
 
     Raises:
-        LidError: the weights do not fit the description.
+        LidError: the weights do not fit the description or are not finite, or the rate or a label is not
+            valid.
     """
+    check_rate(rate, source)
+    check_labels(languages, source)
+    for name, weight in weights.items():
+        if weight.is_floating_point() and not torch.isfinite(weight).all():
+            raise LidError(f"weight {name} is not finite", where=source, mend=USE_ANOTHER)
     try:
-        model = build_model(description, len(languages), external)
-        model.load_state_dict(weights)
-    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise LidError(f"the weights do not fit the description: {error}", where=source) from error
-    return SavedModel(model.eval(), tuple(languages), rate, description)
+        with sealed(weights.values()):
+            model = build_model(description, len(languages), external)
+            model.load_state_dict(weights)
+            features = None if description.get("frontend") is not None else description["input_size"]
+            try_out(model.eval(), rate, features)
+    except LidError as error:
+        reason = f"{error.where}: {error.what}" if error.where else error.what
+        raise LidError(reason[:LONGEST_REASON], where=source, mend=error.mend, redo=error.redo) from error
+    except Exception as error:  # a description of any content makes constructors raise anything
+        reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
+        raise LidError(f"the weights do not fit the description: {reason}", where=source) from error
+    return SavedModel(model, tuple(languages), rate, description)
+
+
+def try_out(model: LidModel, rate: int, features: int | None) -> None:
+    """Identify a quarter of a second of noise, since some nonsense shows only when a model is used.
+
+    For example, a stride of 10^12 needs no weights.
+
+    Args:
+        model: in evaluation mode.
+        rate: samples per second.
+        features: dimension of the features that it takes instead of waveforms, if it does.
+
+    Raises:
+        LidError: the scores are not finite.
+    """
+    shape = (1, rate // 4) if features is None else (1, FRAMES_TO_TRY, features)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)) / 10
+    scores_bc, embeddings_bd = model.identify(noise, torch.tensor(shape[1:2]))
+    if not (torch.isfinite(scores_bc).all() and torch.isfinite(embeddings_bd).all()):
+        raise LidError("its scores for noise are not finite", mend=USE_ANOTHER)
+
+
+def check_rate(rate: object, source: Path) -> None:
+    """Raise LidError if a sampling rate is not a whole number of Hz that audio can have."""
+    if not isinstance(rate, int) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise LidError(
+            f"a sampling rate of {rate!r:.40} is not supported",
+            where=source,
+            mend=f"it must be a whole number from {LOWEST_RATE} to {HIGHEST_RATE}",
+        )
+
+
+def check_labels(labels: Sequence[object], source: Path) -> None:
+    """Raise LidError if a label is not a word, or occurs twice."""
+    for label in labels:
+        if not isinstance(label, str) or not label.isprintable() or label.split() != [label]:
+            raise LidError(f"{label!r:.40} is not a label", where=source, mend=USE_ANOTHER)
+    if len(set(labels)) < len(labels):
+        twice = next(label for label in labels if list(labels).count(label) > 1)
+        raise LidError(f"label '{twice}' occurs twice", where=source, mend=USE_ANOTHER)
 
 
 def save(path: Path, content: Mapping[str, object]) -> None:
@@ -166,15 +237,15 @@ def load(path: Path, mmap: bool = False) -> dict[str, object]:
         raise LidError(
             "the file holds more than tensors and plain values, or is damaged",
             where=path,
-            mend="use another file",
+            mend=USE_ANOTHER,
         ) from error
     except Exception as error:  # torch.load raises many kinds of exception on a damaged archive
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise LidError(
-            f"damaged, or not a checkpoint: {reason}", where=path, mend="use another file"
+            f"damaged, or not a checkpoint: {reason}", where=path, mend=USE_ANOTHER
         ) from error
     if not isinstance(content, dict):
-        raise LidError("not a checkpoint of this toolkit", where=path, mend="use another file")
+        raise LidError("not a checkpoint of this toolkit", where=path, mend=USE_ANOTHER)
     return content
 
 

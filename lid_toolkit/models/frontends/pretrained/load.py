@@ -1,7 +1,10 @@
 """Find, check and load pretrained speech encoders of ``transformers``, or build them without weights.
 
-Weights are read from safetensors, or else with ``torch.load(weights_only=True)``; no code from a checkpoint
-is run. Files in a folder or in the cache are loaded without network access.
+Weights are read from safetensors, or else with ``torch.load(weights_only=True)``. No code from a checkpoint
+is run: ``trust_remote_code`` is false, and only those entries of a configuration are used that the class in
+``transformers`` has, since others name modules of the checkpoint's author or kernels on the Hub. Files in a
+folder or in the cache are loaded without network access. A model that is read from a model file or a package
+looks nothing up (:mod:`lid_toolkit.models.sealed`).
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, TypeVar, cast
@@ -17,12 +21,15 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.frontends.pretrained.upstream_types import Architecture, Config, Upstream
+from lid_toolkit.models.frontends.pretrained.upstream_types import Architecture, Config, Settings, Upstream
+from lid_toolkit.models.sealed import is_sealed
 
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 Result = TypeVar("Result")
 KNOWN = ("wav2vec2", "hubert", "wavlm", "wav2vec2-bert", "whisper")
 WHERE = "frontend_conf.path_or_url"
+HOUSEKEEPING = {"model_type", "_name_or_path", "architectures", "dtype", "transformers_version"}
+"""Entries of a configuration that do not shape the model."""
 # Exceptions of transformers for files that are missing, damaged, or have unexpected content.
 BROKEN = (
     OSError,
@@ -32,6 +39,10 @@ BROKEN = (
     AttributeError,
     TypeError,
     StrictDataclassError,
+    pickle.UnpicklingError,
+    EOFError,
+    ArithmeticError,
+    UnicodeDecodeError,
 )
 
 
@@ -66,9 +77,10 @@ def read_architecture(source: str, cache_dir: str | None) -> Architecture:
 
     def read_config(**where: object) -> Config:
         try:
-            config: Config = AutoConfig.from_pretrained(source, **where)
+            config: Config = AutoConfig.from_pretrained(source, trust_remote_code=False, **where)
         except ValueError as error:  # a type that is unknown to transformers
-            raise OSError(str(error)) from error
+            own_code = "trust_remote_code" in str(error)
+            raise OSError("it needs code of its author, which is not run" if own_code else error) from error
         return config
 
     config = _found(source, read_config, cache_dir)
@@ -122,12 +134,14 @@ def make_encoder(
     Raises:
         LidError: the weights are missing or have other shapes, or the attention is not installed.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     # An adapter after the last layer would change the frame rate; the features are taken before it.
-    settings = {**architecture["config"], "add_adapter": False, "use_intermediate_ffn_before_adapter": False}
-    config = AutoConfig.for_model(settings.pop("model_type"), **{**settings, **changes})
-    kind: dict[str, object] = {"dtype": torch.float32}
+    without_adapter = {"add_adapter": False, "use_intermediate_ffn_before_adapter": False}
+    config = known_config(architecture["config"], {**without_adapter, **changes})
+    if is_sealed() and attention == "flash_attention_2":
+        attention = "auto"  # where the package is missing, transformers takes its kernels from the Hub
+    kind: dict[str, object] = {"dtype": torch.float32, "trust_remote_code": False}
     if attention != "auto":
         kind["attn_implementation"] = attention
 
@@ -153,6 +167,19 @@ def make_encoder(
     return model
 
 
+def known_config(config: Settings, changes: Mapping[str, object]) -> Config:
+    """Return a configuration of ``transformers`` with those entries that its class has, and changes to them.
+
+    ``auto_map``, ``attn_implementation`` and ``quantization_config``, for example, are left out.
+    """
+    from transformers import AutoConfig
+
+    known = AutoConfig.for_model(config["model_type"]).to_dict().keys() - HOUSEKEEPING
+    kept = {key: value for key, value in config.items() if key in known}
+    made: Config = AutoConfig.for_model(config["model_type"], **{**kept, **changes})
+    return made
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep progress bars and warnings about unused weights out of the log."""
@@ -171,6 +198,12 @@ def _quiet() -> Iterator[None]:
 
 def _found(source: str, load: Callable[..., Result], cache_dir: str | None) -> Result:
     """Load from a folder, else from the cache, else from the Hub."""
+    if is_sealed():
+        raise LidError(
+            f"the model lacks the configuration ('architecture') of its encoder '{source[:100]}'",
+            where="frontend_conf",
+            mend="pack the trained model again",
+        )
     looks_like_path = source.startswith(("/", ".", "~")) or source.count("/") != 1
     if Path(source).is_dir() or (looks_like_path and "/" in source):
         return _loaded(source, load, local_files_only=True)
@@ -198,5 +231,7 @@ def _reason(error: Exception) -> str:
     """Return the first line of an error; the whole message if the first line only names a key."""
     if isinstance(error, KeyError):
         return f"{error} is not known"
-    text = str(error).strip()
+    if isinstance(error, pickle.UnpicklingError):
+        return "its weights hold more than tensors, or are damaged"
+    text = str(error).strip() or type(error).__name__
     return text if isinstance(error, StrictDataclassError) else text.partition("\n")[0]
