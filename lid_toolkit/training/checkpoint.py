@@ -191,7 +191,9 @@ def check_rate(rate: object, source: Path) -> None:
 
 
 def check_labels(labels: Sequence[object], source: Path) -> None:
-    """Raise LidError if a label is not a word, or occurs twice."""
+    """Raise LidError if there are fewer than two labels, or one is not a word or occurs twice."""
+    if len(labels) < 2:
+        raise LidError(f"the model has {len(labels)} languages", where=source, mend=USE_ANOTHER)
     for label in labels:
         if not isinstance(label, str) or not label.isprintable() or label.split() != [label]:
             raise LidError(f"{label!r:.40} is not a label", where=source, mend=USE_ANOTHER)

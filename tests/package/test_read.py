@@ -206,7 +206,7 @@ def test_yaml_bombs(kind, name, package, tmp_path):
         ("model.yaml", "description", "x", "is incomplete"),
         ("model.yaml", "rate", "fast", "is incomplete"),
         ("languages.yaml", "languages", [1], "is incomplete"),
-        ("languages.yaml", "languages", [], "weights do not fit"),
+        ("languages.yaml", "languages", [], "the model has 0 languages"),
         ("languages.yaml", "languages", [{"label": "a"}, {"label": "b"}], "weights do not fit"),
     ],
 )
