@@ -11,7 +11,7 @@ PROMPTS=downloads/prompts
 # empty, stage 1 downloads the corpus to it. No value: not used. Disk space: docs/voxlingua107.md.
 VOXLINGUA107=
 # The address of the directory that holds zip_urls.txt and the zips.
-VOXLINGUA107_URL=http://bark.phon.ioc.ee/voxlingua107/
+VOXLINGUA107_URL=https://bark.phon.ioc.ee/voxlingua107/
 
 # For augmentation, with any corpus: directories of MUSAN (music, noise, speech) and RIRS_NOISES (simulated_rirs).
 # Stage 1 downloads those that are missing, 12 and 7 GB and the archives beside them. No value: not used.

@@ -17,7 +17,10 @@ from lid_toolkit.errors import LidError, WorkName, nearest
 from lid_toolkit.processes import stop_with_parent
 
 USER_ERROR = 2
-USERS_FAULTS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENAMETOOLONG)
+USERS_FAULTS = (
+    *(errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT),
+    *(errno.ENAMETOOLONG, errno.EFBIG),
+)
 
 
 class _DefaultsShown(argparse.ArgumentDefaultsHelpFormatter):
@@ -93,10 +96,10 @@ def run(
     """Run ``main`` as a command, and exit.
 
     The exit code is 0 when ``main`` returns. It is 2, with one line on standard error, for a
-    :class:`LidError`, a full disk, a file without permission or a file name that is too long. It is 130 on
-    Ctrl-C. Any other exception is a bug and keeps its traceback. For error messages, ``stages`` gives the
-    recipe's names for the work to run again. The command gets SIGTERM when a parent ends that asked for it
-    (:func:`lid_toolkit.processes.stop_with_parent`).
+    :class:`LidError`, a full disk, a file without permission, or a file or file name that is too long. It is
+    130 on Ctrl-C. Any other exception is a bug and keeps its traceback. For error messages, ``stages`` gives
+    the recipe's names for the work to run again. The command gets SIGTERM when a parent ends that asked for
+    it (:func:`lid_toolkit.processes.stop_with_parent`).
     """
     stop_with_parent()
     logging.basicConfig(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -115,9 +116,31 @@ def fetch(client: httpx2.Client, url: str, path: Path, meter: _Meter | None = No
         time.sleep(pause)
 
 
+def verify_digest(path: Path, digest: str) -> str:
+    """Return ``""`` if a file has the checksum, such as ``sha256:...`` or ``md5:...``, else the fault."""
+    kind, _, wanted = digest.partition(":")
+    summed = hashlib.new(kind, usedforsecurity=False)
+    with open(path, "rb") as stream:
+        while block := stream.read(MIB):
+            summed.update(block)
+    found = summed.hexdigest()
+    return "" if found == wanted else f"its {kind} checksum is {found}, not {wanted}"
+
+
 def part_of(path: Path) -> Path:
     """Return the path of the partial file while a download is in progress."""
     return path.with_name(f"{path.name}.part")
+
+
+@contextmanager
+def disk_faults(path: Path) -> Iterator[None]:
+    """Turn an error of the disk, such as a limit of the file size, into a LidError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        what = f"cannot be written: {error.strerror or error}"
+        mend = "check space, permissions and limits (ulimit -f), or set another directory in db.sh"
+        raise LidError(what, where=error.filename or path, mend=mend) from error
 
 
 class _Meter:
@@ -158,7 +181,7 @@ def _save(answer: httpx2.Response, part: Path, have: int, meter: _Meter) -> str:
     """Write a response body to ``part`` from byte ``have`` on; return ``""`` or why it is incomplete."""
     length = answer.headers.get("Content-Length", "")
     whole = have + int(length) if length.isdecimal() else None
-    with open(part, "r+b" if have else "wb") as stream:
+    with disk_faults(part), open(part, "r+b" if have else "wb") as stream:
         stream.seek(have)
         stream.truncate()
         for block in answer.iter_raw():  # blocks as received: rechunking would lose data on a drop

@@ -8,7 +8,8 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.locate import HUB_ERRORS, explain
+from lid_toolkit.inference.locate import explain
+from lid_toolkit.models.frontends.pretrained.hub import hub_fault
 from lid_toolkit.package.format import CARD, IMAGES, RESULTS
 from lid_toolkit.package.read import read_package, unpacked
 
@@ -40,6 +41,9 @@ def upload(package: Path, repository: str, private: bool, dry_run: bool = False)
                 print(f"{size:>14,}  {name}")
             print(f"\n{(folder / CARD).read_text(encoding='utf-8')}", end="")
             return
+        if (unreachable := hub_fault()) is not None:
+            fault, mend = explain(unreachable)
+            raise LidError(fault, where=repository, mend=mend)
         try:
             api = HfApi(token=True)
             address = api.create_repo(repository, private=private, exist_ok=True)
@@ -49,7 +53,7 @@ def upload(package: Path, repository: str, private: bool, dry_run: bool = False)
                 commit_message=f"Upload {package.name}",
                 delete_patterns=DELETED_IF_NOT_PACKED,
             )
-        except HUB_ERRORS as error:
+        except Exception as error:  # the client raises many kinds of exception
             fault, mend = explain(error)
             raise LidError(fault, where=repository, mend=mend) from error
         logging.info("%s, commit %s", address, commit.oid)

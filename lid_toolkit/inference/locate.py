@@ -17,17 +17,17 @@ from huggingface_hub.errors import (
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.external import NONE, Packages
+from lid_toolkit.models.frontends.pretrained.hub import hub_fault
 from lid_toolkit.package.format import LANGUAGES, META, NEEDED
 from lid_toolkit.package.read import read_labels, read_package
 from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model
 
-# Exceptions of the Hub's client: OSError and RuntimeError include those of its threads and HTTP errors.
-HUB_ERRORS = (OSError, RuntimeError, ValueError, httpx2.TransportError)
 MENDS = {
     401: "run `hf auth login`, or set HF_TOKEN to a token with this permission",
     403: "use another repository, or a token with this permission",
 }
 LATER = "try again later"
+CONNECT = "check the network, and the proxies and HF_ENDPOINT in the environment"
 BEST_MODEL = "valid.*.best.pth"
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -90,10 +90,18 @@ def download(repository: str, revision: str | None, files: Sequence[str]) -> Pat
     """
     from huggingface_hub import snapshot_download  # takes half a second, which local models do not need
 
+    unreachable = hub_fault()
     try:
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=list(files)))
-    except HUB_ERRORS as error:
-        fault, mend = explain(error)
+        folder = Path(
+            snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=list(files),
+                local_files_only=unreachable is not None,
+            )
+        )
+    except Exception as error:  # proxies, addresses and damaged caches make the client raise anything
+        fault, mend = explain(unreachable or error)
         raise LidError(f"no such file or directory, and {fault}", where=repository, mend=mend) from error
     if not (folder / META).exists():
         what = f"the repository has no {META}"
@@ -119,5 +127,8 @@ def explain(error: BaseException) -> tuple[str, str]:
     if isinstance(error, HFValidationError):
         return f"not a valid name for a repository: {reason}", "give USER/NAME"
     if isinstance(error, httpx2.TransportError | ConnectionError):
-        return f"the Hub cannot be reached: {reason}", "check the network and try again"
+        return (
+            f"the Hub cannot be reached: {reason}",
+            CONNECT,
+        )
     return reason, LATER

@@ -21,6 +21,7 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from lid_toolkit.cli import USERS_FAULTS
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.package.format import (
@@ -47,7 +48,7 @@ NOT_PACKED = "give a packed model"
 # Exceptions of Python for a damaged zip, and for one in which a file and a folder have the same name.
 DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError),
-    *(FileExistsError, IsADirectoryError, NotADirectoryError),
+    *(LookupError, ArithmeticError, MemoryError),
 )
 # Exceptions of PyYAML besides its own errors, for values that do not match their tags.
 BAD_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
@@ -134,7 +135,9 @@ def unpacked(archive: Path, wanted: tuple[str, ...] | None = None) -> Iterator[P
             raise LidError(
                 "the file does not exist", where=archive, redo="packing", mend="give another file"
             ) from None
-        except DAMAGED as error:
+        except (OSError, *DAMAGED) as error:
+            if isinstance(error, OSError) and error.errno in USERS_FAULTS:
+                raise
             raise LidError(f"damaged, or not a zip: {error}", where=archive, mend=FETCH_AGAIN) from error
         yield folder
 

@@ -243,9 +243,7 @@ def load(path: Path, mmap: bool = False) -> dict[str, object]:
         ) from error
     except Exception as error:  # torch.load raises many kinds of exception on a damaged archive
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise LidError(
-            f"damaged, or not a checkpoint: {reason}", where=path, mend=USE_ANOTHER
-        ) from error
+        raise LidError(f"damaged, or not a checkpoint: {reason}", where=path, mend=USE_ANOTHER) from error
     if not isinstance(content, dict):
         raise LidError("not a checkpoint of this toolkit", where=path, mend=USE_ANOTHER)
     return content

@@ -8,9 +8,11 @@ rooms are used, as in the recipes of Kaldi and ESPnet.
 from __future__ import annotations
 
 import gzip
+import io
 import logging
 import os
 import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -19,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
+from urllib.parse import urlsplit
 
 from lid_toolkit.audio.reader import AudioError, audio_info
 from lid_toolkit.cli import OptionParser, run
@@ -27,11 +30,19 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
 from local.corpus import alone, option_parser, sources, without_blanks
-from local.fetch import fetch_all, require_space, web_client
+from local.fetch import disk_faults, fetch_all, require_space, verify_digest, web_client
 from local.parallel import parallel
 
 MOST_BROKEN = 0.01
 BLOCK = 1 << 20
+MOST_UNPACKED = 50
+"""Unpacked size of an archive divided by its own. Recordings shrink to half, synthetic rooms to a fifth."""
+TOO_LARGE = f"it unpacks to more than {MOST_UNPACKED} times its size"
+# What damaged, encrypted and malicious archives make Python raise; OSError for an impossible offset.
+BROKEN = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error),
+    *(RuntimeError, ValueError, LookupError, ArithmeticError, MemoryError),
+)
 
 
 @dataclass(frozen=True)
@@ -42,29 +53,40 @@ class SoundCorpus:
         name: name of the collection and of its variable in db.sh.
         url: address of the archive.
         top: top folder in the archive.
+        digest: the checksum that OpenSLR publishes in ``checksum.md5`` beside the archive.
         lists: for each list, the folders below ``top`` with its WAV files.
     """
 
     name: str
     url: str
     top: str
+    digest: str
     lists: dict[str, tuple[str, ...]]
 
     def archive(self, folder: Path) -> Path:
         """Return the path of the archive, which is next to ``folder``."""
         return folder.parent / Path(self.url).name
 
+    @property
+    def pinned(self) -> bool:
+        """Whether the address is OpenSLR's or a mirror of it, which serves the same bytes."""
+        return urlsplit(self.url).path.endswith(f"/resources/{OPENSLR[self.name]}/{Path(self.url).name}")
 
+
+OPENSLR = {"MUSAN": 17, "RIRS_NOISES": 28}
+"""Numbers of the collections on OpenSLR."""
 MUSAN = SoundCorpus(
     "MUSAN",
     "https://www.openslr.org/resources/17/musan.tar.gz",
     "musan",
+    "md5:0c472d4fc0c5141eca47ad1ffeb2a7df",
     {f"musan_{kind}.scp": (kind,) for kind in ("music", "noise", "speech")},
 )
 RIRS_NOISES = SoundCorpus(
     "RIRS_NOISES",
     "https://www.openslr.org/resources/28/rirs_noises.zip",
     "RIRS_NOISES",
+    "md5:e6f48e257286e05de56413b4779d8ffb",
     {"rirs.scp": ("simulated_rirs/smallroom", "simulated_rirs/mediumroom")},
 )
 
@@ -111,11 +133,11 @@ def obtain(source: SoundCorpus, folder: Path) -> None:
     archive = source.archive(folder)
     if not archive.exists():
         fetch_archive(source, archive)
-    fault = unpack(archive, source.top, folder)
+    fault = checked_unpack(source, archive, folder)
     if fault:
         logging.warning("%s is damaged (%s): downloading it again", archive, fault)
         fetch_archive(source, archive)
-        fault = unpack(archive, source.top, folder)
+        fault = checked_unpack(source, archive, folder)
     if fault:
         raise LidError(f"damaged archive ({fault})", where=archive, mend="delete it and run this again")
 
@@ -126,21 +148,37 @@ def fetch_archive(source: SoundCorpus, archive: Path) -> None:
         fetch_all(client, [(source.url, archive)], f"download {source.name}")
 
 
+def checked_unpack(source: SoundCorpus, archive: Path, folder: Path) -> str:
+    """Verify the archive's checksum, if its address is pinned, and unpack it; return ``""`` or the fault."""
+    return (source.pinned and verify_digest(archive, source.digest)) or unpack(archive, source.top, folder)
+
+
 def unpack(archive: Path, top: str, folder: Path) -> str:
-    """Unpack the folder ``top`` of an archive as ``folder``, all or nothing; return ``""`` or the fault."""
+    """Unpack the folder ``top`` of an archive as ``folder``, all or nothing; return ``""`` or the fault.
+
+    Raises:
+        LidError: the files cannot be written.
+    """
     scratch = folder.with_name(f".unpack-{folder.name}")
     shutil.rmtree(scratch, ignore_errors=True)
+    left = MOST_UNPACKED * archive.stat().st_size + BLOCK
     try:
         require_space(archive.parent, unpacked_bytes(archive), f"unpacking {archive.name}")
         with Progress(f"unpack {archive.name}", None, "file") as progress:
-            for name, stream in _members(archive):
+            for name, stream in _members(archive, left):
                 target = _inside(scratch, name)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with open(target, "wb") as file:
-                    shutil.copyfileobj(stream, file, BLOCK)
+                with disk_faults(target):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                with disk_faults(target), open(target, "wb") as file:
+                    while block := _read(stream):
+                        left -= len(block)
+                        if left < 0:
+                            raise tarfile.TarError(TOO_LARGE)
+                        file.write(block)
                 progress.advance()
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
-        return str(error)
+    except BROKEN as error:
+        shutil.rmtree(scratch, ignore_errors=True)
+        return " ".join(str(error).split()) or type(error).__name__
     if not (scratch / top).is_dir():
         return f"it does not contain the folder {top}"
     os.sync()
@@ -157,8 +195,11 @@ def unpacked_bytes(archive: Path) -> int:
         return sum(info.file_size for info in source.infolist())
 
 
-def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield name and content of each regular file. Links and devices are skipped; checksums are verified."""
+def _members(archive: Path, most: int) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield name and content of each regular file. Links and devices are skipped; checksums are verified.
+
+    At most ``most`` bytes are unpacked, whether or not they belong to a regular file.
+    """
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as source:
             for info in source.infolist():
@@ -166,18 +207,47 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     with source.open(info) as stream:
                         yield info.filename, stream
         return
-    with gzip.open(archive) as unzipped, tarfile.open(fileobj=unzipped) as tar:
-        for member in tar:
-            content = tar.extractfile(member) if member.isfile() else None
-            if content is not None:
-                yield member.name, content
-        while unzipped.read(BLOCK):  # read to the end of the file, where gzip stores the checksum
+    with gzip.open(archive) as unzipped:
+        bounded = _Bounded(unzipped, most)
+        with tarfile.open(fileobj=bounded, mode="r|") as tar:  # it only reads forward
+            yield from _tar_members(tar)
+        while bounded.read(BLOCK):  # read to the end of the file, where gzip stores the checksum
             pass
+
+
+def _tar_members(tar: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
+    for member in tar:
+        content = tar.extractfile(member) if member.isfile() else None
+        if content is not None:
+            yield member.name, content
+
+
+class _Bounded(io.RawIOBase):
+    """Read a stream up to a limit, so that long headers, links and padding count too."""
+
+    def __init__(self, stream: IO[bytes], most: int) -> None:
+        self.stream, self.left = stream, most
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to ``size`` bytes; raise TarError beyond the limit."""
+        block = self.stream.read(size)
+        self.left -= len(block)
+        if self.left < 0:
+            raise tarfile.TarError(TOO_LARGE)
+        return block
+
+
+def _read(stream: IO[bytes]) -> bytes:
+    """Read a block; an error of the operating system here is one of the archive, not of the target."""
+    try:
+        return stream.read(BLOCK)
+    except OSError as error:
+        raise tarfile.TarError(str(error)) from error
 
 
 def _inside(folder: Path, name: str) -> Path:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise tarfile.TarError(f"the path of its member '{name}' is outside the archive's folder")
     return folder / path
 

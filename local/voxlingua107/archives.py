@@ -7,6 +7,7 @@ a process was killed. What is still to do follows from the folders alone.
 from __future__ import annotations
 
 import shutil
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,12 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from local.fetch import disk_faults
 from local.parallel import parallel
 from local.voxlingua107.layout import Archive
 
 PART = 5000
 BLOCK = 1 << 20
-BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+MOST_UNPACKED = 50
+"""Unpacked size of a zip divided by its own. Recordings shrink to half."""
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, struct.error),
+    *(ValueError, LookupError, ArithmeticError, MemoryError),
+)
 """Exceptions that :mod:`zipfile` raises for a damaged, truncated or encrypted archive."""
 
 
@@ -69,6 +76,9 @@ def survey(archive: Archive) -> Survey:
     lacking = [info.file_size for info, path in found if not _is_there(path, info)]
     folders = tuple(name for name in strange if not name.endswith("/"))
     fault = "" if found else f"contains no recordings named {archive.codes[0]}/NAME.wav"
+    whole = sum(info.file_size for info, _ in found)
+    if whole > MOST_UNPACKED * archive.path.stat().st_size + BLOCK:
+        fault = f"it unpacks to {whole:,} bytes, more than {MOST_UNPACKED} times its size"
     return Survey(archive, len(found), len(lacking), sum(lacking), folders, fault)
 
 
@@ -143,9 +153,10 @@ def _read(stream: IO[bytes]) -> None:
 def _write(path: Path, stream: IO[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{path.name}")
-    with open(temporary, "wb") as target:
-        shutil.copyfileobj(stream, target, BLOCK)
-    temporary.replace(path)
+    with disk_faults(path):
+        with open(temporary, "wb") as target:
+            shutil.copyfileobj(stream, target, BLOCK)
+        temporary.replace(path)
 
 
 def _is_there(path: Path, info: zipfile.ZipInfo) -> bool:

@@ -27,7 +27,7 @@ from local.voxlingua107.listing import list_folders
 from local.voxlingua107.tables import DEV as DEV_SET
 from local.voxlingua107.tables import SELECTION, TRAIN, make_sets, report, write_sets
 
-URL = "http://bark.phon.ioc.ee/voxlingua107/"
+URL = "https://bark.phon.ioc.ee/voxlingua107/"
 
 
 @dataclass(frozen=True)

@@ -244,12 +244,15 @@ def test_members_that_lead_elsewhere_are_left_alone(server, places, caplog):
         "en/../../evil.wav": b"x",
         "iw/a.wav": b"x",
         "en/x.txt": b"x",
+        "en/deep/evil.wav": b"x",
+        "en/a/../../../evil.wav": b"x",
+        "en/a\\evil.wav": b"x",
     }
     write_zip(server.folder / "en.zip", {**recordings("en"), **outside})
     prepare(server, places)
     assert "members not extracted" in caplog.text
     assert all(name in caplog.text for name in outside)
-    assert not list(places[0].parent.rglob("evil.wav"))
+    assert not list(places[0].parent.rglob("*evil.wav"))
     assert not (places[0] / "iw" / "a.wav").exists()
 
 
@@ -263,6 +266,16 @@ def test_recordings_lie_directly_in_the_folder_of_a_language(tmp_path, name):
     with zipfile.ZipFile(archive.path) as source:
         found = [path for _, path in archives.recordings(source, archive)]
     assert found == [tmp_path / "en" / "right.wav"]
+
+
+def test_a_zip_that_would_become_huge_is_not_unpacked(server, places):
+    """Each recording of zeros shrinks to a thousandth."""
+    write_zip(server.folder / "en.zip", {**recordings("en"), "en/zeros.wav": bytes(60 << 20)})
+    with pytest.raises(
+        LidError, match=r"en\.zip: still damaged .*it unpacks to .* more than 50 times its size"
+    ):
+        prepare(server, places)
+    assert not (places[0] / "en").exists()
 
 
 # Corpora that are already there

@@ -21,6 +21,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.models.frontends.pretrained.hub import hub_fault
 from lid_toolkit.models.frontends.pretrained.upstream_types import Architecture, Config, Settings, Upstream
 from lid_toolkit.models.sealed import is_sealed
 
@@ -210,6 +211,13 @@ def _found(source: str, load: Callable[..., Result], cache_dir: str | None) -> R
     try:
         return _loaded(source, load, local_files_only=True, cache_dir=cache_dir)
     except LidError:
+        if (fault := hub_fault()) is not None:
+            raise LidError(
+                f"no model '{source}' in a folder or in the cache, and the Hub cannot be reached: "
+                f"{_reason(fault)}",
+                where=WHERE,
+                mend="check name and network, or give a folder with config.json and model.safetensors",
+            ) from fault
         logging.info("%s is not in the cache: asking the Hugging Face Hub", source)
         return _loaded(source, load, cache_dir=cache_dir)
 
