@@ -53,11 +53,11 @@ def sealed(weights: Collection[Tensor]) -> Iterator[None]:
         _sealed.reset(token)
 
 
-class _Bounded(TorchDispatchMode):  # type: ignore[misc]  # torch does not annotate it
+class _Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """Refuse an operation before it makes a tensor that is too large."""
 
-    def __init__(self, numbers: int, calls: int) -> None:
-        super().__init__()
+    def __init__(self, numbers: float, calls: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.numbers, self.calls = numbers, calls
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

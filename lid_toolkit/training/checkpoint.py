@@ -149,7 +149,8 @@ def restore(
         with sealed(weights.values()):
             model = build_model(description, len(languages), external)
             model.load_state_dict(weights)
-            features = None if description.get("frontend") is not None else description["input_size"]
+            waves = description.get("frontend") is not None
+            features = None if waves else cast(int, description["input_size"])
             try_out(model.eval(), rate, features)
     except LidError as error:
         reason = f"{error.where}: {error.what}" if error.where else error.what

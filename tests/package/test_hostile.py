@@ -284,12 +284,11 @@ def test_weights_that_are_not_finite(value, model, package, tmp_path):
 def test_weights_so_large_that_scores_are_not_finite(package, tmp_path):
     def edit(content):
         weights = load(content["model.safetensors"])
-        content["model.safetensors"] = save(
-            {
-                name: torch.full_like(weight, 3e38) if name == "loss.weight" else weight
-                for name, weight in weights.items()
-            }
-        )
+        huge = {
+            name: torch.full_like(weight, 3e38) if weight.is_floating_point() else weight
+            for name, weight in weights.items()
+        }
+        content["model.safetensors"] = save(huge)
 
     assert "its scores for noise are not finite" in refusal(rewritten(package, tmp_path / "x.zip", edit))
 
