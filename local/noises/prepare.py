@@ -225,7 +225,7 @@ def _tar_members(tar: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
 class _Bounded(io.RawIOBase):
     """Read a stream up to a limit, so that long headers, links and padding count too."""
 
-    def __init__(self, stream: IO[bytes], most: int) -> None:
+    def __init__(self, stream: gzip.GzipFile, most: int) -> None:
         self.stream, self.left = stream, most
 
     def read(self, size: int = -1) -> bytes:
