@@ -35,6 +35,14 @@ def test_untidy_directories_have_none_either(tmp_path, caplog):
         (PLAIN, {"utt2lang": None}, ["utt2lang: no such file (write"]),
         (PLAIN, {"wav.scp": None}, ["wav.scp: no such file (write"]),
         (PLAIN, {"lang2utt": None}, []),  # made from utt2lang where it is needed
+        (
+            PLAIN,
+            {"utt2lang": "a eng\nb ENG\nc fra\n", "lang2utt": "ENG b\neng a\nfra c\n"},
+            [
+                "utt2lang:1: 'a': language 'eng' also occurs in another case (write",
+                "utt2lang:2: 'b': language 'ENG'",
+            ],
+        ),
         (PLAIN, {"utt2lang": ""}, ["utt2lang: has no rows", "wav.scp:1: utterance 'a' is not in utt2lang"]),
         (
             PLAIN,
