@@ -63,8 +63,8 @@ class _Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self.calls -= 1
-        if (most := _most(args, kwargs)) > SMALL:
-            self.numbers -= _made(func, args, kwargs, most)
+        if _most(args, kwargs) > SMALL:
+            self.numbers -= _made(func, args, kwargs)
         if self.numbers < 0 or self.calls < 0:
             raise LidError("its sizes are much larger than its weights", mend="do not use this file")
         return func(*args, **kwargs)
@@ -79,7 +79,7 @@ def _most(args: Any, kwargs: Any) -> float:
     return math.prod(abs(float(size)) for size in sizes if isinstance(size, int | float) and abs(size) > 1)
 
 
-def _made(func: Any, args: Any, kwargs: Any, most: float) -> float:
+def _made(func: Any, args: Any, kwargs: Any) -> float:
     """Return how many numbers an operation makes, computed without making them (device ``meta``).
 
     Views, and operations in place, make none.
@@ -91,6 +91,9 @@ def _made(func: Any, args: Any, kwargs: Any, most: float) -> float:
     device = {} if inputs and "device" not in kwargs else {"device": torch.device("meta")}
     try:
         made = func(*shapes[0], **{**shapes[1], **device})
-    except (RuntimeError, TypeError, ValueError):  # its result depends on values
-        return most
+    except (RuntimeError, TypeError, ValueError):
+        # Its result depends on values, for example on the lengths of packed sequences. The product of the
+        # sizes of all tensors would be far too much for a recurrent network, which gets all its weights.
+        largest = max((leaf.numel() for leaf in inputs), default=1)
+        return largest * _most(*tree_map_only(Tensor, lambda _: 1, (args, kwargs)))
     return sum(leaf.numel() for leaf in tree_leaves(made) if isinstance(leaf, Tensor))

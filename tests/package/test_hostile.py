@@ -302,7 +302,8 @@ def test_scores_that_are_not_finite_are_no_answer(model, monkeypatch):
         return made, torch.ones(len(wave_bt), 8)
 
     monkeypatch.setattr(lid._saved.model, "identify", scores)
-    quiet, loud = np.zeros(8000, dtype=np.float32), np.ones(8000, dtype=np.float32)
+    loud = np.linspace(1, 0.5, 8000, dtype=np.float32)
+    quiet = loud[::-1].copy() - 0.5
     lid.identify(quiet)
     with pytest.raises(LidError, match="scores of utterance 2 are not finite"):
         lid.identify([quiet, loud])

@@ -119,7 +119,7 @@ def test_damage_that_size_and_time_hide_is_found_by_reading(source, tmp_path, de
     verify_audio(target, 2)
     decoded.clear()
     assert format_set(source, target, audio_format=audio_format) == 2
-    assert 0 < len(decoded) <= 3
+    assert 0 < len(set(decoded)) <= 3
     assert all(np.array_equal(wave, before[key]) for key, wave in waves(target).items())
 
 
