@@ -22,6 +22,7 @@ import importlib.util
 import os
 import queue
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -44,6 +45,8 @@ ALL_PASSED, SOME_FAILED = 0, 1  # exit codes of pytest
 TIMED_OUT = 124
 # A mutation may make a test hang. It may take this much longer than without the mutation.
 SLOWER, LEAST_S, MOST_S = 4.0, 60.0, 900.0
+# It may also make one fill the memory. Importing PyTorch reserves some gigabytes without using them.
+MOST_BYTES = 12 * 2**30
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,8 @@ class Tree:
             errors="replace",
             start_new_session=True,
         ) as process:
+            if hasattr(resource, "prlimit"):  # only on Linux
+                resource.prlimit(process.pid, resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
             try:
                 output, code = process.communicate(timeout=limit_s)[0], process.returncode
             except subprocess.TimeoutExpired:
