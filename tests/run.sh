@@ -39,9 +39,12 @@ docs() {
   NO_MKDOCS_2_WARNING=1 step mkdocs build --strict
 }
 
+# The site is built during the checks of types: each of them uses one core.
 fast() {
+  docs &
+  local site=$!
   lint
-  docs
+  wait "${site}"
   step "${python}" -m pytest -n auto -m "not (slow or slurm or sge)"
 }
 
