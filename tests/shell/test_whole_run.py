@@ -108,7 +108,7 @@ def test_answers_do_not_depend_on_the_batch(finished: Recipe):
 def test_a_rerun_does_nothing(finished: Recipe):
     results = inference(finished) / "results.json"
     before = results.stat().st_mtime_ns
-    done = finished.run("run.sh", *OPTIONS, timeout=120)
+    done = finished.run("run.sh", *OPTIONS, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "not done yet" not in done.stderr
     assert results.stat().st_mtime_ns == before
