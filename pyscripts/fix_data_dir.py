@@ -4,10 +4,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from option_types import add_reading
 from stages import run
 
 from lid_toolkit.audio.reader import Reading
-from lid_toolkit.cli import OptionParser, boolean, positive_int
+from lid_toolkit.cli import OptionParser
 from lid_toolkit.datadir.fix import fix_data_dir
 from lid_toolkit.prepare.check_recordings import CHECKS, broken_utterances
 
@@ -22,19 +23,7 @@ def main(arguments: Sequence[str]) -> None:
         default="none",
         help="also remove recordings whose header (or whose samples) cannot be read",
     )
-    parser.add_argument(
-        "--allow_pipes",
-        type=boolean,
-        default=False,
-        help="run the commands in wav.scp; only for data that you trust",
-    )
-    parser.add_argument(
-        "--multi_columns_input_wav_scp",
-        type=boolean,
-        default=False,
-        help="lines of wav.scp list several files, the channels of one recording",
-    )
-    parser.add_argument("--nj", type=positive_int, default=1, help="number of processes that read recordings")
+    add_reading(parser)
     options = parser.parse_args(arguments)
     reading = Reading(allow_pipes=options.allow_pipes, multi_columns=options.multi_columns_input_wav_scp)
     check = options.check_audio

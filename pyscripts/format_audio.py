@@ -18,6 +18,33 @@ from lid_toolkit.prepare.formatting.verify import verify_audio
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the options and run the sub-command."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.action == "plan" and options.data_dir is None:
+        parser.error("the following arguments are required: --data_dir")
+    wanted = FormatOptions(
+        options.audio_format,
+        options.feats_type,
+        options.fs,
+        options.min_wav_duration,
+        options.max_wav_duration,
+        options.max_failed,
+        options.allow_pipes,
+        options.channel,
+        options.multi_columns_input_wav_scp,
+    )
+    out = options.output_dir
+
+    def plan(jobs: int, dry_run: bool) -> int:
+        if options.verify:
+            verify_audio(out, jobs, dry_run)
+        return make_plan(options.data_dir, out, wanted, jobs, dry_run)
+
+    act(options, plan, lambda number: run_job(out, number), lambda: merge(out))
+
+
+def make_parser() -> OptionParser:
+    """Return the parser of the sub-commands' options."""
     parser = OptionParser(__doc__)
     add_actions(parser)
     parser.add_argument("--output_dir", type=Path, required=True, help="output directory: dump/raw/SET")
@@ -65,33 +92,7 @@ def main(arguments: Sequence[str]) -> None:
         default=False,
         help="plan: also read the formatted audio and compare it with the digests taken when it was written",
     )
-    options = parser.parse_args(arguments)
-    if options.action == "plan" and options.data_dir is None:
-        parser.error("the following arguments are required: --data_dir")
-    wanted = FormatOptions(
-        options.audio_format,
-        options.feats_type,
-        options.fs,
-        options.min_wav_duration,
-        options.max_wav_duration,
-        options.max_failed,
-        options.allow_pipes,
-        options.channel,
-        options.multi_columns_input_wav_scp,
-    )
-    out = options.output_dir
-
-    def plan(jobs: int, dry_run: bool) -> int:
-        if options.verify:
-            verify_audio(out, jobs, dry_run)
-        return make_plan(options.data_dir, out, wanted, jobs, dry_run)
-
-    act(
-        options,
-        plan,
-        lambda number: run_job(out, number),
-        lambda: merge(out),
-    )
+    return parser
 
 
 if __name__ == "__main__":

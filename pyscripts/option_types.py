@@ -1,4 +1,4 @@
-"""Types of options that several scripts have in common, with their limits."""
+"""Options that several scripts have in common, and types of options with their limits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,27 @@ import check_environment  # noqa: F401  # first: it finds lid_toolkit
 
 from lid_toolkit.audio.reader import LOWEST_RATE
 from lid_toolkit.audio.writer import HIGHEST_ODD_RATE, HIGHEST_RATE, is_rate
-from lid_toolkit.cli import positive_int
+from lid_toolkit.cli import OptionParser, boolean, positive_int
 
 FEWEST_ITERATIONS = 250
 """The minimum of scikit-learn's t-SNE."""
+
+
+def add_reading(parser: OptionParser) -> None:
+    """Add the options of scripts that read the recordings of a data directory."""
+    parser.add_argument(
+        "--allow_pipes",
+        type=boolean,
+        default=False,
+        help="run the commands in wav.scp; only for data that you trust",
+    )
+    parser.add_argument(
+        "--multi_columns_input_wav_scp",
+        type=boolean,
+        default=False,
+        help="lines of wav.scp list several files, the channels of one recording",
+    )
+    parser.add_argument("--nj", type=positive_int, default=1, help="number of processes that read recordings")
 
 
 def rate(text: str) -> int:

@@ -4,10 +4,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from option_types import add_reading
 from stages import run
 
 from lid_toolkit.audio.reader import Reading
-from lid_toolkit.cli import OptionParser, boolean, positive_int
+from lid_toolkit.cli import OptionParser, boolean
 from lid_toolkit.datadir.datadir import LENGTHS, read_data_dir
 from lid_toolkit.evaluation.data_report import describe, text_of, write_report
 from lid_toolkit.prepare.durations import utterance_seconds
@@ -21,19 +22,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--output_dir", type=Path, help="directory for the report; by default, DATA_DIR/report"
     )
-    parser.add_argument(
-        "--allow_pipes",
-        type=boolean,
-        default=False,
-        help="run the commands in wav.scp; only for data that you trust",
-    )
-    parser.add_argument(
-        "--multi_columns_input_wav_scp",
-        type=boolean,
-        default=False,
-        help="lines of wav.scp list several files, the channels of one recording",
-    )
-    parser.add_argument("--nj", type=positive_int, default=1, help="number of processes that read headers")
+    add_reading(parser)
     parser.add_argument(
         "--dry_run", type=boolean, default=False, help="only report whether there is work to do"
     )

@@ -4,10 +4,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from option_types import add_reading
 from stages import run
 
 from lid_toolkit.audio.reader import Reading
-from lid_toolkit.cli import OptionParser, boolean, positive_int
+from lid_toolkit.cli import OptionParser
 from lid_toolkit.datadir.check import compare_dirs, scan_dir
 from lid_toolkit.datadir.faults import counted
 from lid_toolkit.errors import LidError
@@ -27,19 +28,7 @@ def main(arguments: Sequence[str]) -> None:
         default="header",
         help="how much of each recording to read: the header, everything, or nothing",
     )
-    parser.add_argument(
-        "--allow_pipes",
-        type=boolean,
-        default=False,
-        help="run the commands in wav.scp; only for data that you trust",
-    )
-    parser.add_argument(
-        "--multi_columns_input_wav_scp",
-        type=boolean,
-        default=False,
-        help="lines of wav.scp list several files, the channels of one recording",
-    )
-    parser.add_argument("--nj", type=positive_int, default=1, help="number of processes that read recordings")
+    add_reading(parser)
     options = parser.parse_args(arguments)
     scanned = scan_dir(options.data_dir)
     faults = list(scanned.faults)

@@ -237,7 +237,7 @@ def hostile_archives():
         "wrong checksum": ("tar.gz", packed[:-8] + bytes(8)),
         "damaged header of gzip": ("tar.gz", packed[:3] + b"\xff" + packed[4:]),
         "damaged header of tar": ("tar.gz", gzip.compress(b"\xff" * 148 + good[148:])),
-        "a size that is no number": ("tar.gz", gzip.compress(good[:124] + b"zzzzzzzzzzz\0" + good[136:])),
+        "letters as a size": ("tar.gz", gzip.compress(good[:124] + b"zzzzzzzzzzz\0" + good[136:])),
         "member cut off": ("tar.gz", gzip.compress(good[:700])),
         "zeros as a member": ("tar.gz", gzip.compress(tarred(("musan/a.wav", zeros, {})), 1)),
         "zeros after the end": ("tar.gz", gzip.compress(good + zeros, 1)),
