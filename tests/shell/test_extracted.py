@@ -17,6 +17,8 @@ SETS = ("--train_set", "train", "--valid_set", "dev", "--test_sets", "dev", "--n
 def test_the_front_end_runs_in_stage_4_and_identification_takes_audio(recipe: Recipe):
     config = recipe.path / "whisper.yaml"
     config.write_text("frontend: transformers\n")
+    for name in ("train", "dev"):
+        (recipe.path / "dump/raw" / name).mkdir(parents=True)
     extracted = ("--feats_type", "extracted", "--feats_copies", "3", "--lid_config", str(config))
     calls = recipe.stages("lid.sh", "--stage", "4", *SETS, *extracted, "--lid_args", "--seed 7")
     for name, copies in (("train", 3), ("dev", 0)):

@@ -130,7 +130,7 @@ def test_more_workers_train_the_same(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"seed": 1}, "seed"), ({"optim_conf": {"lr": 0.1}}, "optim_conf"), ({"batch_bins": 999}, "batch_bins")],
+    [({"seed": 1}, "seed"), ({"optim_conf": {"lr": 0.1}}, "optim_conf"), ({"batch_bins": 30000}, "batch_bins")],
 )
 def test_a_checkpoint_of_other_settings_is_refused_by_name(finished, change, named):
     directory, out = finished
