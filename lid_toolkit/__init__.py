@@ -12,7 +12,7 @@ __all__ = ["LanguageIdentifier", "Prediction", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the model classes on first use (PEP 562): most commands do not need torch, which is slow."""
+    """Import the model classes on first use (PEP 562): torch is slow to import and rarely needed."""
     if name in ("LanguageIdentifier", "Prediction"):
         from lid_toolkit.inference import identifier
 

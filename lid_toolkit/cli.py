@@ -95,11 +95,12 @@ def run(
 ) -> NoReturn:
     """Run ``main`` as a command, and exit.
 
-    The exit code is 0 when ``main`` returns. It is 2, with one line on standard error, for a
-    :class:`LidError`, a full disk, a file without permission, or a file or file name that is too long. It is
-    130 on Ctrl-C. Any other exception is a bug and keeps its traceback. For error messages, ``stages`` gives
-    the recipe's names for the work to run again. The command gets SIGTERM when a parent ends that asked for
-    it (:func:`lid_toolkit.processes.stop_with_parent`).
+    The exit code is 0 if ``main`` returns or the reader of standard output has gone (``| head``). It is 2,
+    with one line on standard error, for a :class:`LidError`, a full or read-only disk, a denied permission,
+    or a file or file name that is too long. It is 130 on Ctrl-C. Any other exception is a bug and keeps its
+    traceback. For error messages, ``stages`` gives the recipe's name for each kind of work. If the parent
+    asks for it, the command gets SIGTERM when the parent ends
+    (:func:`lid_toolkit.processes.stop_with_parent`).
     """
     stop_with_parent()
     logging.basicConfig(
@@ -112,7 +113,7 @@ def run(
         _fail(error.message(stages))
     except OSError as error:
         if error.errno == errno.EPIPE:
-            os._exit(0)
+            os._exit(0)  # not sys.exit: Python would flush standard output and report the broken pipe
         if error.errno not in USERS_FAULTS:
             raise
         _fail(f"{error.filename or 'disk'}: {error.strerror}")

@@ -23,7 +23,7 @@ WorkName = Literal[
 
 
 class LidError(Exception):
-    """An error that the user can correct. Commands print it in one line and exit with code 2.
+    """An error that the user can correct. Commands print it on one line and exit with code 2.
 
     Args:
         what: what is wrong, e.g. ``"duplicate key 'utt1'"``.
@@ -50,7 +50,7 @@ class LidError(Exception):
         return self.message({})
 
     def message(self, stages: Mapping[WorkName, str]) -> str:
-        """Return the error in one line; ``stages`` gives the recipe's name for each kind of work."""
+        """Return the error on one line; ``stages`` gives the recipe's name for each kind of work."""
         place = f"{self.where}: " if self.where else ""
         again = f"run {stages.get(self.redo, self.redo)} again" if self.redo else ""
         advice = " or ".join(filter(None, (again, self.mend)))
@@ -69,5 +69,5 @@ def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 
 def allowed_failures(max_failed: float, utterances: int) -> int:
-    """Return how many utterances may fail. It is rounded up, so that one may fail in a small set."""
+    """Return how many utterances may fail, rounded up: at least one unless ``max_failed`` is 0."""
     return math.ceil(max_failed * utterances)

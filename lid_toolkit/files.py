@@ -39,7 +39,7 @@ def write_whole(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return an unused path in the directory of ``path``, with the same suffix: some writers need it."""
+    """Return an unused path in the directory of ``path``, with the same suffix, which some writers need."""
     return path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
 
 
@@ -88,6 +88,6 @@ def locked(directory: str | Path, doing: str) -> Iterator[None]:
         stream.truncate(0)
         stream.write(f"{doing} (process {os.getpid()} on {socket.gethostname()})")
         stream.flush()
-        # A forked child may live longer than its killed parent, and must not keep the lock.
+        # A forked child may outlive its killed parent, and must not keep the lock.
         register_after_fork(stream, lambda copy: copy.close())
         yield

@@ -1,4 +1,4 @@
-"""Work that is cut into parts, done by jobs, and merged.
+"""Work that is split into parts, done by jobs, and merged.
 
 Formatting, feature extraction, feature statistics and identification all work in this way:
 
@@ -106,21 +106,21 @@ class Plan:
 
 
 def load_plan(directory: Path) -> Plan:
-    """Read the plan of a directory; raises LidError if it does not exist."""
+    """Read the plan of a directory; raises LidError if it is missing or broken."""
     path = directory / PLAN
     try:
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return Plan(Snapshot(**kept["inputs"]), kept["num_jobs"], kept["facts"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise LidError("there is no plan", where=path, mend="run the sub-command plan first") from None
+        raise LidError("missing or broken", where=path, mend="run the sub-command plan first") from None
 
 
 def part_bounds(count: int, per_part: int, multiple_of: int = 1) -> npt.NDArray[np.int64]:
     """Return where the parts of ``count`` utterances begin, and where the last one ends.
 
-    There are at most ``MOST_PARTS``, so a part may have more than ``per_part`` utterances. All parts have
-    the same size to within one utterance, or, with ``multiple_of``, all but the last one have a size that
-    is a multiple of it: 150 utterances, 64 a part, make bounds 0, 64, 128, 150.
+    There are at most ``MOST_PARTS`` parts, so a part may have more than ``per_part`` utterances. The sizes of
+    the parts differ by at most one utterance. With ``multiple_of``, the size of every part but the last is a
+    multiple of it instead: ``part_bounds(150, 64, 32)`` returns 0, 64, 128, 150.
     """
     parts = min(MOST_PARTS, math.ceil(count / per_part))
     if multiple_of == 1:
@@ -133,13 +133,13 @@ def part_bounds(count: int, per_part: int, multiple_of: int = 1) -> npt.NDArray[
 def parts_to_do(
     directory: Path, parts: Sequence[AnyPart], job: int, num_jobs: int, doing: str
 ) -> Iterator[list[AnyPart]]:
-    """Lock job number ``job``, from 1, and yield its parts that are not current.
+    """Lock job number ``job``, counted from 1, and yield its parts that are not current.
 
     Raises:
-        LidError: the job does not exist, or another process does it.
+        LidError: the job does not exist, or another process is running it.
     """
     if not 1 <= job <= num_jobs:
-        raise LidError(f"there are {num_jobs} jobs", where=f"job {job}")
+        raise LidError(f"there are only {num_jobs} jobs", where=f"job {job}")
     own = parts[job - 1 :: num_jobs]
     with locked(directory / f"job.{job}", f"job {job}: {doing}"):
         todo = [part for part in own if part.step.reason()]
@@ -171,9 +171,9 @@ def check_failures(
     where: Path,
     parts_with_failures: Callable[[], Iterable[Part]],
 ) -> None:
-    """Raise LidError if too many utterances failed, and let the next run try them again.
+    """Raise LidError if too many utterances failed, and make the next run try them again.
 
-    The reason may have been something other than the inputs: a disk was missing, or a command failed.
+    The cause may be temporary, such as a disk that is not mounted, so the records of these parts are removed.
 
     Args:
         failed: (utterance, reason) of each failure.
@@ -184,7 +184,7 @@ def check_failures(
         parts_with_failures: the parts that the next run must do again.
 
     Raises:
-        LidError: more utterances failed.
+        LidError: more utterances failed than ``max_failed`` allows.
     """
     if count <= allowed_failures(max_failed, total):
         return

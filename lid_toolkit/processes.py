@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2), only on Linux
 PARENT = "LID_PARENT"
-"""Environment variable: the id of the process that starts a command and whose end must stop it."""
+"""Environment variable: process id of the parent; when the parent ends, the command must stop."""
 
 # SIGINT: Ctrl-C. SIGTERM: `kill`, `timeout`, a scheduler's time limit. SIGUSR1: Slurm's warning before the
 # time limit (`--signal=USR1@60`). SIGHUP: a closed terminal.
@@ -23,8 +23,8 @@ def die_with_parent(parent: int | None = None) -> None:
     """Have the kernel kill this process when the thread that started it ends, however it ends.
 
     Args:
-        parent: process id of the parent. If the parent has already ended, this process kills itself. None
-            if this process is about to execute another program.
+        parent: process id of the parent. If the parent has already ended, this process kills itself. None:
+            do not check.
     """
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent is not None and os.getppid() != parent:
@@ -34,9 +34,10 @@ def die_with_parent(parent: int | None = None) -> None:
 def stop_with_parent() -> None:
     """Have the kernel send this process SIGTERM when its parent ends, if the parent asks for it.
 
-    The parent asks with its process id in the variable ``LID_PARENT``. Example: a script that is killed by
-    SIGKILL cannot pass anything on, and without this its training would go on. The variable is removed, so
-    that the children of this process are not meant. If the parent has already ended, SIGTERM comes at once.
+    The parent asks by setting the environment variable ``LID_PARENT`` to its process id. Example: a script
+    killed by SIGKILL cannot forward the signal, and without this its training would keep running. The
+    variable is removed, because it does not apply to the children of this process. If the parent has already
+    ended, this process gets SIGTERM immediately.
     """
     parent = os.environ.pop(PARENT, "")
     if not parent.isdecimal():
@@ -59,9 +60,9 @@ def stop_signals_blocked() -> Iterator[None]:
 def stop_only_for(parent: int) -> None:
     """Make this process ignore ``STOP_SIGNALS`` unless its parent sends them.
 
-    A signal to a process group reaches a parent and its helpers at the same time. The parent may still need
-    the helpers for the work that it finishes before it stops. It ends them itself, if necessary by SIGTERM
-    (``multiprocessing.Process.terminate``). Call this before the process starts other threads.
+    A signal to a process group reaches a parent and its helpers at the same time, but the parent may need the
+    helpers to finish its work before it stops. The parent then ends the helpers itself, if necessary with
+    SIGTERM (``multiprocessing.Process.terminate``). Call this before the process starts other threads.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
@@ -74,7 +75,7 @@ def stop_only_for(parent: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of those descendants whose own parents end."""
+    """Make this process the new parent of every descendant whose own parent ends (a subreaper)."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 

@@ -17,7 +17,8 @@ class Progress:
     """Count finished items and seconds of audio; show the rate and the time left.
 
     Use it as a context manager and call :meth:`advance`. On a terminal it shows a tqdm bar. Elsewhere it
-    writes a line after 5 s, then at doubling intervals of at most a minute, and a final line.
+    writes a line after 5 s, then at doubling intervals of at most a minute, and a last one at the end
+    unless there was an exception.
 
     Args:
         title: what is being done, e.g. ``"format train"``.

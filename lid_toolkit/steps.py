@@ -1,8 +1,8 @@
 """Steps that know whether they are current: a fingerprint of inputs, options and outputs.
 
-A step is skipped only if the contents of its inputs and its options are those of the recorded run, and every
-recorded output still has its recorded size and modification time. It is not enough that an output exists: it
-may come from other inputs, or from a run that was interrupted.
+A step is skipped only if its options and the contents of its inputs are the same as in the recorded run, and
+every output still has its recorded size and modification time. That an output exists is not enough: it may
+have been made from other inputs, or by a run that was interrupted.
 
     with step.work("scoring", lock=directory) as work:
         if work is None:  # current
@@ -10,10 +10,10 @@ may come from other inputs, or from a run that was interrupted.
         ...
         work.finish(outputs)
 
-A record names the outputs relative to itself, so a copied or moved directory is judged by its own files.
+The paths of the outputs are relative to the record, so the record of a moved directory still applies.
 
-The order inside is fixed: lock, check, digest, work. The record holds the inputs as they were before
-the work began, so a file that changes while the work reads it makes the next run start again.
+The order is: lock, compute the digests of the inputs, compare with the record, work. The record describes the
+inputs before the work began, so if an input changes during the work, the next run does the step again.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Step:
         options: JSON-serialisable values that change the outputs.
         version: version of the code that makes the outputs. Raise it when the outputs change, for example
             when a report gets another metric; outputs of an older version are then out of date.
-        check: a further check of the outputs, for example of the parts they were made in; returns what is
-            wrong in words, or ``""``.
+        check: a further check of the outputs, for example of the parts they were made from; returns what
+            is wrong, or ``""``.
     """
 
     name: str
@@ -57,13 +57,14 @@ class Step:
     check: Callable[[], str] = str
 
     def reason(self) -> str:
-        """Return why the step must run, in words, or ``""`` if its outputs are current."""
+        """Return why the step must run, e.g. ``"wav.scp changed"``, or ``""`` if its outputs are current."""
         return self._compare(None)
 
     def due(self, dry_run: bool = False) -> bool:
-        """Return whether the step must run now; log if it is current, or if this is a dry run.
+        """Return whether to run the step now; log if it is current.
 
-        The answer may change before the work begins, so :meth:`work` checks again.
+        A dry run logs whether the step is current or why it must run, and returns False. The answer may
+        change before the work begins, so :meth:`work` checks again.
         """
         reason = self.reason()
         if not reason or dry_run:
@@ -77,12 +78,11 @@ class Step:
         """Hold the lock and do the work, unless the step is current: then yield None.
 
         Args:
-            doing: the work in the message for another process that finds the directory locked, e.g.
-                ``"scoring"``.
+            doing: what this process does, for the error message of other processes, e.g. ``"scoring"``.
             lock: the directory to lock; None if the caller has locked it.
-            known: the inputs as the plan of this work read them. They are not read again, but must not
-                have changed since.
-            quiet: do not log that the work begins or is current.
+            known: the snapshot that the plan of this work took. The inputs are not read again, but must
+                not have changed since.
+            quiet: do not log that the step begins or is skipped.
 
         Raises:
             LidError: another process has locked the directory, or an input changed since the plan.
@@ -92,7 +92,7 @@ class Step:
                 try:
                     held.enter_context(locked(lock, doing))
                 except OSError:
-                    if self.reason():  # a directory that cannot be written to is enough for a current step
+                    if self.reason():  # a current step needs no write permission
                         raise
             snapshot = Snapshot.take(self.inputs) if known is None else known
             if known is not None:
@@ -103,7 +103,7 @@ class Step:
             yield Work(self, snapshot) if reason else None
 
     def _compare(self, digests: Mapping[str, str | None] | None) -> str:
-        """Return why the record does not fit; inputs are read only if their digests are needed."""
+        """Return why the step must run, or ``""``; read the inputs only if ``digests`` is None and needed."""
         try:
             last = json.loads(self.record.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -119,10 +119,10 @@ class Step:
         for name in _differing(last["inputs"], _digests(self.inputs) if digests is None else digests):
             return f"{name} changed"
         for name, stamp in last["outputs"].items():
-            # Without "..", which a symbolic link would lead elsewhere.
+            # Remove ".." textually: the system would follow a symbolic link to another directory.
             output = os.path.normpath(self.record.parent / name)
             if _stamp(Path(output)) != stamp:
-                return f"{output} is missing or was changed"
+                return f"{output} is missing or has changed"
         return self.check()
 
     def _log(self, reason: str, dry_run: bool = False) -> None:
@@ -189,7 +189,7 @@ class Snapshot:
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def check(self, files: Mapping[str, Path]) -> None:
-        """Raise LidError if a file changed since."""
+        """Raise LidError if a file has changed since the snapshot."""
         for name, path in files.items():
             if name not in self.stamps or self.stamps[name] != _stamp(path):
                 raise LidError("changed since the work was planned", where=path, mend="run the stage again")

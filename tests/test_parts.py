@@ -58,7 +58,7 @@ def test_a_job_with_another_number_of_jobs_does_only_what_is_missing(parts):
 def test_there_are_as_many_jobs_as_planned(parts):
     for job in (0, 3):
         with (
-            pytest.raises(LidError, match=rf"job {job}: there are 2 jobs"),
+            pytest.raises(LidError, match=rf"job {job}: there are only 2 jobs"),
             parts_to_do(Path(), parts, job, 2, ""),
         ):
             pass

@@ -56,9 +56,9 @@ def test_stale_when_an_option_changes(made):
 
 def test_stale_when_an_output_is_gone_or_touched(made, tmp_path):
     (tmp_path / "out").write_text("longer output")
-    assert "out is missing or was changed" in again(made).reason()
+    assert "out is missing or has changed" in again(made).reason()
     (tmp_path / "out").unlink()
-    assert "out is missing or was changed" in again(made).reason()
+    assert "out is missing or has changed" in again(made).reason()
 
 
 @pytest.mark.parametrize("later_ns", [-1, 1, 3600 * 10**9])
@@ -68,14 +68,14 @@ def test_stale_when_an_output_has_another_time(made, tmp_path, later_ns):
     os.utime(tmp_path / "out", ns=(status.st_atime_ns, status.st_mtime_ns))
     assert again(made).reason() == ""
     os.utime(tmp_path / "out", ns=(status.st_atime_ns, status.st_mtime_ns + later_ns))
-    assert "out is missing or was changed" in again(made).reason()
+    assert "out is missing or has changed" in again(made).reason()
 
 
 def test_stale_when_an_output_has_another_size_and_the_same_time(made, tmp_path):
     status = (tmp_path / "out").stat()
     (tmp_path / "out").write_text("")
     os.utime(tmp_path / "out", ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert "out is missing or was changed" in again(made).reason()
+    assert "out is missing or has changed" in again(made).reason()
 
 
 @pytest.mark.parametrize("place", ["elsewhere/copy", "copy"])
@@ -96,10 +96,10 @@ def test_a_copied_directory_is_judged_by_its_own_files(tmp_path, monkeypatch, pl
     shutil.copytree("exp", place)
     assert step(Path(place)).reason() == step(tmp_path / place).reason() == ""
     Path(place, "data/out").write_text("damaged")
-    assert step(Path(place)).reason() == f"{place}/data/out is missing or was changed"
+    assert step(Path(place)).reason() == f"{place}/data/out is missing or has changed"
     assert step(Path("exp")).reason() == ""
     shutil.rmtree("exp")
-    assert step(Path(place)).reason() == f"{place}/data/out is missing or was changed"
+    assert step(Path(place)).reason() == f"{place}/data/out is missing or has changed"
 
 
 def test_a_symbolic_link_on_the_way_does_not_mislead(tmp_path):
@@ -111,7 +111,7 @@ def test_a_symbolic_link_on_the_way_does_not_mislead(tmp_path):
         work.finish([tmp_path / "out"])
     assert step.reason() == ""
     (tmp_path / "out").unlink()
-    assert step.reason() == f"{tmp_path}/out is missing or was changed"
+    assert step.reason() == f"{tmp_path}/out is missing or has changed"
 
 
 def test_a_further_check_counts(made):

@@ -1,7 +1,7 @@
 """Distortions of a waveform for training: noise, rooms, channels, codecs and level.
 
-Every function maps float32 samples in [-1, 1] to float32 samples of the same length. Random values come
-from the caller's generator.
+A distortion takes float32 samples in [-1, 1] and returns as many float32 samples. Random values come from the
+caller's generator.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ SILENCE_POWER = 1e-10
 
 
 def scaled_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
-    """Scale ``noise``, repeated or cut to length, to a signal-to-noise ratio over the whole waveform.
+    """Repeat or cut ``noise`` to the length of ``wave`` and scale it to a signal-to-noise ratio.
 
-    Returns zeros if either of them is silent.
+    The ratio refers to the whole waveform. Returns zeros if the waveform or the noise is silent.
     """
     noise = np.resize(noise, len(wave))
     power = float(np.mean(wave**2))
@@ -38,7 +38,7 @@ def scaled_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
 
 
 def coloured_noise(samples: int, slope: float, rng: np.random.Generator) -> Wave:
-    """Return Gaussian noise of unit power with spectrum 1 / f ** ``slope``: 0 white, 1 pink, 2 brown."""
+    """Return Gaussian noise of unit power; power spectrum 1 / f ** ``slope``: 0 white, 1 pink, 2 brown."""
     spectrum = np.fft.rfft(rng.standard_normal(fast_size(samples), dtype=np.float32))
     shape = np.arange(1, len(spectrum) + 1, dtype=np.float32) ** np.float32(-slope / 2)
     noise = np.fft.irfft(spectrum * shape)[:samples]
@@ -66,7 +66,7 @@ def random_room(rate: int, decay_s: float, direct_db: float, rng: np.random.Gene
 
 
 def reverberate(wave: Wave, response: Wave) -> Wave:
-    """Convolve with an impulse response and restore the power; the direct sound is not delayed."""
+    """Convolve with an impulse response, which must begin with the direct sound, and restore the power."""
     response = response[: len(wave)]
     size = fast_size(len(wave) + len(response) - 1)
     wet = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)[: len(wave)]
@@ -78,9 +78,10 @@ def reverberate(wave: Wave, response: Wave) -> Wave:
 
 
 def equalise(wave: Wave, gains_db: npt.NDArray[np.floating]) -> Wave:
-    """Apply gains at points that are evenly spaced on the mel-like scale log(1 + f / 700 Hz) up to Nyquist.
+    """Apply gains at points from 0 to the Nyquist frequency, interpolated between the points.
 
-    Random gains simulate microphones, rooms and lines. The filter has zero phase.
+    At 16 kHz the points are evenly spaced on the mel-like scale log(1 + f / 700 Hz); at other rates this
+    scale is stretched. Random gains simulate microphones, rooms and lines. The filter has zero phase.
     """
     spectrum = np.fft.rfft(wave, fast_size(len(wave)))
     position = np.log1p(np.linspace(0.0, 11.4, len(spectrum))) / np.log1p(11.4)
@@ -92,7 +93,7 @@ def equalise(wave: Wave, gains_db: npt.NDArray[np.floating]) -> Wave:
 def telephone(wave: Wave, rate: int, codec: str) -> Wave:
     """Simulate a telephone: resample to 8 kHz, encode and decode with ``codec``, and resample back.
 
-    The codecs are libsndfile's: G.711 mu-law and A-law, GSM 06.10 full rate, IMA ADPCM.
+    The codecs are libsndfile's: 16-bit PCM, G.711 mu-law and A-law, GSM 06.10 full rate, IMA ADPCM.
     """
     narrow = np.clip(resample(wave, rate, TELEPHONE_RATE), -1.0, 1.0)
     with io.BytesIO() as stream:
@@ -103,7 +104,7 @@ def telephone(wave: Wave, rate: int, codec: str) -> Wave:
 
 
 def change_level(wave: Wave, peak_db: float) -> Wave:
-    """Scale so that the largest absolute sample has a level of ``peak_db`` dB; silence is not changed."""
+    """Scale so that the largest absolute sample is at ``peak_db`` dBFS; silence is not changed."""
     peak = float(np.abs(wave).max(initial=0.0))
     if peak**2 < SILENCE_POWER:
         return wave
@@ -112,7 +113,7 @@ def change_level(wave: Wave, peak_db: float) -> Wave:
 
 
 def fast_size(samples: int) -> int:
-    """Return the next power of two, at least 2: Fourier transforms of other sizes are slow."""
+    """Return the smallest power of two >= ``samples``, at least 2, because other FFT sizes can be slow."""
     return 1 << max(samples - 1, 1).bit_length()
 
 

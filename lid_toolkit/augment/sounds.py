@@ -21,7 +21,7 @@ Wave = npt.NDArray[np.float32]
 
 
 def read_sounds(path: str | Path, mend: str) -> Table:
-    """Read a list and try its first recording, to find out early that all paths are wrong.
+    """Read a list and check that its first recording can be read, to detect a wrong folder before training.
 
     Args:
         path: the list.
@@ -35,6 +35,7 @@ def read_sounds(path: str | Path, mend: str) -> Table:
         raw = path.read_bytes()
     except OSError as error:
         raise LidError(error.strerror or "cannot be read", where=path, mend=mend) from None
+    # A list of references without keys gets line numbers as keys.
     lines = [line.strip() for line in raw.splitlines() if line.strip()]
     if lines and not any(len(line.split(None, 1)) > 1 for line in lines):
         raw = b"".join(b"%09d %s\n" % row for row in enumerate(lines, start=1))
@@ -76,7 +77,7 @@ def random_part(ref: str, samples: int, rate: int, short_share: float, rng: np.r
 
 
 def impulse_response(ref: str, rate: int) -> Wave:
-    """Return a room's impulse response at a sampling rate in Hz, from its largest sample on.
+    """Return a room's impulse response at a sampling rate in Hz, starting at its largest sample.
 
     The largest sample is the direct sound. The samples before it are the delay on the way to the
     microphone, which would delay the speech.
@@ -85,5 +86,6 @@ def impulse_response(ref: str, rate: int) -> Wave:
         AudioError: the recording cannot be read.
     """
     wave, own_rate = read_audio(ref)
+    # A response that is too short to resample is used as it is.
     response = resample(wave, own_rate, rate) if resampled_length(len(wave), own_rate, rate) else wave
     return response[int(np.argmax(np.abs(response))) :]

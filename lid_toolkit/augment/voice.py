@@ -24,11 +24,11 @@ LOG_FLOOR = 1e-5
 
 
 def change_voice(wave: Wave, rate: int, pitch: float, formants: float, tempo: float = 1.0) -> Wave:
-    """Multiply the fundamental by ``pitch``, the formants by ``formants`` and the tempo by ``tempo``.
+    """Multiply the fundamental frequency by ``pitch``, the formants by ``formants``, the tempo by ``tempo``.
 
     Resampling multiplies all three by ``pitch``. A phase vocoder (Flanagan and Golden, 1966) then sets
     the tempo, and each frame's spectral envelope, smoothed in the cepstrum (Oppenheim and Schafer,
-    1968), is stretched by ``formants / pitch`` while the fine structure stays.
+    1968), is stretched by ``formants / pitch``; the fine structure is kept.
 
     Returns:
         The waveform, ``1 / tempo`` times as long.
@@ -93,6 +93,7 @@ def envelope_gains(spectra: Spectra, factor: float, kept: int) -> Floats:
 
 def low_cepstrum(log_magnitude: Floats, kept: int) -> Floats:
     """Return the first ``kept`` real cepstral coefficients (frames, kept) of log spectra (frames, bins)."""
+    # The inverse Fourier transform of the symmetric spectrum, but only for the first `kept` coefficients.
     bins = log_magnitude.shape[1]
     weight = np.full(bins, 1.0 / (bins - 1), dtype=np.float32)
     weight[[0, -1]] /= 2

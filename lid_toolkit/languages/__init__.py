@@ -4,7 +4,7 @@
 that are accepted: deprecated, bibliographic and extended codes, labels of corpora, and other names. A
 deprecated code is accepted but never returned.
 
-Source: ISO 639-3 registration authority, https://iso639-3.sil.org; subtags after RFC 5646.
+Source: ISO 639-3 registration authority, https://iso639-3.sil.org; subtags as in RFC 5646.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Language(NamedTuple):
 def code(label: str) -> str:
     """Return the ISO 639-3 code of a label in a corpus.
 
-    A label may be a code of ISO 639-1, 639-2 or 639-3, also a deprecated one, an English name, or a locale. A
-    locale is a code, all in one case, followed by subtags after ``_`` or ``-`` (``en_US``, ``zh-Hant-TW``).
-    Otherwise, upper and lower case are equivalent, and so are ``_``, ``-`` and a space in a name.
-    Chinese without a variety (``zh``) is taken as Mandarin (``cmn``).
+    A label may be an ISO 639-1, 639-2 or 639-3 code, including deprecated ones, an English name, or a locale.
+    A locale is a code, followed by subtags after ``_`` or ``-`` (``en_US``, ``zh-Hant-TW``); the code must be
+    all in upper case or all in lower case. Otherwise, case is ignored, and ``_``, ``-`` and spaces in a name
+    are equivalent. Chinese without a variety (``zh``) means Mandarin (``cmn``).
 
     Raises:
         LidError: the label is unknown.
@@ -63,7 +63,7 @@ def code(label: str) -> str:
 
 
 def name(label: str) -> str:
-    """Return the English name of an ISO 639 code; the label itself if it is unknown."""
+    """Return the English name for a lower-case label such as ``deu``; an unknown label is returned as is."""
     language = languages().get(_codes().get(label, "")) if label.islower() else None
     return language.name if language else label
 
@@ -80,7 +80,7 @@ def merged(label: str) -> str:
 
 
 def case_variants(labels: Iterable[str]) -> list[list[str]]:
-    """Return the labels that are one ISO 639 code in different case, for example ``[["ENG", "eng"]]``."""
+    """Return groups of labels that are the same ISO 639 code in different case, e.g. ``[["ENG", "eng"]]``."""
     by_code: dict[str, list[str]] = {}
     for label in sorted(labels):
         by_code.setdefault(label.lower(), []).append(label)

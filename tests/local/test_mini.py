@@ -62,7 +62,7 @@ def test_lost_audio_and_another_size_are_made_anew(tmp_path, caplog):
     make(tmp_path, counts=(1, 1, 1))
     next((tmp_path / "audio").rglob("*.wav")).unlink()
     make(tmp_path, counts=(1, 1, 1))
-    assert "is missing or was changed" in caplog.text
+    assert "is missing or has changed" in caplog.text
     make(tmp_path, counts=(2, 1, 1))
     assert "utts_per_lang changed" in caplog.text
     assert len(list((tmp_path / "audio").rglob("*.wav"))) == 4 * len(LANGUAGES)

@@ -74,7 +74,7 @@ def test_stages_2_to_4_in_the_c_locale(tmp_path):
             ["plan", "--output_dir", "o", "--data_dir", "none"],
             "none: no such data directory",
         ),
-        ("format_audio.py", ["job", "--output_dir", "o"], "no plan"),
+        ("format_audio.py", ["job", "--output_dir", "o"], "missing or broken"),
         ("format_audio.py", ["job", "--output_dir", "o", "--jbo", "1"], "did you mean '--job'?"),
         ("format_audio.py", ["plan", "--output_dir", "o", "--fs", "0"], "--fs"),
         ("format_audio.py", ["plan", "--output_dir", "o", "--fs", "16x"], "--fs"),

@@ -219,12 +219,12 @@ def test_sample_range_outside(start, end):
 
 
 def test_faulty_use_is_named(source, tmp_path):
-    with pytest.raises(LidError, match=r"there is no plan \(run the sub-command plan first"):
+    with pytest.raises(LidError, match=r"missing or broken \(run the sub-command plan first"):
         run_job(tmp_path / "none", 1)
     with pytest.raises(LidError, match="is both the source and the target"):
         make_plan(source, source, FormatOptions(), 1)
     make_plan(source, tmp_path / "out", FormatOptions(), 2)
-    with pytest.raises(LidError, match="job 3: there are 2 jobs"):
+    with pytest.raises(LidError, match="job 3: there are only 2 jobs"):
         run_job(tmp_path / "out", 3)
     (source / "utt2speed").write_text("".join(f"utt{i:02d} 0\n" for i in range(12)))
     with pytest.raises(LidError, match="utt2speed: '0' is not a positive number"):

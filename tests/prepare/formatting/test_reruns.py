@@ -127,7 +127,7 @@ def test_lost_records_of_parts_are_not_taken_for_current(source, tmp_path):
     target = tmp_path / "out"
     format_set(source, target)
     shutil.rmtree(target / ".format")
-    with pytest.raises(LidError, match="there is no plan"):
+    with pytest.raises(LidError, match="missing or broken"):
         merge(target)
     verify_audio(target, 1)
     assert format_set(source, target) == 2
