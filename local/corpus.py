@@ -96,7 +96,7 @@ def write_set(directory: Path, utterances: Sequence[Utterance]) -> list[Path]:
 
 
 def segment(utterance: Utterance) -> str:
-    """Return the ``segments`` value ``recording start end``, in microseconds, finer than one sample."""
+    """Return the ``segments`` value ``recording start end``, in seconds with a resolution of 1 µs."""
     end = utterance.start + utterance.duration
     return f"{utterance.recording or utterance.key} {utterance.start:.6f} {end:.6f}"
 
@@ -108,7 +108,7 @@ def write_wav(path: Path, samples: npt.NDArray[np.int16], rate: int) -> None:
 
 
 def sources(script: str) -> dict[str, Path]:
-    """Return this module and those next to a corpus script, by name. If one changes, the data is outdated."""
+    """Return this module and those next to a corpus script, by name. If one changes, the data is stale."""
     modules = [Path(__file__), *sorted(Path(script).parent.glob("*.py"))]
     return {path.name: path for path in modules}
 

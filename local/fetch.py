@@ -18,7 +18,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.progress import Progress
 
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Pauses in seconds between attempts. Any progress starts the list again."""
+"""Pauses in seconds between attempts. After any progress, the list starts again."""
 
 TIMEOUT_S = 60.0
 MIB = 1 << 20
@@ -39,7 +39,7 @@ def web_client() -> Iterator[httpx2.Client]:
 
 
 def fetch_text(client: httpx2.Client, url: str) -> str:
-    """Return the content of a small text file. Raises LidError with the address if it is not available."""
+    """Return the content of a small text file. Raises LidError if it is not available."""
     try:
         answer = client.get(url)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -49,7 +49,7 @@ def fetch_text(client: httpx2.Client, url: str) -> str:
 
 
 def remote_bytes(client: httpx2.Client, url: str) -> int | None:
-    """Return the size of a file, or None if the server does not tell. Raises LidError if it is missing."""
+    """Return the size of a file, or None if the server does not report it. Raises LidError if it is missing."""
     try:
         answer = client.head(url)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -134,7 +134,7 @@ def part_of(path: Path) -> Path:
 
 @contextmanager
 def disk_faults(path: Path) -> Iterator[None]:
-    """Turn an error of the disk, such as a limit of the file size, into a LidError that names the file."""
+    """Turn a disk error, such as a file size limit, into a LidError that names the file."""
     try:
         yield
     except OSError as error:
@@ -165,7 +165,7 @@ def _attempt(client: httpx2.Client, url: str, part: Path, meter: _Meter) -> str:
             if answer.status_code == 416:
                 return _at_the_end(answer, part, have, meter)
             if answer.status_code in PASSING:
-                return f"the server answers {answer.status_code} {answer.reason_phrase}"
+                return f"the server returned {answer.status_code} {answer.reason_phrase}"
             _refuse(answer, url)
             if not _goes_on(answer, have):
                 meter.add(-have)
@@ -184,7 +184,7 @@ def _save(answer: httpx2.Response, part: Path, have: int, meter: _Meter) -> str:
     with disk_faults(part), open(part, "r+b" if have else "wb") as stream:
         stream.seek(have)
         stream.truncate()
-        for block in answer.iter_raw():  # blocks as received: rechunking would lose data on a drop
+        for block in answer.iter_raw():  # no chunk size: a dropped connection would lose a partial chunk
             stream.write(block)
             meter.add(len(block))
         stream.flush()
@@ -212,7 +212,7 @@ def _at_the_end(answer: httpx2.Response, part: Path, have: int, meter: _Meter) -
 def _refuse(answer: httpx2.Response, url: str) -> None:
     if answer.status_code >= 400:
         raise LidError(
-            f"the server answers {answer.status_code} {answer.reason_phrase}", where=url, mend=RETRY
+            f"the server returned {answer.status_code} {answer.reason_phrase}", where=url, mend=RETRY
         )
 
 

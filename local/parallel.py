@@ -35,7 +35,7 @@ def parallel(
     """Yield ``function(task)`` for each task, in the order of ``tasks``, computed by ``jobs`` new processes.
 
     The processes are spawned, not forked: they inherit no state, so results depend only on the task.
-    Each process takes up to ``at_once`` tasks at a time; use a small number if a task takes long.
+    Each process takes up to ``at_once`` tasks at a time; use a small number if tasks take long.
 
     Raises:
         LidError: a process was killed, usually because memory ran out.

@@ -70,7 +70,7 @@ def plan_language(language: Language, counts: tuple[int, ...], seed: int) -> lis
 
 
 def sizes(count: int) -> list[int]:
-    """Return the number of utterances in each recording: one, but four in one recording per forty."""
+    """Return the number of utterances in each recording: for every 40, one recording has four, others one."""
     longs = min(-(-count // LONG_EACH), count // UTTERANCES_OF_LONG)
     return [UTTERANCES_OF_LONG] * longs + [1] * (count - UTTERANCES_OF_LONG * longs)
 

@@ -1,4 +1,4 @@
-"""Make the lists of noises and rooms for augmentation from MUSAN and RIRS_NOISES, if set in db.sh.
+"""Make the lists of noises and rooms for augmentation from MUSAN and RIRS_NOISES, if db.sh sets them.
 
 MUSAN (Snyder, Chen and Povey, arXiv:1510.08484, https://www.openslr.org/17) contains music, noise and speech.
 From RIRS_NOISES (Ko et al., ICASSP 2017, https://www.openslr.org/28) only the simulated small and medium
@@ -36,9 +36,9 @@ from local.parallel import parallel
 MOST_BROKEN = 0.01
 BLOCK = 1 << 20
 MOST_UNPACKED = 50
-"""Unpacked size of an archive divided by its own. Recordings shrink to half, synthetic rooms to a fifth."""
+"""Largest ratio of unpacked to packed size. It is about 2 for recordings and 5 for synthetic rooms."""
 TOO_LARGE = f"it unpacks to more than {MOST_UNPACKED} times its size"
-# What damaged, encrypted and malicious archives make Python raise; OSError for an impossible offset.
+# Exceptions that damaged, encrypted and malicious archives cause; OSError is raised for an invalid offset.
 BROKEN = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error),
     *(RuntimeError, ValueError, LookupError, ArithmeticError, MemoryError),
@@ -69,7 +69,7 @@ class SoundCorpus:
 
     @property
     def pinned(self) -> bool:
-        """Whether the address is OpenSLR's or a mirror of it, which serves the same bytes."""
+        """Whether the address is OpenSLR's or that of a mirror, so that the published checksum applies."""
         return urlsplit(self.url).path.endswith(f"/resources/{OPENSLR[self.name]}/{Path(self.url).name}")
 
 
@@ -188,7 +188,7 @@ def unpack(archive: Path, top: str, folder: Path) -> str:
 
 
 def unpacked_bytes(archive: Path) -> int:
-    """Return the unpacked size of an archive. For tar it is estimated: audio compresses to more than half."""
+    """Return the unpacked size of an archive. For tar, an upper estimate: audio shrinks by less than half."""
     if archive.suffix != ".zip":
         return 2 * archive.stat().st_size
     with zipfile.ZipFile(archive) as source:
@@ -209,7 +209,7 @@ def _members(archive: Path, most: int) -> Iterator[tuple[str, IO[bytes]]]:
         return
     with gzip.open(archive) as unzipped:
         bounded = _Bounded(unzipped, most)
-        with tarfile.open(fileobj=bounded, mode="r|") as tar:  # it only reads forward
+        with tarfile.open(fileobj=bounded, mode="r|") as tar:  # r|: never seeks
             yield from _tar_members(tar)
         while bounded.read(BLOCK):  # read to the end of the file, where gzip stores the checksum
             pass
@@ -238,7 +238,7 @@ class _Bounded(io.RawIOBase):
 
 
 def _read(stream: IO[bytes]) -> bytes:
-    """Read a block; an error of the operating system here is one of the archive, not of the target."""
+    """Read a block. An OSError here means that the archive is damaged, not that the disk is full."""
     try:
         return stream.read(BLOCK)
     except OSError as error:
@@ -295,11 +295,13 @@ def add_options(parser: OptionParser) -> None:
             default="",
             help=f"directory of {source.name}; downloaded if missing, not used if empty",
         )
-        parser.add_argument(f"--{name}_url", default=source.url, help="address of its archive")
+        parser.add_argument(
+            f"--{name}_url", default=source.url, help=f"address of the archive of {source.name}"
+        )
 
 
 def prepare_all(options: Namespace) -> None:
-    """Make the lists of the collections whose directory is given, and log which are not used."""
+    """Make the lists of the collections whose directories are given; log which collections are not used."""
     for collection in (MUSAN, RIRS_NOISES):
         name = collection.name.lower()
         source = replace(collection, url=getattr(options, f"{name}_url"))

@@ -1,4 +1,4 @@
-"""The Debian packages of recorded prompts: speakers, and download and unpacking without root."""
+"""The Debian packages with recorded prompts: speakers, and fetching and unpacking without root."""
 
 from __future__ import annotations
 

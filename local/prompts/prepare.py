@@ -43,7 +43,7 @@ class Prompt:
 
     @property
     def key(self) -> str:
-        """The utterance id: the speaker and the name, with ``-`` in place of ``/``."""
+        """The utterance id: the speaker and the name; ``-`` replaces ``/`` and other special characters."""
         return f"{speaker(self)}-{re.sub(r'[^A-Za-z0-9_]+', '-', self.name)}"
 
 
@@ -114,7 +114,7 @@ def unfit(name: str, seconds: float) -> str:
 
 
 def refuse_unreadable(heard: Sequence[Heard], corpus_dir: Path) -> None:
-    """Raise LidError if more than 1 % of the recordings cannot be read, because then the copy is damaged."""
+    """Raise LidError if more than 1 % of the recordings cannot be read: the copy is then probably damaged."""
     broken = [h.utterance for h in heard if h.fault.startswith(UNREADABLE)]
     if len(broken) > MOST_UNREADABLE * len(heard):
         raise LidError(
@@ -125,7 +125,7 @@ def refuse_unreadable(heard: Sequence[Heard], corpus_dir: Path) -> None:
 
 
 def choose(heard: Sequence[Heard]) -> tuple[list[Utterance], dict[str, str]]:
-    """Return the utterances to keep, and for the others the reason by id.
+    """Return the utterances to keep, and by id the reasons for dropping the others.
 
     The first of several duplicates is kept. If duplicates have different languages, all are dropped,
     because the language of such a recording is unknown.
@@ -145,7 +145,7 @@ def choose(heard: Sequence[Heard]) -> tuple[list[Utterance], dict[str, str]]:
 
 
 def split(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
-    """Split into sets: held-out speakers to test, and a tenth of the others to dev, by a hash of the id."""
+    """Split into sets: held-out speakers to test, a tenth of the others to dev, by a hash of the id."""
     held_out = {f"{p.language}-{p.voice}" for p in PACKAGES if p.held_out}
     sets: dict[str, list[Utterance]] = {"train_prompts": [], "dev_prompts": [], "test_prompts": []}
     for utterance in utterances:

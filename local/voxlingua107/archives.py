@@ -1,7 +1,7 @@
 """The zips of VoxLingua107: find files that are not extracted, verify checksums, and extract in parallel.
 
 Files are written under a temporary name and then renamed, so a file with the right size is complete even if
-a process was killed. What is still to do follows from the folders alone.
+a process was killed. What remains to be done is determined from the folders alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from local.voxlingua107.layout import Archive
 PART = 5000
 BLOCK = 1 << 20
 MOST_UNPACKED = 50
-"""Unpacked size of a zip divided by its own. Recordings shrink to half."""
+"""Largest ratio of unpacked to packed size. It is about 2 for recordings."""
 BROKEN = (
     *(zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, struct.error),
     *(ValueError, LookupError, ArithmeticError, MemoryError),

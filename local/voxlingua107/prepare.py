@@ -56,7 +56,7 @@ class Job:
 
 
 def download(job: Job) -> None:
-    """Download the zips that are missing and not extracted. A copy without a list of zips is used as it is.
+    """Download the zips that are missing and not extracted. A copy without ``zip_urls.txt`` is used as it is.
 
     The download of a truncated zip, for example from an interrupted ``wget``, is resumed.
     """
@@ -91,10 +91,10 @@ def download(job: Job) -> None:
 
 
 def zip_names(text: str, name: str) -> list[str]:
-    """Return the names of the archives listed in ``zip_urls.txt``, and ``dev.zip``, all in the same folder.
+    """Return the names of the zips listed in ``zip_urls.txt``, plus ``dev.zip``.
 
     Raises:
-        LidError: no archive of the corpus is listed.
+        LidError: no zip of the corpus is listed.
     """
     found = [Path(urlsplit(line).path).name for line in text.split()]
     known = {f"{stem}.zip" for stem in (*CODES, DEV)}
@@ -285,7 +285,7 @@ def to_extract(job: Job) -> list[Survey]:
 
 
 def tables_step(job: Job) -> Step:
-    """Return the step that makes the tables. Folder times tell it that files were added or removed."""
+    """Return the step that makes the tables. Folder times show whether files were added or removed."""
     places = [*job.corpus.folders(), *job.corpus.dev_folders(), *(a.path for a in job.corpus.archives())]
     stamps = "\n".join(f"{place} {place.stat().st_mtime_ns}" for place in places)
     return Step(

@@ -1,7 +1,8 @@
 """The selection set, for picking the checkpoint: whole videos of every language, held out from train.
 
-Utterances of one video share voice, room and microphone. If some were in train, the set would measure how
-well the model knows these. So none of its videos is in train or dev.
+Utterances of one video share voice, room and microphone. If some of them were in train, the accuracy on the
+others would show how well the model recognises these instead of the language. So no video of the selection
+set is in train or dev.
 """
 
 from __future__ import annotations
@@ -37,15 +38,14 @@ def barred(languages: Iterable[Hashes], dev: Hashes) -> Hashes:
 def held_out(hashes: Hashes, not_these: Hashes) -> npt.NDArray[np.bool_]:
     """Choose the utterances of a language for the selection set.
 
-    Videos are tried in the order of their hashes, and taken if the set stays within a twentieth of the
-    language's utterances and within 100. If no video fits, the one with the fewest utterances is taken,
-    provided that another video remains in train.
+    Videos are tried in the order of their hashes, and taken while the set has at most a twentieth of the
+    language's utterances, rounded up, and at most 100. If no video fits, the one with the fewest utterances
+    is taken. A language's last video always remains in train, because a language that is not trained cannot
+    be tested.
 
     Args:
         hashes: (utterances,) video hash of each utterance.
-        not_these: hashes of videos that must stay in train.
-
-    A language's last video always stays in train: one that is not trained cannot be tested.
+        not_these: hashes of videos that must not be held out.
 
     Returns:
         (utterances,) bool, True if chosen; it does not depend on the order of the utterances.

@@ -53,7 +53,7 @@ def make_sets(train: Sequence[FolderListing], dev: Sequence[FolderListing]) -> S
     dev_stems = frozenset(stem for listing in dev for stem in listing.stems())
     kept, gone = zip(*(_without(listing, dev_stems) for listing in train), strict=True) if train else ((), ())
     rows = [_rows(listing) for listing in kept if listing.names]
-    trained = {listing.code for listing in kept if listing.names}  # not those of which dev has all files
+    trained = {listing.code for listing in kept if listing.names}  # not languages whose files are all in dev
     dev_rows = [_rows(listing) for listing in dev if listing.names and listing.code in trained]
     in_dev = np.concatenate([np.zeros(0, np.uint64), *(item.videos_u for item in dev_rows)])
     stay = barred([item.videos_u for item in rows], in_dev)
@@ -74,7 +74,7 @@ def make_sets(train: Sequence[FolderListing], dev: Sequence[FolderListing]) -> S
 
 
 def refuse_broken(listings: Sequence[FolderListing]) -> None:
-    """Raise LidError if more than 1 % of the files cannot be read, because then the copy is damaged."""
+    """Raise LidError if more than 1 % of the files cannot be read: the copy is then probably damaged."""
     broken = sum(len(listing.dropped) for listing in listings)
     files = broken + sum(len(listing.seconds) for listing in listings)
     if broken > MOST_BROKEN * files:
@@ -90,8 +90,8 @@ def refuse_broken(listings: Sequence[FolderListing]) -> None:
 def write_sets(datadir: Path, sets: Sets) -> list[Path]:
     """Write the data directories and return their tables.
 
-    ``utt2spk`` gives the video, because the speakers are unknown. ``dropped`` is written for train and dev if
-    utterances were dropped.
+    ``utt2spk`` gives the video, because the speakers are unknown. ``dropped`` is written if utterances were
+    dropped.
     """
     written: list[Path] = []
     for name, items in sets.rows.items():

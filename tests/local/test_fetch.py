@@ -83,7 +83,7 @@ def test_a_connection_that_never_brings_anything_ends_in_one_error(server, tmp_p
 
 
 def test_what_is_not_there_is_named_at_once(server, tmp_path):
-    with web_client() as client, pytest.raises(LidError, match=r"b\.zip: the server answers 404"):
+    with web_client() as client, pytest.raises(LidError, match=r"b\.zip: the server returned 404"):
         fetch_all(client, [(server.url + "b.zip", tmp_path / "b.zip")], "download")
     assert list(tmp_path.glob("b.zip*")) == []
 
