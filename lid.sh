@@ -58,7 +58,7 @@ max_utt_per_lang_for_tsne=1000          # int+: maximum number of utterances per
 perplexity=5                            # float: t-SNE perplexity, at least 1
 max_iter=1000                           # int+: number of t-SNE iterations, at least 250
 ## Sharing
-hf_repo=        # word: Hugging Face Hub repository, USER/NAME, that stage 10 creates or updates and the model card names
+hf_repo=        # word: Hugging Face Hub repository, USER/NAME, that stage 10 uploads to; also named in the model card
 hf_license=     # word: licence in the model card; by default, that of the pretrained encoder or apache-2.0
 hf_private=true # bool: create the repository as private
 # end of options
@@ -138,7 +138,7 @@ check_needs() {
   fi
 }
 
-# Exit before any work starts if a stage to run lacks what an earlier stage makes.
+# Exit before any work starts if a stage to run lacks the output of an earlier stage.
 check_inputs() {
   local set made_in=3
   ! due 2 || made_by 1 "${datadir}/${source_set}" train_set
@@ -268,7 +268,7 @@ stage_5() {
     ${words[@]+"${words[@]}"})
   # On this machine, training runs without a job backend, so that its progress bar is shown.
   if ! "${dry_run}" && ! trains_here; then
-    # A finished training must not wait in the queue to find out that it is finished.
+    # Do not queue a training that is already finished.
     plan "${task[@]}" --plan true
     ((jobs > 0)) || return 0
     # shellcheck disable=SC2206  # cuda_cmd is a command and its options
@@ -315,7 +315,7 @@ stage_7() {
 
 stage_8() {
   [[ -z ${tsne_default:-} ]] \
-    || log "the first test set, ${tsne_set}, is drawn (ESPnet draws the training set: --tsne_set ${train_set:-TRAIN_SET})"
+    || log "the first test set, ${tsne_set}, is plotted (ESPnet plots the training set: --tsne_set ${train_set:-TRAIN_SET})"
   infer_set "${tsne_set}" true
   needs "${inference_dir}/${tsne_set}/embeddings.scp"
   run "${python}" pyscripts/plot_tsne.py --data_dir "${audio_feats}/${tsne_set}" \

@@ -49,7 +49,7 @@ def fetch_text(client: httpx2.Client, url: str) -> str:
 
 
 def remote_bytes(client: httpx2.Client, url: str) -> int | None:
-    """Return the size of a file, or None if the server does not report it. Raises LidError if it is missing."""
+    """Return the size of a file, or None if the server does not report it; LidError if it is missing."""
     try:
         answer = client.head(url)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:

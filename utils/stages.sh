@@ -51,7 +51,7 @@ plan() {
 run() {
   local status parent="" seen=-1
   rehearse "$@" || return 0
-  # A site's own script may run the command elsewhere, where the number means another process.
+  # A site's own script may run the command elsewhere, where this process id belongs to another process.
   [[ $1 != "${python}" && $1 != utils/* && $1 != local/* ]] || parent=$$
   (trap - INT TERM HUP USR1 && LID_PARENT=${parent} exec "$@") &
   running=$!
@@ -60,7 +60,7 @@ run() {
     wait "${running}" || status=$?
   done
   running=""
-  # 75: the training has written a checkpoint, and the same command continues.
+  # 75: training stopped after writing a checkpoint; the same command resumes it.
   ((signalled == 0 || status == 75)) || exit "${signalled}"
   return "${status}"
 }

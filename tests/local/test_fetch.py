@@ -70,7 +70,7 @@ def test_a_busy_server_is_asked_again_but_not_for_ever(server, tmp_path):
     server.busy["a.zip"] = 2
     get(server, tmp_path / "a.zip")
     server.busy["a.zip"] = 3
-    with pytest.raises(LidError, match=r"answers 503.*run this again to resume"):
+    with pytest.raises(LidError, match=r"returned 503.*run this again to resume"):
         get(server, tmp_path / "b.zip")
 
 

@@ -288,9 +288,7 @@ def test_the_first_test_set_is_drawn(recipe: Recipe):
     )
     done = recipe.run("lid.sh", "--python", str(recipe.stand_in), *options)
     assert done.returncode == 0, done.stderr
-    assert (
-        "the first test set, eval, is drawn (ESPnet draws the training set: --tsne_set train)" in done.stderr
-    )
+    assert "first test set, eval, is plotted (ESPnet plots the training set: --tsne_set train)" in done.stderr
     assert recipe.calls()[-1].startswith("pyscripts/plot_tsne.py --data_dir dump/raw/eval ")
     recipe.run("lid.sh", "--python", str(recipe.stand_in), *options, "--tsne_set", "train")
     assert recipe.calls()[-1].startswith("pyscripts/plot_tsne.py --data_dir dump/raw/train ")
