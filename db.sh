@@ -14,7 +14,7 @@ VOXLINGUA107=
 VOXLINGUA107_URL=https://bark.phon.ioc.ee/voxlingua107/
 
 # For augmentation, with any corpus: directories of MUSAN (music, noise, speech) and RIRS_NOISES (simulated_rirs).
-# Stage 1 downloads those that are missing, 12 and 7 GB and the archives beside them. No value: not used.
+# Stage 1 downloads those that are missing, 12 and 6 GB and the archives beside them. No value: not used.
 MUSAN=
 MUSAN_URL=https://www.openslr.org/resources/17/musan.tar.gz
 RIRS_NOISES=

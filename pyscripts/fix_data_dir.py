@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from option_types import add_reading
+from option_types import add_channel, add_reading
 from stages import run
 
 from lid_toolkit.audio.reader import Reading
@@ -24,8 +24,9 @@ def main(arguments: Sequence[str]) -> None:
         help="also remove recordings whose header (or whose samples) cannot be read",
     )
     add_reading(parser)
+    add_channel(parser)
     options = parser.parse_args(arguments)
-    reading = Reading(allow_pipes=options.allow_pipes, multi_columns=options.multi_columns_input_wav_scp)
+    reading = Reading(options.allow_pipes, options.channel, options.multi_columns_input_wav_scp)
     check = options.check_audio
     backup = fix_data_dir(
         options.data_dir,

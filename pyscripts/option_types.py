@@ -32,6 +32,16 @@ def add_reading(parser: OptionParser) -> None:
     parser.add_argument("--nj", type=positive_int, default=1, help="number of processes that read recordings")
 
 
+def add_channel(parser: OptionParser) -> None:
+    """Add the option of the channel to read."""
+    parser.add_argument(
+        "--channel",
+        type=channel,
+        default="mean",
+        help="channel to read, counted from 0, or the mean of all channels; segments may name others",
+    )
+
+
 def rate(text: str) -> int:
     """Parse a sampling rate: ``16000`` or ``16k``."""
     number = positive_int(text[:-1]) * 1000 if text.endswith("k") else positive_int(text)

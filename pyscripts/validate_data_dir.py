@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from option_types import add_reading
+from option_types import add_channel, add_reading
 from stages import run
 
 from lid_toolkit.audio.reader import Reading
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str]) -> None:
         help="how much of each recording to read: the header, everything, or nothing",
     )
     add_reading(parser)
+    add_channel(parser)
     options = parser.parse_args(arguments)
     scanned = scan_dir(options.data_dir)
     faults = list(scanned.faults)
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str]) -> None:
         recordings = read_recordings(
             scanned.scans["wav.scp"].table,
             options.check_audio,
-            Reading(allow_pipes=options.allow_pipes, multi_columns=options.multi_columns_input_wav_scp),
+            Reading(options.allow_pipes, options.channel, options.multi_columns_input_wav_scp),
+            segments=scanned.segments,
             num_jobs=options.nj,
             name=options.data_dir.name,
         )

@@ -51,6 +51,11 @@ class Scanned:
         return "segments" if "segments" in self.scans else "wav.scp"
 
     @property
+    def segments(self) -> Table | None:
+        """The valid rows of ``segments``, if it exists."""
+        return self.scans["segments"].table if "segments" in self.scans else None
+
+    @property
     def about_utterances(self) -> dict[str, Scan]:
         """The tables with one row per utterance."""
         other = {"lang2utt"} | ({"wav.scp"} if self.source == "segments" else set())

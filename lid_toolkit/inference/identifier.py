@@ -52,7 +52,7 @@ class Prediction:
 class LanguageIdentifier:
     """Identify the language of speech.
 
-    >>> lid = LanguageIdentifier.from_pretrained("exp/mini/lid_mini_ecapa")  # doctest: +SKIP
+    >>> lid = LanguageIdentifier.from_pretrained("exp/mini/lid_mini_ecapa_raw")  # doctest: +SKIP
     >>> lid.identify("a.wav").language  # doctest: +SKIP
     'fin'
     """
@@ -188,12 +188,10 @@ class LanguageIdentifier:
         default = self.rate if sample_rate is None else _valid_rate(sample_rate)
         waves = []
         for number, item in enumerate(speech):
-            channels = 1
             if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], np.ndarray):
-                name, wave, rate = f"array {number}", _mono(item[0]), _valid_rate(item[1])
+                name, (wave, channels), rate = f"array {number}", _mono(item[0]), _valid_rate(item[1])
             elif isinstance(item, np.ndarray):
-                name, wave, rate = f"array {number}", _mono(item), default
-                channels = 1 if item.ndim == 1 else item.shape[1]
+                name, (wave, channels), rate = f"array {number}", _mono(item), default
             else:
                 name, wave, rate, channels = _read(item)
             if not np.isfinite(wave).all():
@@ -251,8 +249,11 @@ def _at_least_one(**numbers: int) -> None:
             raise LidError(f"must be at least 1, not {number}", where=name)
 
 
-def _mono(samples: npt.NDArray[np.generic]) -> Floats:
-    """Return float32 mono in [-1, 1] from floats or int16, (samples,) or (samples, channels)."""
+def _mono(samples: npt.NDArray[np.generic]) -> tuple[Floats, int]:
+    """Convert floats or int16, (samples,) or (samples, channels), to float32 mono in [-1, 1].
+
+    Also returns the number of channels.
+    """
     if samples.dtype == np.int16:
         wave = samples.astype(np.float32) / np.float32(32768)
     elif np.issubdtype(samples.dtype, np.floating):
@@ -262,8 +263,7 @@ def _mono(samples: npt.NDArray[np.generic]) -> Floats:
     if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[0] < wave.shape[1]):
         what = f"shape {wave.shape} is not supported"
         raise LidError(what, where="array", mend="give (samples,) or (samples, channels)")
-    mono: Floats = wave if wave.ndim == 1 else wave.mean(axis=1, dtype=np.float32)
-    return mono
+    return (wave, 1) if wave.ndim == 1 else (wave.mean(axis=1, dtype=np.float32), wave.shape[1])
 
 
 def _prediction(

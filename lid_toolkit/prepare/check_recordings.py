@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -38,18 +38,21 @@ KINDS = (
 Broken: TypeAlias = "tuple[str, str, str]"
 """Why a recording cannot be used: the kind of fault, one of ``KINDS``; the reason; how to mend it."""
 
+Track: TypeAlias = "tuple[int, int]"
+"""A recording's row in ``wav.scp``, and a channel of it, from 0; -1 for what the options name."""
+
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """The result of reading the recordings of a ``wav.scp``, by row.
+    """The result of reading the recordings of a ``wav.scp``.
 
     Attributes:
-        seconds: (rows,) duration of each, NaN if it cannot be read.
-        broken: for each row that cannot be used: why.
+        seconds: (rows,) duration of each recording, NaN if it cannot be read.
+        broken: for each channel of a recording that cannot be used: why.
     """
 
     seconds: NDArray[np.float64]
-    broken: dict[int, Broken]
+    broken: dict[Track, Broken]
 
 
 def read_recordings(
@@ -57,6 +60,7 @@ def read_recordings(
     check: str = "header",
     reading: Reading = DEFAULT,
     *,
+    segments: Table | None = None,
     num_jobs: int = 1,
     name: str = "wav.scp",
 ) -> Recordings:
@@ -68,24 +72,39 @@ def read_recordings(
         wav_scp: the recordings.
         check: ``header`` or ``decode``.
         reading: how to read references.
+        segments: segments of the recordings; a channel that they name is read instead of that of ``reading``.
         num_jobs: number of processes.
         name: name of the set in progress lines.
     """
     seconds = np.full(len(wav_scp), np.nan)
-    broken: dict[int, Broken] = {}
+    broken: dict[Track, Broken] = {}
+    channels = _named_channels(segments, wav_scp) if segments is not None else {}
     work = functools.partial(_read_chunk, decode=check == "decode", reading=reading)
     title = f"read {'audio' if check == 'decode' else 'headers'} of {name}"
     with Progress(title, len(wav_scp), "rec") as progress:
         row = 0
-        for results in _spread(work, _chunks(wav_scp), num_jobs):
-            for result in results:
-                if isinstance(result, float):
-                    seconds[row] = result
-                else:
-                    broken[row] = result
+        for results in _spread(work, _chunks(wav_scp, channels), num_jobs):
+            for of_channels in results:
+                for channel, result in of_channels.items():
+                    if isinstance(result, float):
+                        seconds[row] = result
+                    else:
+                        broken[row, channel] = result
                 row += 1
             progress.advance(len(results), float(np.nansum(seconds[row - len(results) : row])))
     return Recordings(seconds, broken)
+
+
+def _named_channels(segments: Table, wav_scp: Table) -> dict[int, list[int]]:
+    """Return the channels that segments name, for each recording's row with at least one."""
+    parsed = scan_segments(segments, wav_scp)[0]
+    pairs_n2 = np.stack((parsed.recordings, parsed.channels), axis=1)[parsed.recordings >= 0]
+    rows = set(pairs_n2[pairs_n2[:, 1] >= 0, 0].tolist())
+    channels: dict[int, list[int]] = {}
+    for row, channel in np.unique(pairs_n2, axis=0).tolist() if rows else ():
+        if row in rows:
+            channels.setdefault(row, []).append(channel)
+    return channels
 
 
 def recording_faults(scanned: Scanned, recordings: Recordings) -> list[Faults]:
@@ -97,9 +116,11 @@ def recording_faults(scanned: Scanned, recordings: Recordings) -> list[Faults]:
     found = []
     groups = {(kind, mend) for kind, _, mend in recordings.broken.values()}
     for kind, mend in sorted(groups, key=lambda group: (KINDS.index(group[0]), group[1])):
-        those = [row for row, (has, _, needs) in recordings.broken.items() if (has, needs) == (kind, mend)]
-        rows = np.array(those, dtype=np.int64)
-        describe = functools.partial(_describe_broken, scan.table, recordings, rows)
+        those = [
+            track for track, (has, _, needs) in recordings.broken.items() if (has, needs) == (kind, mend)
+        ]
+        rows = np.array([row for row, _ in those], dtype=np.int64)
+        describe = functools.partial(_describe_broken, scan.table, recordings, those)
         found.append(Faults(kind, path, scan.lines_of(rows), describe, mend))
     return found + (_overlong_segments(scanned, recordings) if "segments" in scanned.scans else [])
 
@@ -146,19 +167,24 @@ def _overlong_segments(scanned: Scanned, recordings: Recordings) -> list[Faults]
     return [Faults("segment outside its recording", path, scan.lines_of(rows), what, mend)]
 
 
-def _describe_broken(table: Table, recordings: Recordings, rows: NDArray[np.int64], number: int) -> str:
-    row = int(rows[number])
-    return f"'{table.key(row)}': {table.value(row)}: {recordings.broken[row][1]}"
+def _describe_broken(table: Table, recordings: Recordings, tracks: Sequence[Track], number: int) -> str:
+    row, channel = tracks[number]
+    of_channel = f", channel {channel}" if channel >= 0 else ""
+    return f"'{table.key(row)}'{of_channel}: {table.value(row)}: {recordings.broken[row, channel][1]}"
 
 
-def _chunks(wav_scp: Table) -> Iterator[list[str]]:
-    refs = wav_scp.values()
+Chunk: TypeAlias = "list[tuple[str, Sequence[int]]]"
+"""References of recordings, each with the channels to read, -1 for what the options name."""
+Results: TypeAlias = "list[dict[int, float | Broken]]"
+"""For each recording of a chunk, by channel: its duration in seconds, or why it cannot be used."""
+
+
+def _chunks(wav_scp: Table, channels: Mapping[int, Sequence[int]]) -> Iterator[Chunk]:
+    refs = ((ref, channels.get(row, (-1,))) for row, ref in enumerate(wav_scp.values()))
     return iter(lambda: list(itertools.islice(refs, CHUNK)), [])
 
 
-def _spread(
-    work: functools.partial[list[float | Broken]], chunks: Iterator[list[str]], num_jobs: int
-) -> Iterator[list[float | Broken]]:
+def _spread(work: functools.partial[Results], chunks: Iterator[Chunk], num_jobs: int) -> Iterator[Results]:
     """Yield the results of chunks in order; a limited number of chunks is submitted at a time."""
     if num_jobs == 1:
         yield from map(work, chunks)
@@ -168,9 +194,15 @@ def _spread(
             yield from pool.map(work, batch)
 
 
-def _read_chunk(refs: Sequence[str], decode: bool, reading: Reading) -> list[float | Broken]:
-    """Return for each recording its duration in seconds, or why it cannot be used."""
-    return [_read(ref, decode, reading) for ref in refs]
+def _read_chunk(chunk: Chunk, decode: bool, reading: Reading) -> Results:
+    return [
+        {channel: _read(ref, decode, _of_channel(reading, channel)) for channel in channels}
+        for ref, channels in chunk
+    ]
+
+
+def _of_channel(reading: Reading, channel: int) -> Reading:
+    return reading if channel < 0 else replace(reading, channel=channel)
 
 
 def _read(ref: str, decode: bool, reading: Reading) -> float | Broken:
@@ -204,17 +236,18 @@ def _kind(ref: str, reading: Reading) -> str:
 
 def broken_utterances(scanned: Scanned, check: str, reading: Reading, num_jobs: int) -> dict[str, str]:
     """Return the utterances whose recording or segment cannot be read, each with the reason."""
-    wav_scp = scanned.scans["wav.scp"].table
-    recordings = read_recordings(wav_scp, check, reading, num_jobs=num_jobs, name=scanned.path.name)
-    reasons = {wav_scp.key(row): what for row, (_, what, _) in recordings.broken.items()}
-    if "segments" not in scanned.scans:
-        return reasons
-    segments = scanned.scans["segments"].table
-    rows = scan_segments(segments, wav_scp)[0].recordings.tolist()
+    wav_scp, segments = scanned.scans["wav.scp"].table, scanned.segments
+    recordings = read_recordings(
+        wav_scp, check, reading, segments=segments, num_jobs=num_jobs, name=scanned.path.name
+    )
+    if segments is None:
+        return {wav_scp.key(row): what for (row, _), (_, what, _) in recordings.broken.items()}
+    parsed = scan_segments(segments, wav_scp)[0]
+    tracks = zip(parsed.recordings.tolist(), parsed.channels.tolist(), strict=True)
     broken = {
-        segments.key(row): f"recording '{wav_scp.key(recording)}': {recordings.broken[recording][1]}"
-        for row, recording in enumerate(rows)
-        if recording in recordings.broken
+        segments.key(row): f"recording '{wav_scp.key(track[0])}': {recordings.broken[track][1]}"
+        for row, track in enumerate(tracks)
+        if track in recordings.broken
     }
     outside = overlong(segments, wav_scp, recordings).tolist()
     return broken | {segments.key(row): "outside its recording" for row in outside}

@@ -105,6 +105,55 @@ def test_mending_removes_broken_recordings(mixed):
     assert set(read_table(backup / "removed").keys()) == {"empty", "missing", "nan", "short", "text", "zpipe"}
 
 
+@pytest.fixture
+def calls(tmp_path):
+    """Recordings of two speakers, whose channels cancel or of which one is dead, and segments of channels."""
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 16000)
+    for name, other in (("cancels", -wave), ("dead", 0 * wave)):
+        soundfile.write(tmp_path / f"{name}.wav", np.stack([wave, other], axis=1), 16000)
+    segments = (
+        "a cancels 0 1 0",
+        "b cancels 0 1 1",
+        "c cancels 0 1",
+        "d dead 0 1 0",
+        "e dead 0 1 1",
+        "f dead 0 1 2",
+    )
+    files = {
+        "wav.scp": "".join(f"{name} {tmp_path}/{name}.wav\n" for name in ("cancels", "dead")),
+        "segments": "\n".join(segments) + "\n",
+        "utt2lang": "".join(f"{name[0]} eng\n" for name in segments),
+        "lang2utt": "eng a b c d e f\n",
+    }
+    return write_files(tmp_path / "set", files)
+
+
+def test_each_channel_that_segments_name_is_judged_by_itself(calls):
+    scanned = scan_dir(calls)
+    recordings = read_recordings(scanned.scans["wav.scp"].table, "decode", segments=scanned.segments)
+    assert {track: kind for track, (kind, _, _) in recordings.broken.items()} == {
+        (0, -1): "no signal",  # the mean
+        (1, 1): "no signal",
+        (1, 2): "undecodable recording",  # there is no third channel
+    }
+    messages = [str(fault) for group in recording_faults(scanned, recordings) for fault in group]
+    assert any("'dead', channel 1: " in message and "no signal" in message for message in messages)
+    assert set(broken_utterances(scanned, "decode", Reading(), 1)) == {"c", "e", "f"}
+    assert set(broken_utterances(scanned, "header", Reading(), 1)) == {"f"}
+    assert set(broken_utterances(scanned, "decode", Reading(channel=1), 1)) == {"e", "f"}
+
+
+def test_the_selected_channel_is_judged(calls):
+    (calls / "segments").unlink()
+    for name in ("utt2lang", "lang2utt"):
+        (calls / name).unlink()
+    write_table(calls / "utt2lang", [("cancels", "eng"), ("dead", "eng")])
+    scanned = scan_dir(calls)
+    assert set(broken_utterances(scanned, "decode", Reading(), 1)) == {"cancels"}
+    assert set(broken_utterances(scanned, "decode", Reading(channel=0), 1)) == set()
+    assert set(broken_utterances(scanned, "decode", Reading(channel=1), 1)) == {"dead"}
+
+
 def test_what_decoding_finds_and_what_would_mend_it(tmp_path):
     """Copying a file again does not help where converting does."""
     wave = np.random.default_rng(0).uniform(-0.5, 0.5, 16000)
