@@ -192,7 +192,7 @@ class Snapshot:
         """Raise LidError if a file has changed since the snapshot."""
         for name, path in files.items():
             if name not in self.stamps or self.stamps[name] != _stamp(path):
-                raise LidError("changed since the work was planned", where=path, mend="run the stage again")
+                raise LidError("changed since the work was planned", where=path, mend="run the command again")
 
 
 def _digests(files: Mapping[str, Path]) -> dict[str, str | None]:

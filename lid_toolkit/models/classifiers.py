@@ -29,8 +29,8 @@ class LinearSoftmax(LossBase):
         embedding_size: dimension D of the embeddings.
         classes: number of languages.
         bias: learn b; with few speakers per language, b also fits these speakers.
-        offset: use the first numbers of an embedding as log posteriors of the languages;
-            ``frontend: whisper_language`` provides them.
+        offset: use the first numbers of an embedding as log posteriors of the languages; the front end must
+            provide them (``posteriors_of``).
     """
 
     by_class = ("weight", "bias")

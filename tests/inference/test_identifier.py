@@ -161,7 +161,9 @@ def test_no_signal_gets_no_answer(lid, wave, tmp_path):
         with pytest.raises(AudioError, match="no signal"):
             lid.identify(speech)
     for speech in (tmp_path / "a.wav", silent[2], (silent[2], RATE)):
-        with pytest.raises(AudioError, match=r"mean of its 2 channels is silent \(if they cancel.*choose one"):
+        with pytest.raises(
+            AudioError, match=r"mean of its 2 channels is silent \(if they cancel.*choose one"
+        ):
             lid.embed(speech)
     quiet = wave / np.abs(wave).max() * np.float32(2e-4)
     assert lid.identify([quiet])[0].duration == 1.0

@@ -44,8 +44,8 @@ def test_it_learns(finished):
     _, out = finished
     history = epochs(out)
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3, 4]
-    # Chance is a third. Six seeds gave 0.74 to 0.89 on the crops of the last epoch, and at least 8 of 9 on the
-    # validation set; rounding differs between processors, so the limits are lower.
+    # Chance is a third. Six seeds gave 0.74 to 0.89 on the crops of the last epoch, and at least 8 of 9 on
+    # the validation set; rounding differs between processors, so the limits are lower.
     assert history[-1]["train_accuracy"] >= 0.6
     assert max(epoch["valid_accuracy"] for epoch in history) >= 6 / 9
     assert history[-1]["train_loss"] < history[0]["train_loss"]
@@ -133,7 +133,11 @@ def test_more_workers_train_the_same(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"seed": 1}, "seed"), ({"optim_conf": {"lr": 0.1}}, "optim_conf"), ({"batch_bins": 30000}, "batch_bins")],
+    [
+        ({"seed": 1}, "seed"),
+        ({"optim_conf": {"lr": 0.1}}, "optim_conf"),
+        ({"batch_bins": 30000}, "batch_bins"),
+    ],
 )
 def test_a_checkpoint_of_other_settings_is_refused_by_name(finished, change, named):
     directory, out = finished
