@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.files import locked, write_whole
+from lid_toolkit.files import locked, remove_leftovers_of, write_whole
 
 RECORD_VERSION = 2
 
@@ -151,16 +151,21 @@ class Work:
         return self.snapshot.digests
 
     def finish(self, outputs: Iterable[Path]) -> None:
-        """Record the step as done. Call it last, when every output is in place."""
+        """Record the step as done, and remove what killed runs left of its outputs under temporary names.
+
+        Call it last, when every output is in place.
+        """
+        made = list(outputs)
         record = {
             "version": RECORD_VERSION,
             "code": self._step.version,
             "options": dict(self._step.options),
             "inputs": dict(self.digests),
-            "outputs": {os.path.relpath(path, self._step.record.parent): _stamp(path) for path in outputs},
+            "outputs": {os.path.relpath(path, self._step.record.parent): _stamp(path) for path in made},
         }
         with write_whole(self._step.record) as stream:
             json.dump(record, stream, indent=1, sort_keys=True)
+        remove_leftovers_of([*made, self._step.record])
 
 
 @dataclass(frozen=True)

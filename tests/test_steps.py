@@ -11,6 +11,7 @@ import pytest
 
 from lid_toolkit import steps
 from lid_toolkit.errors import LidError
+from lid_toolkit.files import temporary_beside
 from lid_toolkit.steps import Snapshot, Step, digest
 
 
@@ -217,6 +218,24 @@ def test_work_that_fails_leaves_no_record(tmp_path):
     with pytest.raises(ZeroDivisionError), step.work("working", lock=tmp_path):
         _ = 1 / 0
     assert step.reason() == "not done yet"
+
+
+def test_what_killed_runs_left_of_the_outputs_goes_and_nothing_else(made, tmp_path):
+    (tmp_path / "out").unlink()
+    for target in ("out", "record.json", "other"):
+        temporary_beside(tmp_path / target).write_text("half")
+    audio = tmp_path / "data" / "1"
+    half = temporary_beside(audio)
+    for directory in (audio, half):
+        directory.mkdir(parents=True)
+        (directory / "a.wav").write_text("")
+    with made.work("working", lock=tmp_path) as work:
+        (tmp_path / "out").write_text("output")
+        work.finish([tmp_path / "out", audio])
+    left = [path.name.split("-", 2)[2] for path in tmp_path.rglob(".tmp-*")]
+    assert left == ["other"]
+    assert (audio / "a.wav").exists()
+    assert again(made).reason() == ""
 
 
 def test_outputs_of_an_older_version_of_the_code_are_out_of_date(made):

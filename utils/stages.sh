@@ -76,11 +76,15 @@ end_by() {
 
 # Lock directory $1 until this script ends or locks another one. A dry run takes no lock.
 hold() {
+  local job
   [[ ${dry_run} == false ]] || return 0
   mkdir -p -- "$1"
   exec 9>>"$1/.running"
   "${python}" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null \
-    || die "$1: in use by another run (wait for it, or choose another directory)"
+    || {
+      job=$(find "$1/logs/.jobs" -name queue_id -exec cat {} + 2>/dev/null) || true
+      die "$1: in use by another run${job:+, ${job/ / job }} (wait for it, or choose another directory)"
+    }
 }
 
 # Run the selected stages and report their times. The arguments are the titles of all stages.

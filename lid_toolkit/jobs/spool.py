@@ -25,7 +25,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from lid_toolkit.errors import LidError
@@ -124,9 +124,10 @@ class Spool:
     def _read_outcome(self, path: Path) -> JobOutcome:
         outcome = JobOutcome(**json.loads(path.read_text(encoding="utf-8")))
         said = last_line(self.output_of(outcome.number))
-        if not outcome.verdict or not said:
+        # A signal to all processes of a job may end its command before the guard gets it: then no verdict.
+        if not said or not (outcome.verdict or outcome.exit_code < 0):
             return outcome
-        return JobOutcome(**{**asdict(outcome), "verdict": f"{outcome.verdict}; {said}"})
+        return replace(outcome, verdict=f"{outcome.reason}; {said}")
 
 
 @contextlib.contextmanager

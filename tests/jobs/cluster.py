@@ -120,10 +120,10 @@ class Stages:
         """Run some stages to their end."""
         return self.recipe.run("lid.sh", *self.options(first, last), *more, timeout=300, **self.environment)
 
-    def start(self, first: int, last: int) -> subprocess.Popen[str]:
+    def start(self, first: int, last: int, *more: str) -> subprocess.Popen[str]:
         """Start some stages as a terminal does: in a process group that gets its Ctrl-C."""
         return subprocess.Popen(
-            ["bash", str(self.path / "lid.sh"), *self.options(first, last)],
+            ["bash", str(self.path / "lid.sh"), *self.options(first, last), *more],
             cwd=self.path,
             env=os.environ | self.environment,
             stdin=subprocess.DEVNULL,

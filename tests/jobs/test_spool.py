@@ -41,12 +41,20 @@ def test_file_that_is_being_written_is_no_outcome(tmp_path: Path):
     assert spool.outcomes == {}
 
 
-def test_word_of_the_scheduler_completes_the_reason(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("code", "verdict", "reason"),
+    [
+        (-15, "stopped by SIGTERM", "stopped by SIGTERM; slurmstepd: CANCELLED DUE TO TIME LIMIT"),
+        (-15, "", "ended by signal 15 (SIGTERM); slurmstepd: CANCELLED DUE TO TIME LIMIT"),
+        (2, "", "exit code 2"),
+    ],
+)
+def test_word_of_the_scheduler_completes_the_reason(tmp_path: Path, code: int, verdict: str, reason: str):
     spool = Spool(tmp_path)
     spool.output_of(1).write_text("slurmstepd: CANCELLED DUE TO TIME LIMIT\n")
-    spool.note_end(JobOutcome(1, -15, "stopped by SIGTERM", 1.0, 0))
+    spool.note_end(JobOutcome(1, code, verdict, 1.0, 0))
     spool.running()
-    assert spool.outcomes[1].reason == "stopped by SIGTERM; slurmstepd: CANCELLED DUE TO TIME LIMIT"
+    assert spool.outcomes[1].reason == reason
 
 
 @pytest.fixture

@@ -172,18 +172,23 @@ def test_report_of_times_and_of_what_to_look_at(recipe: Recipe):
     assert done.stderr.endswith(f"Look at:\n  {(results / 'report.html').relative_to(recipe.path)}\n")
 
 
-def test_second_run_at_once_says_so(recipe: Recipe):
+@pytest.mark.parametrize(("queued", "named"), [("", ""), ("slurm 77", ", slurm job 77")])
+def test_second_run_at_once_says_so(recipe: Recipe, queued: str, named: str):
     options = [*MINI, "--skip_stages", "1", "--stop_stage", "3"]
     for name in ("train_mini", "dev_mini", "test_mini"):
         (recipe.path / "data" / name).mkdir(parents=True)
     held = recipe.path / "dump/mini/raw/train_mini/.running"
     held.parent.mkdir(parents=True)
+    if queued:
+        spool = held.parent / "logs/.jobs/format.12345678"
+        spool.mkdir(parents=True)
+        (spool / "queue_id").write_text(queued)
     recipe.stand_in.write_text(f'#!/usr/bin/env bash\n[[ $1 != -c ]] || exec {sys.executable} "$@"\n')
     with open(held, "a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         done = recipe.run("run.sh", *options, "--python", str(recipe.stand_in))
     assert done.returncode == 2
-    assert "error: dump/mini/raw/train_mini: in use by another run" in done.stderr
+    assert f"error: dump/mini/raw/train_mini: in use by another run{named} (wait" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
