@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import soundfile
@@ -31,6 +34,28 @@ def test_lines_for_people(model_file, recordings, capsys):
         assert name == path
         assert len(scores.split()) == 4
         assert duration == "0.50 s"
+
+
+def test_pipes_of_a_shell_give_the_answers_of_their_files(model_file, recordings, tmp_path, capsys):
+    """A pipe can be read only once, and ``<(…)`` and ``/dev/stdin`` have no suffix that names a format."""
+    common = ["identify", "--model", str(model_file), "--device", "cpu", "--top_k", "3"]
+    identify([*common, *recordings])
+    expected = [line.split("\t")[1:] for line in capsys.readouterr().out.splitlines()]
+    os.mkfifo(tmp_path / "named")
+    script = """
+        cat "$2" >"$4" &
+        "${@:5}" <(cat "$1") "$4" /dev/stdin <"$3"
+    """
+    words = [sys.executable, "-c", "from lid_toolkit.inference.command import main; main()", *common]
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", *recordings, str(tmp_path / "named"), *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split("\t")[1:] for line in done.stdout.splitlines()] == expected
 
 
 def test_lines_for_programs_and_a_broken_recording_among_good_ones(model_file, recordings, tmp_path, capsys):
