@@ -94,10 +94,11 @@ def test_killed_job_of_stage_6_fails_the_stage_and_runs_again(unidentified: Stag
 @ONLY_SLURM
 def test_training_of_a_killed_script_ends_and_its_log_is_kept(trained: Stages, cluster: Cluster):
     """While it runs, a second run is refused."""
-    long = ("--lid_exp", "exp/killed", "--lid_args", "--num_iters_per_epoch 100000 --log_interval 1")
+    # Few lines, because nobody reads the pipe that the first run writes to: a full one would block it.
+    long = ("--lid_exp", "exp/killed", "--lid_args", "--num_iters_per_epoch 100000 --log_interval 50")
     log = trained.path / "exp/killed/logs/train.log"
     first = trained.start(5, 5, *long)
-    wait_for(lambda: "batch 2/" in read(log), 60)
+    wait_for(lambda: "epoch 1, batch 50/" in read(log), 60)
     second = trained.run(5, 5, *long)
     job = cluster.call("squeue", "-h", "-o", "%A").strip()
     assert second.returncode == 2
