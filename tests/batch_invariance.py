@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How much an answer depends on its batch, for every front end, encoder and pooling; prints a table.
 
-    PYTHONPATH=.:tests tests/batch_invariance.py [--longest 3] [--frontends default,hubert] [--json FILE]
+    tests/batch_invariance.py [--longest 3] [--frontends default,hubert] [--json FILE]
 
 Small models with random weights identify 17 utterances (beeps in noise) of 10 ms to ``--longest``, in batches
 of 1 and 17 with 1 and 2 threads, and of 3 with 2 threads, padded with large values. A figure is the largest
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 from models.combinations import BANDS, CLASSES, ENCODERS, FRONTENDS, POOLINGS
 from models.pretrained_encoders import KINDS, save_tiny
 from torch import Tensor, nn
