@@ -93,3 +93,18 @@ def test_names_too_long_for_a_file(model_file, recordings, capsys):
         assert output.out == ""
         assert output.err.startswith(f"error: {name}: ")
         assert output.err.count("\n") == 1
+
+
+def test_nothing_large_is_imported_that_identification_does_not_need(model_file, recordings):
+    """Each of these packages takes a noticeable part of the time that one recording takes."""
+    script = """
+import sys
+from lid_toolkit.inference.command import identify
+identify(sys.argv[1:])
+large = {"torch._dynamo", "sympy", "httpx2", "huggingface_hub", "transformers", "scipy"}
+print(sorted(large & sys.modules.keys()))
+"""
+    words = ["identify", "--model", str(model_file), "--device", "cpu", recordings[0]]
+    command = [sys.executable, "-c", script, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
