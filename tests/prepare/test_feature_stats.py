@@ -20,7 +20,7 @@ from lid_toolkit.prepare import feature_stats
 from lid_toolkit.prepare.feature_stats import add, merge, plan, run_job
 from lid_toolkit.training.config import load_config, parse_config
 from lid_toolkit.training.feature_stats import FeatureStats, Sums, check_statistics, use_statistics
-from lid_toolkit.training.train import Sources
+from lid_toolkit.training.sources import Sources
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,8 @@ from lid_toolkit.training.checkpoint import average, load, load_model
 from lid_toolkit.training.config import load_config
 from lid_toolkit.training.distributed import World
 from lid_toolkit.training.model_selection import rank
-from lid_toolkit.training.train import Sources, train
+from lid_toolkit.training.sources import Sources
+from lid_toolkit.training.train import train
 
 ACCURACY = ("valid", "accuracy", "max")
 AVERAGE = "valid.accuracy.ave_2best.pth"
