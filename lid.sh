@@ -259,8 +259,6 @@ stage_5() {
   local launch=() jobs=1 task
   needs "${stats_dir}/train"
   training_words
-  # Spinning threads would take cores away from the data-loading workers.
-  export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
   task=("${python}" pyscripts/train.py --config "${lid_config}" --dry_run "${dry_run}"
     --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}"
     --stats_dir "${stats_dir}" --output_dir "${lid_exp}" --ngpu "${ngpu}"

@@ -14,7 +14,7 @@ from option_types import iterations, perplexity, rate
 from stages import run
 
 from lid_toolkit.cli import OptionParser, boolean, fraction
-from lid_toolkit.jobs.machine import count_cores
+from lid_toolkit.cores import count_cores
 from lid_toolkit.prepare.speed import parse_factors
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
