@@ -98,7 +98,7 @@ class Identification:
 
     def fits(self, lengths_u: npt.NDArray[np.int64], rate: int) -> npt.NDArray[np.bool_]:
         """Return which utterances of these lengths in samples are short enough to identify."""
-        return lengths_u <= (self.max_duration or np.inf) * rate
+        return lengths_u / rate <= (self.max_duration or np.inf)
 
     def parts(self, lengths_u: npt.NDArray[np.int64], inputs: str, rate: int) -> list[IdentifiedPart]:
         """Cut utterances of these lengths into parts, longest first; ``inputs`` is a digest of all inputs.
@@ -280,7 +280,7 @@ def _too_long(
     lengths_p = utterances.lengths_u[part.rows_p]
     return {
         utterances.refs.key(int(part.rows_p[number])): (
-            f"lasts {lengths_p[number] / rate:.1f} s, longer than max_duration ({task.max_duration:g} s)"
+            f"lasts {lengths_p[number] / rate:.2f} s, longer than max_duration ({task.max_duration:g} s)"
         )
         for number in np.flatnonzero(~task.fits(lengths_p, rate))
     }

@@ -128,7 +128,7 @@ def test_utterances_over_the_limit_fail_and_a_higher_limit_computes_only_theirs(
     caplog.clear()
     out = identify(dataclasses.replace(work, max_failed=0.01))
     assert "job 1: 1 of 6 parts to do" in caplog.text
-    reason = f"lasts {seconds[longest]:.1f} s, longer than max_duration ({limit:g} s)"
+    reason = f"lasts {seconds[longest]:.2f} s, longer than max_duration ({limit:g} s)"
     assert dict(read_table(out / "failed")) == {longest: reason}
     keys, scores = read_vectors(out / "scores.scp")
     assert set(keys) == set(shorter)
