@@ -120,7 +120,12 @@ def test_a_child_that_outlives_a_killed_holder_keeps_nobody_out(tmp_path):
 
 
 def test_leftovers_of_killed_writers_go(tmp_path):
-    temporary_beside(tmp_path / "a.txt").write_text("half")
-    (tmp_path / "a.txt").write_text("whole")
+    temporary_beside(tmp_path / "a-b.txt").write_text("half")
+    temporary_beside(tmp_path / "folder").mkdir()
+    other = temporary_beside(tmp_path / "other.txt")
+    other.write_text("half")
+    (tmp_path / "a-b.txt").write_text("whole")
+    remove_leftovers(tmp_path, {"a-b.txt", "folder"})
+    assert {path.name for path in tmp_path.iterdir()} == {"a-b.txt", other.name}
     remove_leftovers(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a-b.txt"]
