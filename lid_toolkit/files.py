@@ -13,7 +13,7 @@ from multiprocessing.util import register_after_fork
 from pathlib import Path
 from typing import IO, Any
 
-from lid_toolkit.errors import LidError
+from lid_toolkit.errors import LidError, WorkName
 
 
 @contextlib.contextmanager
@@ -37,6 +37,14 @@ def write_whole(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_directory(path: Path, redo: WorkName | None = None) -> None:
+    """Raise LidError unless ``path`` is a directory; ``redo`` is the work that makes it."""
+    if not path.is_dir():
+        raise LidError(
+            "is a file, not a directory" if path.exists() else "does not exist", where=path, redo=redo
+        )
 
 
 def temporary_beside(path: Path) -> Path:

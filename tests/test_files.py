@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.files import locked, remove_leftovers, temporary_beside, write_whole
+from lid_toolkit.files import locked, remove_leftovers, require_directory, temporary_beside, write_whole
 
 
 def test_replaces_the_old_file_and_makes_directories(tmp_path):
@@ -117,6 +117,15 @@ def test_a_child_that_outlives_a_killed_holder_keeps_nobody_out(tmp_path):
     holder.join()
     with locked(tmp_path, "second"):
         pass
+
+
+def test_a_directory_that_is_missing_or_a_file_is_named(tmp_path):
+    require_directory(tmp_path)
+    (tmp_path / "file").touch()
+    for name, what in (("file", "is a file, not a directory"), ("none", "does not exist")):
+        with pytest.raises(LidError) as error:
+            require_directory(tmp_path / name, redo="formatting")
+        assert str(error.value) == f"{tmp_path / name}: {what} (run formatting again)"
 
 
 def test_leftovers_of_killed_writers_go(tmp_path):

@@ -16,13 +16,13 @@ from lid_toolkit.datadir.datadir import (
     Segments,
     by_language,
     is_speed,
-    require_data_dir,
     scan_segments,
     segment_faults,
     table_paths,
 )
 from lid_toolkit.datadir.faults import Faults, whole_file
 from lid_toolkit.datadir.tables.table import Scan, Table, scan_table
+from lid_toolkit.files import require_directory
 from lid_toolkit.languages import case_variants
 
 FIX = "fix_data_dir.py can write it"
@@ -66,11 +66,11 @@ def scan_dir(path: Path) -> Scanned:
     Raises:
         LidError: the directory does not exist.
     """
-    require_data_dir(path)
+    require_directory(path)
     files = {**table_paths(path), **{name: path / name for name in (LENGTHS, "lang2utt")}}
     scans = {name: scan_table(file) for name, file in files.items() if file.is_file()}
     faults = [
-        whole_file("missing file", path / name, "no such file", mend)
+        whole_file("missing file", path / name, "does not exist", mend)
         for name, mend in (
             ("wav.scp", "write 'recording reference' lines"),
             ("utt2lang", "write 'utterance language' lines"),

@@ -15,7 +15,8 @@ from typing import IO
 import soundfile
 
 from lid_toolkit.audio.decoder import HEADERLESS
-from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.errors import LidError, nearest, reason_of
+from lid_toolkit.files import require_directory
 
 REQUIRED, OPTIONAL = ("path", "language"), ("start", "end", "id")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -66,8 +67,7 @@ def read_folder(folder: Path) -> Iterator[Item]:
     Raises:
         LidError: the folder does not exist, or a recording is not in a language's folder.
     """
-    if not folder.is_dir():
-        raise LidError("no such folder", where=folder)
+    require_directory(folder)
     folder = folder.absolute()
     left_out: list[str] = []
     for parent, subfolders, files in os.walk(folder, followlinks=True):
@@ -117,7 +117,7 @@ def read_manifest(path: Path) -> Iterator[Item]:
                 others.update(dict.fromkeys(name for name in row if name not in (*REQUIRED, *OPTIONAL)))
                 yield _item(row, path, f"{path}:{line}")
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise LidError((error.strerror or "cannot be read").lower(), where=path) from None
+        raise LidError(reason_of(error).lower(), where=path) from None
     except UnicodeDecodeError:
         raise LidError("not UTF-8", where=path, mend="convert the file with iconv") from None
     if others:

@@ -70,8 +70,7 @@ def test_messages_name_recording_file_and_reason(mixed):
     recordings = read_recordings(scanned.scans["wav.scp"].table)
     messages = [str(fault) for group in recording_faults(scanned, recordings) for fault in group]
     assert messages[0] == (
-        f"{mixed}/wav.scp:3: 'missing': {mixed.parent}/missing.wav: No such file or directory "
-        "(fix its path in wav.scp)"
+        f"{mixed}/wav.scp:3: 'missing': {mixed.parent}/missing.wav: does not exist (fix its path in wav.scp)"
     )
     assert messages[-1].endswith("'zpipe': cat x |: is a command (set allow_pipes to true if you trust it)")
     assert recordings.seconds[1] == 1.0
@@ -96,7 +95,7 @@ def test_segments_outside_their_recording(tmp_path):
     assert reasons == {
         "c": "outside its recording",
         "d": "outside its recording",
-        "f": "recording 'gone': No such file or directory",
+        "f": "recording 'gone': does not exist",
     }
 
 

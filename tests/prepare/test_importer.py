@@ -100,7 +100,7 @@ def test_labels_of_one_s_own_stay_when_asked(tmp_path):
 
 
 FAULTS = [
-    ({"path": "no.wav", "language": "deu"}, "No such file"),
+    ({"path": "no.wav", "language": "deu"}, "does not exist"),
     ({"path": "empty.wav", "language": "deu"}, "empty file"),
     ({"path": "cut.wav", "language": "deu"}, "truncated"),
     ({"path": "ok.wav", "language": "deu", "end": 3}, "ends at 3 s, but the recording ends at 2.000 s"),
@@ -170,9 +170,9 @@ def test_a_faulty_manifest_is_named(tmp_path, name, content, fault):
 
 
 def test_what_is_not_there_is_named(tmp_path):
-    with pytest.raises(LidError, match="no such file"):
+    with pytest.raises(LidError, match="does not exist"):
         list(read_manifest(tmp_path / "no.csv"))
-    with pytest.raises(LidError, match="no such folder"):
+    with pytest.raises(LidError, match="does not exist"):
         list(read_folder(tmp_path / "no"))
     record(tmp_path / "c/a.wav")
     with pytest.raises(LidError, match=r"c/a\.wav: is not in a folder of a language"):
