@@ -55,7 +55,7 @@ def filtered_power(
     """Return filtered power spectra (B, frames, filters) and each utterance's frame count (B,).
 
     Spectra need several times the memory of a waveform, so they are computed for at most ``BLOCK_FRAMES``
-    frames at a time. The result is that of a single block.
+    frames at a time. On a CPU the result is that of a single block, bit for bit.
 
     Args:
         wave_bt: waveforms, float32, padded at the end with arbitrary values.
