@@ -31,7 +31,7 @@ def pipe() -> Iterator[tuple[int, IO[str]]]:
         raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, fail)
-    signal.alarm(20)
+    signal.alarm(5)
     with open(writer, "w", encoding="utf-8") as stream:
         yield reader, stream
     signal.alarm(0)
