@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -32,11 +33,13 @@ def pipe() -> Iterator[tuple[int, IO[str]]]:
 
     before = signal.signal(signal.SIGALRM, fail)
     signal.alarm(5)
-    with open(writer, "w", encoding="utf-8") as stream:
-        yield reader, stream
+    stream = open(writer, "w", encoding="utf-8")  # noqa: SIM115  # closed when nobody can read any more
+    yield reader, stream
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
     os.close(reader)
+    with contextlib.suppress(BrokenPipeError):
+        stream.close()
 
 
 @pytest.fixture
