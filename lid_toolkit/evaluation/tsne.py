@@ -57,7 +57,7 @@ def plot_tsne(
         if work is not None:
             if not embeddings.exists():
                 mend = "set extract_embd to true when you identify the set"
-                raise LidError("no embeddings: no such file", where=embeddings, mend=mend)
+                raise LidError("does not exist", where=embeddings, mend=mend)
             from lid_toolkit.evaluation.embedding_map import map_embeddings  # late: scikit-learn is slow
             from lid_toolkit.evaluation.map_pictures import map_csv, map_html, map_png
 
