@@ -41,6 +41,9 @@ def identify(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--languages", help="labels to choose from, separated by commas, such as eng,fra")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, … or mps")
+    parser.add_argument(
+        "--dtype", default="float32", help="number format: float32, bfloat16, float16 or auto"
+    )
     parser.add_argument("--threads", type=positive_int, help="number of threads; default: one for each core")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each recording")
     options = parser.parse_args(arguments)
@@ -48,7 +51,9 @@ def identify(arguments: Sequence[str]) -> None:
     from lid_toolkit.inference.identifier import LanguageIdentifier
 
     threads = options.threads or count_cores()
-    lid = LanguageIdentifier.from_pretrained(options.model, options.device, threads=threads)
+    lid = LanguageIdentifier.from_pretrained(
+        options.model, options.device, threads=threads, dtype=options.dtype
+    )
     languages = options.languages.split(",") if options.languages else None
     failures = 0
     for recording in options.recordings:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lid_toolkit.data.samplers import Batches, sorted_batches
 from lid_toolkit.training.checkpoint import SavedModel
+from lid_toolkit.training.precision import Precision
 
 Floats = npt.NDArray[np.float32]
 ReadBatch: TypeAlias = "tuple[npt.NDArray[np.int64], Tensor, Tensor]"
@@ -30,13 +31,18 @@ def plan_batches(lengths_u: npt.NDArray[np.integer], rate: int, batch_size: int)
 
 
 def identify_batches(
-    saved: SavedModel, device: torch.device, utterances: int, batches: Iterable[ReadBatch]
+    saved: SavedModel,
+    device: torch.device,
+    precision: Precision,
+    utterances: int,
+    batches: Iterable[ReadBatch],
 ) -> tuple[Floats, Floats]:
     """Identify all utterances of the batches.
 
     Args:
         saved: the model, already on ``device``.
         device: where to compute.
+        precision: number format.
         utterances: number of utterances.
         batches: the batches, whose rows are numbers of utterances.
 
@@ -46,7 +52,8 @@ def identify_batches(
     scores_uc = np.full((utterances, len(saved.languages)), np.nan, dtype=np.float32)
     embeddings_ud = np.full((utterances, saved.embedding_size), np.nan, dtype=np.float32)
     for rows_b, wave_bt, lengths_b in batches:
-        scores_bc, embeddings_bd = saved.model.identify(wave_bt.to(device), lengths_b)
+        with precision.autocast(device):
+            scores_bc, embeddings_bd = saved.model.identify(wave_bt.to(device), lengths_b)
         scores_uc[rows_b] = scores_bc.float().cpu().numpy()
         embeddings_ud[rows_b] = embeddings_bd.cpu().numpy()
     return scores_uc, embeddings_ud

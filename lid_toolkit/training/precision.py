@@ -1,14 +1,23 @@
-"""Number format of training: float32, or 16 bits under autocast, with a scaled loss for float16."""
+"""Number format of training and identification: float32, or 16 bits under autocast.
+
+The loss is scaled for float16, because small gradients underflow.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch.amp.grad_scaler import GradScaler
 
+from lid_toolkit.errors import LidError
 from lid_toolkit.training.config import TrainConfig
+
+DType = Literal["float32", "bfloat16", "float16", "auto"]
+"""Number formats; ``auto`` is bfloat16 on a device with instructions for it, and float32 elsewhere."""
+DTYPES: tuple[DType, ...] = get_args(DType)
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,10 @@ class Precision:
         """Return the scaler of the loss; only float16 needs one, because small gradients underflow."""
         return GradScaler(device.type, enabled=self.dtype is torch.float16)
 
+    def is_slow(self, device: torch.device) -> bool:
+        """Return whether the device computes this format without instructions for it."""
+        return self.dtype is not None and device.type == "cpu" and not has_bfloat16(device)
+
     def __str__(self) -> str:
         return "float32" if self.dtype is None else f"{str(self.dtype).removeprefix('torch.')} autocast"
 
@@ -43,6 +56,19 @@ def choose_precision(config: TrainConfig, device: torch.device) -> Precision:
     if config.amp_dtype == "auto":
         return Precision(torch.bfloat16 if native or device.type == "cpu" else torch.float16)
     return Precision(torch.float16 if config.amp_dtype == "float16" else torch.bfloat16)
+
+
+def named_precision(name: DType, device: torch.device) -> Precision:
+    """Return the precision of a number format for identification.
+
+    Raises:
+        LidError: the name is not one of ``DType``.
+    """
+    if name not in DTYPES:
+        raise LidError(f"'{name}' is not supported", where="dtype", mend=f"give {', '.join(DTYPES)}")
+    if name == "auto":
+        return Precision(torch.bfloat16 if has_bfloat16(device) else None)
+    return Precision(None if name == "float32" else getattr(torch, name))
 
 
 def has_bfloat16(device: torch.device) -> bool:

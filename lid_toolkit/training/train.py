@@ -101,6 +101,10 @@ def train(
         drop_others(config, state.history, out)
         write_config(config, training.picked_by, out / "config.yaml")
         log_lines(describe_training(training, learner))
+        if training.precision.is_slow(world.device):
+            logging.warning(
+                "%s is slow on this processor; float32 is faster (use_amp: auto)", training.precision
+            )
         for text in data_warnings(training):
             logging.warning("%s", text)
 
