@@ -1,11 +1,10 @@
-"""What a training uses as targets: one label for each utterance, or a weight for each class.
+"""Target weights of a training on utterances of several languages.
 
-Shapes: u utterances, b utterances of a batch, c classes, v distinct values of ``utt2langs``, e its entries.
+Shapes: b utterances of a batch, c classes; u, v, e as in :class:`lid_toolkit.datadir.mixtures.Mixtures`.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from lid_toolkit.datadir.mixtures import EXAMPLE, parse_mixture
+from lid_toolkit.datadir.mixtures import mixtures_of
 from lid_toolkit.datadir.tables.table import Table
 from lid_toolkit.errors import LidError
 
@@ -27,7 +26,7 @@ class Targets:
     """The target weights of the classes of each utterance, without the zeros.
 
     Attributes:
-        values_u: number of each utterance's value, int32.
+        values_u: number of each utterance's value of ``utt2langs``, int32.
         bounds_v: (values + 1,) where the entries of each value begin; the last is the number of entries.
         classes_e: class index of each entry, int32.
         weights_e: weight of each entry, float32.
@@ -59,29 +58,16 @@ def read_targets(utt2langs: Table, languages: tuple[str, ...], kind: TargetKind,
     Raises:
         LidError: a row is malformed, or has a language that is not one of ``languages``.
     """
-    texts, values_u = utt2langs.codes()
+    mixtures = mixtures_of(utt2langs, name)
     index = {language: number for number, language in enumerate(languages)}
-    classes: list[int] = []
-    weights: list[float] = []
-    bounds = [0]
-    for text in texts:
-        try:
-            mixture = parse_mixture(text)
-        except ValueError as error:
-            raise LidError(f"'{text}': {error}", where=name, mend=EXAMPLE) from None
-        if unknown := mixture.keys() - index.keys():
-            raise LidError(
-                f"'{min(unknown)}' in '{text}' is not the main language of any training utterance",
-                where=name,
-                mend="correct the label, or add training data of this language",
-            )
-        classes += [index[language] for language in mixture]
-        weights += mixture.values() if kind == "soft" else itertools.repeat(1.0, len(mixture))
-        bounds.append(len(classes))
+    if unknown := [label for label in mixtures.labels if label not in index]:
+        raise LidError(
+            f"not the main language of any training utterance: {' '.join(unknown)}",
+            where=name,
+            mend="correct these labels, or add training data of these languages",
+        )
+    classes_l = np.array([index[label] for label in mixtures.labels], dtype=np.int32)
+    weights_e = mixtures.weights_e if kind == "soft" else np.ones_like(mixtures.weights_e)
     return Targets(
-        values_u,
-        np.array(bounds, dtype=np.int64),
-        np.array(classes, dtype=np.int32),
-        np.array(weights, dtype=np.float32),
-        len(languages),
+        mixtures.values_u, mixtures.bounds_v, classes_l[mixtures.labels_e], weights_e, len(languages)
     )

@@ -5,7 +5,7 @@ weights say how much of the utterance is in each language; without them, all lan
 ``utt2lang`` has the main language, the one with the largest weight, so everything that needs one label for
 each utterance works as it does without ``utt2langs``.
 
-Shapes: u utterances.
+Shapes: u utterances, v distinct values of ``utt2langs``, e languages of these values in turn.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from lid_toolkit.datadir.faults import Faults
 from lid_toolkit.datadir.tables.table import Table
+from lid_toolkit.errors import LidError
 
 UTT2LANGS = "utt2langs"
 
@@ -48,6 +50,53 @@ def parse_mixture(text: str) -> dict[str, float]:
     for label, weight in words:
         weights[label] = weights.get(label, 0.0) + (1.0 if weight is None else weight) / total
     return weights
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """The languages of utterances and their weights.
+
+    Attributes:
+        labels: all labels, in byte order.
+        values_u: number of each utterance's value of ``utt2langs``, int32.
+        bounds_v: (values + 1,) where the languages of each value begin; the last is their number.
+        labels_e: index in ``labels`` of each language, int32.
+        weights_e: its weight, float32; those of a value sum to 1.
+    """
+
+    labels: tuple[str, ...]
+    values_u: NDArray[np.int32]
+    bounds_v: NDArray[np.int64]
+    labels_e: NDArray[np.int32]
+    weights_e: NDArray[np.float32]
+
+
+def mixtures_of(utt2langs: Table, name: str | Path, label: Callable[[str], str] = str) -> Mixtures:
+    """Parse ``utt2langs``, which is called ``name`` in messages.
+
+    Args:
+        utt2langs: the table.
+        name: its name in messages.
+        label: returns the label to use instead of one in the table.
+
+    Raises:
+        LidError: a row is malformed.
+    """
+    texts, values_u = utt2langs.codes()
+    try:
+        parsed = [parse_mixture(relabelled(text, label)) for text in texts]
+    except ValueError as error:
+        wrong = next(text for text in texts if _malformed(text))
+        raise LidError(f"'{wrong}': {error}", where=name, mend=EXAMPLE) from None
+    labels = tuple(sorted({label for mixture in parsed for label in mixture}, key=str.encode))
+    index = {label: number for number, label in enumerate(labels)}
+    return Mixtures(
+        labels,
+        values_u,
+        np.cumsum([0, *map(len, parsed)]),
+        np.array([index[label] for mixture in parsed for label in mixture], dtype=np.int32),
+        np.array([weight for mixture in parsed for weight in mixture.values()], dtype=np.float32),
+    )
 
 
 def labels_in(text: str) -> tuple[str, ...]:

@@ -6,9 +6,11 @@ import json
 import logging
 from pathlib import Path
 
+from lid_toolkit.datadir.mixtures import UTT2LANGS
 from lid_toolkit.evaluation.answers import Answers, check_directories, input_files, read_answers, read_scores
 from lid_toolkit.evaluation.confusion_picture import confusion_png
 from lid_toolkit.evaluation.html_report import html_report
+from lid_toolkit.evaluation.language_sets import language_sets
 from lid_toolkit.evaluation.metrics import evaluate
 from lid_toolkit.evaluation.mistakes import confident_mistakes
 from lid_toolkit.evaluation.reported_metrics import as_dict, metric_keys
@@ -37,6 +39,7 @@ def score(data_dir: Path, inference_dir: Path, dry_run: bool = False, *, merge: 
         record=inference_dir / ".done" / "score.json",
         inputs={
             **input_files(data_dir, inference_dir),
+            UTT2LANGS: data_dir / UTT2LANGS,
             "scores.scp": inference_dir / "scores.scp",
             "scores.ark": inference_dir / "scores.ark",
         },
@@ -49,14 +52,16 @@ def score(data_dir: Path, inference_dir: Path, dry_run: bool = False, *, merge: 
     check_directories(data_dir, inference_dir)
     with step.work("scoring", lock=inference_dir) as work:
         if work is not None:
-            _write_results(inference_dir, read_answers(data_dir, inference_dir, merge=merge))
+            answers = read_answers(data_dir, inference_dir, merge=merge)
+            _write_results(inference_dir, answers, data_dir / UTT2LANGS)
             work.finish(inference_dir / name for name in OUTPUTS)
     logging.info("see %s and %s", inference_dir / "results", inference_dir / "report.html")
 
 
-def _write_results(inference_dir: Path, answers: Answers) -> None:
-    mistakes = confident_mistakes(answers, read_scores(inference_dir, answers))
-    evaluation = evaluate(answers)
+def _write_results(inference_dir: Path, answers: Answers, utt2langs: Path) -> None:
+    scores = read_scores(inference_dir, answers)
+    mistakes = confident_mistakes(answers, scores)
+    evaluation = evaluate(answers, language_sets(answers, scores, utt2langs))
     numbers = json.dumps(as_dict(evaluation), indent=1, ensure_ascii=False) + "\n"
     report = html_report(evaluation, mistakes, answers.failed)
     picture = confusion_png(evaluation)

@@ -37,7 +37,7 @@ def test_weights_by_hand(kind, expected):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("a low:1 deu:1", "utt2langs: 'deu' in 'low:1 deu:1' is not the main language of any training"),
+        ("a low:1 deu:1", "utt2langs: not the main language of any training utterance: deu"),
         ("a low:0", "utt2langs: 'low:0': a weight is not positive and finite"),
     ],
 )
