@@ -69,7 +69,7 @@ def plot_means(inference_dir: Path, perplexity: float, max_iter: int, dry_run: b
             return
         if not means.exists():
             mend = "set extract_embd to true when you identify the set"
-            raise LidError("no mean embeddings: no such file", where=means, mend=mend)
+            raise LidError("does not exist", where=means, mend=mend)
         labels, vectors = read_vectors(means)
         used = usable_perplexity(perplexity, len(labels)) if len(labels) > 1 else 0.0
         places_l = project(vectors, used, max_iter)

@@ -59,7 +59,7 @@ def plot_tsne(
         if work is not None:
             if not embeddings.exists():
                 mend = "set extract_embd to true when you identify the set"
-                raise LidError("no embeddings: no such file", where=embeddings, mend=mend)
+                raise LidError("does not exist", where=embeddings, mend=mend)
             answers = read_answers(data_dir, inference_dir)
             chart = map_embeddings(answers, embeddings, perplexity, max_iter, max_utt_per_lang)
             with write_whole(plots / "tsne.csv") as stream:

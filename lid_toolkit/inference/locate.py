@@ -102,7 +102,7 @@ def download(repository: str, revision: str | None, files: Sequence[str]) -> Pat
         )
     except Exception as error:  # proxies, addresses and damaged caches make the client raise anything
         fault, mend = explain(unreachable or error)
-        raise LidError(f"no such file or directory, and {fault}", where=repository, mend=mend) from error
+        raise LidError(f"does not exist on this machine, and {fault}", where=repository, mend=mend) from error
     if not (folder / META).exists():
         what = f"the repository has no {META}"
         raise LidError(what, where=repository, mend="give a repository that holds a packed model")

@@ -233,9 +233,7 @@ def load(path: Path, mmap: bool = False) -> dict[str, object]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
-        raise LidError(
-            "the file does not exist", where=path, redo="training", mend="give another file"
-        ) from None
+        raise LidError("does not exist", where=path, redo="training", mend="give another file") from None
     except pickle.UnpicklingError as error:
         raise LidError(
             "the file holds more than tensors and plain values, or is damaged",

@@ -125,6 +125,6 @@ def read_sums(path: Path) -> Sums:
             arrays = (np.asarray(kept[name], dtype=np.float64) for name in ("sum", "sum_square"))
             return Sums(int(kept["count"]), *arrays)
     except FileNotFoundError:
-        raise LidError("the file does not exist", where=path, redo="statistics") from None
+        raise LidError("does not exist", where=path, redo="statistics") from None
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise LidError(f"not feature statistics: {error}", where=path, redo="statistics") from None

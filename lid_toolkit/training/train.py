@@ -37,7 +37,7 @@ from lid_toolkit.training.measures import check_wandb, report
 from lid_toolkit.training.model_selection import average_best, drop_others, keep_best, out_of_patience, rank
 from lid_toolkit.training.optimization import configured_optimizer, freeze
 from lid_toolkit.training.precision import choose_precision
-from lid_toolkit.training.selection_set import hold_out
+from lid_toolkit.training.selection_set import hold_out, short_enough
 from lid_toolkit.training.signals import stop_request
 from lid_toolkit.training.state import Learner, State, Training, read_checkpoint, restore, save_checkpoint
 from lid_toolkit.training.update import seed_everything
@@ -52,6 +52,7 @@ FREE_TO_CHANGE = (
     "max_bad_updates",
     "max_failed",
     "valid_batch_bins",
+    "max_valid_duration",
     "detect_anomaly",
     "use_matplotlib",
     "use_tensorboard",
@@ -207,6 +208,9 @@ def gather_training(
     else:
         data, valid = hold_out(data, config.selection_set, config.seed)
         picked_by = f"{len(valid)} utterances held out from {sources.train_dir}"
+    valid = short_enough(
+        valid, config.max_valid_duration, config.preprocessor_conf.sample_rate, warn=world.main
+    )
     return Training(
         config=config,
         train=data,
@@ -327,7 +331,7 @@ def check_has_targets(data: Utterances, config: TrainConfig, utt2langs: Path) ->
     """Raise LidError if the configured targets are the weights of a table that the training set lacks."""
     if config.targets is not None and data.targets is None:
         raise LidError(
-            f"no such file, but targets is {config.targets}",
+            f"does not exist, but targets is {config.targets}",
             where=utt2langs,
             mend="write it in the data directory and format that again, or set targets: null",
         )

@@ -72,5 +72,5 @@ def test_it_is_drawn_when_it_is_asked_for(small_set: WrittenSet, caplog: pytest.
 
 
 def test_without_embeddings(tmp_path: Path):
-    with pytest.raises(LidError, match=r"no mean embeddings: no such file \(set extract_embd to true"):
+    with pytest.raises(LidError, match=r"lang_embeddings\.scp: does not exist \(set extract_embd to true"):
         plot_means(tmp_path, 5.0, 250)

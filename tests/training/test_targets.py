@@ -119,7 +119,7 @@ def test_validation_measures_the_loss_with_weights_and_the_accuracy_of_the_main_
 def test_a_training_set_without_weights_is_refused(experiment):
     config, sources = experiment(targets="soft")
     (sources.train_dir / "utt2langs").unlink()
-    with pytest.raises(LidError, match=r"train/utt2langs: no such file, but targets is soft \(write it in"):
+    with pytest.raises(LidError, match=r"train/utt2langs: does not exist, but targets is soft \(write it in"):
         gather_training(config, sources, World(), 1e9, {})
 
 
