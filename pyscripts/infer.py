@@ -10,6 +10,10 @@ from staged import act, add_actions
 from stages import run
 
 from lid_toolkit.cli import OptionParser, boolean, fraction, non_negative, positive_int
+from lid_toolkit.inference.espnet_files import write_espnet_files
+from lid_toolkit.inference.identification import Identification, plan
+from lid_toolkit.inference.merge import merge
+from lid_toolkit.training.config import DTYPES
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -35,12 +39,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--ngpu", default="0", help="job: number of GPUs: 0, 1 or auto")
     parser.add_argument("--num_workers", type=int, default=0, help="job: number of data-loading workers")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="number format")
     options = parser.parse_args(arguments)
-
-    from lid_toolkit.inference.directory import Identification, merge, plan, run_job
-    from lid_toolkit.inference.espnet_files import write_espnet_files
-    from lid_toolkit.training.device import choose_device
-
     task = Identification(
         options.model,
         options.data_dir,
@@ -48,9 +48,13 @@ def main(arguments: Sequence[str]) -> None:
         options.extract_embd,
         options.max_failed,
         options.max_duration,
+        options.dtype,
     )
 
     def job(number: int) -> None:
+        from lid_toolkit.inference.job import run_job  # imports torch
+        from lid_toolkit.training.device import choose_device
+
         run_job(task, number, options.batch_size, choose_device(options.ngpu), options.num_workers)
 
     def export() -> None:

@@ -8,7 +8,6 @@ from option_types import iterations, perplexity
 from stages import run
 
 from lid_toolkit.cli import OptionParser, boolean, positive_int
-from lid_toolkit.evaluation.means_map import plot_means
 from lid_toolkit.evaluation.tsne import plot_tsne
 
 
@@ -48,6 +47,8 @@ def main(arguments: Sequence[str]) -> None:
         options.dry_run,
     )
     if options.espnet_files:
+        from lid_toolkit.evaluation.means_map import plot_means  # imports matplotlib and plotly
+
         plot_means(options.inference_dir, options.perplexity, options.max_iter, options.dry_run)
 
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from lid_toolkit.data.samplers import Batches, sorted_batches
+from lid_toolkit.inference.identification import Floats
 from lid_toolkit.training.checkpoint import SavedModel
 from lid_toolkit.training.precision import Precision
 
-Floats = npt.NDArray[np.float32]
 ReadBatch: TypeAlias = "tuple[npt.NDArray[np.int64], Tensor, Tensor]"
 """The utterances of a batch by number, their zero-padded waveforms (B, T), and their lengths in samples."""
 

@@ -20,11 +20,13 @@ from lid_toolkit.audio.reader import HIGHEST_RATE, LOWEST_RATE, AudioError, Read
 from lid_toolkit.audio.resample import resample
 from lid_toolkit.audio.silence import require_signal_in
 from lid_toolkit.errors import LidError, nearest
-from lid_toolkit.inference.compute import Floats, ReadBatch, identify_batches, plan_batches
+from lid_toolkit.inference.compute import ReadBatch, identify_batches, plan_batches
+from lid_toolkit.inference.identification import Floats
 from lid_toolkit.inference.locate import open_model
 from lid_toolkit.training.checkpoint import SavedModel
+from lid_toolkit.training.config import DType
 from lid_toolkit.training.device import named_device
-from lid_toolkit.training.precision import DType, Precision, named_precision
+from lid_toolkit.training.precision import Precision, named_precision
 
 Array: TypeAlias = "npt.NDArray[np.generic]"
 Speech: TypeAlias = "str | Path | Array | tuple[Array, float] | tuple[str | Path, float, float]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -31,6 +31,9 @@ from lid_toolkit.training.schedules import SCHEDULES
 MeasuredSet = Literal["train", "valid"]
 SHORTEST_CROP_S = 0.1  # a few frames; models learn nothing from less
 Measure = Literal["loss", "accuracy", "macro_accuracy"]
+DType = Literal["float32", "bfloat16", "float16", "auto"]
+"""Number formats; ``auto`` is bfloat16 on a device with instructions for it, and float32 elsewhere."""
+DTYPES: tuple[DType, ...] = get_args(DType)
 
 
 def _measured(criterion: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,17 +7,12 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch.amp.grad_scaler import GradScaler
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.training.config import TrainConfig
-
-DType = Literal["float32", "bfloat16", "float16", "auto"]
-"""Number formats; ``auto`` is bfloat16 on a device with instructions for it, and float32 elsewhere."""
-DTYPES: tuple[DType, ...] = get_args(DType)
+from lid_toolkit.training.config import DTYPES, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ def choose_precision(config: TrainConfig, device: torch.device) -> Precision:
     return Precision(torch.float16 if config.amp_dtype == "float16" else torch.bfloat16)
 
 
-def named_precision(name: DType, device: torch.device) -> Precision:
+def named_precision(name: str, device: torch.device) -> Precision:
     """Return the precision of a number format for identification.
 
     Raises:

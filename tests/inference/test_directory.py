@@ -15,9 +15,12 @@ from lid_toolkit.audio.reader import read_audio
 from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference import directory
-from lid_toolkit.inference.directory import Identification, language_means, merge, plan, run_job
+from lid_toolkit.inference import identification
+from lid_toolkit.inference import job as job_module
+from lid_toolkit.inference.identification import Identification, plan
 from lid_toolkit.inference.identifier import LanguageIdentifier
+from lid_toolkit.inference.job import run_job
+from lid_toolkit.inference.merge import language_means, merge
 from lid_toolkit.parts import load_plan
 from lid_toolkit.steps import digest
 from lid_toolkit.training.checkpoint import load_model
@@ -27,7 +30,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(directory, "UTTERANCES_PER_PART", 4)
+    monkeypatch.setattr(identification, "UTTERANCES_PER_PART", 4)
 
 
 def task(model_file, speech, out="out", **more):
@@ -180,7 +183,7 @@ def test_the_number_of_jobs_changes_no_byte(model_file, speech):
 
 def test_a_killed_job_goes_on_with_what_is_missing(model_file, speech, monkeypatch):
     work, done = task(model_file, speech), []
-    original = directory._do_part
+    original = job_module._do_part
 
     def dying(task, part, *rest):
         if len(done) == 2:
@@ -188,11 +191,11 @@ def test_a_killed_job_goes_on_with_what_is_missing(model_file, speech, monkeypat
         done.append(part.number)
         original(task, part, *rest)
 
-    monkeypatch.setattr(directory, "_do_part", dying)
+    monkeypatch.setattr(job_module, "_do_part", dying)
     with pytest.raises(KeyboardInterrupt):
         identify(work)
     monkeypatch.setattr(
-        directory,
+        job_module,
         "_do_part",
         lambda _, part, *rest: done.append(part.number) or original(work, part, *rest),
     )
@@ -204,7 +207,7 @@ def test_a_killed_job_goes_on_with_what_is_missing(model_file, speech, monkeypat
 def test_the_model_is_read_once_to_know_it_and_its_weights_only_by_jobs(model_file, speech, monkeypatch):
     read, loaded = [], []
     monkeypatch.setattr("lid_toolkit.steps.digest", lambda path: read.append(path) or digest(path))
-    monkeypatch.setattr(directory, "load_model", lambda path: loaded.append(path) or load_model(path))
+    monkeypatch.setattr(job_module, "load_model", lambda path: loaded.append(path) or load_model(path))
     identify(task(model_file, speech), jobs=3)
     assert read.count(model_file) == 1
     assert len(read) == len(set(read))

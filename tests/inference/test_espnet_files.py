@@ -11,8 +11,8 @@ import pytest
 from lid_toolkit.datadir.ark import read_vectors, write_vectors
 from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.directory import language_means
 from lid_toolkit.inference.espnet_files import espnet_files, write_espnet_files
+from lid_toolkit.inference.merge import language_means
 
 KEYS = ("a/1", "b", "file", "ü")
 TRUTH = dict(zip(KEYS, ("nld", "deu", "nld", "deu"), strict=True))

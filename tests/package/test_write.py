@@ -31,7 +31,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.score import score
 from lid_toolkit.evaluation.tsne import plot_tsne
 from lid_toolkit.files import locked
-from lid_toolkit.inference.directory import Identification
+from lid_toolkit.inference.identification import Identification
 from lid_toolkit.inference.locate import open_model
 from lid_toolkit.package.licences import PretrainedEncoder, encoders, licence_of, model_licence
 from lid_toolkit.package.read import sha256

@@ -16,11 +16,11 @@ from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.directory import Identification
-from lid_toolkit.inference.directory import merge as merge_answers
-from lid_toolkit.inference.directory import plan as plan_answers
-from lid_toolkit.inference.directory import run_job as identify_job
+from lid_toolkit.inference.identification import Identification
+from lid_toolkit.inference.identification import plan as plan_answers
 from lid_toolkit.inference.identifier import LanguageIdentifier
+from lid_toolkit.inference.job import run_job as identify_job
+from lid_toolkit.inference.merge import merge as merge_answers
 from lid_toolkit.models.build import build_model, with_architecture
 from lid_toolkit.models.frontends.pretrained.whisper_language import WhisperLanguageFrontend
 from lid_toolkit.prepare import extraction
