@@ -19,6 +19,9 @@ DESIGNED = set(
 )
 
 
+SHARED = ("utils/stages.sh", "utils/checks.sh", "path.sh")  # what lid.sh reads
+
+
 @pytest.mark.parametrize("script", ["run.sh", "lid.sh"])
 def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, script: str):
     done = recipe.run(script, "--help")
@@ -183,6 +186,6 @@ def test_every_option_is_used(recipe: Recipe):
     """An option that nothing reads would be a promise not kept."""
     text = (recipe.path / "lid.sh").read_text()
     declared, body = text.split("# end of options")
-    shared = (recipe.path / "utils/stages.sh").read_text() + (recipe.path / "path.sh").read_text()
+    shared = "".join((recipe.path / name).read_text() for name in SHARED)
     for name in re.findall(r"^(\w+)=.*# \S+: ", declared, re.MULTILINE):
         assert name == "num_nodes" or re.search(rf"\b{name}\b", body + shared), name
