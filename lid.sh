@@ -18,6 +18,7 @@ ngpu=auto            # auto|int: number of GPUs to train on; auto: all GPUs of t
 num_nodes=1          # int+: number of machines to train on, each with ngpu GPUs
 nj=auto              # auto|int+: number of parallel jobs; auto: one per core
 gpu_inference=auto   # auto|bool: run identification and feature extraction on GPUs; auto: if there are any
+eval_valid_set=false # bool: also identify and score the validation set
 python=${python:-}   # path: Python interpreter with lid_toolkit installed; by default, path.sh finds one or creates .venv
 ## Data
 datadir=data           # path: directory for the data directories of stages 1 and 2
@@ -42,13 +43,13 @@ channel=mean                      # mean|int: channel to use, counted from 0, or
 multi_columns_input_wav_scp=false # bool: lines of wav.scp may list several files, the channels of one recording
 ## Training
 lid_exp=                   # path: experiment directory; by default, EXPDIR/lid_TAG
-lid_tag=                   # word: experiment name; by default, made from lid_config, feats_type and lid_args
+lid_tag=                   # word: experiment name; by default, that of lid_config and feats_type
 lid_config=                # path: training configuration (YAML)
 lid_args=                  # args: configuration overrides, e.g. "--optim_conf.lr 1e-4"
 selection_set=             # valid|float: data that selects the checkpoint: the validation set, or a held-out fraction of the training set; by default, as in lid_config
 pretrained_model=          # path: checkpoint to initialize from: FILE or FILE:SOURCE:DESTINATION:EXCLUDED
 ignore_init_mismatch=false # bool: skip weights of pretrained_model whose names or shapes do not match
-checkpoint_interval=15     # float: minutes between checkpoints within an epoch
+checkpoint_minutes=15      # float: minutes between checkpoints within an epoch
 ## Identification and scoring
 inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment directory
 inference_batch_size=8                  # int+: batch size; the results do not depend on it
@@ -64,15 +65,10 @@ hf_private=true # bool: create the repository as private
 # end of options
 
 . utils/parse_options.sh
-parse_options "Spoken language identification in ten stages, for any corpus." lid.sh -- "$@"
+parse_options "Spoken language identification in ten stages, for any corpus." lid.sh utils/espnet_options.sh -- "$@"
 . utils/stages.sh
+. utils/corpora.sh
 . utils/checks.sh
-
-# Print the experiment's name, made from the configuration, the feature type and the overrides, as in ESPnet.
-experiment_tag() {
-  local config=${lid_config##*/} overrides=${lid_args//--/_}
-  printf '%s_%s%s' "${config:+${config%.*}}" "${feats_type}" "${overrides//[ |=\/]/}"
-}
 
 ! "${skip_data_prep}" || skip_stages+=" 1 2"
 ! "${skip_train}" || skip_stages+=" 4 5"
@@ -83,7 +79,8 @@ experiment_tag() {
 
 source_set=${train_set}
 stats_dir="${expdir}/lid_stats_${fs/%000/k}"
-lid_tag=${lid_tag:-$(experiment_tag)}
+config_name=${lid_config##*/} config_name=${config_name%.*}
+lid_tag=${lid_tag:-${config_name:-train}_${feats_type}}
 if [[ ${speed_perturb_factors} =~ [^[:blank:]] ]]; then
   train_set+=_sp stats_dir+=_sp lid_tag+=_sp
 fi
@@ -93,6 +90,7 @@ audio_feats="${dumpdir}/${audio_type}" data_feats="${dumpdir}/${feats_type}"
 [[ ${feats_type} != extracted ]] || stats_dir+=_extracted
 inference_dir="${lid_exp}/inference/${inference_model%.pth}"
 package="${lid_exp}/${lid_exp##*/}_${inference_model%.*}.zip"
+! "${eval_valid_set}" || [[ " ${test_sets//[[:blank:]]/ } " == *" ${valid_set} "* ]] || test_sets+=" ${valid_set}"
 if [[ -z ${tsne_set} ]]; then
   read -r tsne_set _ <<<"${test_sets}" || true
   tsne_default=true
@@ -213,7 +211,7 @@ stage_5() {
   task=("${python}" pyscripts/train.py --config "${lid_config}" --dry_run "${dry_run}"
     --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}"
     --stats_dir "${stats_dir}" --output_dir "${lid_exp}" --ngpu "${ngpu}"
-    --num_nodes "${num_nodes}" --checkpoint_interval "${checkpoint_interval}"
+    --num_nodes "${num_nodes}" --checkpoint_minutes "${checkpoint_minutes}"
     ${words[@]+"${words[@]}"})
   # On this machine, training runs without a job backend, so that its progress bar is shown.
   if ! "${dry_run}" && ! trains_here; then
@@ -309,10 +307,12 @@ stage_10() {
 
 check_needs
 check_inputs
+check_corpus
 . ./path.sh || exit $?
 check_values
 . ./cmd.sh || exit $?
 check_config || exit $?
+print_espnet_notes
 run_stages "prepare data" "perturb speed" "format audio" "collect statistics" "train" \
   "identify and embed" "score" "draw t-SNE" "pack the model" "upload the model"
 

@@ -54,6 +54,57 @@ check_inputs() {
   ! due 8 || made_by 3 "${audio_feats}/${tsne_set}" tsne_set
 }
 
+# Read the corpus that stage 1 prepares: its name into "corpus", and its settings. Fail if stage 1 is not due, or if
+# local/data.sh is a site's own that has no such corpus.
+read_stage_1_corpus() {
+  local words
+  due 1 || return 1
+  split_words "${local_data_opts}"
+  corpus=$(given_corpus ${words[@]+"${words[@]}"})
+  [[ -n ${corpus} && ${corpus} != auto ]] || corpus=$(. ./db.sh && auto_corpus)
+  [[ -f local/${corpus}/corpus.sh ]] || return 1
+  read_corpus "${corpus}"
+}
+
+# Exit before any work starts if stage 1 prepares another corpus than that of the sets.
+check_corpus() {
+  local corpus corpora corpus_dir db_variable lid_options prepare_options other set fault
+  read_stage_1_corpus || return 0
+  find_corpora with_sets
+  for set in "${source_set}" "${valid_set}" ${test_sets}; do
+    [[ -n ${set} && ! -d ${datadir}/${set} && " ${lid_options[*]} " != *" ${set} "* ]] || continue
+    for other in "${corpora[@]}"; do
+      fault=$(other_corpus "${other}" "${set}" 2>/dev/null) || continue
+      [[ -z ${fault} ]] || die "${fault}"
+    done
+  done
+}
+
+# If corpus $1 has set $2, print that stage 1 prepares another corpus, and how to choose this one.
+other_corpus() {
+  local instead="stage 1 would prepare ${corpus} instead of $2"
+  read_corpus "$1"
+  [[ " ${lid_options[*]} " == *" $2 "* ]] || return 0
+  if [[ -n ${db_variable} && -z ${corpus_dir} ]]; then
+    echo "$(no_corpus_dir), and ${instead} (set it to the directory that contains the corpus, or to which it should be downloaded)"
+  else
+    echo "$0: ${instead} (add --local_data_opts \"--corpus $1\")"
+  fi
+}
+
+# Print the lists of noises and rooms that stage 1 will make.
+sounds_to_come() {
+  local corpus corpus_dir db_variable lid_options prepare_options n
+  read_stage_1_corpus || return 0
+  for ((n = 0; n + 1 < ${#prepare_options[@]}; n++)); do
+    [[ -n ${prepare_options[n + 1]} ]] || continue
+    case ${prepare_options[n]} in
+      --musan) printf '%s\n' "${datadir}/musan_"{music,noise,speech}.scp ;;
+      --rirs_noises) printf '%s\n' "${datadir}/rirs.scp" ;;
+    esac
+  done
+}
+
 # Check option values in Python, and count the cores. Count the GPUs only if a stage to run may use them.
 check_values() {
   local counts count_gpus=false n
@@ -68,12 +119,39 @@ check_values() {
   [[ ${gpu_inference} != auto ]] || gpu_inference=$( ((gpus > 0)) && echo true || echo false)
 }
 
-# Exit before any work starts if stage 5 would reject the configuration.
+# Exit before any work starts if stage 5 would reject the configuration. Set config_notes to its differences from ESPnet.
 check_config() {
+  local from_espnet=false
+  config_notes=""
   due 5 || return 0
   training_words
   if ((num_nodes > 1)) && trains_here && [[ -z ${PET_MASTER_ADDR:-} ]]; then
     die "$0: --num_nodes ${num_nodes}: jobs run on this machine only (choose a cluster in cmd.sh, or see docs/training.md)"
   fi
-  "${python}" pyscripts/check_config.py --config "${lid_config}" --fs "${fs/k/000}" ${words[@]+"${words[@]}"}
+  ((${#options_given[@]} == 0)) || from_espnet=true
+  config_notes=$("${python}" pyscripts/check_config.py --config "${lid_config}" --fs "${fs/k/000}" \
+    --sounds_to_come "$(sounds_to_come)" --espnet "${from_espnet}" ${words[@]+"${words[@]}"})
+}
+
+# Print what differs from ESPnet in this run. An option that means the same thing but acts differently is mentioned if
+# it has another value than the default, or if the command line or the configuration comes from ESPnet.
+print_espnet_notes() {
+  local n notes=() from_espnet=false
+  for ((n = 0; n < ${#options_given[@]}; n += 2)); do
+    notes+=("${options_given[n]} has no effect: ${option_helps[${options_given[n]#--}]}")
+  done
+  [[ -z ${notes[*]-}${config_notes} ]] || from_espnet=true
+  if due 2; then
+    notes+=("copies at another speed are named sp0.9-UTTERANCE, not UTTERANCE-sp0.9")
+  fi
+  if due 3 && ! "${skip_train}" && { "${from_espnet}" || changed min_wav_duration || changed max_wav_duration; }; then
+    notes+=("--min_wav_duration ${min_wav_duration} and --max_wav_duration ${max_wav_duration} act on training and validation sets; ESPnet ignores them")
+  fi
+  [[ -z ${config_notes} ]] || mapfile -t -O "${#notes[@]}" notes <<<"${config_notes}"
+  ((${#notes[@]} == 0)) || printf '%s\n' "Different from ESPnet (docs/espnet.md):" "${notes[@]/#/  }" >&2
+}
+
+# Succeed if the value of option $1 is not its default.
+changed() {
+  [[ ${!1} != "${option_defaults[$1]}" ]]
 }

@@ -13,6 +13,7 @@ import yaml
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from lid_toolkit.augment.sounds import find_list
 from lid_toolkit.data.features import DESCRIPTION, check_made_by
 from lid_toolkit.data.preprocess import load_sounds
 from lid_toolkit.data.utterances import load_utterances, read_languages
@@ -229,7 +230,7 @@ def input_files(config: TrainConfig, sources: Sources) -> dict[str, Path]:
 def named_files(config: TrainConfig) -> dict[str, Path]:
     """Return the files that a configuration names: initial weights, and lists of noise and rooms."""
     initial = {f"init_param {text}": parse_source(text).path for text in config.init_param}
-    return initial | {f"list {text}": Path(text) for text in config.preprocessor_conf.sound_lists()}
+    return initial | {f"list {text}": find_list(text) for text in config.preprocessor_conf.sound_lists()}
 
 
 def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:

@@ -23,6 +23,11 @@ def test_table_of_training_keys_is_not_stale():
     assert text.endswith(printed("config_table.py")), "replace the end of docs/training.md by its output"
 
 
+def test_table_about_espnet_is_not_stale():
+    text = (ROOT / "docs/espnet.md").read_text(encoding="utf-8")
+    assert text.endswith(printed("espnet_table.py")), "replace the end of docs/espnet.md by its output"
+
+
 def test_components_are_listed_with_their_arguments():
     text = printed("models_table.py")
     for kind, names in COMPONENTS.items():

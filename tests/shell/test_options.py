@@ -15,7 +15,8 @@ DESIGNED = set(
     ngpu num_nodes nj gpu_inference dumpdir expdir python train_set valid_set test_sets tsne_set
     speed_perturb_factors feats_type audio_format fs min_wav_duration max_wav_duration lid_exp lid_tag
     lid_config lid_args pretrained_model ignore_init_mismatch inference_model inference_batch_size
-    extract_embd checkpoint_interval max_utt_per_lang_for_tsne perplexity max_iter hf_repo""".split()  # noqa: SIM905
+    extract_embd checkpoint_interval checkpoint_minutes max_utt_per_lang_for_tsne perplexity max_iter
+    hf_repo""".split()  # noqa: SIM905
 )
 
 
@@ -38,6 +39,10 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--trian_set x", "unknown option --trian_set (did you mean '--train_set'?)"),
         ("--corpsu mini", "unknown option --corpsu (did you mean '--corpus'?)"),
         ("--zzzzzzzzzz 1", "unknown option --zzzzzzzzzz (see --help)"),
+        # Names that share letters with known ones, but are no typing errors of them.
+        ("--dev_set x", "unknown option --dev_set (see --help)"),
+        ("--max_updates 1", "unknown option --max_updates (see --help)"),
+        ("--speech_fold_length 1", "unknown option --speech_fold_length (see --help)"),
         ("stage 3", "unexpected argument 'stage'"),
         (
             "--corpus klingon",
