@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> None:
         default="",
         help="lists of noise and rooms that are still to be made, one on each line",
     )
+    parser.add_argument("--inference_model", default="", help="model file that the training must write")
     options, overrides = parser.parse_known_args(arguments)
 
     from lid_toolkit.data.preprocess import check_sounds
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     from lid_toolkit.training.espnet_notes import espnet_notes
     from lid_toolkit.training.init_weights import check_sources
     from lid_toolkit.training.measures import check_wandb
+    from lid_toolkit.training.model_selection import check_model_name
     from lid_toolkit.training.optimization import configured_optimizer, freeze
     from lid_toolkit.training.overrides import override, read_settings
     from lid_toolkit.training.train import check_rate, check_sharded
@@ -58,6 +60,8 @@ def main(arguments: Sequence[str]) -> None:
     check_sources(config.init_param)
     check_sounds(config.preprocessor_conf, options.sounds_to_come.splitlines())
     check_wandb(config)
+    if options.inference_model:
+        check_model_name(options.inference_model, config)
     for note in espnet_notes(raw, config, model, options.espnet):
         print(note)
 

@@ -121,7 +121,7 @@ check_values() {
 
 # Exit before any work starts if stage 5 would reject the configuration. Set config_notes to its differences from ESPnet.
 check_config() {
-  local from_espnet=false
+  local from_espnet=false model=""
   config_notes=""
   due 5 || return 0
   training_words
@@ -129,8 +129,11 @@ check_config() {
     die "$0: --num_nodes ${num_nodes}: jobs run on this machine only (choose a cluster in cmd.sh, or see docs/training.md)"
   fi
   ((${#options_given[@]} == 0)) || from_espnet=true
+  if { due 6 || due 8 || due 9 || due 10; } && [[ ! -f ${lid_exp}/${inference_model} ]]; then
+    model=${inference_model}
+  fi
   config_notes=$("${python}" pyscripts/check_config.py --config "${lid_config}" --fs "${fs/k/000}" \
-    --sounds_to_come "$(sounds_to_come)" --espnet "${from_espnet}" ${words[@]+"${words[@]}"})
+    --sounds_to_come "$(sounds_to_come)" --espnet "${from_espnet}" --inference_model "${model}" ${words[@]+"${words[@]}"})
 }
 
 # Print what differs from ESPnet in this run. An option that means the same thing but acts differently is mentioned if

@@ -26,6 +26,8 @@ from training.experiment import CONFIG
             {"preprocessor_conf": {"noise_scp": "dump/raw/n.scp"}},
             "dump/raw/n.scp: No such file or directory; also looked in data and dump/raw (make this list, or",
         ),
+        (("--inference_model", "valid.accuracy.best.pth"), {}, ""),
+        (("--inference_model", "valid.loss.best.pth"), {}, "training does not write valid.loss.best.pth"),
         (("--sounds_to_come", "data/n.scp\ndata/r.scp"), {"preprocessor_conf": {"rir_scp": "r.scp"}}, ""),
     ],
 )
