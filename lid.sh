@@ -53,6 +53,7 @@ checkpoint_minutes=15      # float: minutes between checkpoints within an epoch
 ## Identification and scoring
 inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment directory
 inference_batch_size=8                  # int+: batch size; the results do not depend on it
+inference_max_duration=600.0            # float: longest utterance to identify, in seconds; longer ones are listed as failed; 0: no limit
 extract_embd=false                      # bool: also write embeddings
 tsne_set=                               # word: set for the t-SNE plot; by default, the first test set
 max_utt_per_lang_for_tsne=1000          # int+: maximum number of utterances per language in the plot
@@ -206,8 +207,6 @@ stage_5() {
   local launch=() jobs=1 task
   needs "${stats_dir}/train"
   training_words
-  # Spinning threads would take cores away from the data-loading workers.
-  export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
   task=("${python}" pyscripts/train.py --config "${lid_config}" --dry_run "${dry_run}"
     --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}"
     --stats_dir "${stats_dir}" --output_dir "${lid_exp}" --ngpu "${ngpu}"
@@ -234,7 +233,7 @@ infer_set() {
     jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
   fi
   task=(--model "${lid_exp}/${inference_model}" --data_dir "${audio_feats}/$1" --output_dir "${out}"
-    --extract_embd "$2" --max_failed "${max_failed}" --num_jobs "${jobs}")
+    --extract_embd "$2" --max_failed "${max_failed}" --max_duration "${inference_max_duration}" --num_jobs "${jobs}")
   hold "${out}"
   plan "${python}" pyscripts/infer.py plan "${task[@]}" --dry_run "${dry_run}"
   ((jobs > 0)) || return 0

@@ -24,12 +24,12 @@ check_needs() {
   if due 5; then
     [[ -n ${lid_config} ]] || die "$0: --lid_config is missing (stage 5 needs it)"
   elif { due 6 || due 9 || due 10; } && [[ ! -f ${lid_exp}/${inference_model} ]]; then
-    die "$0: --inference_model: ${lid_exp}/${inference_model}: no such file (run stage 5, or give another checkpoint)"
+    die "$0: --inference_model: ${lid_exp}/${inference_model}: does not exist (run stage 5, or give another checkpoint)"
   fi
   if due 3 && ! due 1; then
     for set in $(sets_to_format); do
       if due 2 && [[ ${set} == "${train_set}" ]]; then set=${source_set}; fi
-      [[ -d ${datadir}/${set} ]] || die "$0: ${datadir}/${set}: no such directory (run stage 1, or give --datadir)"
+      [[ -d ${datadir}/${set} ]] || die "$0: ${datadir}/${set}: does not exist (run stage 1, or give --datadir)"
     done
   fi
 }

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lid_toolkit.audio.reader import AudioError, audio_info, read_audio
 from lid_toolkit.audio.resample import resample, resampled_length
 from lid_toolkit.datadir.tables.table import Table, parse_table
-from lid_toolkit.errors import LidError
+from lid_toolkit.errors import LidError, reason_of
 
 Wave = npt.NDArray[np.float32]
 
@@ -48,7 +48,7 @@ def read_sounds(path: str | Path, mend: str) -> Table:
         raw = path.read_bytes()
     except OSError as error:
         elsewhere = f"; also looked in {' and '.join(PLACES)}" if isinstance(error, FileNotFoundError) else ""
-        what = (error.strerror or "cannot be read") + elsewhere
+        what = reason_of(error) + elsewhere
         raise LidError(what, where=path, mend=mend) from None
     # A list of references without keys gets line numbers as keys.
     lines = [line.strip() for line in raw.splitlines() if line.strip()]

@@ -67,9 +67,9 @@ def test_a_list_under_its_own_path_comes_first(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"list\.scp: No such file or directory; also looked in data and dump/raw \(do without\)"),
+        (None, r"list\.scp: does not exist; also looked in data and dump/raw \(do without\)"),
         ("", "empty"),
-        ("a /no/such.wav\n", r"list\.scp: first recording: /no/such\.wav: No such file"),
+        ("a /no/such.wav\n", r"list\.scp: first recording: /no/such\.wav: does not exist"),
         ("a cat noise.wav |\n", "is a command"),
         ("\xff\n", "UTF-8"),
     ],

@@ -279,12 +279,12 @@ def test_a_broken_noise_counts_as_a_failure_that_names_it(directory, tmp_path):
     (tmp_path / "noise.scp").write_text(f"{tmp_path / 'noise.wav'}\n")
     reader = training_reader(directory, noise_scp=str(tmp_path / "noise.scp"))
     (tmp_path / "noise.wav").unlink()
-    with pytest.raises(LidError, match=r"noise\.wav: No such file"):
+    with pytest.raises(LidError, match=r"noise\.wav: does not exist"):
         list(iterate(reader, 0, 0, max_failed=0.1))
 
 
 def test_a_missing_list_is_an_error_before_the_first_batch(directory, tmp_path):
-    with pytest.raises(LidError, match=r"none\.scp: No such file"):
+    with pytest.raises(LidError, match=r"none\.scp: does not exist"):
         training_reader(directory, noise_scp=str(tmp_path / "none.scp"))
 
 

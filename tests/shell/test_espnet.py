@@ -194,7 +194,7 @@ def test_a_missing_list_of_noise_ends_the_run_before_stage_1(recipe: Recipe):
     lay_conf(recipe, preprocessor_conf={"noise_apply_prob": 0.5})
     done = recipe.run("lid.sh", *VOXLINGUA107, "--ngpu", "0")
     assert done.returncode == 2
-    assert "error: dump/raw/musan_speech.scp: No such file or directory; also looked in data" in done.stderr
+    assert "error: dump/raw/musan_speech.scp: does not exist; also looked in data" in done.stderr
     assert not (recipe.path / "data").exists()
 
 

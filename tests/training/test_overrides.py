@@ -52,7 +52,7 @@ def test_a_configuration_starts_from_another(tmp_path):
 
 def test_a_base_that_cannot_be_used_is_told(tmp_path):
     (tmp_path / "a.yaml").write_text("base: b.yaml\n")
-    with pytest.raises(LidError, match=r"b\.yaml: the file does not exist"):
+    with pytest.raises(LidError, match=r"b\.yaml: does not exist"):
         read_settings(tmp_path / "a.yaml")
     (tmp_path / "b.yaml").write_text("base: a.yaml\n")
     with pytest.raises(LidError, match=r"b\.yaml: base: a\.yaml has this file as its own base"):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from training.experiment import CONFIG, same, weights, write_config, write_experiment
 
+from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.training import loop, update
@@ -16,7 +17,8 @@ from lid_toolkit.training.checkpoint import average, load, load_model
 from lid_toolkit.training.config import load_config
 from lid_toolkit.training.distributed import World
 from lid_toolkit.training.model_selection import rank
-from lid_toolkit.training.train import Sources, train
+from lid_toolkit.training.sources import Sources
+from lid_toolkit.training.train import train
 
 ACCURACY = ("valid", "accuracy", "max")
 AVERAGE = "valid.accuracy.ave_2best.pth"
@@ -77,6 +79,18 @@ def test_the_average_is_that_of_the_best_epochs(finished):
     ours = weights(out / AVERAGE)
     assert all(torch.equal(value, ours[name]) for name, value in expected.items())
     assert load_model(out / AVERAGE).languages == ("high", "low", "middle")
+
+
+def test_validation_leaves_out_long_utterances_and_the_limit_may_change(tmp_path, caplog):
+    directory = write_experiment(tmp_path, max_epoch=1)
+    seconds = np.array([int(n) / 16000 for n in read_table(directory / "valid/utt2num_samples").values()])
+    (epoch,) = epochs(run(directory, "exp", 1e9, "--max_valid_duration", str(np.sort(seconds)[0])))
+    assert len(epoch["valid_per_language"]) == 1
+    assert "8 of 9 validation utterances are longer than max_valid_duration" in caplog.text
+    _, epoch = epochs(run(directory, "exp", 1e9, "--max_valid_duration", "0", "--max_epoch", "2"))
+    assert len(epoch["valid_per_language"]) == 3
+    with pytest.raises(LidError, match=r"all 9 utterances are longer than max_valid_duration \(0\.01 s\)"):
+        run(directory, "none", 1e9, "--max_valid_duration", "0.01")
 
 
 class StoppedError(Exception):

@@ -62,7 +62,7 @@ class ForeignModel:
             with zipfile.ZipFile(self.path) as archive:
                 found = [info.filename for info in archive.infolist() if not info.is_dir()]
         else:
-            what = "neither a directory nor a zip" if self.path.exists() else "no such file or directory"
+            what = "neither a directory nor a zip" if self.path.exists() else "does not exist"
             raise LidError(what, where=self.path, mend="give the directory or zip of a trained model")
         return sorted(found, key=lambda name: (name.count("/"), name))
 
