@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     from lid_toolkit.training.model_selection import check_model_name
     from lid_toolkit.training.optimization import configured_optimizer, freeze
     from lid_toolkit.training.overrides import override, read_settings
-    from lid_toolkit.training.train import check_rate, check_sharded
+    from lid_toolkit.training.train import check_rate, check_sharded, check_targets
 
     raw = override(read_settings(options.config), overrides)
     config = parse_config(raw, options.config)
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     model = build_model(config.model_description(), 2, EVERY)
     check_rate(model, rate)
     check_sharded(model, config)
+    check_targets(model, config)
     freeze(model, config.freeze_param)
     configured_optimizer(model, config)
     check_sources(config.init_param)
