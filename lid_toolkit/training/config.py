@@ -301,7 +301,8 @@ def _one_line(
         keys[1:] = [key for key in keys[1:] if key in known]
     name = ".".join((*prefix, *keys))
     if unknown:
-        return LidError(f"unknown key '{name}'", where=where, mend=nearest(keys[-1], known))
+        mend = nearest(keys[-1], known, otherwise="docs/training.md lists the keys")
+        return LidError(f"unknown key '{name}'", where=where, mend=mend)
     return LidError(
         f"{name}: {first['msg'].removeprefix('Value error, ')}", where=where, mend="correct the value"
     )

@@ -105,11 +105,22 @@ FIXED: Mapping[str, tuple[Collection[object], str]] = {
 }
 """Keys with the values that agree with what this toolkit does, and advice for all other values."""
 
+UNMEASURED = "acc"
+"""A measure in ESPnet's default criteria that its ``lid1`` does not have."""
+
+RENAMED: Mapping[str, str] = {"language_upsampling_factor": "category_upsampling_factor"}
+"""Former names of ESPnet's keys, with the present names."""
+
+
+def has_espnet_keys(raw: Mapping[str, object]) -> bool:
+    """Return whether the settings have keys that only ESPnet has."""
+    return not raw.keys().isdisjoint({*IGNORED, *FIXED, *RENAMED})
+
 
 def without_espnet_keys(
     raw: Mapping[str, object], known: Collection[str], where: object
 ) -> dict[str, object]:
-    """Return the settings without the keys that only ESPnet has.
+    """Return the settings with present names of keys, and without the keys that only ESPnet has.
 
     Args:
         raw: settings by name.
@@ -117,15 +128,37 @@ def without_espnet_keys(
         where: the file, for messages.
 
     Raises:
-        LidError: a key asks for something that this toolkit does not support.
+        LidError: a key asks for something that this toolkit does not support, or is there under two names.
     """
+    for former, present in RENAMED.items():
+        if former in raw and present in raw:
+            what = f"{former} is the former name of {present}"
+            raise LidError(what, where=where, mend="leave out one of them")
     ignored = sorted(key for key in raw if key in IGNORED and key not in known)
     if ignored:
         logging.info("%s: keys of ESPnet are ignored: %s", where, _grouped(ignored))
     for key, (values, advice) in FIXED.items():
         if key in raw and raw[key] not in values:
             raise LidError(f"{key}: {raw[key]} is not supported", where=where, mend=advice)
-    return {key: value for key, value in raw.items() if key not in ignored and key not in FIXED}
+    kept = {key: value for key, value in raw.items() if key not in ignored and key not in FIXED}
+    return _as_espnet_reads({RENAMED.get(key, key): value for key, value in kept.items()})
+
+
+def _as_espnet_reads(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings with two of ESPnet's defaults as its ``lid1`` reads them.
+
+    With ``iterator_type: category``, the batch type ``folded`` is ``catbel``. Criteria of ``acc``, a measure
+    that does not exist, are left out.
+    """
+    read = dict(settings)
+    if (read.get("iterator_type"), read.get("batch_type")) == ("category", "folded"):
+        read["batch_type"] = "catbel"
+    criteria = read.get("best_model_criterion")
+    if isinstance(criteria, (list, tuple)):
+        read["best_model_criterion"] = [
+            criterion for criterion in criteria if list(criterion)[1:2] != [UNMEASURED]
+        ]
+    return read
 
 
 def _grouped(ignored: Collection[str]) -> str:
