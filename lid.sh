@@ -54,6 +54,7 @@ checkpoint_minutes=15      # float: minutes between checkpoints within an epoch
 inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment directory
 inference_batch_size=8                  # int+: batch size; the results do not depend on it
 inference_max_duration=600.0            # float: longest utterance to identify, in seconds; longer ones are listed as failed; 0: no limit
+inference_dtype=float32                 # float32|bfloat16|float16|auto: number format of identification; auto: bfloat16 on hardware with instructions for it
 extract_embd=false                      # bool: also write embeddings
 espnet_files=false                      # bool: also write what scripts for ESPnet's recipe read: results in its format, npz files of embeddings, a map of the languages
 tsne_set=                               # word: set for the t-SNE plot; by default, the first test set
@@ -234,7 +235,8 @@ infer_set() {
     jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
   fi
   task=(--model "${lid_exp}/${inference_model}" --data_dir "${audio_feats}/$1" --output_dir "${out}"
-    --extract_embd "$2" --espnet_files "${espnet_files}" --max_failed "${max_failed}" --max_duration "${inference_max_duration}" --num_jobs "${jobs}")
+    --extract_embd "$2" --espnet_files "${espnet_files}" --max_failed "${max_failed}" --max_duration "${inference_max_duration}"
+    --dtype "${inference_dtype}" --num_jobs "${jobs}")
   hold "${out}"
   plan "${python}" pyscripts/infer.py plan "${task[@]}" --dry_run "${dry_run}"
   ((jobs > 0)) || return 0

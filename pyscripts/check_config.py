@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Check a training configuration before training: keys, values, components, their arguments, lists of sounds.
 
-Prints a line for each difference from ESPnet that applies to the configuration.
+Prints a line for each difference from ESPnet that applies to the configuration. If the directories are given,
+and the training has finished with these files and settings, there is nothing to check.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from stages import run
 
 from lid_toolkit.cli import OptionParser, boolean, positive_int
 from lid_toolkit.errors import LidError
+from lid_toolkit.training.config import parse_config
+from lid_toolkit.training.overrides import override, read_settings
+from lid_toolkit.training.sources import Sources, training_step
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,22 +36,27 @@ def main(arguments: Sequence[str]) -> None:
         help="lists of noise and rooms that are still to be made, one on each line",
     )
     parser.add_argument("--inference_model", default="", help="model file that the training must write")
+    for name in ("train_dir", "valid_dir", "stats_dir", "output_dir"):
+        parser.add_argument(f"--{name}", type=Path, help="as of train.py")
     options, overrides = parser.parse_known_args(arguments)
+    raw = override(read_settings(options.config), overrides)
+    config = parse_config(raw, options.config)
+    directories = options.train_dir, options.valid_dir, options.stats_dir, options.output_dir
+    unneeded = all(directories) and not options.inference_model
+    if unneeded and not training_step(config, Sources(*directories)).reason():
+        return
 
+    # After the return: torch takes longer to import than it takes to see that the training has finished.
     from lid_toolkit.data.preprocess import check_sounds
     from lid_toolkit.models.build import build_model
     from lid_toolkit.models.external import EVERY
-    from lid_toolkit.training.config import parse_config
     from lid_toolkit.training.espnet_notes import espnet_notes
     from lid_toolkit.training.init_weights import check_sources
     from lid_toolkit.training.measures import check_wandb
     from lid_toolkit.training.model_selection import check_model_name
     from lid_toolkit.training.optimization import configured_optimizer, freeze
-    from lid_toolkit.training.overrides import override, read_settings
     from lid_toolkit.training.train import check_rate, check_sharded, check_targets
 
-    raw = override(read_settings(options.config), overrides)
-    config = parse_config(raw, options.config)
     rate = config.preprocessor_conf.sample_rate
     if options.fs is not None and options.fs != rate:
         mend = f"set preprocessor_conf.sample_rate and frontend_conf.fs to {options.fs}, or change --fs"

@@ -133,7 +133,9 @@ check_config() {
     model=${inference_model}
   fi
   config_notes=$("${python}" pyscripts/check_config.py --config "${lid_config}" --fs "${fs/k/000}" \
-    --sounds_to_come "$(sounds_to_come)" --espnet "${from_espnet}" --inference_model "${model}" ${words[@]+"${words[@]}"})
+    --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}" --stats_dir "${stats_dir}" \
+    --output_dir "${lid_exp}" --sounds_to_come "$(sounds_to_come)" --espnet "${from_espnet}" --inference_model "${model}" \
+    ${words[@]+"${words[@]}"})
 }
 
 # Print what differs from ESPnet in this run. An option that means the same thing but acts differently is mentioned if
