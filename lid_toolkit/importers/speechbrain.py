@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lid_toolkit import languages
 from lid_toolkit.errors import LidError
-from lid_toolkit.hub.importers.foreign_model import (
+from lid_toolkit.importers.foreign_model import (
     ANOTHER,
     TAG,
     ForeignModel,

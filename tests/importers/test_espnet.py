@@ -14,9 +14,9 @@ from models.espnet import FIXTURES, LANGUAGES, arrays, waves
 from models.pretrained_encoders import save_tiny, tiny
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.hub.importers.espnet import describe, read_espnet, rename
-from lid_toolkit.hub.importers.experiment import import_model
-from lid_toolkit.hub.importers.foreign_model import ForeignModel
+from lid_toolkit.importers.espnet import describe, read_espnet, rename
+from lid_toolkit.hub.import_model import import_model
+from lid_toolkit.importers.foreign_model import ForeignModel
 from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.models.build import build_model
 from lid_toolkit.training.checkpoint import load_model

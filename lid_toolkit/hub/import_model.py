@@ -10,9 +10,9 @@ import yaml
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
-from lid_toolkit.hub.importers.espnet import read_espnet
-from lid_toolkit.hub.importers.foreign_model import ForeignModel, Imported
-from lid_toolkit.hub.importers.speechbrain import read_speechbrain
+from lid_toolkit.importers.espnet import read_espnet
+from lid_toolkit.importers.foreign_model import ForeignModel, Imported
+from lid_toolkit.importers.speechbrain import read_speechbrain
 from lid_toolkit.training.checkpoint import save_model
 from lid_toolkit.training.config import parse_config
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.hub.importers.foreign_model import ForeignModel, Imported, mismatches, read_settings
+from lid_toolkit.importers.foreign_model import ForeignModel, Imported, mismatches, read_settings
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.frontends.pretrained.load import read_architecture
 from lid_toolkit.models.registry import COMPONENTS
