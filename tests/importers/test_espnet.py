@@ -14,8 +14,9 @@ from models.espnet import FIXTURES, LANGUAGES, arrays, waves
 from models.pretrained_encoders import save_tiny, tiny
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.importers.espnet import describe, read_espnet, rename
 from lid_toolkit.hub.import_model import import_model
+from lid_toolkit.importers.espnet import describe, read_espnet
+from lid_toolkit.importers.espnet_names import rename
 from lid_toolkit.importers.foreign_model import ForeignModel
 from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.models.build import build_model
@@ -70,9 +71,7 @@ def test_labels_come_from_lang2utt_in_its_order(experiment, tmp_path):
     elsewhere = tmp_path / "lang2utt"
     elsewhere.write_text("".join(f"{language} x\n" for language in reversed(LANGUAGES)))
     shutil.rmtree(experiment / "data")
-    with pytest.raises(
-        LidError, match=r"lang2utt is missing or empty \(give the lang2utt of the training set\)"
-    ):
+    with pytest.raises(LidError, match=r"lang2utt is missing or empty \(give the lang2utt of the training"):
         read_espnet(ForeignModel(experiment))
     assert read_espnet(ForeignModel(experiment), elsewhere).languages == LANGUAGES[::-1]
     elsewhere.write_text("eng x\nfra x\n")
@@ -120,7 +119,10 @@ def test_weights_of_another_model_are_told(experiment):
         ({"frontend": "fused", "frontend_conf": {"frontends": ["a", "b"]}}, "frontends: "),
         ({"frontend": "fused", "frontend_conf": {"frontends": "ab"}}, "frontends: "),
         ({"frontend": "s3prl", "frontend_conf": {"frontend_conf": "x"}}, "frontend_conf: x is not a list"),
-        ({"frontend": "s3prl", "frontend_conf": {"frontend_conf": {"upstream": "hubert"}}}, "hubert"),
+        ({"frontend": "s3prl", "frontend_conf": {"frontend_conf": {"upstream": "apc"}}}, "'apc' of s3prl"),
+        ({"model": "upstream_condition"}, "model: upstream_condition is not supported (only models of lid1"),
+        ({"use_adapter": True, "adapter": "houlsby"}, "adapter: houlsby is not supported"),
+        ({"use_adapter": True, "save_strategy": "adapter_only"}, "the file does not hold all weights"),
     ],
 )
 def test_a_configuration_of_another_shape_is_told_in_one_line(experiment, changes, message):
