@@ -20,7 +20,8 @@ CONFIG = "config.yaml"
 DEFAULT_RATE = 16000
 MODEL_NAMES = ("valid.accuracy.best.pth", "valid.accuracy.ave.pth")
 MODELS = (None, "espnet")
-"""Values of ``model`` that are supported; the recipe ``geolid`` has others."""
+"""Values of ``model`` that are supported."""
+LID1_ONLY = "only models of lid1 (model: espnet) are supported; the model of the recipe geolid is not"
 SHOWN = 3
 
 
@@ -59,7 +60,7 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     if config.get("model") not in MODELS:
         what = f"model: {config['model']} is not supported"
-        raise LidError(what, where=CONFIG, mend="only models of lid1 (model: espnet) can be imported")
+        raise LidError(what, where=CONFIG, mend=LID1_ONLY)
     description: dict[str, Any] = {"input_size": config.get("input_size")}
     for component in COMPONENTS:
         description[component] = config.get(component)

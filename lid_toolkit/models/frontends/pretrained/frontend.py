@@ -68,7 +68,8 @@ class TransformersFrontend(FrontendBase):
         frozen: do not train any part of the encoder; it stays in evaluation mode.
         freeze_extractor: do not train the convolutions before the transformer.
         freeze_steps: number of updates during which the encoder stays frozen.
-        lora: train adapters instead of the encoder: ``rank``, ``alpha``, ``dropout``, ``target_modules``.
+        lora: train adapters instead of the encoder: ``rank``, ``alpha``, ``dropout``, ``target_modules``;
+            with ``frozen: false``, train both.
         layerdrop: probability of leaving out each layer in training; null for the checkpoint's value.
         mask_time_prob: fraction of the frames (Whisper: of the log-mel frames) masked in training; null for
             the checkpoint's value.
