@@ -51,6 +51,21 @@ def read_espnet(
     return Imported(description, weights, languages, model.frontend.rate or rate)
 
 
+def experiment_of(weights: Path) -> dict[str, object] | None:
+    """Return the ``config.yaml`` of the ESPnet experiment that a file of weights lies in, or None.
+
+    An experiment of this toolkit has a ``config.yaml`` too, but not with ESPnet's ``lang2utt``.
+    """
+    directory = ForeignModel(weights.parent)
+    if not (weights.parent / CONFIG).is_file():
+        return None
+    try:
+        config = read_settings(directory, CONFIG)
+    except LidError:  # who needs it tells what is wrong with it
+        return None
+    return config if "lang2utt" in config else None
+
+
 def describe(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the components that config.yaml names and their arguments, without those only for training.
 
@@ -146,7 +161,9 @@ def choose_weights(foreign: ForeignModel, directory: PurePosixPath, model_file: 
     return str(names[0])
 
 
-def read_labels(foreign: ForeignModel, config: Mapping[str, Any], lang2utt: Path | None) -> tuple[str, ...]:
+def read_labels(
+    foreign: ForeignModel, config: Mapping[str, Any], lang2utt: Path | None = None
+) -> tuple[str, ...]:
     """Return the labels in ESPnet's index order, which is the order of the lines of lang2utt."""
     if lang2utt is not None:
         text = ForeignModel(lang2utt.parent).text(lang2utt.name) if lang2utt.is_file() else ""

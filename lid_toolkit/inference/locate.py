@@ -17,10 +17,11 @@ from huggingface_hub.errors import (
 )
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.importers.espnet import experiment_of
 from lid_toolkit.importers.read import is_foreign, read_foreign
 from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.models.frontends.pretrained.hub import hub_fault
-from lid_toolkit.package.format import CONFIG, LANGUAGES, META, MODEL, NEEDED
+from lid_toolkit.package.format import LANGUAGES, META, MODEL, NEEDED
 from lid_toolkit.package.read import read_labels, read_package
 from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model, restore
 
@@ -106,7 +107,7 @@ def locate(source: str | Path, revision: str | None, files: Sequence[str]) -> tu
 def _is_foreign(path: Path) -> bool:
     """Return whether an existing path is a model of another toolkit, or a file of weights of ESPnet's."""
     if path.suffix == WEIGHTS:
-        return path.is_file() and (path.parent / CONFIG).is_file() and is_foreign(path.parent, MODEL)
+        return path.is_file() and experiment_of(path) is not None
     return path.exists() and is_foreign(path, MODEL)
 
 

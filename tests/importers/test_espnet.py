@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from models.espnet import FIXTURES, LANGUAGES, arrays, waves
+from models.espnet import LANGUAGES, arrays, their_state, waves, write_espnet_experiment
 from models.pretrained_encoders import save_tiny, tiny
 
 from lid_toolkit.errors import LidError
@@ -24,19 +24,11 @@ from lid_toolkit.training.checkpoint import load_model
 from lid_toolkit.training.config import load_config
 
 THEIRS = arrays("tiny_sc_topk")
-STATE = {k.removeprefix("sd/"): torch.from_numpy(v) for k, v in THEIRS.items() if k.startswith("sd/")}
 
 
 @pytest.fixture
 def experiment(tmp_path) -> Path:
-    """Write an experiment as ESPnet leaves it; its config.yaml names data/tiny/lang2utt."""
-    directory = tmp_path / "theirs"
-    (directory / "data" / "tiny").mkdir(parents=True)
-    shutil.copy(FIXTURES / "config_aamsoftmax_sc_topk.yaml", directory / "config.yaml")
-    torch.save(STATE, directory / "valid.accuracy.best.pth")
-    lines = [f"{language} {language}_utt1 {language}_utt2\n" for language in LANGUAGES]
-    (directory / "data" / "tiny" / "lang2utt").write_text("".join(lines))
-    return directory
+    return write_espnet_experiment(tmp_path / "theirs")
 
 
 def test_an_imported_experiment_identifies_as_in_espnet(experiment, tmp_path):
@@ -106,6 +98,28 @@ def test_weights_of_another_model_are_told(experiment):
     change_config(experiment, encoder="conformer")
     with pytest.raises(LidError, match=r"unknown encoder 'conformer' \(did you mean 'mfaconformer'"):
         read_espnet(ForeignModel(experiment))
+
+
+def test_weights_that_no_part_takes_are_named(experiment):
+    theirs = their_state() | {f"encoder.more.{name}": torch.zeros(2) for name in "abcd"}
+    torch.save(theirs, experiment / "valid.accuracy.best.pth")
+    names = "encoder.more.a, encoder.more.b, encoder.more.c"
+    with pytest.raises(LidError, match=rf"4 parameters do not fit .*, such as {names} \("):
+        read_espnet(ForeignModel(experiment))
+
+
+def test_adapters_are_part_of_the_weights_that_espnet_saves(experiment):
+    """ESPnet saves after validation, and loralib adds the adapters to the weights for it."""
+    adapters = {f"projector.fc.lora_{part}": torch.randn(2, 2) for part in "AB"}
+    torch.save(their_state() | adapters, experiment / "valid.accuracy.best.pth")
+    with pytest.raises(LidError, match=r"such as projector\.fc\.lora_A"):
+        read_espnet(ForeignModel(experiment))
+    change_config(experiment, use_adapter=True)
+    read = read_espnet(ForeignModel(experiment)).weights
+    torch.save(their_state(), experiment / "valid.accuracy.best.pth")
+    plain = read_espnet(ForeignModel(experiment)).weights
+    assert read.keys() == plain.keys()
+    assert all(torch.equal(read[name], plain[name]) for name in plain)
 
 
 @pytest.mark.parametrize(

@@ -61,3 +61,22 @@ def test_names_of_this_toolkit_stay_as_they_are():
     names = {name for parts in COMBINATIONS[::7] for name in untrained(*parts).state_dict()}
     names |= {f"frontend.upstream.{name}" for kind in KINDS for name in tiny(kind).state_dict()}
     assert rename(dict.fromkeys(names, torch.zeros(1))).keys() == names
+
+
+def test_only_what_the_features_do_not_need_is_left_out():
+    ours = [f"frontend.upstream.encoder.layers.{n}.layer_norm.weight" for n in range(2)]
+    needless = [
+        f"frontend.upstream.upstream.model.{name}"
+        for name in ("mask_emb", "quantizer.vars", "project_q.weight", "final_proj.bias", "label_embs_concat")
+    ]
+    above = "frontend.upstream.upstream.model.encoder.layers.2.self_attn_layer_norm.weight"
+    kept = {
+        "frontend.upstream.upstream.model.encoder.layers.1.self_attn_layer_norm.weight": ours[1],
+        "frontend.upstream.upstream.model.encoder.layers.1.fc1.lora_A": (
+            "frontend.upstream.encoder.layers.1.feed_forward.intermediate_dense.lora_A"
+        ),
+        "frontend.upstream.upstream.model.encoder.new.weight": "frontend.upstream.encoder.new.weight",
+        "encoder.quantizer.vars": "encoder.quantizer.vars",
+    }
+    theirs = dict.fromkeys([*needless, above, "frontend.featurizer.weights", *kept], torch.zeros(1))
+    assert list(translate(theirs, dict.fromkeys(ours))) == list(kept.values())
