@@ -137,7 +137,7 @@ class TrainConfig(BaseModel):
     exclude_weight_decay: bool = False
     """Do not apply `weight_decay` to biases and normalisations."""
     freeze_param: tuple[str, ...] = ()
-    """Prefixes of the names of parameters that are not trained, such as `frontend.upstream`; LoRA's are."""
+    """Prefixes of names of parameters that are not trained (`frontend.upstream`); adapters stay trained."""
     scheduler: Annotated[str, StringConstraints(to_lower=True)] | None = None
     """Learning-rate schedule, in upper or lower case; null for a constant rate."""
     scheduler_conf: dict[str, object] = {}
