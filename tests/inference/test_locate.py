@@ -121,6 +121,12 @@ def test_an_experiment_of_espnet_that_cannot_be_used_is_told_in_one_line(change,
     assert "\n" not in str(caught.value)
 
 
+def test_a_repository_of_espnet_is_told_from_its_first_file(tmp_path):
+    (tmp_path / "meta.yaml").write_text("espnet: '202511'\nfiles: {lid_model_file: exp/lid/a.pth}\n")
+    with pytest.raises(LidError, match=r"packed by ESPnet, and without its config.yaml \(download all"):
+        open_model(tmp_path)
+
+
 def test_a_broken_config_beside_a_model_file_is_no_hindrance(model_file, tmp_path):
     copied = shutil.copy(model_file, tmp_path)
     (tmp_path / "config.yaml").write_text("a: [")
