@@ -132,3 +132,12 @@ def test_a_broken_config_beside_a_model_file_is_no_hindrance(model_file, tmp_pat
     (tmp_path / "config.yaml").write_text("a: [")
     expected = open_model(model_file).languages
     assert open_model(copied).languages == open_model(tmp_path).languages == expected
+
+
+def test_a_packed_model_is_never_taken_for_a_foreign_one(tmp_path):
+    """Whatever its config.yaml says: the reader of packed models trusts less."""
+    source = write_espnet_experiment(tmp_path / "theirs")
+    (source / "model.yaml").write_text("format: 1\n")
+    for path in (source, zipped(source)):
+        with pytest.raises(LidError, match=r"no such|missing|does not exist|not a model file|packed by ESPnet"):
+            open_model(path)
