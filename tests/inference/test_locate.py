@@ -139,5 +139,5 @@ def test_a_packed_model_is_never_taken_for_a_foreign_one(tmp_path):
     source = write_espnet_experiment(tmp_path / "theirs")
     (source / "model.yaml").write_text("format: 1\n")
     for path in (source, zipped(source)):
-        with pytest.raises(LidError, match=r"no such|missing|does not exist|not a model file|packed by ESPnet"):
+        with pytest.raises(LidError, match=r"packed by ESPnet|is missing|not a model file"):
             open_model(path)
