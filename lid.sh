@@ -52,6 +52,7 @@ checkpoint_interval=15     # float: minutes between checkpoints within an epoch
 ## Identification and scoring
 inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment directory
 inference_batch_size=8                  # int+: batch size; the results do not depend on it
+inference_max_duration=600.0            # float: longest utterance to identify, in seconds; longer ones are listed as failed; 0: no limit
 extract_embd=false                      # bool: also write embeddings
 tsne_set=                               # word: set for the t-SNE plot; by default, the first test set
 max_utt_per_lang_for_tsne=1000          # int+: maximum number of utterances per language in the plot
@@ -128,12 +129,12 @@ check_needs() {
   if due 5; then
     [[ -n ${lid_config} ]] || die "$0: --lid_config is missing (stage 5 needs it)"
   elif { due 6 || due 9 || due 10; } && [[ ! -f ${lid_exp}/${inference_model} ]]; then
-    die "$0: --inference_model: ${lid_exp}/${inference_model}: no such file (run stage 5, or give another checkpoint)"
+    die "$0: --inference_model: ${lid_exp}/${inference_model}: does not exist (run stage 5, or give another checkpoint)"
   fi
   if due 3 && ! due 1; then
     for set in $(sets_to_format); do
       if due 2 && [[ ${set} == "${train_set}" ]]; then set=${source_set}; fi
-      [[ -d ${datadir}/${set} ]] || die "$0: ${datadir}/${set}: no such directory (run stage 1, or give --datadir)"
+      [[ -d ${datadir}/${set} ]] || die "$0: ${datadir}/${set}: does not exist (run stage 1, or give --datadir)"
     done
   fi
 }
@@ -259,8 +260,6 @@ stage_5() {
   local launch=() jobs=1 task
   needs "${stats_dir}/train"
   training_words
-  # Spinning threads would take cores away from the data-loading workers.
-  export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
   task=("${python}" pyscripts/train.py --config "${lid_config}" --dry_run "${dry_run}"
     --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}"
     --stats_dir "${stats_dir}" --output_dir "${lid_exp}" --ngpu "${ngpu}"
@@ -287,7 +286,7 @@ infer_set() {
     jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
   fi
   task=(--model "${lid_exp}/${inference_model}" --data_dir "${audio_feats}/$1" --output_dir "${out}"
-    --extract_embd "$2" --max_failed "${max_failed}" --num_jobs "${jobs}")
+    --extract_embd "$2" --max_failed "${max_failed}" --max_duration "${inference_max_duration}" --num_jobs "${jobs}")
   hold "${out}"
   plan "${python}" pyscripts/infer.py plan "${task[@]}" --dry_run "${dry_run}"
   ((jobs > 0)) || return 0

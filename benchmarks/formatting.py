@@ -22,11 +22,11 @@ from typing import NamedTuple
 
 from lid_toolkit.audio.writer import AUDIO_FORMATS
 from lid_toolkit.cli import OptionParser, positive_int, run
+from lid_toolkit.cores import count_cores
 from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
 from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
-from lid_toolkit.jobs.machine import count_cores
 from lid_toolkit.prepare.speed import perturb_data_dir
 
 ROOT = Path(__file__).resolve().parents[1]

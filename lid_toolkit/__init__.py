@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lid_toolkit.inference.identifier import LanguageIdentifier, Prediction
+
+# Threads that spin while they wait for each other take the cores from everything else, and on a busy machine
+# from each other: identification with two threads was ten times slower. It is read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 __all__ = ["LanguageIdentifier", "Prediction", "__version__"]

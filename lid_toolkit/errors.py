@@ -68,6 +68,13 @@ def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"did you mean '{close[0]}'?" if close else otherwise or f"known: {', '.join(names)}"
 
 
+def reason_of(error: Exception) -> str:
+    """Return why a file cannot be opened or read, as the operating system or Python says."""
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    return getattr(error, "strerror", None) or str(error) or "cannot be read"
+
+
 def allowed_failures(max_failed: float, utterances: int) -> int:
     """Return how many utterances may fail, rounded up: at least one unless ``max_failed`` is 0."""
     return math.ceil(max_failed * utterances)

@@ -8,12 +8,12 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterator
 from multiprocessing.util import register_after_fork
 from pathlib import Path
 from typing import IO, Any
 
-from lid_toolkit.errors import LidError
+from lid_toolkit.errors import LidError, WorkName
 
 
 @contextlib.contextmanager
@@ -39,33 +39,32 @@ def write_whole(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         temporary.unlink(missing_ok=True)
 
 
+def require_directory(path: Path, redo: WorkName | None = None) -> None:
+    """Raise LidError unless ``path`` is a directory; ``redo`` is the work that makes it."""
+    if not path.is_dir():
+        raise LidError(
+            "is a file, not a directory" if path.exists() else "does not exist", where=path, redo=redo
+        )
+
+
 def temporary_beside(path: Path) -> Path:
     """Return an unused path in the directory of ``path``, with the same suffix, which some writers need."""
     return path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
 
 
-def remove_leftovers(directory: Path) -> None:
-    """Remove temporary files of killed writers from ``directory``; no other process may be writing there."""
-    for path in directory.glob(".tmp-*"):
-        path.unlink()
+def remove_leftovers(directory: Path, names: Container[str] | None = None) -> None:
+    """Remove what killed writers left in ``directory`` under temporary names.
 
-
-def remove_leftovers_of(targets: Iterable[Path]) -> None:
-    """Remove what killed writers of these files and directories left beside them under temporary names.
-
-    No other process may be writing them. Temporary files of other targets are kept.
+    With ``names``, only what they left of files and directories with these names. No other process may be
+    writing them.
     """
-    names: dict[Path, set[str]] = {}
-    for target in targets:
-        names.setdefault(target.parent, set()).add(target.name)
-    for directory, own in names.items():
-        for path in directory.glob(".tmp-*-*"):
-            if path.name.split("-", 2)[2] not in own:
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+    for path in directory.glob(".tmp-*-*"):
+        if names is not None and path.name.split("-", 2)[2] not in names:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def fsync(path: Path) -> None:

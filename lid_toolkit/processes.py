@@ -13,6 +13,8 @@ from contextlib import contextmanager
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2), only on Linux
 PARENT = "LID_PARENT"
 """Environment variable: process id of the parent; when the parent ends, the command must stop."""
+MEMBER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables of torchrun in each of several training processes."""
 
 # SIGINT: Ctrl-C. SIGTERM: `kill`, `timeout`, a scheduler's time limit. SIGUSR1: Slurm's warning before the
 # time limit (`--signal=USR1@60`). SIGHUP: a closed terminal.
@@ -82,3 +84,8 @@ def adopt_orphans() -> None:
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value)
+
+
+def is_member() -> bool:
+    """Return whether this process was started as one of several training processes."""
+    return all(name in os.environ for name in MEMBER_VARIABLES)

@@ -25,7 +25,7 @@ class Progress:
         total: the number of items; None if unknown.
         unit: the name of an item, e.g. ``"utt"``.
         stream: where to write; standard error by default.
-        done: number of items done earlier.
+        done: number of items done earlier, which do not count for the rate.
         lines: whether to write lines if the stream is not a terminal.
     """
 
@@ -40,7 +40,7 @@ class Progress:
     ) -> None:
         self.title, self.total, self.unit, self.lines = title, total, unit, lines
         self.stream = stream or sys.stderr
-        self.done, self.audio_s = done, 0.0
+        self.done, self.audio_s, self._done_earlier = done, 0.0, done
         self.started = time.monotonic()
         self._interval = FIRST_LINE_S
         self._next_line = self.started + self._interval
@@ -79,12 +79,13 @@ class Progress:
 
     def _write_line(self) -> None:
         elapsed = max(time.monotonic() - self.started, 1e-3)
-        rate = self.done / elapsed
+        done_now = self.done - self._done_earlier
+        rate = done_now / elapsed
         of_total = f"/{self.total}" if self.total is not None else ""
         parts = [f"{self.done}{of_total} {self.unit}", f"{rate:.1f} {self.unit}/s"]
         if self.audio_s:
             parts.append(self._speed())
-        if self.total is not None and 0 < self.done < self.total:
+        if self.total is not None and done_now and self.done < self.total:
             parts.append(f"{(self.total - self.done) / rate:.0f} s left")
         else:
             parts.append(f"{elapsed:.1f} s")

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.files import locked, remove_leftovers_of, write_whole
+from lid_toolkit.files import locked, remove_leftovers, write_whole
 
 RECORD_VERSION = 2
 
@@ -165,7 +165,11 @@ class Work:
         }
         with write_whole(self._step.record) as stream:
             json.dump(record, stream, indent=1, sort_keys=True)
-        remove_leftovers_of([*made, self._step.record])
+        names: dict[Path, set[str]] = {}
+        for path in (*made, self._step.record):
+            names.setdefault(path.parent, set()).add(path.name)
+        for directory, own in names.items():
+            remove_leftovers(directory, own)
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,19 @@ The shell checks only the form of a value. Limits are defined by the code that u
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from option_types import iterations, perplexity, rate
 from stages import run
 
 from lid_toolkit.cli import OptionParser, boolean, fraction
-from lid_toolkit.jobs.machine import count_cores
+from lid_toolkit.cores import count_cores
 from lid_toolkit.prepare.speed import parse_factors
+
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Device files of NVIDIA's driver, of AMD's, and of Windows' for Linux."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -37,7 +42,12 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def count_gpus() -> int:
-    """Return the number of GPUs that training and identification can use."""
+    """Return the number of GPUs that training and identification can use.
+
+    Without the kernel driver of NVIDIA or AMD there are none, and torch need not be imported to count them.
+    """
+    if sys.platform == "linux" and not any(Path(path).exists() for path in GPU_DRIVERS):
+        return 0
     from lid_toolkit.training import device
 
     return device.count_gpus("auto")

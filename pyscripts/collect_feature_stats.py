@@ -10,6 +10,8 @@ from staged import act, add_actions
 from stages import run
 
 from lid_toolkit.cli import OptionParser
+from lid_toolkit.training.config import load_config
+from lid_toolkit.training.feature_stats import FeatureStats
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,12 +27,14 @@ def main(arguments: Sequence[str]) -> None:
     )
     options, overrides = parser.parse_known_args(arguments)
 
-    from lid_toolkit.prepare.feature_stats import merge, plan, run_job
-    from lid_toolkit.training.config import load_config
-    from lid_toolkit.training.feature_stats import FeatureStats
+    task = FeatureStats(load_config(options.config, overrides), options.train_dir, options.stats_dir)
+    if options.action == "plan" and not (task.needed and task.step.due(options.dry_run)):
+        print(0)
+        return
 
-    config = load_config(options.config, overrides)
-    task = FeatureStats(config, options.train_dir, options.stats_dir)
+    # After the return: torch takes longer to import than it takes to see that nothing is to do.
+    from lid_toolkit.prepare.feature_stats import merge, plan, run_job
+
     act(
         options,
         lambda jobs, dry_run: plan(task, jobs, dry_run),

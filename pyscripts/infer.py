@@ -9,7 +9,7 @@ from pathlib import Path
 from staged import act, add_actions
 from stages import run
 
-from lid_toolkit.cli import OptionParser, boolean, fraction, positive_int
+from lid_toolkit.cli import OptionParser, boolean, fraction, non_negative, positive_int
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -24,6 +24,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--max_failed", type=fraction, default=0.01, help="fraction of utterances that may fail"
     )
+    parser.add_argument(
+        "--max_duration",
+        type=non_negative,
+        default=600.0,
+        help="longest utterance to identify, in seconds; longer ones fail; 0: no limit",
+    )
     parser.add_argument("--ngpu", default="0", help="job: number of GPUs: 0, 1 or auto")
     parser.add_argument("--num_workers", type=int, default=0, help="job: number of data-loading workers")
     options = parser.parse_args(arguments)
@@ -32,7 +38,12 @@ def main(arguments: Sequence[str]) -> None:
     from lid_toolkit.training.device import choose_device
 
     task = Identification(
-        options.model, options.data_dir, options.output_dir, options.extract_embd, options.max_failed
+        options.model,
+        options.data_dir,
+        options.output_dir,
+        options.extract_embd,
+        options.max_failed,
+        options.max_duration,
     )
 
     def job(number: int) -> None:

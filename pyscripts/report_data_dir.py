@@ -10,7 +10,6 @@ from stages import run
 from lid_toolkit.audio.reader import Reading
 from lid_toolkit.cli import OptionParser, boolean
 from lid_toolkit.datadir.datadir import LENGTHS, read_data_dir
-from lid_toolkit.evaluation.data_report import describe, text_of, write_report
 from lid_toolkit.prepare.durations import utterance_seconds
 from lid_toolkit.steps import Step
 
@@ -35,10 +34,13 @@ def main(arguments: Sequence[str]) -> None:
         {},
         check=lambda: "" if (options.data_dir / LENGTHS).exists() else "recordings may have changed",
     )
-    if options.dry_run:
-        step.due(dry_run=True)
+    if not step.due(options.dry_run):
         return
     data = read_data_dir(options.data_dir)
+
+    # After the return: it takes longer to import matplotlib than to see that the report is current.
+    from lid_toolkit.evaluation.data_report import describe, text_of, write_report
+
     with step.work("writing a report", lock=out) as work:
         if work is None:
             return

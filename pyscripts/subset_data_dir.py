@@ -8,7 +8,7 @@ from stages import run
 
 from lid_toolkit.cli import OptionParser, positive_int
 from lid_toolkit.datadir.operations import Choice, subset
-from lid_toolkit.errors import LidError
+from lid_toolkit.errors import LidError, reason_of
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -47,8 +47,10 @@ def listed(path: Path) -> list[str]:
     """Return the first word of each line. Raise LidError if the file is not readable text or is empty."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LidError(getattr(error, "strerror", None) or "not UTF-8 text", where=path) from None
+    except OSError as error:
+        raise LidError(reason_of(error), where=path) from None
+    except UnicodeDecodeError:
+        raise LidError("not UTF-8 text", where=path) from None
     words = [line.split()[0] for line in lines if line.strip()]
     if not words:
         raise LidError("lists no utterances", where=path)

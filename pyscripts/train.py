@@ -12,33 +12,31 @@ from pathlib import Path
 from stages import run
 
 from lid_toolkit.cli import OptionParser, boolean, non_negative, positive_int
-from lid_toolkit.steps import Step
+from lid_toolkit.processes import is_member
+from lid_toolkit.training.config import load_config
+from lid_toolkit.training.sources import Sources, training_step
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the options, then train unless the experiment is up to date."""
     options, words = parse(arguments)
 
-    from lid_toolkit.training.config import load_config
-    from lid_toolkit.training.distributed import is_member, joined
-    from lid_toolkit.training.launch import launch, processes_here
-    from lid_toolkit.training.train import Sources, input_files, train
-
     config = load_config(options.config, words)
     out = options.output_dir
     sources = Sources(options.train_dir, options.valid_dir, options.stats_dir, out)
-    step = Step(
-        f"train {out}",
-        out / ".done" / "train.json",
-        inputs=input_files(config, sources),
-        options=config.model_dump(mode="json"),
-    )
+    step = training_step(config, sources)
     if options.plan:
         print(int(step.due()))
         return
+    if not is_member() and not step.due(options.dry_run):
+        return
+
+    # After the return: torch takes longer to import than it takes to see that the training is finished.
+    from lid_toolkit.training.distributed import joined
+    from lid_toolkit.training.launch import launch, processes_here
+    from lid_toolkit.training.train import train
+
     if not is_member():
-        if not step.due(options.dry_run):
-            return
         here = processes_here(options.ngpu)
         if here > 1 or options.num_nodes > 1:
             launch([__file__, *arguments], here, options.num_nodes)

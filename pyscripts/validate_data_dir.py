@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
             scanned.scans["wav.scp"].table,
             options.check_audio,
             Reading(options.allow_pipes, options.channel, options.multi_columns_input_wav_scp),
-            segments=scanned.segments,
+            segments=scanned.parsed[0] if scanned.parsed else None,
             num_jobs=options.nj,
             name=options.data_dir.name,
         )

@@ -2,8 +2,10 @@
 
 import pickle
 
+import pytest
+
 from lid_toolkit.audio.reader import AudioError
-from lid_toolkit.errors import LidError, allowed_failures, nearest
+from lid_toolkit.errors import LidError, allowed_failures, nearest, reason_of
 
 
 def test_line_has_place_fault_and_remedy():
@@ -39,3 +41,16 @@ def test_a_recipe_names_the_stage_to_run_again():
     assert str(error) == "wav.scp: is missing (run formatting again)"
     assert error.message({"formatting": "stage 3"}) == "wav.scp: is missing (run stage 3 again)"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (FileNotFoundError(2, "No such file or directory"), "does not exist"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (ValueError("embedded null byte"), "embedded null byte"),
+        (OSError(), "cannot be read"),
+    ],
+)
+def test_why_a_file_cannot_be_opened(error, reason):
+    assert reason_of(error) == reason

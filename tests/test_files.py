@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.files import locked, remove_leftovers, temporary_beside, write_whole
+from lid_toolkit.files import locked, remove_leftovers, require_directory, temporary_beside, write_whole
 
 
 def test_replaces_the_old_file_and_makes_directories(tmp_path):
@@ -119,8 +119,22 @@ def test_a_child_that_outlives_a_killed_holder_keeps_nobody_out(tmp_path):
         pass
 
 
+def test_a_directory_that_is_missing_or_a_file_is_named(tmp_path):
+    require_directory(tmp_path)
+    (tmp_path / "file").touch()
+    for name, what in (("file", "is a file, not a directory"), ("none", "does not exist")):
+        with pytest.raises(LidError) as error:
+            require_directory(tmp_path / name, redo="formatting")
+        assert str(error.value) == f"{tmp_path / name}: {what} (run formatting again)"
+
+
 def test_leftovers_of_killed_writers_go(tmp_path):
-    temporary_beside(tmp_path / "a.txt").write_text("half")
-    (tmp_path / "a.txt").write_text("whole")
+    temporary_beside(tmp_path / "a-b.txt").write_text("half")
+    temporary_beside(tmp_path / "folder").mkdir()
+    other = temporary_beside(tmp_path / "other.txt")
+    other.write_text("half")
+    (tmp_path / "a-b.txt").write_text("whole")
+    remove_leftovers(tmp_path, {"a-b.txt", "folder"})
+    assert {path.name for path in tmp_path.iterdir()} == {"a-b.txt", other.name}
     remove_leftovers(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a-b.txt"]

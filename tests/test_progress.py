@@ -33,6 +33,18 @@ def test_a_log_gets_lines_at_growing_intervals_and_a_last_one(clock):
     assert len(lines) == 7  # at 5, 15, 35, 75, 135 and 195 s, and the end
 
 
+def test_items_done_in_an_earlier_run_do_not_count_for_the_rate(clock):
+    log = io.StringIO()
+    with Progress("train", 1000, "batch", stream=log, done=900) as shown:
+        clock[0] += 10.0
+        shown.advance(0)
+        clock[0] += 10.0
+        shown.advance(40)
+    first, second, _ = log.getvalue().splitlines()
+    assert first == "train: 900/1000 batch, 0.0 batch/s, 10.0 s"
+    assert second == "train: 940/1000 batch, 2.0 batch/s, 30 s left"
+
+
 def test_short_work_says_one_line(clock):
     log = io.StringIO()
     with Progress("score", None, unit="set", stream=log) as shown:

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from lid_toolkit.errors import LidError
+from lid_toolkit.errors import LidError, reason_of
 
 ENTRY_MARK = b"AUDIO"
 COPY_AGAIN = "copy it again, or remove it"
@@ -75,7 +75,7 @@ class ByteRange:
             ):
                 data += more  # one call returns 2 GiB at most
         except OSError as error:
-            raise AudioError(error.strerror or "cannot be read", where=self.ref) from None
+            raise AudioError(reason_of(error), where=self.ref) from None
         return data
 
     def truncated(self, declared: int, present: int) -> AudioError:
@@ -132,8 +132,7 @@ def opened(ref: str, allow_pipes: bool = False, allow_streams: bool = False) -> 
             waiting = os.O_NONBLOCK if kind else 0
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | waiting)
         except (OSError, ValueError) as error:
-            what = getattr(error, "strerror", None) or str(error)
-            raise AudioError(what, where=ref, mend="check the path") from None
+            raise AudioError(reason_of(error), where=ref, mend="check the path") from None
         stack.callback(os.close, descriptor)
         if kind:
             descriptor = stack.enter_context(_stream_content(descriptor, ref))
@@ -163,7 +162,7 @@ def _stream_content(descriptor: int, ref: str) -> Iterator[int]:
                 select.select([descriptor], [], [])
                 continue
             except OSError as error:
-                raise AudioError(error.strerror or "cannot be read", where=ref) from None
+                raise AudioError(reason_of(error), where=ref) from None
             size += len(block)
             if size > LARGEST_STREAM:
                 what = f"gives more than {LARGEST_STREAM >> 20} MiB"

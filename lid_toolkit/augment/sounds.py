@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lid_toolkit.audio.reader import AudioError, audio_info, read_audio
 from lid_toolkit.audio.resample import resample, resampled_length
 from lid_toolkit.datadir.tables.table import Table, parse_table
-from lid_toolkit.errors import LidError
+from lid_toolkit.errors import LidError, reason_of
 
 Wave = npt.NDArray[np.float32]
 
@@ -34,7 +34,7 @@ def read_sounds(path: str | Path, mend: str) -> Table:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise LidError(error.strerror or "cannot be read", where=path, mend=mend) from None
+        raise LidError(reason_of(error), where=path, mend=mend) from None
     # A list of references without keys gets line numbers as keys.
     lines = [line.strip() for line in raw.splitlines() if line.strip()]
     if lines and not any(len(line.split(None, 1)) > 1 for line in lines):

@@ -18,7 +18,7 @@ from kaldiio.matio import read_matrix_or_vector, write_array
 from numpy.typing import NDArray
 
 from lid_toolkit.datadir.tables.table import read_table, write_table
-from lid_toolkit.errors import LidError
+from lid_toolkit.errors import LidError, reason_of
 from lid_toolkit.files import write_whole
 
 VECTOR_MARKS = (b"\0BFV ", b"\0BDV ")
@@ -90,7 +90,7 @@ def _open(path: str, ref: str) -> IO[bytes]:
     try:
         return open(path, "rb")
     except OSError as error:
-        raise LidError(error.strerror or "cannot be opened", where=ref) from None
+        raise LidError(reason_of(error), where=ref) from None
 
 
 def _read_at(stream: IO[bytes], offset: int, ref: str) -> NDArray[np.float32]:

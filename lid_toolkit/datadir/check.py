@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 from lid_toolkit.datadir.datadir import (
     LENGTHS,
+    Segments,
     by_language,
     is_speed,
-    require_data_dir,
     scan_segments,
     segment_faults,
     table_paths,
 )
 from lid_toolkit.datadir.faults import Faults, whole_file
 from lid_toolkit.datadir.tables.table import Scan, Table, scan_table
+from lid_toolkit.files import require_directory
 from lid_toolkit.languages import case_variants
 
 FIX = "fix_data_dir.py can write it"
@@ -39,21 +40,18 @@ class Scanned:
         path: the directory.
         scans: its tables by file name, including ``lang2utt``.
         faults: in single tables, and where tables contradict each other.
+        parsed: ``segments`` as :func:`.scan_segments` returns it; None without ``segments`` or ``wav.scp``.
     """
 
     path: Path
     scans: Mapping[str, Scan]
     faults: tuple[Faults, ...]
+    parsed: tuple[Segments, NDArray[np.bool_]] | None = None
 
     @property
     def source(self) -> str:
         """The table that defines the utterances."""
         return "segments" if "segments" in self.scans else "wav.scp"
-
-    @property
-    def segments(self) -> Table | None:
-        """The valid rows of ``segments``, if it exists."""
-        return self.scans["segments"].table if "segments" in self.scans else None
 
     @property
     def about_utterances(self) -> dict[str, Scan]:
@@ -68,11 +66,11 @@ def scan_dir(path: Path) -> Scanned:
     Raises:
         LidError: the directory does not exist.
     """
-    require_data_dir(path)
+    require_directory(path)
     files = {**table_paths(path), **{name: path / name for name in (LENGTHS, "lang2utt")}}
     scans = {name: scan_table(file) for name, file in files.items() if file.is_file()}
     faults = [
-        whole_file("missing file", path / name, "no such file", mend)
+        whole_file("missing file", path / name, "does not exist", mend)
         for name, mend in (
             ("wav.scp", "write 'recording reference' lines"),
             ("utt2lang", "write 'utterance language' lines"),
@@ -83,11 +81,14 @@ def scan_dir(path: Path) -> Scanned:
         faults += scan.faults
         if not len(scan.table) and not scan.faults:
             faults.append(whole_file("empty file", path / name, "has no rows", "add rows, or remove it"))
-    scanned = Scanned(path, scans, ())
+    parsed = None
+    if {"segments", "wav.scp"} <= scans.keys():
+        parsed = scan_segments(scans["segments"].table, scans["wav.scp"].table)
+    scanned = Scanned(path, scans, (), parsed)
     checks: list[Callable[[Scanned], Iterator[Faults]]] = [_segments, _labels, _values, _lang2utt]
     if {"wav.scp", "utt2lang"} <= scans.keys():
         checks.insert(0, _keys)
-    return Scanned(path, scans, (*faults, *(group for check in checks for group in check(scanned))))
+    return replace(scanned, faults=(*faults, *(group for check in checks for group in check(scanned))))
 
 
 def compare_dirs(test: Scanned, train: Scanned) -> list[Faults]:
@@ -141,9 +142,8 @@ def _missing(scanned: Scanned, lacking: str, having: str) -> Iterator[Faults]:
 
 
 def _segments(scanned: Scanned) -> Iterator[Faults]:
-    if {"segments", "wav.scp"} <= scanned.scans.keys():
-        scan = scanned.scans["segments"]
-        parsed, malformed = scan_segments(scan.table, scanned.scans["wav.scp"].table)
+    if scanned.parsed is not None:
+        scan, (parsed, malformed) = scanned.scans["segments"], scanned.parsed
         lines = scan.lines_of(np.arange(len(scan.table)))
         yield from segment_faults(scan.table, parsed, malformed, scanned.path / "segments", lines)
 

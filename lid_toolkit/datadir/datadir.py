@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lid_toolkit.datadir.faults import Faults
 from lid_toolkit.datadir.tables.table import Table, read_table, table_from_pairs, write_blocks
 from lid_toolkit.errors import LidError
+from lid_toolkit.files import require_directory
 
 PER_UTTERANCE_TABLES = ("utt2spk", "utt2dataset")
 """Optional tables with one line per utterance that every operation copies unchanged."""
@@ -96,12 +97,6 @@ def other_files(path: Path, known: Iterable[str]) -> list[str]:
     return sorted(names - set(known))
 
 
-def require_data_dir(path: Path) -> None:
-    """Raise LidError unless the directory exists."""
-    if not path.is_dir():
-        raise LidError("no such data directory", where=path)
-
-
 def require_two_dirs(source: Path, target: Path) -> None:
     """Raise LidError if the source and the target are the same directory."""
     if source.resolve() == target.resolve():
@@ -117,7 +112,7 @@ def read_data_dir(path: str | Path) -> DataDir:
             starts.
     """
     path = Path(path)
-    require_data_dir(path)
+    require_directory(path)
     paths = table_paths(path)
     optional = {
         name: read_table(file)

@@ -17,13 +17,12 @@ from lid_toolkit.datadir.datadir import (
     by_language,
     lang2utt_blocks,
     other_files,
-    require_data_dir,
     scan_segments,
     segment_faults,
 )
 from lid_toolkit.datadir.tables.table import Table, scan_table, table_from_pairs, write_blocks
 from lid_toolkit.errors import LidError
-from lid_toolkit.files import locked, temporary_beside
+from lid_toolkit.files import locked, require_directory, temporary_beside
 
 BACKUPS = ".backup"
 Reasons = dict[str, str]
@@ -46,7 +45,7 @@ def fix_data_dir(path: Path, broken: Callable[[Scanned], Mapping[str, str]] | No
         LidError: the directory or its ``wav.scp`` does not exist, there are no languages, or no utterance
             would be left.
     """
-    require_data_dir(path)
+    require_directory(path)
     with locked(path, "fixing"):
         scanned = scan_dir(path)
         tables = _tables(scanned)
@@ -76,11 +75,11 @@ def _tables(scanned: Scanned) -> dict[str, Table]:
     path = scanned.path
     tables = {name: scan.table for name, scan in scanned.scans.items() if name != "lang2utt"}
     if "wav.scp" not in tables:
-        raise LidError("no such file", where=path / "wav.scp", mend="write 'recording reference' lines")
+        raise LidError("does not exist", where=path / "wav.scp", mend="write 'recording reference' lines")
     if "utt2lang" not in tables:
         if not (path / "lang2utt").exists():
             mend = "write 'utterance language' lines"
-            raise LidError("no such file", where=path / "utt2lang", mend=mend)
+            raise LidError("does not exist", where=path / "utt2lang", mend=mend)
         tables["utt2lang"] = _languages_of(path / "lang2utt")
     return tables
 

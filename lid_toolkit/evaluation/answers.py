@@ -14,6 +14,7 @@ from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.datadir.datadir import SAMPLING_RATE, read_sampling_rate
 from lid_toolkit.datadir.tables.table import Table, parse_table, read_table
 from lid_toolkit.errors import LidError, WorkName, nearest
+from lid_toolkit.files import require_directory
 from lid_toolkit.languages import merged
 
 FAILED = -1
@@ -73,8 +74,7 @@ def check_directories(data_dir: Path, inference_dir: Path) -> None:
     """Raise LidError if either directory does not exist."""
     works: tuple[tuple[Path, WorkName], ...] = ((data_dir, "formatting"), (inference_dir, "identification"))
     for path, work in works:
-        if not path.is_dir():
-            raise LidError("no such directory", where=path, redo=work)
+        require_directory(path, redo=work)
 
 
 def answer_file(inference_dir: Path) -> Path:
@@ -175,7 +175,7 @@ def read_languages(path: Path) -> tuple[str, ...]:
     try:
         labels = path.read_text(encoding="utf-8").split()
     except FileNotFoundError:
-        raise LidError("no such file", where=path, redo="identification") from None
+        raise LidError("does not exist", where=path, redo="identification") from None
     except UnicodeDecodeError:
         raise LidError("not UTF-8 text", where=path) from None
     if not labels:

@@ -9,8 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
 
 from lid_toolkit.evaluation.metrics import Evaluation
 from lid_toolkit.evaluation.style import GRID, INK, MUTED, RIGHT, WRONG, display_name
@@ -131,17 +134,30 @@ def _cell_colours(confusion: Confusion) -> npt.NDArray[np.float64]:
 
 
 def _write_counts(axes: Axes, confusion: Confusion, letters: float) -> None:
-    for row, column in zip(*np.nonzero(confusion.counts), strict=True):
-        count, share = int(confusion.counts[row, column]), confusion.shares[row, column]
-        axes.text(
-            column,
-            row,
-            str(count),
-            ha="center",
-            va="center_baseline",
-            fontsize=letters * min(1.0, 3.2 / len(str(count))) * (0.9 if letters < 8 else 1),
-            color="white" if share > (0.5 if row == column else 0.25) else INK,
-        )
+    """Write the counts as one collection of outlines: thousands of texts take 20 seconds to lay out."""
+    rows, columns = np.nonzero(confusion.counts)
+    counts, shares = confusion.counts[rows, columns], confusion.shares[rows, columns]
+    sizes = {
+        text: letters * min(1.0, 3.2 / len(text)) * (0.9 if letters < 8 else 1) for text in map(str, counts)
+    }
+    outlines = {text: _centred(text, size) for text, size in sizes.items()}
+    on_dark = shares > np.where(rows == columns, 0.5, 0.25)
+    written = PathCollection(
+        [outlines[str(count)] for count in counts],
+        offsets=np.column_stack((columns, rows)),
+        offset_transform=axes.transData,
+        facecolors=np.where(on_dark, "white", INK).tolist(),
+        linewidths=0,
+    )
+    written.set_transform(axes.figure.dpi_scale_trans)
+    axes.add_collection(written, autolim=False)
+
+
+def _centred(text: str, points: float) -> Path:
+    """Return the outline of a number around (0, 0), in inches."""
+    outline = TextPath((0, 0), text, size=points)
+    (left, bottom), (right, top) = outline.get_extents().get_points()
+    return Path((outline.vertices - ((left + right) / 2, (bottom + top) / 2)) / 72, outline.codes)
 
 
 def _label_axes(axes: Axes, confusion: Confusion, evaluation: Evaluation, letters: float) -> None:

@@ -7,8 +7,6 @@ import logging
 from pathlib import Path
 
 from lid_toolkit.evaluation.answers import Answers, check_directories, input_files, read_answers, read_scores
-from lid_toolkit.evaluation.confusion_picture import confusion_png
-from lid_toolkit.evaluation.html_report import html_report
 from lid_toolkit.evaluation.metrics import evaluate
 from lid_toolkit.evaluation.mistakes import confident_mistakes
 from lid_toolkit.evaluation.reported_metrics import as_dict, metric_keys
@@ -55,6 +53,10 @@ def score(data_dir: Path, inference_dir: Path, dry_run: bool = False, *, merge: 
 
 
 def _write_results(inference_dir: Path, answers: Answers) -> None:
+    # Not above: it takes longer to import matplotlib and plotly than to see that the results are current.
+    from lid_toolkit.evaluation.confusion_picture import confusion_png
+    from lid_toolkit.evaluation.html_report import html_report
+
     mistakes = confident_mistakes(answers, read_scores(inference_dir, answers))
     evaluation = evaluate(answers)
     numbers = json.dumps(as_dict(evaluation), indent=1, ensure_ascii=False) + "\n"

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import check_directories, input_files, read_answers
-from lid_toolkit.evaluation.embedding_map import map_embeddings
-from lid_toolkit.evaluation.map_pictures import map_csv, map_html, map_png
 from lid_toolkit.files import write_whole
 from lid_toolkit.steps import Step
 
@@ -59,7 +57,10 @@ def plot_tsne(
         if work is not None:
             if not embeddings.exists():
                 mend = "set extract_embd to true when you identify the set"
-                raise LidError("no embeddings: no such file", where=embeddings, mend=mend)
+                raise LidError("does not exist", where=embeddings, mend=mend)
+            from lid_toolkit.evaluation.embedding_map import map_embeddings  # late: scikit-learn is slow
+            from lid_toolkit.evaluation.map_pictures import map_csv, map_html, map_png
+
             answers = read_answers(data_dir, inference_dir)
             chart = map_embeddings(answers, embeddings, perplexity, max_iter, max_utt_per_lang)
             with write_whole(plots / "tsne.csv") as stream:

@@ -67,7 +67,7 @@ class ForeignModel:
             except zipfile.BadZipFile as error:
                 raise LidError(f"a damaged zip: {error}", where=self.path, mend=ANOTHER) from error
         else:
-            what = "neither a directory nor a zip" if self.path.exists() else "no such file or directory"
+            what = "neither a directory nor a zip" if self.path.exists() else "does not exist"
             raise LidError(what, where=self.path, mend="give the directory or zip of a trained model")
         return sorted(found, key=lambda name: (name.count("/"), name))
 

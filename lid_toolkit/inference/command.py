@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from lid_toolkit.audio.reader import AudioError
 from lid_toolkit.cli import USER_ERROR, OptionParser, positive_int, run
+from lid_toolkit.cores import count_cores
 
 
 def main() -> NoReturn:
@@ -40,12 +41,14 @@ def identify(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--languages", help="labels to choose from, separated by commas, such as eng,fra")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, … or mps")
+    parser.add_argument("--threads", type=positive_int, help="number of threads; default: one for each core")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each recording")
     options = parser.parse_args(arguments)
 
     from lid_toolkit.inference.identifier import LanguageIdentifier
 
-    lid = LanguageIdentifier.from_pretrained(options.model, options.device)
+    threads = options.threads or count_cores()
+    lid = LanguageIdentifier.from_pretrained(options.model, options.device, threads=threads)
     languages = options.languages.split(",") if options.languages else None
     failures = 0
     for recording in options.recordings:

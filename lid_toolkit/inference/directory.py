@@ -50,7 +50,7 @@ from lid_toolkit.parts import (
 )
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
-from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model
+from lid_toolkit.training.checkpoint import SavedModel, load_content, load_model
 
 UTTERANCES_PER_PART = 64
 """A power of two, so that whole batches of the usual sizes fit."""
@@ -66,6 +66,7 @@ class Identification:
         output_dir: directory of the results, ``exp/lid_TAG/inference/MODEL/SET``.
         extract_embd: also write embeddings, of utterances and of languages.
         max_failed: largest fraction of utterances that may fail; the number is rounded up.
+        max_duration: longer utterances, in seconds, are not identified but failed; 0: no limit.
     """
 
     model: Path
@@ -73,6 +74,7 @@ class Identification:
     output_dir: Path
     extract_embd: bool = True
     max_failed: float = 0.01
+    max_duration: float = 600.0
 
     @property
     def step(self) -> Step:
@@ -82,7 +84,11 @@ class Identification:
             f"identify {self.output_dir}",
             self.output_dir / ".done" / "identify.json",
             inputs={"model": self.model, **{name: self.data_dir / name for name in names}},
-            options={"extract_embd": self.extract_embd, "max_failed": self.max_failed},
+            options={
+                "extract_embd": self.extract_embd,
+                "max_failed": self.max_failed,
+                "max_duration": self.max_duration,
+            },
         )
 
     @property
@@ -90,16 +96,29 @@ class Identification:
         """Directory of the plan and the parts; the merge removes it."""
         return self.output_dir / ".parts"
 
-    def parts(self, lengths_u: npt.NDArray[np.int64], inputs: str) -> list[IdentifiedPart]:
-        """Cut utterances of these lengths into parts, longest first; ``inputs`` is a digest of all inputs."""
+    def fits(self, lengths_u: npt.NDArray[np.int64], rate: int) -> npt.NDArray[np.bool_]:
+        """Return which utterances of these lengths in samples are short enough to identify."""
+        return lengths_u / rate <= (self.max_duration or np.inf)
+
+    def parts(self, lengths_u: npt.NDArray[np.int64], inputs: str, rate: int) -> list[IdentifiedPart]:
+        """Cut utterances of these lengths into parts, longest first; ``inputs`` is a digest of all inputs.
+
+        Only parts with an utterance over ``max_duration`` have it as an option, so the others stay current.
+        """
         rows_u = np.argsort(-lengths_u, kind="stable")
+        fits_u = self.fits(lengths_u, rate)
         bounds = part_bounds(len(rows_u), UTTERANCES_PER_PART, multiple_of=UTTERANCES_PER_PART).tolist()
         return [
             IdentifiedPart(
                 number,
                 np.sort(rows_u[first:stop]),
                 self.work_dir,
-                {"extract_embd": self.extract_embd, "inputs": inputs, "utterances": [first, stop]},
+                {
+                    "extract_embd": self.extract_embd,
+                    "inputs": inputs,
+                    "utterances": [first, stop],
+                    "max_duration": None if fits_u[rows_u[first:stop]].all() else self.max_duration,
+                },
             )
             for number, (first, stop) in enumerate(itertools.pairwise(bounds), start=1)
         ]
@@ -149,9 +168,11 @@ def plan(task: Identification, num_jobs: int, dry_run: bool = False) -> int:
     with task.step.work("planning", lock=task.output_dir) as work:
         if work is None:
             return 0
+        content = load_content(task.model, mmap=True)
         lengths_u = load_unlabelled(task.data_dir).lengths_u
-        num_jobs = min(num_jobs, len(task.parts(lengths_u, work.snapshot.digest)))
-        Plan(work.snapshot, num_jobs, {"languages": load_labels(task.model)}).save(task.work_dir)
+        num_jobs = min(num_jobs, len(task.parts(lengths_u, work.snapshot.digest, content["rate"])))
+        facts = {"languages": content["languages"], "rate": content["rate"]}
+        Plan(work.snapshot, num_jobs, facts).save(task.work_dir)
     return num_jobs
 
 
@@ -171,14 +192,16 @@ def run_job(task: Identification, job: int, batch_size: int, device: torch.devic
     planned = load_plan(task.work_dir)
     planned.inputs.check(task.step.inputs)
     utterances = load_unlabelled(task.data_dir)
-    parts = task.parts(utterances.lengths_u, planned.inputs.digest)
+    lengths_u, rate = utterances.lengths_u, planned.facts["rate"]
+    parts = task.parts(lengths_u, planned.inputs.digest, rate)
     with parts_to_do(task.work_dir, parts, job, planned.num_jobs, task.step.name) as todo:
         if not todo:
             return
         saved = load_model(task.model)
         saved.model.to(device)
-        batches = [plan_batches(utterances.lengths_u[part.rows_p], saved.rate, batch_size) for part in todo]
-        reader = MinibatchReader(utterances, _joined(batches, todo), PreprocessorConf(), saved.rate)
+        fitting = [part.rows_p[task.fits(lengths_u[part.rows_p], rate)] for part in todo]
+        batches = [plan_batches(lengths_u[rows], rate, batch_size) for rows in fitting]
+        reader = MinibatchReader(utterances, _joined(batches, fitting), PreprocessorConf(), rate)
         sizes = {part.number: len(own) for part, own in zip(todo, batches, strict=True)}
         # One stream for all parts, so that workers also read ahead across the end of a part.
         with contextlib.closing(iterate(reader, 0, workers, pin=device.type == "cuda")) as read:
@@ -201,15 +224,16 @@ def merge(task: Identification) -> None:
     with task.step.work("merging", lock=task.output_dir, known=planned.inputs) as work:
         if work is None:
             return
-        parts = task.parts(load_unlabelled(task.data_dir).lengths_u, planned.inputs.digest)
+        lengths_u = load_unlabelled(task.data_dir).lengths_u
+        parts = task.parts(lengths_u, planned.inputs.digest, planned.facts["rate"])
         check_finished(parts, task.output_dir)
         work.finish(_write_answers(task, parts, planned.facts["languages"]))
         shutil.rmtree(task.work_dir, ignore_errors=True)
 
 
-def _joined(batches: Sequence[Batches], parts: Sequence[IdentifiedPart]) -> Batches:
-    """Return the batches of several parts as one sequence, with rows of the whole set."""
-    rows = [part.rows_p[own.rows_d] for part, own in zip(parts, batches, strict=True)]
+def _joined(batches: Sequence[Batches], rows_of: Sequence[npt.NDArray[np.int64]]) -> Batches:
+    """Return the batches of several parts, with the rows of each part, as one sequence with these rows."""
+    rows = [rows_p[own.rows_d] for own, rows_p in zip(batches, rows_of, strict=True)]
     starts = np.cumsum([0, *map(len, rows)])[:-1]
     shifted = list(zip(batches, starts, strict=True))
     return Batches(
@@ -229,7 +253,8 @@ def _do_part(
     progress: Progress,
 ) -> None:
     """Compute the batches of a part and write the results."""
-    failed: dict[str, str] = {}
+    failed = _too_long(task, part, utterances, saved.rate)
+    progress.advance(len(failed))
 
     def numbered() -> Iterator[ReadBatch]:
         for batch in batches:
@@ -246,6 +271,19 @@ def _do_part(
     done = np.array([number for number, key in enumerate(keys) if key not in failed], dtype=np.int64)
     kept_pd = embeddings_pd[done] if task.extract_embd else embeddings_pd[:0]
     part.write([keys[number] for number in done], scores_pc[done], kept_pd, failed)
+
+
+def _too_long(
+    task: Identification, part: IdentifiedPart, utterances: Utterances, rate: int
+) -> dict[str, str]:
+    """Return the utterances of a part that are too long to identify, each with the reason."""
+    lengths_p = utterances.lengths_u[part.rows_p]
+    return {
+        utterances.refs.key(int(part.rows_p[number])): (
+            f"lasts {lengths_p[number] / rate:.2f} s, longer than max_duration ({task.max_duration:g} s)"
+        )
+        for number in np.flatnonzero(~task.fits(lengths_p, rate))
+    }
 
 
 def _write_answers(task: Identification, parts: Sequence[IdentifiedPart], languages: list[str]) -> list[Path]:

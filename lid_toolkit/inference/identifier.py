@@ -69,6 +69,7 @@ class LanguageIdentifier:
         device: str | torch.device = "auto",
         revision: str | None = None,
         external: Iterable[str] = (),
+        threads: int | None = None,
     ) -> LanguageIdentifier:
         """Load a model.
 
@@ -80,12 +81,17 @@ class LanguageIdentifier:
             revision: branch, tag or commit of the repository.
             external: installed packages that the model's own components may be imported from; name only
                 packages that you trust, since importing one runs its code.
+            threads: number of threads that PyTorch computes with, in the whole program; None leaves it as it
+                is. Answers do not depend on it beyond rounding.
 
         Raises:
-            LidError: the model does not exist, is not a model, or is not safe to load, or the device is not
-                supported.
+            LidError: the model does not exist, is not a model, or is not safe to load, the device is not
+                supported, or ``threads`` is below 1.
         """
         chosen = named_device(device)
+        if threads is not None:
+            _at_least_one(threads=threads)
+            torch.set_num_threads(threads)
         return cls(open_model(source, revision, tuple(external)), chosen)
 
     def __repr__(self) -> str:

@@ -7,15 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import httpx2
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    LocalTokenNotFoundError,
-    RepositoryNotFoundError,
-)
-
 from lid_toolkit.errors import LidError
 from lid_toolkit.importers.espnet import experiment_of
 from lid_toolkit.importers.read import is_foreign, read_foreign
@@ -118,7 +109,7 @@ def download(repository: str, revision: str | None, files: Sequence[str]) -> Pat
         LidError: the repository does not exist, may not be read or does not hold a packed model; or the
             Hub cannot be reached and the files are not in the cache.
     """
-    from huggingface_hub import snapshot_download  # takes half a second, which local models do not need
+    from huggingface_hub import snapshot_download  # takes a while, which local models do not need
 
     unreachable = hub_fault()
     try:
@@ -132,7 +123,7 @@ def download(repository: str, revision: str | None, files: Sequence[str]) -> Pat
         )
     except Exception as error:  # proxies, addresses and damaged caches make the client raise anything
         fault, mend = explain(unreachable or error)
-        raise LidError(f"no such file or directory, and {fault}", where=repository, mend=mend) from error
+        raise LidError(f"does not exist on this machine, and {fault}", where=repository, mend=mend) from error
     if not (folder / META).exists():
         what = f"the repository has no {META}"
         raise LidError(what, where=repository, mend="give a repository that holds a packed model")
@@ -141,6 +132,15 @@ def download(repository: str, revision: str | None, files: Sequence[str]) -> Pat
 
 def explain(error: BaseException) -> tuple[str, str]:
     """Return an explanation of an error of the Hub's client and advice, one line each."""
+    import httpx2
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        LocalTokenNotFoundError,
+        RepositoryNotFoundError,
+    )
+
     if isinstance(error, LocalEntryNotFoundError | RuntimeError) and error.__cause__ is not None:
         return explain(error.__cause__)
     if isinstance(error, LocalTokenNotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import select
 import shlex
 import signal
 import socket
@@ -21,6 +22,9 @@ TAIL_LINES = 20
 FIRST_PROGRESS_S = 10.0
 LONGEST_INTERVAL_S = 60.0
 JOBS_SHOWN = 4
+SHOWN_CHARACTERS = 200
+PIECE_BYTES = 1024
+"""A pipe that can be written to has room for 4096 bytes at least (on Linux)."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ class ProgressReport:
     """Shows the progress of running jobs.
 
     For an array, at growing intervals: how many jobs are done, why others wait, and the last log line of
-    some running jobs. For a single command: its whole log, as it is written.
+    some running jobs. For a single command: its whole log, as it is written. It never waits for the reader of
+    the stream, so that the runner can still start jobs, and end them on a signal.
     """
 
     def __init__(self, array: JobArray, stream: TextIO) -> None:
@@ -108,44 +113,62 @@ class ProgressReport:
         self._next = time.monotonic() + self._interval
         self._shown = 0
 
-    def show(self, running: Sequence[int], ended: int, waiting: str = "") -> None:
-        """Write the progress, if the interval is over.
+    def show(self, running: Sequence[int], ended: int, waiting: str = "") -> bool:
+        """Write the progress, if the interval is over; return whether the log of a single command is shown.
 
         Args:
             running: numbers of the running jobs.
             ended: how many jobs have ended.
             waiting: why the other jobs wait, ``""`` if unknown.
         """
-        if not self.array.call.variable:
-            self._follow()
-        if time.monotonic() < self._next:
-            return
+        followed = bool(self.array.call.variable) or self._follow()
+        if time.monotonic() < self._next or not is_read(self.stream):
+            return followed
         lines = [f"{self.array.name}: {ended} of {len(self.array)} jobs done{waiting and ', '}{waiting}"]
         for number in running[:JOBS_SHOWN]:
             last = last_line(self.array.log_of(number))
-            lines += [f"  job {number}: {last}"] if last else []
+            lines += [f"  job {number}: {last[:SHOWN_CHARACTERS]}"] if last else []
         if self.array.call.variable or not running:
             self.stream.write("\n".join(lines) + "\n")
             self.stream.flush()
         self._interval = min(2 * self._interval, LONGEST_INTERVAL_S)
         self._next = time.monotonic() + self._interval
+        return followed
 
-    def _follow(self) -> None:
-        """Write the new lines of the log, without head, foot and errors, which are reported at the end."""
+    def _follow(self) -> bool:
+        """Write the new lines of the log, without head, foot and errors, which are reported at the end.
+
+        Returns whether all of them are written: not if nobody reads the stream.
+        """
+        while news := self._news():
+            if not is_read(self.stream):
+                return False
+            self._shown += len(news)
+            for line in news.decode(errors="replace").splitlines(keepends=True):
+                if not line.startswith(("# ", "error: ")):
+                    self.stream.write(line)
+            self.stream.flush()
+        return True
+
+    def _news(self) -> bytes:
+        """Return the next whole lines of the log that are not shown, about ``PIECE_BYTES``."""
         try:
             with open(self.array.log_of(self.array.first), "rb") as log:
                 if log.seek(0, os.SEEK_END) < self._shown:
                     self._shown = 0  # a scheduler has started the job again, with a new log
                 log.seek(self._shown)
-                news = log.read()
+                lines = log.readlines(PIECE_BYTES)
         except OSError:
-            return
-        lines = news[: news.rfind(b"\n") + 1]
-        self._shown += len(lines)
-        for line in lines.decode(errors="replace").splitlines(keepends=True):
-            if not line.startswith(("# ", "error: ")):
-                self.stream.write(line)
-        self.stream.flush()
+            return b""
+        return b"".join(line for line in lines if line.endswith(b"\n"))
+
+
+def is_read(stream: TextIO) -> bool:
+    """Return whether some lines can be written without waiting: not to a full pipe that nobody reads."""
+    try:
+        return bool(select.select([], [stream], [], 0)[1])
+    except (OSError, ValueError):  # a stream without a file, which never waits
+        return True
 
 
 def report_failures(backend: str, array: JobArray, outcomes: Sequence[JobOutcome], stream: TextIO) -> int:

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lid_toolkit.cores import count_cores
 from lid_toolkit.errors import LidError
 from lid_toolkit.jobs.array import JobArray, Resources
 from lid_toolkit.jobs.config import Config
 from lid_toolkit.jobs.log import last_line
-from lid_toolkit.jobs.machine import count_cores, list_gpus
+from lid_toolkit.jobs.machine import list_gpus
 from lid_toolkit.jobs.spool import Spool
 from lid_toolkit.jobs.warden import GRACE_S
 

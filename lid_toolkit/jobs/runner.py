@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Protocol
 
 from lid_toolkit.jobs.array import JobArray
-from lid_toolkit.jobs.log import JobOutcome, ProgressReport, write_foot
+from lid_toolkit.jobs.log import JobOutcome, ProgressReport, is_read, write_foot
 from lid_toolkit.jobs.spool import Spool
 
 LOST = 255
@@ -62,15 +62,16 @@ def run_array(array: JobArray, backend: Backend, spool: Spool) -> list[JobOutcom
                 if failed and not spool.stopped:
                     spool.note_stop()
                 running = [number for number in running if number not in lost]
-                progress.show(running, len(spool.outcomes), backend.waiting)
-                if len(spool.outcomes) == len(array) or (failed and not running):
+                shown = progress.show(running, len(spool.outcomes), backend.waiting)
+                if shown and (len(spool.outcomes) == len(array) or (failed and not running)):
                     break
                 time.sleep(backend.poll_s)
         finally:
             spool.note_stop()
             backend.end(spool)
     if stopped_by:
-        sys.stderr.write(f"stopped all jobs ({signal.Signals(stopped_by[0]).name})\n")
+        if is_read(sys.stderr):
+            sys.stderr.write(f"stopped all jobs ({signal.Signals(stopped_by[0]).name})\n")
         raise SystemExit(128 + stopped_by[0])
     return [spool.outcomes[number] for number in sorted(spool.outcomes)]
 

@@ -97,13 +97,6 @@ def one_frame_per_utterance(description: Mapping[str, object], external: Package
     return asked is not None and bool(asked(arguments_of("frontend", description)))
 
 
-def needs_statistics(description: Mapping[str, object], external: Packages = EVERY) -> bool:
-    """Return whether the normaliser uses statistics of the training set; it is not built for this."""
-    if description.get("normalize") is None:
-        return False
-    return bool(getattr(find("normalize", description["normalize"], external), "needs_statistics", False))
-
-
 def with_architecture(description: Mapping[str, object], frontend: Frontend) -> dict[str, object]:
     """Return a description from which the model can be built without its initial pretrained weights."""
     return {**description, "frontend_conf": frontend.portable_conf(arguments_of("frontend", description))}

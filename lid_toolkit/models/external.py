@@ -18,11 +18,14 @@ import sys
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from lid_toolkit.errors import LidError, nearest
-from lid_toolkit.models.protocols import Kind
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lid_toolkit.models.protocols import Kind
 
 ENVIRONMENT = "LID_EXTERNAL"
 NAME = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)")
@@ -61,6 +64,8 @@ def find_external(kind: Kind, name: str, allowed: Packages) -> type[nn.Module]:
         LidError: the package is not allowed or not installed, the module cannot be imported or is inside a
             packed model, or the class does not exist or is not an ``nn.Module``.
     """
+    from torch import nn
+
     match = NAME.fullmatch(name)
     if match is None:
         raise LidError(f"'{name}' is not a class", where=kind, mend="write package.module:Class")

@@ -121,9 +121,19 @@ class FrameRows:
     utterance_n: Tensor
 
     @classmethod
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def of(cls, lengths_b: Tensor, frames: int, device: torch.device) -> FrameRows:
-        """Describe a batch of ``frames`` frames; ``lengths_b`` on the CPU avoids waiting for a device."""
+        """Describe a batch of ``frames`` frames; ``lengths_b`` on the CPU avoids waiting for a device.
+
+        Compiled code calls this uncompiled: the number of rows would be another constant for each batch.
+        """
+        # Not a decorator: it would import the compiler, a second of work, in every process.
+        if torch.compiler.is_compiling():
+            uncompiled: FrameRows = torch.compiler.disable(cls._of)(lengths_b, frames, device)  # type: ignore[no-untyped-call]
+            return uncompiled
+        return cls._of(lengths_b, frames, device)
+
+    @classmethod
+    def _of(cls, lengths_b: Tensor, frames: int, device: torch.device) -> FrameRows:
         lengths_b = lengths_b.clamp(max=frames)
         count, full = int(lengths_b.sum()), int(lengths_b.min()) == frames
         lengths_b = lengths_b.to(device)

@@ -2,19 +2,23 @@
 
 A new component needs its module and one line here. Tests and documentation find it through this table; all
 other facts are in its module (:func:`.arguments.component`). A line names a class or function of
-``lid_toolkit.models`` as ``module:Name``. The module is imported when the component is used.
+``lid_toolkit.models`` as ``module:Name``. The module is imported when the component is used, so this table
+can be read without importing torch.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from lid_toolkit.errors import LidError, nearest
-from lid_toolkit.models.external import NONE, Packages, find_external, is_external
-from lid_toolkit.models.protocols import Kind
+from lid_toolkit.models.external import EVERY, NONE, Packages, find_external, is_external
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lid_toolkit.models.protocols import Kind
 
 COMPONENTS: Mapping[Kind, Mapping[str, str]] = {
     "frontend": {
@@ -60,6 +64,8 @@ COMPONENTS: Mapping[Kind, Mapping[str, str]] = {
 }
 OPTIONAL: tuple[Kind, ...] = ("specaug", "normalize")
 """Optional kinds."""
+WITHOUT_STATISTICS = (None, "utterance_mvn")
+"""Normalisers known to need no statistics, here because most trainings have one of them."""
 
 
 def find(kind: Kind, name: object, external: Packages = NONE) -> Callable[..., nn.Module]:
@@ -83,3 +89,11 @@ def find(kind: Kind, name: object, external: Packages = NONE) -> Callable[..., n
         importlib.import_module(f"lid_toolkit.models.{module}"), attribute
     )
     return make
+
+
+def needs_statistics(description: Mapping[str, object], external: Packages = EVERY) -> bool:
+    """Return whether the normaliser uses statistics of the training set; it is not built for this."""
+    name = description.get("normalize")
+    if name in WITHOUT_STATISTICS:
+        return False
+    return bool(getattr(find("normalize", name, external), "needs_statistics", False))

@@ -132,7 +132,7 @@ def unpacked(archive: Path, wanted: tuple[str, ...] | None = None) -> Iterator[P
                         shutil.copyfileobj(packed, plain, BLOCK)
         except FileNotFoundError:
             raise LidError(
-                "the file does not exist", where=archive, redo="packing", mend="give another file"
+                "does not exist", where=archive, redo="packing", mend="give another file"
             ) from None
         except (OSError, *DAMAGED) as error:
             if isinstance(error, OSError) and error.errno in USERS_FAULTS:

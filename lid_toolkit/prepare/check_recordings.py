@@ -18,7 +18,7 @@ from lid_toolkit.audio.references import COPY_AGAIN, AudioError, file_of, is_pip
 from lid_toolkit.audio.silence import require_signal_in
 from lid_toolkit.audio.writer import is_too_long
 from lid_toolkit.datadir.check import Scanned
-from lid_toolkit.datadir.datadir import scan_segments
+from lid_toolkit.datadir.datadir import Segments
 from lid_toolkit.datadir.faults import Faults
 from lid_toolkit.datadir.tables.table import Table
 from lid_toolkit.prepare.formatting.job import LONGEST_OVERSHOOT_S
@@ -60,7 +60,7 @@ def read_recordings(
     check: str = "header",
     reading: Reading = DEFAULT,
     *,
-    segments: Table | None = None,
+    segments: Segments | None = None,
     num_jobs: int = 1,
     name: str = "wav.scp",
 ) -> Recordings:
@@ -78,7 +78,7 @@ def read_recordings(
     """
     seconds = np.full(len(wav_scp), np.nan)
     broken: dict[Track, Broken] = {}
-    channels = _named_channels(segments, wav_scp) if segments is not None else {}
+    channels = _named_channels(segments) if segments is not None else {}
     work = functools.partial(_read_chunk, decode=check == "decode", reading=reading)
     title = f"read {'audio' if check == 'decode' else 'headers'} of {name}"
     with Progress(title, len(wav_scp), "rec") as progress:
@@ -95,10 +95,9 @@ def read_recordings(
     return Recordings(seconds, broken)
 
 
-def _named_channels(segments: Table, wav_scp: Table) -> dict[int, list[int]]:
+def _named_channels(segments: Segments) -> dict[int, list[int]]:
     """Return the channels that segments name, for each recording's row with at least one."""
-    parsed = scan_segments(segments, wav_scp)[0]
-    pairs_n2 = np.stack((parsed.recordings, parsed.channels), axis=1)[parsed.recordings >= 0]
+    pairs_n2 = np.stack((segments.recordings, segments.channels), axis=1)[segments.recordings >= 0]
     rows = set(pairs_n2[pairs_n2[:, 1] >= 0, 0].tolist())
     channels: dict[int, list[int]] = {}
     for row, channel in np.unique(pairs_n2, axis=0).tolist() if rows else ():
@@ -122,7 +121,7 @@ def recording_faults(scanned: Scanned, recordings: Recordings) -> list[Faults]:
         rows = np.array([row for row, _ in those], dtype=np.int64)
         describe = functools.partial(_describe_broken, scan.table, recordings, those)
         found.append(Faults(kind, path, scan.lines_of(rows), describe, mend))
-    return found + (_overlong_segments(scanned, recordings) if "segments" in scanned.scans else [])
+    return found + (_overlong_segments(scanned, scanned.parsed[0], recordings) if scanned.parsed else [])
 
 
 def long_ids(scanned: Scanned) -> list[Faults]:
@@ -141,18 +140,17 @@ def long_ids(scanned: Scanned) -> list[Faults]:
     return [Faults("id too long", path, scan.lines_of(rows), what, mend)]
 
 
-def overlong(segments: Table, wav_scp: Table, recordings: Recordings) -> NDArray[np.int64]:
+def overlong(segments: Segments, recordings: Recordings) -> NDArray[np.int64]:
     """Return the rows of segments that start or end after their recording, with a tolerance at the end."""
-    parsed, malformed = scan_segments(segments, wav_scp)
-    homed = ~malformed & (parsed.recordings >= 0)
-    seconds = np.full(len(segments), np.nan)
-    seconds[homed] = recordings.seconds[parsed.recordings[homed]]
-    return np.flatnonzero((parsed.starts >= seconds) | (parsed.ends > seconds + LONGEST_OVERSHOOT_S))
+    homed = segments.recordings >= 0
+    seconds = np.full(len(homed), np.nan)
+    seconds[homed] = recordings.seconds[segments.recordings[homed]]
+    return np.flatnonzero((segments.starts >= seconds) | (segments.ends > seconds + LONGEST_OVERSHOOT_S))
 
 
-def _overlong_segments(scanned: Scanned, recordings: Recordings) -> list[Faults]:
+def _overlong_segments(scanned: Scanned, segments: Segments, recordings: Recordings) -> list[Faults]:
     scan, wav_scp = scanned.scans["segments"], scanned.scans["wav.scp"].table
-    rows = overlong(scan.table, wav_scp, recordings)
+    rows = overlong(segments, recordings)
     if not len(rows):
         return []
 
@@ -236,18 +234,19 @@ def _kind(ref: str, reading: Reading) -> str:
 
 def broken_utterances(scanned: Scanned, check: str, reading: Reading, num_jobs: int) -> dict[str, str]:
     """Return the utterances whose recording or segment cannot be read, each with the reason."""
-    wav_scp, segments = scanned.scans["wav.scp"].table, scanned.segments
+    wav_scp = scanned.scans["wav.scp"].table
+    parsed = scanned.parsed[0] if scanned.parsed else None
     recordings = read_recordings(
-        wav_scp, check, reading, segments=segments, num_jobs=num_jobs, name=scanned.path.name
+        wav_scp, check, reading, segments=parsed, num_jobs=num_jobs, name=scanned.path.name
     )
-    if segments is None:
+    if parsed is None:
         return {wav_scp.key(row): what for (row, _), (_, what, _) in recordings.broken.items()}
-    parsed = scan_segments(segments, wav_scp)[0]
+    segments = scanned.scans["segments"].table
     tracks = zip(parsed.recordings.tolist(), parsed.channels.tolist(), strict=True)
     broken = {
         segments.key(row): f"recording '{wav_scp.key(track[0])}': {recordings.broken[track][1]}"
         for row, track in enumerate(tracks)
         if track in recordings.broken
     }
-    outside = overlong(segments, wav_scp, recordings).tolist()
+    outside = overlong(parsed, recordings).tolist()
     return broken | {segments.key(row): "outside its recording" for row in outside}

@@ -15,7 +15,8 @@ from typing import IO
 import soundfile
 
 from lid_toolkit.audio.decoder import HEADERLESS
-from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.errors import LidError, nearest, reason_of
+from lid_toolkit.files import require_directory
 
 REQUIRED, OPTIONAL = ("path", "language"), ("start", "end", "id")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -66,8 +67,7 @@ def read_folder(folder: Path) -> Iterator[Item]:
     Raises:
         LidError: the folder does not exist, or a recording is not in a language's folder.
     """
-    if not folder.is_dir():
-        raise LidError("no such folder", where=folder)
+    require_directory(folder)
     folder = folder.absolute()
     left_out: list[str] = []
     for parent, subfolders, files in os.walk(folder, followlinks=True):
@@ -117,7 +117,7 @@ def read_manifest(path: Path) -> Iterator[Item]:
                 others.update(dict.fromkeys(name for name in row if name not in (*REQUIRED, *OPTIONAL)))
                 yield _item(row, path, f"{path}:{line}")
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise LidError((error.strerror or "cannot be read").lower(), where=path) from None
+        raise LidError(reason_of(error).lower(), where=path) from None
     except UnicodeDecodeError:
         raise LidError("not UTF-8", where=path, mend="convert the file with iconv") from None
     if others:
@@ -139,8 +139,9 @@ def _csv_rows(stream: IO[str], path: Path, delimiter: str) -> Iterator[tuple[int
             values = [_unquoted(value) for value in values]
         if len(values) != len(fields):
             raise LidError(f"has {len(values)} columns, but the first line has {len(fields)}", where=where)
-        _refuse_swallowed(lines, delimiter, len(fields), where)
-        yield line, dict(zip(fields, values, strict=True))
+        row = dict(zip(fields, values, strict=True))
+        _refuse_swallowed(lines, delimiter, row, where)
+        yield line, row
     if not fields:
         _columns([], f"{path}:1")
 
@@ -187,13 +188,17 @@ def _columns(fields: list[str], where: str) -> list[str]:
     return fields
 
 
-def _refuse_swallowed(lines: list[str], delimiter: str, columns: int, where: str) -> None:
+def _refuse_swallowed(lines: list[str], delimiter: str, row: Mapping[str, str], where: str) -> None:
     """Raise LidError if lines that belong to a quoted field look like rows: then a quote was not closed.
 
     Example: ``a.wav,eng,"no end`` and ``b.wav,deu,the "end"`` are one row of three columns for a CSV reader.
+    A line of text may have as many commas, but not the name of a recording in the place of the path.
     """
+    place = [*row].index("path")
+    suffixes = {*SUFFIXES, Path(row["path"]).suffix.lower()}
     for line in lines[1:]:
-        if line.count(delimiter) >= columns - 1:
+        values = line.split(delimiter)
+        if len(values) >= len(row) and Path(values[place].strip('" \r\n')).suffix.lower() in suffixes:
             raise LidError(
                 f"a quote of this row closes {len(lines) - 1} lines later, after what looks like another row",
                 where=where,

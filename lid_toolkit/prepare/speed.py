@@ -15,13 +15,13 @@ from lid_toolkit.datadir.datadir import (
     by_language,
     lang2utt_blocks,
     read_data_dir,
-    require_data_dir,
     require_two_dirs,
     table_paths,
     write_tables,
 )
 from lid_toolkit.datadir.tables.table import Table
 from lid_toolkit.errors import LidError
+from lid_toolkit.files import require_directory
 from lid_toolkit.steps import Step
 
 SLOWEST, FASTEST = 0.1, 10.0
@@ -67,7 +67,7 @@ def perturb_data_dir(source: Path, target: Path, factors: tuple[str, ...], dry_r
     if dry_run:
         step.due(dry_run=True)
         return
-    require_data_dir(source)  # before the lock creates the target
+    require_directory(source)  # before the lock creates the target
     with step.work("perturbing speed", lock=target) as work:
         if work is None:
             return

@@ -21,11 +21,10 @@ from lid_toolkit.datadir.datadir import (
     lang2utt_blocks,
     read_data_dir,
     read_lengths,
-    require_data_dir,
 )
 from lid_toolkit.datadir.tables.table import Table, read_table, table_from_pairs, write_blocks, write_table
 from lid_toolkit.errors import LidError
-from lid_toolkit.files import write_whole
+from lid_toolkit.files import require_directory, write_whole
 from lid_toolkit.languages import case_variants
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
@@ -49,7 +48,7 @@ def collect_stats(train_dir: Path, valid_dir: Path, out: Path, dry_run: bool = F
         step.due(dry_run=True)
         return
     for path in sets.values():
-        require_data_dir(path)  # before the lock creates ``out``
+        require_directory(path)  # before the lock creates ``out``
     with step.work("collecting statistics", lock=out) as work:
         if work is None:
             return

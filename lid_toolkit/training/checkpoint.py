@@ -22,6 +22,7 @@ from lid_toolkit.models.sealed import sealed
 MODEL_FORMAT = 1
 LONGEST_REASON = 300
 FRAMES_TO_TRY = 25
+ALIGNMENT = 64
 USE_ANOTHER = "use another file"
 
 
@@ -148,7 +149,9 @@ def restore(
     try:
         with sealed(weights.values()):
             model = build_model(description, len(languages), external)
-            model.load_state_dict(weights)
+            own = model.state_dict()
+            fitting = {name: _like(own.get(name, weight), weight) for name, weight in weights.items()}
+            model.load_state_dict(fitting, assign=True)
             waves = description.get("frontend") is not None
             features = None if waves else cast(int, description["input_size"])
             try_out(model.eval(), rate, features)
@@ -159,6 +162,15 @@ def restore(
         reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
         raise LidError(f"the weights do not fit the description: {reason}", where=source) from error
     return SavedModel(model, tuple(languages), rate, description)
+
+
+def _like(own: Tensor, weight: Tensor) -> Tensor:
+    """Return a weight with the type of the model's own, and placed in memory as PyTorch places tensors.
+
+    Weights in a memory-mapped file begin anywhere, and matrix products of these round in another way.
+    """
+    weight = weight.to(own.dtype).contiguous()
+    return weight.clone() if weight.data_ptr() % ALIGNMENT else weight
 
 
 def try_out(model: LidModel, rate: int, features: int | None) -> None:
@@ -233,9 +245,7 @@ def load(path: Path, mmap: bool = False) -> dict[str, object]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
-        raise LidError(
-            "the file does not exist", where=path, redo="training", mend="give another file"
-        ) from None
+        raise LidError("does not exist", where=path, redo="training", mend="give another file") from None
     except pickle.UnpicklingError as error:
         raise LidError(
             "the file holds more than tensors and plain values, or is damaged",

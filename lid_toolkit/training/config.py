@@ -106,6 +106,8 @@ class TrainConfig(BaseModel):
     """Largest number of samples in a training batch, padding included; longer utterances are cropped."""
     valid_batch_bins: PositiveInt | None = None
     """Largest number of samples in a validation batch; null for `batch_bins`."""
+    max_valid_duration: NonNegativeFloat = 600.0
+    """Longest utterance for validation, in seconds; longer ones are left out; 0: no limit."""
     batch_size: PositiveInt = 20
     """Utterances per batch of `catbel`, `unsorted` and `sorted`, if `batch_bins` allows it."""
     max_batch_size: PositiveInt | None = None

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.protocols import skips_parameters
+from lid_toolkit.processes import MEMBER_VARIABLES, is_member
 from lid_toolkit.training.device import choose_device, count_gpus
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
 CPU = torch.device("cpu")
-MEMBER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 UNUSED = "Expected to have finished reduction in the prior iteration"  # DDP's words for a missing gradient
 
 Value = TypeVar("Value")
@@ -114,11 +114,6 @@ def joined(ngpu: str) -> Iterator[World]:
     gc.collect()
     dist.barrier()
     dist.destroy_process_group()
-
-
-def is_member() -> bool:
-    """Return whether this process was started as one of several."""
-    return all(name in os.environ for name in MEMBER_VARIABLES)
 
 
 def _is_lost_connection(error: Exception) -> bool:

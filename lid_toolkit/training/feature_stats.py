@@ -8,17 +8,19 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from lid_toolkit.datadir.datadir import DIGEST
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.build import needs_statistics
-from lid_toolkit.models.lid_model import LidModel
+from lid_toolkit.models.registry import needs_statistics
 from lid_toolkit.steps import Step
 from lid_toolkit.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from lid_toolkit.models.lid_model import LidModel
 
 STATS_FILE = Path("train", "feats_stats.npz")
 
@@ -102,6 +104,8 @@ def use_statistics(model: LidModel, config: TrainConfig, stats_dir: Path) -> Non
     Raises:
         LidError: the statistics are missing, or are of other features.
     """
+    import torch
+
     if model.normalize is None or not model.normalize.needs_statistics:
         return
     path = configured_file(config) or stats_dir / STATS_FILE
@@ -125,6 +129,6 @@ def read_sums(path: Path) -> Sums:
             arrays = (np.asarray(kept[name], dtype=np.float64) for name in ("sum", "sum_square"))
             return Sums(int(kept["count"]), *arrays)
     except FileNotFoundError:
-        raise LidError("the file does not exist", where=path, redo="statistics") from None
+        raise LidError("does not exist", where=path, redo="statistics") from None
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise LidError(f"not feature statistics: {error}", where=path, redo="statistics") from None

@@ -73,7 +73,7 @@ def check_sources(texts: Sequence[str]) -> None:
         path = parse_source(text).path
         if not path.is_file():
             raise LidError(
-                "the file does not exist", where=f"init_param {path}", mend="train it first, or name another"
+                "does not exist", where=f"init_param {path}", mend="train it first, or name another"
             )
 
 

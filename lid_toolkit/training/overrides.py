@@ -38,9 +38,7 @@ def read_settings(path: Path) -> dict[str, object]:
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_KeysOnce)
     except FileNotFoundError:
-        raise LidError(
-            "the file does not exist", where=path, mend="check the name of the configuration"
-        ) from None
+        raise LidError("does not exist", where=path, mend="check the name of the configuration") from None
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise LidError(f"not YAML: {error}", where=path, mend="correct that line") from error
     if not isinstance(raw or {}, dict):

@@ -1,10 +1,11 @@
-"""Hold out training utterances to select the best epoch.
+"""The utterances that select the best epoch: those held out from training, and those that are not too long.
 
 Shapes: u utterances, o original utterances, l languages.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 
 import numpy as np
@@ -51,6 +52,39 @@ def hold_out(utterances: Utterances, fraction: float, seed: int) -> tuple[Uttera
         )
     rest = np.flatnonzero(~np.isin(number_u, number_u[held]))
     return utterances.select(rest), utterances.select(held)
+
+
+def short_enough(utterances: Utterances, longest_s: float, rate: int, warn: bool = True) -> Utterances:
+    """Return the utterances of at most ``longest_s`` seconds; 0 is no limit.
+
+    Args:
+        utterances: the utterances for validation, which are not cropped.
+        longest_s: the longest duration in seconds; 0 for no limit.
+        rate: samples per second.
+        warn: log a warning if utterances are left out.
+
+    Raises:
+        LidError: all utterances are longer.
+    """
+    fits_u = utterances.lengths_u / rate <= (longest_s or np.inf)
+    if fits_u.all():
+        return utterances
+    setting = f"max_valid_duration ({longest_s:g} s)"
+    if not fits_u.any():
+        raise LidError(
+            f"all {len(utterances)} utterances are longer than {setting}",
+            where="validation set",
+            mend="raise max_valid_duration",
+        )
+    if warn:
+        logging.warning(
+            "%d of %d validation utterances are longer than %s and are left out; the longest lasts %.2f s",
+            len(utterances) - int(fits_u.sum()),
+            len(utterances),
+            setting,
+            utterances.lengths_u.max() / rate,
+        )
+    return utterances.select(np.flatnonzero(fits_u))
 
 
 def originals(utterances: Utterances) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,10 +12,10 @@ import yaml
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from lid_toolkit.data.features import DESCRIPTION, check_made_by
+from lid_toolkit.data.features import check_made_by
 from lid_toolkit.data.preprocess import load_sounds
 from lid_toolkit.data.utterances import load_utterances, read_languages
-from lid_toolkit.datadir.datadir import DIGEST, check_sampling_rate
+from lid_toolkit.datadir.datadir import check_sampling_rate
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import remove_leftovers, write_whole
 from lid_toolkit.models.build import build_model
@@ -29,15 +28,16 @@ from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.console import describe_end, describe_epoch, describe_training, log_lines
 from lid_toolkit.training.data_warnings import data_warnings
 from lid_toolkit.training.distributed import World, spread
-from lid_toolkit.training.feature_stats import FeatureStats, check_statistics, use_statistics
+from lid_toolkit.training.feature_stats import check_statistics, use_statistics
 from lid_toolkit.training.init_weights import initialise, parse_source
 from lid_toolkit.training.loop import finish_epoch, train_epoch, validate_epoch
 from lid_toolkit.training.measures import check_wandb, report
 from lid_toolkit.training.model_selection import average_best, drop_others, keep_best, out_of_patience, rank
 from lid_toolkit.training.optimization import configured_optimizer, freeze
 from lid_toolkit.training.precision import choose_precision
-from lid_toolkit.training.selection_set import hold_out
+from lid_toolkit.training.selection_set import hold_out, short_enough
 from lid_toolkit.training.signals import stop_request
+from lid_toolkit.training.sources import Sources, input_files
 from lid_toolkit.training.state import Learner, State, Training, read_checkpoint, restore, save_checkpoint
 from lid_toolkit.training.update import seed_everything
 
@@ -51,6 +51,7 @@ FREE_TO_CHANGE = (
     "max_bad_updates",
     "max_failed",
     "valid_batch_bins",
+    "max_valid_duration",
     "detect_anomaly",
     "use_matplotlib",
     "use_tensorboard",
@@ -63,46 +64,6 @@ FREE_TO_CHANGE = (
 
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The directories of a training.
-
-    Attributes:
-        train_dir: formatted training set.
-        valid_dir: formatted validation set.
-        stats_dir: directory of the statistics: lengths, labels, feature statistics.
-        output_dir: directory of the experiment.
-    """
-
-    train_dir: Path
-    valid_dir: Path
-    stats_dir: Path
-    output_dir: Path
-
-    def tables(self, config: TrainConfig) -> dict[str, Path]:
-        """Return the files that a training with this configuration reads, by name."""
-        statistics = self.statistics(config)
-        return {
-            "train wav.scp": self.train_dir / "wav.scp",
-            "train audio": self.train_dir / DIGEST,
-            "train features": self.train_dir / DESCRIPTION,
-            "train utt2lang": self.train_dir / "utt2lang",
-            "train utt2dataset": self.train_dir / "utt2dataset",
-            "train speech_shape": self.stats_dir / "train" / "speech_shape",
-            **({"train feats_stats": statistics.file_used} if statistics.used else {}),
-            "valid wav.scp": self.valid_dir / "wav.scp",
-            "valid audio": self.valid_dir / DIGEST,
-            "valid features": self.valid_dir / DESCRIPTION,
-            "valid utt2lang": self.valid_dir / "utt2lang",
-            "valid speech_shape": self.stats_dir / "valid" / "speech_shape",
-            "lang2idx": self.stats_dir / "lang2idx",
-        }
-
-    def statistics(self, config: TrainConfig) -> FeatureStats:
-        """Return the feature statistics that this configuration uses for normalisation."""
-        return FeatureStats(config, self.train_dir, self.stats_dir)
 
 
 def train(
@@ -198,6 +159,9 @@ def gather_training(
     else:
         data, valid = hold_out(data, config.selection_set, config.seed)
         picked_by = f"{len(valid)} utterances held out from {sources.train_dir}"
+    valid = short_enough(
+        valid, config.max_valid_duration, config.preprocessor_conf.sample_rate, warn=world.main
+    )
     return Training(
         config=config,
         train=data,
@@ -219,17 +183,6 @@ def identity(
     """Return what must be unchanged to continue from a checkpoint: settings, labels, and digests of files."""
     settings = {k: v for k, v in config.model_dump(mode="json").items() if k not in FREE_TO_CHANGE}
     return {**settings, **digests, "languages": list(languages)}
-
-
-def input_files(config: TrainConfig, sources: Sources) -> dict[str, Path]:
-    """Return the files that determine the result of a training, by name."""
-    return sources.tables(config) | named_files(config)
-
-
-def named_files(config: TrainConfig) -> dict[str, Path]:
-    """Return the files that a configuration names: initial weights, and lists of noise and rooms."""
-    initial = {f"init_param {text}": parse_source(text).path for text in config.init_param}
-    return initial | {f"list {text}": Path(text) for text in config.preprocessor_conf.sound_lists()}
 
 
 def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:

@@ -49,7 +49,7 @@ def test_files_that_do_not_belong_together(three, tmp_path):
     for other in ("short.wav", "slow.wav"):
         with pytest.raises(AudioError, match="different lengths or sampling rates"):
             read_audio(f"{three[1]} {tmp_path}/{other}", reading=Reading(multi_columns=True))
-    with pytest.raises(AudioError, match=rf"{tmp_path}/none\.wav: No such file"):
+    with pytest.raises(AudioError, match=rf"{tmp_path}/none\.wav: does not exist"):
         read_audio(f"{three[1]} {tmp_path}/none.wav", reading=Reading(multi_columns=True))
     with pytest.raises(AudioError, match="a command where several files"):
         read_audio(f"cat {three[1]} |", reading=Reading(multi_columns=True, allow_pipes=True))

@@ -232,7 +232,7 @@ def broken_files(directory):
         yield directory / name, "NaN or infinite"
     (directory / "m.wav").write_text("no audio at all " * 99)
     yield directory / "m.wav", "cannot be decoded: Format not recognised"
-    yield directory / "none.wav", "No such file"
+    yield directory / "none.wav", "does not exist"
     yield directory, "is a directory, not a file"
 
 

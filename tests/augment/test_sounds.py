@@ -44,9 +44,9 @@ def test_paths_with_blanks_need_keys(tmp_path, ramp):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"list\.scp: No such file or directory \(do without\)"),
+        (None, r"list\.scp: does not exist \(do without\)"),
         ("", "empty"),
-        ("a /no/such.wav\n", r"list\.scp: first recording: /no/such\.wav: No such file"),
+        ("a /no/such.wav\n", r"list\.scp: first recording: /no/such\.wav: does not exist"),
         ("a cat noise.wav |\n", "is a command"),
         ("\xff\n", "UTF-8"),
     ],

@@ -78,6 +78,18 @@ def test_crops_lie_within_the_utterance_and_differ_from_epoch_to_epoch(directory
     assert len(set(starts)) > len(starts) // 2
 
 
+def test_a_crop_may_begin_at_the_first_sample_and_end_with_the_last(tmp_path):
+    reader = training_reader(write_set(tmp_path / "set", 24, shortest=1000, longest=1001), crop=(999, 999))
+    first, last = 0, 0
+    for batch in iterate(reader, 0, 0):
+        for place, row in enumerate(batch.rows_b.tolist()):
+            whole, _ = read_audio(reader.utterances.refs.value(row))
+            first += np.array_equal(batch.wave_bt[place], whole[:999])
+            last += np.array_equal(batch.wave_bt[place], whole[1:])
+    assert first + last == 24
+    assert min(first, last) > 4
+
+
 @pytest.mark.parametrize("conf", [{}, EVERYTHING], ids=["plain", "augmented"])
 def test_any_number_of_workers_makes_the_same_batches(directory, conf):
     reader = training_reader(directory, **conf)
@@ -267,12 +279,12 @@ def test_a_broken_noise_counts_as_a_failure_that_names_it(directory, tmp_path):
     (tmp_path / "noise.scp").write_text(f"{tmp_path / 'noise.wav'}\n")
     reader = training_reader(directory, noise_scp=str(tmp_path / "noise.scp"))
     (tmp_path / "noise.wav").unlink()
-    with pytest.raises(LidError, match=r"noise\.wav: No such file"):
+    with pytest.raises(LidError, match=r"noise\.wav: does not exist"):
         list(iterate(reader, 0, 0, max_failed=0.1))
 
 
 def test_a_missing_list_is_an_error_before_the_first_batch(directory, tmp_path):
-    with pytest.raises(LidError, match=r"none\.scp: No such file"):
+    with pytest.raises(LidError, match=r"none\.scp: does not exist"):
         training_reader(directory, noise_scp=str(tmp_path / "none.scp"))
 
 

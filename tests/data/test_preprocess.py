@@ -109,7 +109,7 @@ def test_no_target_is_no_crop():
 def test_a_missing_list_is_told_with_what_to_do(key, tmp_path):
     conf = PreprocessorConf(**{key: str(tmp_path / "none.scp")})
     prob = key.replace("scp", "apply_prob")
-    with pytest.raises(LidError, match=rf"none\.scp: No such file .*preprocessor_conf\.{prob}: 0"):
+    with pytest.raises(LidError, match=rf"none\.scp: does not exist .*preprocessor_conf\.{prob}: 0"):
         load_sounds(conf)
 
 

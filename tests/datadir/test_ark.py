@@ -122,7 +122,7 @@ def test_faults_are_named(tmp_path):
         f"{ark}": "not of the form ark:offset",
         f"{ark}:1": "no complete Kaldi vector",
         f"{ark}:9999": "no complete Kaldi vector",
-        f"{tmp_path}/none.ark:2": "No such file",
+        f"{tmp_path}/none.ark:2": "does not exist",
     }.items():
         with pytest.raises(LidError, match=message):
             read_vector(ref)

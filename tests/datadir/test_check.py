@@ -32,8 +32,8 @@ def test_untidy_directories_have_none_either(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("base", "changes", "expected"),
     [
-        (PLAIN, {"utt2lang": None}, ["utt2lang: no such file (write"]),
-        (PLAIN, {"wav.scp": None}, ["wav.scp: no such file (write"]),
+        (PLAIN, {"utt2lang": None}, ["utt2lang: does not exist (write"]),
+        (PLAIN, {"wav.scp": None}, ["wav.scp: does not exist (write"]),
         (PLAIN, {"lang2utt": None}, []),  # made from utt2lang where it is needed
         (
             PLAIN,
@@ -149,7 +149,7 @@ def test_faults_are_named(tmp_path, base, changes, expected):
 def test_faults_are_counted_by_kind(tmp_path):
     path = write_files(tmp_path, {**PLAIN, "utt2lang": "a eng\nb\nc\n", "lang2utt": None})
     assert counted(scan_dir(path).faults) == "4 faults: 2 empty value, 2 key in one table only"
-    with pytest.raises(LidError, match="no such data directory"):
+    with pytest.raises(LidError, match="does not exist"):
         scan_dir(tmp_path / "none")
 
 

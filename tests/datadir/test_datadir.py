@@ -73,8 +73,8 @@ def test_inconsistencies_are_named(source, table, text, message):
 
 
 def test_missing_pieces_are_named(source, tmp_path):
-    with pytest.raises(LidError, match="no such data directory"):
+    with pytest.raises(LidError, match="does not exist"):
         read_data_dir(tmp_path / "none")
     (source / "utt2lang").unlink()
-    with pytest.raises(LidError, match="utt2lang: no such file"):
+    with pytest.raises(LidError, match="utt2lang: does not exist"):
         read_data_dir(source)

@@ -87,8 +87,8 @@ def test_languages_follow_from_the_inverse_where_that_is_all_there_is(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"wav.scp": None}, "wav.scp: no such file"),
-        ({"utt2lang": None, "lang2utt": None}, "utt2lang: no such file"),
+        ({"wav.scp": None}, "wav.scp: does not exist"),
+        ({"utt2lang": None, "lang2utt": None}, "utt2lang: does not exist"),
         ({"utt2lang": "x eng\n"}, "no utterance would be left"),
     ],
 )

@@ -107,7 +107,7 @@ def test_bad_label_lists_are_refused(small_set: WrittenSet, text: str, what: str
 
 def test_a_missing_label_list_is_named(small_set: WrittenSet):
     (small_set.inference_dir / "languages").unlink()
-    with pytest.raises(LidError, match="languages: no such file"):
+    with pytest.raises(LidError, match="languages: does not exist"):
         read(small_set)
 
 

@@ -11,11 +11,18 @@ import numpy as np
 import pytest
 from evaluation.written_set import DOLLARS, WrittenSet, write_set
 from matplotlib import image
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import read_answers
-from lid_toolkit.evaluation.confusion_picture import confusion_png, drawn_confusion
+from lid_toolkit.evaluation.confusion_picture import (
+    _cell_colours,
+    _write_counts,
+    confusion_png,
+    drawn_confusion,
+)
 from lid_toolkit.evaluation.metrics import evaluate
 from lid_toolkit.evaluation.score import OUTPUTS, score
 from lid_toolkit.files import locked
@@ -127,3 +134,21 @@ def test_a_picture_of_107_languages_has_room_for_each(tmp_path: Path):
     (made.inference_dir / "many.png").write_bytes(confusion_png(evaluation))
     height, width, _ = np.shape(image.imread(made.inference_dir / "many.png"))
     assert min(height, width) > 107 * 20
+
+
+def test_counts_stand_in_the_middle_of_their_cells(small_set: WrittenSet):
+    """The picture has ink in each cell with a count, as far to the left and right, and in no other."""
+    evaluation = evaluate(read_answers(small_set.data_dir, small_set.inference_dir))
+    confusion = drawn_confusion(evaluation)
+    axes = Figure(figsize=(4, 2), dpi=100).add_axes((0, 0, 1, 1))
+    axes.imshow(_cell_colours(confusion), aspect="auto", interpolation="nearest")
+    _write_counts(axes, confusion, letters=20)
+    canvas = FigureCanvasAgg(axes.figure)
+    canvas.draw()
+    grey = np.asarray(canvas.buffer_rgba())[..., :3].mean(axis=2)
+    for row, column in np.ndindex(2, 4):
+        cell = grey[100 * row + 5 : 100 * row + 95, 100 * column + 5 : 100 * column + 95]
+        inked = np.flatnonzero((abs(cell - cell[0, 0]) > 50).any(axis=0))
+        assert bool(len(inked)) == bool(confusion.counts[row, column])
+        if len(inked):
+            assert inked.min() + inked.max() == pytest.approx(89, abs=3)

@@ -132,7 +132,7 @@ def test_dry_run_writes_nothing(small_set: WrittenSet):
 
 def test_missing_embeddings_say_how_to_get_them(small_set: WrittenSet):
     (small_set.inference_dir / "embeddings.scp").unlink()
-    with pytest.raises(LidError, match=r"no such file \(set extract_embd to true"):
+    with pytest.raises(LidError, match=r"does not exist \(set extract_embd to true"):
         draw(small_set)
 
 

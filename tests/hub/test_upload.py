@@ -141,7 +141,7 @@ def test_what_goes_wrong_is_one_line(fault, token, message, hub, package, tmp_pa
         (("--hf_repo", "me/l id"), "me/l id: not a valid name for a repository: "),
         (
             ("--package", "none.zip"),
-            "none.zip: the file does not exist (run packing again or give another file)",
+            "none.zip: does not exist (run packing again or give another file)",
         ),
         (("--package", __file__), f"{__file__}: damaged, or not a zip: "),
     ],
@@ -169,13 +169,13 @@ NOT_TO_READ = "the Hub has no such repository, or you may not read it"
 @pytest.mark.parametrize(
     ("token", "source", "revision", "message"),
     [
-        ("hf_reader", "me/none", None, f"me/none: no such file or directory, and {NOT_TO_READ}"),
-        ("", "me/lid", None, f"me/lid: no such file or directory, and {NOT_TO_READ}"),
+        ("hf_reader", "me/none", None, f"me/none: does not exist on this machine, and {NOT_TO_READ}"),
+        ("", "me/lid", None, f"me/lid: does not exist on this machine, and {NOT_TO_READ}"),
         (
             "hf_reader",
             "me/lid",
             "v9",
-            "me/lid: no such file or directory, and the Hub answered 404: Invalid rev id",
+            "me/lid: does not exist on this machine, and the Hub answered 404: Invalid rev id",
         ),
         (
             "hf_reader",

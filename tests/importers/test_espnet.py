@@ -172,7 +172,7 @@ def test_a_training_is_not_overwritten(experiment, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere", "no such file"),
+        ("nowhere", "does not exist"),
         ("text", "neither a directory nor a zip"),
         ("", r"config\.yaml is missing"),
     ],

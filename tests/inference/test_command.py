@@ -9,10 +9,12 @@ import sys
 
 import pytest
 import soundfile
+import torch
 from data.corpus import LANGUAGES, RATE, beeps
 
 from lid_toolkit.cli import run
 from lid_toolkit.errors import LidError
+from lid_toolkit.inference import command
 from lid_toolkit.inference.command import identify
 
 
@@ -93,3 +95,42 @@ def test_names_too_long_for_a_file(model_file, recordings, capsys):
         assert output.out == ""
         assert output.err.startswith(f"error: {name}: ")
         assert output.err.count("\n") == 1
+
+
+def test_nothing_large_is_imported_that_identification_does_not_need(model_file, recordings):
+    """Each of these packages takes a noticeable part of the time that one recording takes."""
+    script = """
+import sys
+from lid_toolkit.inference.command import identify
+identify(sys.argv[1:])
+large = {"torch._dynamo", "sympy", "httpx2", "huggingface_hub", "transformers", "scipy"}
+print(sorted(large & sys.modules.keys()))
+"""
+    words = ["identify", "--model", str(model_file), "--device", "cpu", recordings[0]]
+    command = [sys.executable, "-c", script, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_threads_are_those_that_are_asked_for_or_the_cores_that_may_be_used(
+    model_file, recordings, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    monkeypatch.setattr(command, "count_cores", lambda: 5)
+    common = ["identify", "--model", str(model_file), "--device", "cpu", recordings[0]]
+    identify([*common, "--threads", "3"])
+    identify(common)
+    assert asked == [3, 5]
+    with pytest.raises(LidError, match="threads"):
+        identify([*common, "--threads", "0"])
+
+
+@pytest.mark.parametrize(("set_by_user", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_wait_without_spinning_unless_told_otherwise(set_by_user, policy):
+    variables = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    variables |= {} if set_by_user is None else {"OMP_WAIT_POLICY": set_by_user}
+    script = "import lid_toolkit, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == [policy, "False"]

@@ -18,6 +18,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.inference import directory
 from lid_toolkit.inference.directory import Identification, language_means, merge, plan, run_job
 from lid_toolkit.inference.identifier import LanguageIdentifier
+from lid_toolkit.parts import load_plan
 from lid_toolkit.steps import digest
 from lid_toolkit.training.checkpoint import load_model
 
@@ -113,6 +114,42 @@ def test_broken_recordings_are_listed_and_too_many_fail(model_file, speech):
     assert set(read_table(strict.output_dir / "failed").keys()) == {"some_set-004", "some_set-005"}
     identify(dataclasses.replace(strict, max_failed=0.5))
     assert len(read_table(strict.output_dir / "some_set_lids")) == 19
+
+
+def test_utterances_over_the_limit_fail_and_a_higher_limit_computes_only_theirs(model_file, speech, caplog):
+    caplog.set_level("INFO")
+    everything = identify(task(model_file, speech, "all", max_duration=0))
+    seconds = {key: int(n) / RATE for key, n in read_table(speech / "utt2num_samples")}
+    longest, *shorter = sorted(seconds, key=seconds.__getitem__, reverse=True)
+    limit = seconds[shorter[0]]
+    work = task(model_file, speech, max_duration=limit, max_failed=0)
+    with pytest.raises(LidError, match=rf"1 of 21 utterances failed.*: {longest}: lasts .* max_duration"):
+        identify(work)
+    caplog.clear()
+    out = identify(dataclasses.replace(work, max_failed=0.01))
+    assert "job 1: 1 of 6 parts to do" in caplog.text
+    reason = f"lasts {seconds[longest]:.2f} s, longer than max_duration ({limit:g} s)"
+    assert dict(read_table(out / "failed")) == {longest: reason}
+    keys, scores = read_vectors(out / "scores.scp")
+    assert set(keys) == set(shorter)
+    expected = dict(zip(*read_vectors(everything / "scores.scp"), strict=True))
+    assert np.allclose(scores, [expected[key] for key in keys], atol=2e-5)
+
+    work = dataclasses.replace(work, max_duration=seconds[longest])
+    assert work.step.reason() == f"max_duration changed from {limit} to {seconds[longest]}"
+    assert (identify(work) / "failed").read_text() == ""
+
+
+def test_a_higher_limit_after_a_stop_leaves_parts_that_it_does_not_change(model_file, speech):
+    lengths_u = read_table(speech / "utt2num_samples").integers()
+    limit = float(np.sort(lengths_u)[-5]) / RATE  # the four longest, all of part 1, are longer
+    low, high = (task(model_file, speech, max_duration=seconds) for seconds in (limit, 1.0))
+    run_job(low, plan(low, 1), 8, CPU, 0)
+    plan(high, 1)
+    inputs = load_plan(high.work_dir).inputs.digest
+    stale = [part.number for part in high.parts(lengths_u, inputs, RATE) if part.step.reason()]
+    assert stale == [1]
+    assert len(identify(high).joinpath("some_set_lids").read_text().splitlines()) == 21
 
 
 def test_another_rate_is_an_error(model_file, speech):

@@ -42,7 +42,7 @@ class Queue:
 
 @pytest.fixture
 def array(tmp_path: Path) -> JobArray:
-    (tmp_path / "x.1.log").write_text("error: wav.scp:3: no such file\n")
+    (tmp_path / "x.1.log").write_text("error: wav.scp:3: does not exist\n")
     return make_array(parse_call(["JOB=1:3", f"{tmp_path}/x.JOB.log", "true"]))
 
 
@@ -71,7 +71,7 @@ def test_job_that_the_stop_kept_from_starting_is_not_lost(array: JobArray, tmp_p
     assert [(outcome.number, outcome.exit_code) for outcome in outcomes] == [(1, 2), (2, 0)]
     stream = io.StringIO()
     assert report_failures("slurm", array, outcomes, stream) == 2
-    assert stream.getvalue().startswith("error: job 1 of 3 failed: wav.scp:3: no such file (log: ")
+    assert stream.getvalue().startswith("error: job 1 of 3 failed: wav.scp:3: does not exist (log: ")
     assert "; 1 more not started;" in stream.getvalue()
 
 

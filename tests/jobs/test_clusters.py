@@ -94,7 +94,7 @@ def test_killed_job_of_stage_6_fails_the_stage_and_runs_again(unidentified: Stag
 @ONLY_SLURM
 def test_training_of_a_killed_script_ends_and_its_log_is_kept(trained: Stages, cluster: Cluster):
     """While it runs, a second run is refused."""
-    # Few lines, because nobody reads the pipe that the first run writes to: a full one would block it.
+    # Few lines, because nobody reads the pipe that the first run writes to.
     long = ("--lid_exp", "exp/killed", "--lid_args", "--num_iters_per_epoch 100000 --log_interval 50")
     log = trained.path / "exp/killed/logs/train.log"
     first = trained.start(5, 5, *long)

@@ -64,11 +64,11 @@ def test_users_fault_in_a_job_is_told_in_its_own_words(tmp_path: Path):
         tmp_path / "x.JOB.log",
         "sh",
         "-c",
-        "echo 'error: wav.scp:3: no such file (mend it)'; exit 2",
+        "echo 'error: wav.scp:3: does not exist (mend it)'; exit 2",
     )
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert "wav.scp:3: no such file (mend it)" in done.stderr
+    assert "wav.scp:3: does not exist (mend it)" in done.stderr
 
 
 def test_command_that_does_not_exist_leaves_a_log(tmp_path: Path):

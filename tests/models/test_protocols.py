@@ -11,11 +11,10 @@ from lid_toolkit.models.build import (
     build_component,
     build_frontend,
     build_model,
-    needs_statistics,
     one_frame_per_utterance,
 )
 from lid_toolkit.models.protocols import PROTOCOLS, missing, skips_blocks, skips_parameters
-from lid_toolkit.models.registry import COMPONENTS, find
+from lid_toolkit.models.registry import COMPONENTS, WITHOUT_STATISTICS, find, needs_statistics
 from lid_toolkit.training.config import parse_config
 from lid_toolkit.training.train import check_sharded
 
@@ -86,6 +85,11 @@ def test_one_frame_for_an_utterance_is_known_before_a_front_end_is_built(fronten
 )
 def test_the_need_for_statistics_is_known_before_a_normaliser_is_built(normalize, needed):
     assert needs_statistics({"normalize": normalize}) == needed
+
+
+def test_normalisers_listed_as_without_statistics_have_none():
+    for name in WITHOUT_STATISTICS:
+        assert name is None or not find("normalize", name).needs_statistics
 
 
 @pytest.mark.parametrize(

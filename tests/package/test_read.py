@@ -231,7 +231,7 @@ def test_descriptions_of_no_model(part, value, package, tmp_path):
 
 
 def test_what_is_no_zip(tmp_path):
-    check_refused(tmp_path / "none.zip", "the file does not exist")
+    check_refused(tmp_path / "none.zip", "does not exist")
     (tmp_path / "x.zip").write_bytes(b"")
     check_refused(tmp_path / "x.zip", "damaged, or not a zip")
     (tmp_path / "x.zip").write_bytes(pickle.dumps(Evil(tmp_path / "evil")))

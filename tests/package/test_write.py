@@ -279,6 +279,4 @@ def test_the_command(model, tmp_path):
     assert meta["sha256"]["config.yaml"] != sha256(model.parent / "config.yaml")
     done = run_alone(tmp_path, script, "--model", "none.pth", *words[2:])
     assert done.returncode == 2
-    assert (
-        "error: none.pth: the file does not exist (run stage 5 again or give another file)\n" in done.stderr
-    )
+    assert "error: none.pth: does not exist (run stage 5 again or give another file)\n" in done.stderr

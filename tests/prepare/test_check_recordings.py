@@ -6,6 +6,7 @@ import soundfile
 from datadir.directories import write_files
 
 from lid_toolkit.audio.reader import Reading
+from lid_toolkit.datadir import check, datadir
 from lid_toolkit.datadir.check import scan_dir
 from lid_toolkit.datadir.fix import fix_data_dir
 from lid_toolkit.datadir.tables.table import read_table, write_table
@@ -69,8 +70,7 @@ def test_messages_name_recording_file_and_reason(mixed):
     recordings = read_recordings(scanned.scans["wav.scp"].table)
     messages = [str(fault) for group in recording_faults(scanned, recordings) for fault in group]
     assert messages[0] == (
-        f"{mixed}/wav.scp:3: 'missing': {mixed.parent}/missing.wav: No such file or directory "
-        "(fix its path in wav.scp)"
+        f"{mixed}/wav.scp:3: 'missing': {mixed.parent}/missing.wav: does not exist (fix its path in wav.scp)"
     )
     assert messages[-1].endswith("'zpipe': cat x |: is a command (set allow_pipes to true if you trust it)")
     assert recordings.seconds[1] == 1.0
@@ -95,7 +95,7 @@ def test_segments_outside_their_recording(tmp_path):
     assert reasons == {
         "c": "outside its recording",
         "d": "outside its recording",
-        "f": "recording 'gone': No such file or directory",
+        "f": "recording 'gone': does not exist",
     }
 
 
@@ -130,7 +130,7 @@ def calls(tmp_path):
 
 def test_each_channel_that_segments_name_is_judged_by_itself(calls):
     scanned = scan_dir(calls)
-    recordings = read_recordings(scanned.scans["wav.scp"].table, "decode", segments=scanned.segments)
+    recordings = read_recordings(scanned.scans["wav.scp"].table, "decode", segments=scanned.parsed[0])
     assert {track: kind for track, (kind, _, _) in recordings.broken.items()} == {
         (0, -1): "no signal",  # the mean
         (1, 1): "no signal",
@@ -141,6 +141,17 @@ def test_each_channel_that_segments_name_is_judged_by_itself(calls):
     assert set(broken_utterances(scanned, "decode", Reading(), 1)) == {"c", "e", "f"}
     assert set(broken_utterances(scanned, "header", Reading(), 1)) == {"f"}
     assert set(broken_utterances(scanned, "decode", Reading(channel=1), 1)) == {"e", "f"}
+
+
+def test_segments_are_parsed_once(calls, monkeypatch):
+    parsed = []
+    original = datadir.scan_segments
+    for module in (check, datadir):
+        monkeypatch.setattr(module, "scan_segments", lambda *tables: parsed.append(1) or original(*tables))
+    scanned = scan_dir(calls)
+    broken_utterances(scanned, "header", Reading(), 1)
+    recording_faults(scanned, read_recordings(scanned.scans["wav.scp"].table, segments=scanned.parsed[0]))
+    assert parsed == [1]
 
 
 def test_the_selected_channel_is_judged(calls):

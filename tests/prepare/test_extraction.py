@@ -29,7 +29,8 @@ from lid_toolkit.steps import digest
 from lid_toolkit.training.checkpoint import save_model
 from lid_toolkit.training.config import parse_config
 from lid_toolkit.training.distributed import World
-from lid_toolkit.training.train import Sources, train
+from lid_toolkit.training.sources import Sources
+from lid_toolkit.training.train import train
 
 CPU = torch.device("cpu")
 

@@ -20,7 +20,7 @@ from lid_toolkit.prepare import feature_stats
 from lid_toolkit.prepare.feature_stats import add, merge, plan, run_job
 from lid_toolkit.training.config import load_config, parse_config
 from lid_toolkit.training.feature_stats import FeatureStats, Sums, check_statistics, use_statistics
-from lid_toolkit.training.train import Sources
+from lid_toolkit.training.sources import Sources
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +178,7 @@ def test_without_global_normalisation_there_is_nothing_to_do(tmp_path):
 def test_faults_are_named(tmp_path):
     task = task_of(tmp_path, max_failed=0.01)
     model = build_model(task.config.model_description(), 3)
-    with pytest.raises(LidError, match=r"feats_stats.npz: the file does not exist \(run statistics again"):
+    with pytest.raises(LidError, match=r"feats_stats.npz: does not exist \(run statistics again"):
         use_statistics(model, task.config, task.stats_dir)
     for damaged in (b"no zip", b"PK\x03\x04 the beginning of one"):
         (tmp_path / "stats/train/feats_stats.npz").write_bytes(damaged)

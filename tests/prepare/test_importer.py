@@ -100,7 +100,7 @@ def test_labels_of_one_s_own_stay_when_asked(tmp_path):
 
 
 FAULTS = [
-    ({"path": "no.wav", "language": "deu"}, "No such file"),
+    ({"path": "no.wav", "language": "deu"}, "does not exist"),
     ({"path": "empty.wav", "language": "deu"}, "empty file"),
     ({"path": "cut.wav", "language": "deu"}, "truncated"),
     ({"path": "ok.wav", "language": "deu", "end": 3}, "ends at 3 s, but the recording ends at 2.000 s"),
@@ -170,9 +170,9 @@ def test_a_faulty_manifest_is_named(tmp_path, name, content, fault):
 
 
 def test_what_is_not_there_is_named(tmp_path):
-    with pytest.raises(LidError, match="no such file"):
+    with pytest.raises(LidError, match="does not exist"):
         list(read_manifest(tmp_path / "no.csv"))
-    with pytest.raises(LidError, match="no such folder"):
+    with pytest.raises(LidError, match="does not exist"):
         list(read_folder(tmp_path / "no"))
     record(tmp_path / "c/a.wav")
     with pytest.raises(LidError, match=r"c/a\.wav: is not in a folder of a language"):
@@ -229,8 +229,16 @@ def test_a_csv_swallows_no_row_and_names_the_right_line(tmp_path):
     head = "path,language,sentence\n"
     said = head + 'a.wav,en,"two\nlines, he said ""no"""\n\nb.wav,de,x\n'
     assert rows_of(tmp_path, "m.csv", said) == [("a.wav", "en", "2"), ("b.wav", "de", "5")]
+    said = head + 'a.wav,en,"one, two,\nthree, four, five.\nsix, seven, eight, nine"\nb.wav,de,x\n'
+    assert rows_of(tmp_path, "m.csv", said) == [("a.wav", "en", "2"), ("b.wav", "de", "5")]
     for text, line in (
         (head + 'a.wav,en,"not closed\nb.wav,de,fine\nc.wav,fr,ends"\n', 2),
+        (head + 'a.wav,en,"not closed\nb.MP3,de,ends"\n', 2),
+        (head + 'a.raw16,en,"not closed\nb.raw16,de,ends"\n', 2),
+        (head + 'a,en,"not closed\nb,de,ends"\n', 2),
+        (head + '"a.wav,en,x\nb.wav",de,ends\n', 2),
+        ('language,sentence,path\nen,"not closed,a.wav\nde,ends",b.wav\n', 2),
+        ('language,path,sentence\nen,a.wav,"not closed\nde,b.wav,ends"\n', 2),
         (head + 'a.wav,en,x\nb.wav,de,"not closed\nc.wav,fr,fine\n', 3),
         (head + 'a.wav,en,"two\nlines"\nb.wav,de\n', 4),
         (head + 'a.wav,en,"two\nlines",x\n', 2),

@@ -19,8 +19,8 @@ from training.experiment import CONFIG
         ),
         ((), {"preprocessor_conf": {"sample_rate": 8000}}, "the front end expects 16000 Hz"),
         ((), {"freeze_param": ["nothing"]}, "no parameter's name starts with 'nothing'"),
-        ((), {"init_param": ["none.pth"]}, "init_param none.pth: the file does not exist"),
-        (("--config", "none.yaml"), {}, "none.yaml: the file does not exist"),
+        ((), {"init_param": ["none.pth"]}, "init_param none.pth: does not exist"),
+        (("--config", "none.yaml"), {}, "none.yaml: does not exist"),
     ],
 )
 def test_faults_are_told(tmp_path, options, changes, message):

@@ -67,12 +67,12 @@ def test_stages_2_to_4_in_the_c_locale(tmp_path):
     ("name", "arguments", "message"),
     [
         ("perturb_data_dir.py", ["--factors", "0.9 abc", "a", "b"], "speed factors: 'abc' is not a number"),
-        ("perturb_data_dir.py", ["a", "b"], "a: no such data directory"),
+        ("perturb_data_dir.py", ["a", "b"], "a: does not exist"),
         ("format_audio.py", ["plan", "--output_dir", "o"], "required: --data_dir"),
         (
             "format_audio.py",
             ["plan", "--output_dir", "o", "--data_dir", "none"],
-            "none: no such data directory",
+            "none: does not exist",
         ),
         ("format_audio.py", ["job", "--output_dir", "o"], "missing or broken"),
         ("format_audio.py", ["job", "--output_dir", "o", "--jbo", "1"], "did you mean '--job'?"),
@@ -92,7 +92,7 @@ def test_stages_2_to_4_in_the_c_locale(tmp_path):
         (
             "collect_stats.py",
             ["--train_dir", "t", "--valid_dir", "v", "--out", "o"],
-            "t: no such data directory",
+            "t: does not exist",
         ),
     ],
 )

@@ -22,7 +22,7 @@ def test_validate_fix_validate(tmp_path):
         f"{path}/utt2lang:4: utterance 'd' is not in wav.scp "
         "(add it there, or remove it with fix_data_dir.py)",
         *(
-            f"{path}/wav.scp:{line}: '{key}': {key}.wav: No such file or directory (fix its path in wav.scp)"
+            f"{path}/wav.scp:{line}: '{key}': {key}.wav: does not exist (fix its path in wav.scp)"
             for line, key in enumerate("abc", start=1)
         ),
         f"note: {path}/lang2utt does not exist; nothing needs it (fix_data_dir.py writes it)",
@@ -85,16 +85,16 @@ def test_report(tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("validate_data_dir.py", ["none"], "none: no such data directory"),
+        ("validate_data_dir.py", ["none"], "none: does not exist"),
         ("validate_data_dir.py", ["none", "--check_audio", "x"], "--check_audio"),
-        ("fix_data_dir.py", ["none"], "none: no such data directory"),
+        ("fix_data_dir.py", ["none"], "none: does not exist"),
         ("combine_data_dirs.py", ["a"], "required: sources"),
-        ("combine_data_dirs.py", ["a", "b"], "b: no such data directory"),
+        ("combine_data_dirs.py", ["a", "b"], "b: does not exist"),
         ("split_data_dir.py", ["a", "0"], "'0' is not a whole number of at least 1"),
         ("subset_data_dir.py", ["a", "b"], "one of --utt_list, --languages"),
-        ("subset_data_dir.py", ["a", "b", "--utt_list", "none"], "none: No such file"),
+        ("subset_data_dir.py", ["a", "b", "--utt_list", "none"], "none: does not exist"),
         ("copy_data_dir.py", ["a", "a"], "is both the source and the target"),
-        ("report_data_dir.py", ["none"], "none: no such data directory"),
+        ("report_data_dir.py", ["none"], "none: does not exist"),
     ],
 )
 def test_bad_use_is_one_line_and_exit_code_2(tmp_path, monkeypatch, name, arguments, message):

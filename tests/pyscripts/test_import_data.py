@@ -24,7 +24,7 @@ def test_a_folder_becomes_a_data_directory(tmp_path):
 def test_faults_are_one_line(tmp_path):
     for options, fault in (
         ((), "one of the arguments --folder --manifest is required"),
-        (("--manifest", tmp_path / "no.csv"), "no.csv: no such file"),
+        (("--manifest", tmp_path / "no.csv"), "no.csv: does not exist"),
         (("--folder", tmp_path, "--max_failed", "2"), "is not a number from 0 to 1"),
     ):
         done = run(*options, "--output_dir", tmp_path / "out")

@@ -158,7 +158,7 @@ def test_a_killed_worker_is_one_line(tmp_path):
     [
         (["--max_epoc", "3"], "unknown key 'max_epoc' (did you mean 'max_epoch'?)"),
         (["--checkpoint_interval", "-1"], "'-1' is not a number of at least 0"),
-        (["--init_param=/none.pth::"], "/none.pth: the file does not exist"),
+        (["--init_param=/none.pth::"], "/none.pth: does not exist"),
         (["--ngpu", "99"], "ngpu 99: this machine has "),
         (["--num_nodes", "2"], "2 machines, but PET_MASTER_ADDR or PET_NODE_RANK is missing"),
     ],

@@ -69,8 +69,8 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--speed_perturb_factors=.9\t1\t0.90", "speed factors: 0.90 is given twice"),
         ("--num_nodes 0", "--num_nodes: '0' is not valid (give a whole number of at least 1)"),
         ("--feats_copies 3", "--feats_copies needs --feats_type extracted"),
-        ("--stage 6", "valid.accuracy.best.pth: no such file (run stage 5, or give another checkpoint)"),
-        ("--stage 3 --datadir nowhere", "nowhere/train_mini: no such directory"),
+        ("--stage 6", "valid.accuracy.best.pth: does not exist (run stage 5, or give another checkpoint)"),
+        ("--stage 3 --datadir nowhere", "nowhere/train_mini: does not exist"),
         (
             "--stage 5 --train_set nope",
             "dump/mini/raw/nope: does not exist (run stage 3, or check --train_set)",
@@ -87,7 +87,7 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--stage 9", "stages 9 and 10 are skipped (add --skip_packing false or --skip_upload_hf false)"),
         (
             "--stage 9 --skip_packing false",
-            "valid.accuracy.best.pth: no such file (run stage 5, or give another checkpoint)",
+            "valid.accuracy.best.pth: does not exist (run stage 5, or give another checkpoint)",
         ),
         ("--skip_upload_hf false", "--hf_repo is missing (stage 10 needs it: USER/NAME)"),
         ("--hf_repo lid", "--hf_repo lid: not a repository name (give USER/NAME)"),

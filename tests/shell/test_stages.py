@@ -96,6 +96,13 @@ def test_users_options_win_over_the_corpus(recipe: Recipe):
     assert calls[-1].startswith("pyscripts/plot_tsne.py --data_dir dump/mini/raw/dev_mini ")
 
 
+def test_the_longest_duration_reaches_all_commands_of_an_identification(recipe: Recipe):
+    calls = recipe.stages("run.sh", *MINI, "--inference_max_duration", "30.5", "--extract_embd", "true")
+    infer = [call for call in calls if "pyscripts/infer.py" in call]
+    assert len(infer) >= 3
+    assert all(" --max_duration 30.5 " in call for call in infer)
+
+
 def test_gpus_identify_one_job_each(recipe: Recipe):
     calls = recipe.stages("run.sh", *MINI[:-2], GPUS="2")
     infer = next(call for call in calls if "infer.py job" in call)

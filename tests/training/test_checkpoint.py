@@ -97,7 +97,7 @@ def test_weights_that_do_not_fit_are_refused(path):
 
 
 def test_no_file_and_a_directory(tmp_path):
-    with pytest.raises(LidError, match="the file does not exist"):
+    with pytest.raises(LidError, match="does not exist"):
         load(tmp_path / "none.pth")
     with pytest.raises(LidError):
         load(tmp_path)

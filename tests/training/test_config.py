@@ -141,7 +141,7 @@ def test_what_is_no_configuration(tmp_path, text, message):
     (tmp_path / "a.yaml").write_text(text, encoding="latin-1")
     with pytest.raises(LidError, match=message):
         load_config(tmp_path / "a.yaml")
-    with pytest.raises(LidError, match="the file does not exist"):
+    with pytest.raises(LidError, match="does not exist"):
         load_config(tmp_path / "b.yaml")
 
 

@@ -11,7 +11,8 @@ from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.training.config import load_config
 from lid_toolkit.training.data_warnings import data_warnings
 from lid_toolkit.training.distributed import World
-from lid_toolkit.training.train import Sources, gather_training
+from lid_toolkit.training.sources import Sources
+from lid_toolkit.training.train import gather_training
 
 
 def warnings_of(directory):

@@ -19,7 +19,8 @@ from lid_toolkit.training.model_selection import (
     out_of_patience,
     rank,
 )
-from lid_toolkit.training.train import Sources, gather_training, make_learner
+from lid_toolkit.training.sources import Sources
+from lid_toolkit.training.train import gather_training, make_learner
 
 ACCURACY, LOSS = ("valid", "accuracy", "max"), ("valid", "loss", "min")
 

@@ -8,7 +8,7 @@ import pytest
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.datadir.tables.table import table_from_pairs
 from lid_toolkit.errors import LidError
-from lid_toolkit.training.selection_set import hold_out
+from lid_toolkit.training.selection_set import hold_out, short_enough
 
 
 def utterances(names, labels):
@@ -53,3 +53,25 @@ def test_one_copy_stands_for_an_original_that_is_not_there():
 def test_no_language_has_two():
     with pytest.raises(LidError, match="no language has two utterances"):
         hold_out(utterances(["a", "b"], [0, 1]), 0.5, seed=0)
+
+
+def test_utterances_up_to_the_longest_duration_are_kept_and_one_warning_counts_the_others(caplog):
+    data = utterances(["a", "b", "c", "d"], [0, 1, 0, 1])  # of 1000 to 1003 samples
+    assert keys(short_enough(data, 10.01, rate=100)) == ["a", "b"]
+    (warning,) = caplog.messages
+    assert warning == (
+        "2 of 4 validation utterances are longer than max_valid_duration (10.01 s) and are left out; "
+        "the longest lasts 10.03 s"
+    )
+    caplog.clear()
+    short_enough(data, 10.01, rate=100, warn=False)
+    for longest_s in (10.03, 0):
+        assert keys(short_enough(data, longest_s, rate=100)) == ["a", "b", "c", "d"]
+    assert not caplog.messages
+
+
+def test_no_utterance_short_enough_is_an_error():
+    data = utterances(["a", "b"], [0, 1])
+    message = r"validation set: all 2 utterances are longer than max_valid_duration \(9 s\) \(raise max_valid"
+    with pytest.raises(LidError, match=message):
+        short_enough(data, 9, rate=100)

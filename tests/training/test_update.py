@@ -12,8 +12,9 @@ from training.experiment import write_experiment
 from lid_toolkit.data.loader import Minibatch
 from lid_toolkit.training.config import load_config
 from lid_toolkit.training.distributed import World
+from lid_toolkit.training.sources import Sources
 from lid_toolkit.training.state import State
-from lid_toolkit.training.train import Sources, gather_training, make_learner
+from lid_toolkit.training.train import gather_training, make_learner
 from lid_toolkit.training.update import SubBatch, run_update, seed_everything, updates_of_epoch
 
 NO_VOTES = [0.0, 0.0]

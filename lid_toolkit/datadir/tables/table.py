@@ -226,7 +226,7 @@ def _read_bytes(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
-        raise LidError("no such file", where=path) from None
+        raise LidError("does not exist", where=path) from None
     except IsADirectoryError:
         raise LidError("is a directory, not a table", where=path) from None
 

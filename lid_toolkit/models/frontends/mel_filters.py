@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.bases import FrontendBase
-from lid_toolkit.models.frontends.power_spectrum import Ends, power_spectrum
+from lid_toolkit.models.frontends.power_spectrum import Ends, filtered_power
 
 
 class MelFrontend(FrontendBase):
@@ -20,7 +20,7 @@ class MelFrontend(FrontendBase):
         window_n: window, as long as the Fourier transform.
         filters_fm: mel filters.
         hop_length: samples between frames.
-        ends: what is beyond both ends of the signal, see :func:`.power_spectrum`.
+        ends: what is beyond both ends of the signal, see :func:`.filtered_power`.
     """
 
     def __init__(self, window_n: Tensor, filters_fm: Tensor, hop_length: int, ends: Ends = "mirror") -> None:
@@ -34,10 +34,9 @@ class MelFrontend(FrontendBase):
     def mel_energies(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return energies (B, frames, n_mels), float32 with any autocast type, and frame counts (B,)."""
         with torch.autocast(wave_bt.device.type, enabled=False):
-            power_btf, frames_b = power_spectrum(
-                wave_bt.float(), lengths_b, self.window_n, self.hop_length, self.ends
+            return filtered_power(
+                wave_bt.float(), lengths_b, self.window_n, self.filters_fm, self.hop_length, self.ends
             )
-            return power_btf @ self.filters_fm, frames_b
 
 
 def mel_filters(

@@ -71,7 +71,7 @@ class MelSpectrogramFrontend(MelFrontend):
         if self.preemp:
             wave_bt, lengths_b = continue_by_zeros(wave_bt.float(), lengths_b, 2)
             before_bt = torch.cat((wave_bt[:, 1:2], wave_bt[:, :-1]), dim=1)
-            wave_bt = wave_bt - PREEMPHASIS * before_bt
+            wave_bt = before_bt.mul_(-PREEMPHASIS).add_(wave_bt)
         feats_btm, frames_b = self.mel_energies(wave_bt, lengths_b)
         if self.log:
             feats_btm = (feats_btm + LOG_FLOOR).log()

@@ -1,10 +1,11 @@
 """Power spectra of padded waveforms, each mirrored at its own end.
 
-Shapes: b batch, t time, f frequency bins, n samples of a window.
+Shapes: b batch, t time, f frequency bins, m filters, n samples of a window.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import torch
@@ -16,6 +17,9 @@ from lid_toolkit.models.arguments import Window
 from lid_toolkit.models.masking import continue_by_zeros, mirror_ends, padding_mask, zero_padding
 
 Ends = Literal["mirror", "zeros", "none"]
+
+BLOCK_FRAMES = 8192
+"""More than the frames of a crop in training: compiled code then has one block."""
 
 
 def centred_window(name: Window | None, win_length: int, n_fft: int) -> Tensor:
@@ -40,16 +44,25 @@ def centred_window(name: Window | None, win_length: int, n_fft: int) -> Tensor:
     return F.pad(window_n, (spare // 2, spare - spare // 2))
 
 
-def power_spectrum(
-    wave_bt: Tensor, lengths_b: Tensor, window_n: Tensor, hop_length: int, ends: Ends = "mirror"
+def filtered_power(
+    wave_bt: Tensor,
+    lengths_b: Tensor,
+    window_n: Tensor,
+    filters_fm: Tensor,
+    hop_length: int,
+    ends: Ends = "mirror",
 ) -> tuple[Tensor, Tensor]:
-    """Return power spectra (B, frames, n_fft // 2 + 1) and each utterance's frame count (B,).
+    """Return filtered power spectra (B, frames, filters) and each utterance's frame count (B,).
+
+    Spectra need several times the memory of a waveform, so they are computed for at most ``BLOCK_FRAMES``
+    frames at a time. On a CPU the result is that of a single block, bit for bit.
 
     Args:
         wave_bt: waveforms, float32, padded at the end with arbitrary values.
         lengths_b: number of valid samples of each, on the CPU. Utterances too short for one frame, or
             too short to be mirrored, are padded with zeros.
         window_n: window, as long as the transform.
+        filters_fm: filters (n_fft // 2 + 1, filters).
         hop_length: samples between frames.
         ends: with ``mirror`` or ``zeros``, frame t is centred on sample ``t * hop_length``, and the signal
             is mirrored or padded with zeros at both ends. With ``none``, frame t begins at this sample, and
@@ -65,6 +78,31 @@ def power_spectrum(
     elif ends == "zeros":
         mask_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
         wave_bt = F.pad(zero_padding(wave_bt[:, None], mask_b1t)[:, 0], (reach, reach))
-    spectrum_bft = torch.stft(wave_bt, n_fft, hop_length, window=window_n, center=False, return_complex=True)
-    power_btf = torch.view_as_real(spectrum_bft).square().sum(-1).transpose(1, 2)
-    return power_btf, (lengths_b + 2 * reach - n_fft) // hop_length + 1
+    energies = [
+        _power_spectrum(block_bt, window_n, hop_length) @ filters_fm
+        for block_bt in _blocks(wave_bt, n_fft, hop_length)
+    ]
+    energy_btm = energies[0] if len(energies) == 1 else torch.cat(energies, dim=1)
+    return energy_btm, (lengths_b + 2 * reach - n_fft) // hop_length + 1
+
+
+def _blocks(wave_bt: Tensor, n_fft: int, hop_length: int) -> list[Tensor]:
+    """Cut waveforms into blocks of nearly as many frames each, at most ``BLOCK_FRAMES``.
+
+    A block overlaps the next one by the samples that frames of both read.
+    """
+    frames = (wave_bt.shape[1] - n_fft) // hop_length + 1
+    if frames <= BLOCK_FRAMES:
+        return [wave_bt]
+    number = -(-frames // BLOCK_FRAMES)
+    bounds = [frames * block // number for block in range(number + 1)]
+    return [
+        wave_bt[:, first * hop_length : (stop - 1) * hop_length + n_fft]
+        for first, stop in itertools.pairwise(bounds)
+    ]
+
+
+def _power_spectrum(wave_bt: Tensor, window_n: Tensor, hop_length: int) -> Tensor:
+    """Return the power spectra (B, frames, n_fft // 2 + 1) of all whole frames."""
+    spectrum_btf = torch.fft.rfft(wave_bt.unfold(1, len(window_n), hop_length) * window_n)
+    return torch.view_as_real(spectrum_btf).square().sum(-1)

@@ -177,7 +177,7 @@ def test_faults_are_named(tmp_path, raw, message):
 
 
 def test_missing_file_and_directory(tmp_path):
-    with pytest.raises(LidError, match="none: no such file"):
+    with pytest.raises(LidError, match="none: does not exist"):
         read_table(tmp_path / "none")
     with pytest.raises(LidError, match="is a directory"):
         read_table(tmp_path)

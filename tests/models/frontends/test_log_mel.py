@@ -11,6 +11,7 @@ from torch import nn
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.build import build_component
+from lid_toolkit.models.frontends import power_spectrum
 from lid_toolkit.models.frontends.log_mel import LogMelFrontend
 from lid_toolkit.models.frontends.precomputed import PrecomputedFeatures
 from lid_toolkit.models.frontends.sliding_window import SlidingWindowFrontend
@@ -114,6 +115,41 @@ def test_filters_that_hear_nothing_are_refused(name, conf):
 def test_numbers_without_sense_are_refused(name, conf):
     with pytest.raises(LidError, match=f"frontend_conf: {next(iter(conf))}: Input should be"):
         build_component("frontend", name, conf, {})
+
+
+LONG = 80 * (2 * power_spectrum.BLOCK_FRAMES + 100)
+"""Samples of three blocks, with 80 samples between frames."""
+
+
+@pytest.mark.parametrize(
+    ("name", "conf"),
+    [
+        ("default", {"n_mels": 16}),
+        ("default", {"n_mels": 16, "center": False}),
+        ("melspec_torch", {"n_mels": 16, "win_length": 64, "normalize": "mn"}),
+        ("speechbrain_fbank", {"n_mels": 16}),
+    ],
+)
+def test_a_long_utterance_is_computed_in_blocks_that_change_no_bit(name, conf, monkeypatch):
+    frontend = build_component("frontend", name, {"n_fft": 64, "hop_length": 80, **conf}, {})
+    wave_bt = 0.1 * torch.randn(2, LONG, generator=torch.Generator().manual_seed(2))
+    lengths_b = torch.tensor([LONG, LONG // 2])
+    transform, frames = torch.fft.rfft, []
+
+    def counted(windows_btn):
+        frames.append(windows_btn.shape[1])
+        return transform(windows_btn)
+
+    monkeypatch.setattr(torch.fft, "rfft", counted)
+    blocks_btm, frames_b = frontend(wave_bt, lengths_b)
+    assert len(frames) == 3
+    assert max(frames) <= power_spectrum.BLOCK_FRAMES
+    assert max(frames) - min(frames) <= 1
+    monkeypatch.setattr(power_spectrum, "BLOCK_FRAMES", 10**9)
+    whole_btm, whole_frames_b = frontend(wave_bt, lengths_b)
+    assert frames[3:] == [whole_btm.shape[1]]
+    assert torch.equal(blocks_btm, whole_btm)
+    assert torch.equal(frames_b, whole_frames_b)
 
 
 def test_windows_of_samples_and_none_of_what_follows_the_last():

@@ -94,7 +94,7 @@ def test_every_fault_has_its_reason(source, tmp_path):
         "long.wav": (whole[:40] + b"\xff\xff\xff\x7e" + whole[44:], "truncated"),
         "text.wav": (b"no audio " * 1000, "cannot be decoded"),
     }
-    reasons = {"missing": "No such file", "nan": "NaN"}
+    reasons = {"missing": "does not exist", "nan": "NaN"}
     for name, (data, reason) in faults.items():
         (tmp_path / name).write_bytes(data)
         key = name.split(".")[0].replace(" ", "-")

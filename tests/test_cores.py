@@ -1,4 +1,4 @@
-"""What a process may use of this machine."""
+"""The cores that a process may use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lid_toolkit.jobs.machine import cgroup_quota, count_cores
+from lid_toolkit.cores import cgroup_quota, count_cores
 
 
 def test_there_is_a_core():
