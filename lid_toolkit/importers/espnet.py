@@ -12,7 +12,6 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.importers.espnet_names import translate
 from lid_toolkit.importers.foreign_model import ForeignModel, Imported, mismatches, read_settings
 from lid_toolkit.models.build import build_model
-from lid_toolkit.models.frontends.pretrained.load import read_architecture
 from lid_toolkit.models.frontends.pretrained.s3prl_names import checkpoint_name
 from lid_toolkit.models.registry import COMPONENTS
 
@@ -109,6 +108,8 @@ def with_architecture(conf: Mapping[str, Any]) -> dict[str, Any]:
     With the architecture in its arguments, the front end is built without loading the pretrained weights,
     which ESPnet's state dict replaces anyway.
     """
+    from lid_toolkit.models.frontends.pretrained.load import read_architecture  # imports the Hub's client
+
     checkpoint = checkpoint_name(arguments(conf, "frontend_conf"))
     return {**conf, "architecture": read_architecture(checkpoint, conf.get("download_dir"))}
 
