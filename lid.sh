@@ -54,6 +54,7 @@ inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment dir
 inference_batch_size=8                  # int+: batch size; the results do not depend on it
 inference_max_duration=600.0            # float: longest utterance to identify, in seconds; longer ones are listed as failed; 0: no limit
 extract_embd=false                      # bool: also write embeddings
+espnet_files=false                      # bool: also write what scripts for ESPnet's recipe read: results in its format, npz files of embeddings, a map of the languages
 tsne_set=                               # word: set for the t-SNE plot; by default, the first test set
 max_utt_per_lang_for_tsne=1000          # int+: maximum number of utterances per language in the plot
 perplexity=5                            # float: t-SNE perplexity, at least 1
@@ -286,7 +287,7 @@ infer_set() {
     jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
   fi
   task=(--model "${lid_exp}/${inference_model}" --data_dir "${audio_feats}/$1" --output_dir "${out}"
-    --extract_embd "$2" --max_failed "${max_failed}" --max_duration "${inference_max_duration}" --num_jobs "${jobs}")
+    --extract_embd "$2" --espnet_files "${espnet_files}" --max_failed "${max_failed}" --max_duration "${inference_max_duration}" --num_jobs "${jobs}")
   hold "${out}"
   plan "${python}" pyscripts/infer.py plan "${task[@]}" --dry_run "${dry_run}"
   ((jobs > 0)) || return 0
@@ -308,7 +309,7 @@ stage_7() {
   for set in ${test_sets}; do
     needs "${inference_dir}/${set}/${set}_lids"
     run "${python}" pyscripts/score.py --data_dir "${audio_feats}/${set}" --inference_dir "${inference_dir}/${set}" \
-      --dry_run "${dry_run}"
+      --espnet_files "${espnet_files}" --dry_run "${dry_run}"
   done
 }
 
@@ -319,7 +320,7 @@ stage_8() {
   needs "${inference_dir}/${tsne_set}/embeddings.scp"
   run "${python}" pyscripts/plot_tsne.py --data_dir "${audio_feats}/${tsne_set}" \
     --inference_dir "${inference_dir}/${tsne_set}" --perplexity "${perplexity}" --max_iter "${max_iter}" \
-    --max_utt_per_lang_for_tsne "${max_utt_per_lang_for_tsne}" --dry_run "${dry_run}"
+    --max_utt_per_lang_for_tsne "${max_utt_per_lang_for_tsne}" --espnet_files "${espnet_files}" --dry_run "${dry_run}"
 }
 
 # Print the training command for the model card, with all options that differ from their defaults.
@@ -346,9 +347,7 @@ pack_model() {
     --datasets ${source_set:+"${source_set}"} --command "$(training_command)" --dry_run "${dry_run}"
 }
 
-stage_9() {
-  pack_model
-}
+stage_9() { pack_model; }
 
 stage_10() {
   pack_model

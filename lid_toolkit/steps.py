@@ -194,7 +194,11 @@ class Snapshot:
     @property
     def digest(self) -> str:
         """One digest of all files."""
-        text = json.dumps(dict(self.digests), sort_keys=True)
+        return self.digest_of(self.digests)
+
+    def digest_of(self, names: Iterable[str]) -> str:
+        """Return one digest of some of the files."""
+        text = json.dumps({name: self.digests[name] for name in names}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def check(self, files: Mapping[str, Path]) -> None:

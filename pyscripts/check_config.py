@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
     from lid_toolkit.training.init_weights import check_sources
     from lid_toolkit.training.measures import check_wandb
     from lid_toolkit.training.optimization import configured_optimizer, freeze
-    from lid_toolkit.training.train import check_rate, check_sharded
+    from lid_toolkit.training.train import check_rate, check_sharded, check_targets
 
     config = load_config(options.config, overrides)
     rate = config.preprocessor_conf.sample_rate
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     model = build_model(config.model_description(), 2, EVERY)
     check_rate(model, rate)
     check_sharded(model, config)
+    check_targets(model, config)
     freeze(model, config.freeze_param)
     configured_optimizer(model, config)
     check_sources(config.init_param)

@@ -15,8 +15,14 @@ def main(arguments: Sequence[str]) -> None:
     parser = OptionParser(__doc__)
     parser.add_argument("target", type=Path, help="data directory to write: data/SET")
     parser.add_argument("sources", type=Path, nargs="+", help="data directories to combine")
+    parser.add_argument(
+        "--datasets",
+        default="",
+        help='name of each source in utt2dataset, e.g. "cv fleurs"; by default, the names of the directories',
+    )
     options = parser.parse_args(arguments)
-    print(f"{options.target}: {combine(options.sources, options.target)} utterances")
+    count = combine(options.sources, options.target, options.datasets.split())
+    print(f"{options.target}: {count} utterances")
 
 
 if __name__ == "__main__":

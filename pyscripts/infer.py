@@ -22,6 +22,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--batch_size", type=positive_int, default=8, help="job: batch size")
     parser.add_argument("--extract_embd", type=boolean, default=True, help="also write embeddings")
     parser.add_argument(
+        "--espnet_files", type=boolean, default=False, help="also write the embeddings as ESPnet's npz files"
+    )
+    parser.add_argument(
         "--max_failed", type=fraction, default=0.01, help="fraction of utterances that may fail"
     )
     parser.add_argument(
@@ -35,6 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
 
     from lid_toolkit.inference.directory import Identification, merge, plan, run_job
+    from lid_toolkit.inference.espnet_files import write_espnet_files
     from lid_toolkit.training.device import choose_device
 
     task = Identification(
@@ -49,7 +53,21 @@ def main(arguments: Sequence[str]) -> None:
     def job(number: int) -> None:
         run_job(task, number, options.batch_size, choose_device(options.ngpu), options.num_workers)
 
-    act(options, lambda jobs, dry_run: plan(task, jobs, dry_run), job, lambda: merge(task))
+    def export() -> None:
+        if options.espnet_files and options.extract_embd:
+            write_espnet_files(options.data_dir, options.output_dir, options.dry_run)
+
+    def plan_or_export(jobs: int, dry_run: bool) -> int:
+        planned = plan(task, jobs, dry_run)
+        if not planned:  # there will be no merge
+            export()
+        return planned
+
+    def merge_and_export() -> None:
+        merge(task)
+        export()
+
+    act(options, plan_or_export, job, merge_and_export)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from option_types import iterations, perplexity
 from stages import run
 
 from lid_toolkit.cli import OptionParser, boolean, positive_int
+from lid_toolkit.evaluation.means_map import plot_means
 from lid_toolkit.evaluation.tsne import plot_tsne
 
 
@@ -31,6 +32,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--dry_run", type=boolean, default=False, help="only report whether there is work to do"
     )
+    parser.add_argument(
+        "--espnet_files",
+        type=boolean,
+        default=False,
+        help="also draw the means of the languages alone, as ESPnet's recipe does",
+    )
     options = parser.parse_args(arguments)
     plot_tsne(
         options.data_dir,
@@ -40,6 +47,8 @@ def main(arguments: Sequence[str]) -> None:
         options.max_utt_per_lang_for_tsne,
         options.dry_run,
     )
+    if options.espnet_files:
+        plot_means(options.inference_dir, options.perplexity, options.max_iter, options.dry_run)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,17 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--dry_run", type=boolean, default=False, help="only report whether there is work to do"
     )
+    parser.add_argument(
+        "--espnet_files", type=boolean, default=False, help="write results in the format of ESPnet's recipe"
+    )
     options = parser.parse_args(arguments)
-    score(options.data_dir, options.inference_dir, options.dry_run, merge=options.merge_macrolanguages)
+    score(
+        options.data_dir,
+        options.inference_dir,
+        options.dry_run,
+        merge=options.merge_macrolanguages,
+        espnet_format=options.espnet_files,
+    )
 
 
 if __name__ == "__main__":

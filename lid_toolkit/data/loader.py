@@ -44,6 +44,7 @@ class Minibatch(NamedTuple):
         rows_b: row numbers in the tables of the data directory, int64.
         failed: (utterance, reason) of utterances that could not be read, and were replaced or skipped.
         samples: number of audio samples in the batch, or from which its features were computed.
+        targets_bc: target weights of the classes (B, classes), float32; None to train with ``labels_b``.
     """
 
     wave_bt: Tensor
@@ -52,6 +53,13 @@ class Minibatch(NamedTuple):
     rows_b: Tensor
     failed: list[tuple[str, str]]
     samples: int = 0
+    targets_bc: Tensor | None = None
+
+    def model_inputs(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Return the arguments of the model's forward pass, on its device except for the lengths."""
+        moved = (self.wave_bt, self.labels_b, *(() if self.targets_bc is None else (self.targets_bc,)))
+        wave_bt, *targets = (tensor.to(device, non_blocking=True) for tensor in moved)
+        return (wave_bt, self.lengths_b, *targets)
 
 
 class MinibatchReader(Dataset[Minibatch]):
@@ -96,12 +104,14 @@ class MinibatchReader(Dataset[Minibatch]):
                     rows.append(row)
                     samples += self._samples(row, batch.crop, len(waves[-1]))
                     break
+        targets = self.utterances.targets
         return Minibatch(
             *pad(waves),
             torch.from_numpy(self.utterances.labels_u[rows].astype(np.int64)),
             torch.tensor(rows, dtype=torch.int64),
             failed,
             samples,
+            None if targets is None else torch.from_numpy(targets.dense(rows)),
         )
 
     def _samples(self, row: int, crop: int | None, size: int) -> int:

@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lid_toolkit.data.features import TABLE, read_description
+from lid_toolkit.data.targets import TargetKind, Targets, read_targets
 from lid_toolkit.datadir.datadir import read_lengths
+from lid_toolkit.datadir.mixtures import UTT2LANGS
 from lid_toolkit.datadir.tables.table import Table, read_table
 from lid_toolkit.errors import LidError
 
@@ -29,6 +31,7 @@ class Utterances:
         labels_u: class index of each utterance, int32; -1 if unknown.
         lengths_u: number of samples of each utterance, int64.
         datasets_u: number of the dataset of each utterance, int32; None if not loaded.
+        targets: target weights of the classes of each utterance; None to train with ``labels_u``.
         hop_length: samples per frame of extracted features; None if ``refs`` refer to audio.
     """
 
@@ -36,6 +39,7 @@ class Utterances:
     labels_u: npt.NDArray[np.int32]
     lengths_u: npt.NDArray[np.int64]
     datasets_u: npt.NDArray[np.int32] | None = None
+    targets: Targets | None = None
     hop_length: int | None = None
 
     def __len__(self) -> int:
@@ -49,11 +53,16 @@ class Utterances:
             labels_u=self.labels_u[rows],
             lengths_u=self.lengths_u[rows],
             datasets_u=None if self.datasets_u is None else self.datasets_u[rows],
+            targets=None if self.targets is None else self.targets.select(rows),
         )
 
 
 def load_utterances(
-    data_dir: Path, shape_file: Path, languages: tuple[str, ...], with_datasets: bool = False
+    data_dir: Path,
+    shape_file: Path,
+    languages: tuple[str, ...],
+    with_datasets: bool = False,
+    targets: TargetKind | None = None,
 ) -> Utterances:
     """Load the utterances of ``shape_file`` (utt, samples) from ``data_dir``'s references and utt2lang.
 
@@ -62,6 +71,7 @@ def load_utterances(
         shape_file: table of the utterances to load and their lengths.
         languages: labels in index order.
         with_datasets: also read ``utt2dataset``.
+        targets: also read ``utt2langs``, if the set has it, as targets of this kind.
 
     Raises:
         LidError: a table is missing or not valid, lacks an utterance, or has an unknown language.
@@ -80,7 +90,10 @@ def load_utterances(
         )
     to_class_l = np.array([index[language] for language in known], dtype=np.int32)
     datasets_u = _rows_of(data_dir / "utt2dataset", shapes).codes()[1] if with_datasets else None
-    return Utterances(refs, to_class_l[codes_u], shapes.integers(), datasets_u, hop_length)
+    weights, utt2langs = None, data_dir / UTT2LANGS
+    if targets is not None and utt2langs.exists():
+        weights = read_targets(_rows_of(utt2langs, shapes), languages, targets, utt2langs)
+    return Utterances(refs, to_class_l[codes_u], shapes.integers(), datasets_u, weights, hop_length)
 
 
 def load_unlabelled(data_dir: Path) -> Utterances:

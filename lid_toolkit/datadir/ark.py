@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -63,20 +63,30 @@ def read_vectors(scp: str | Path) -> tuple[tuple[str, ...], NDArray[np.float32]]
     """
     table = read_table(scp)
     matrix = np.empty((0, 0), dtype=np.float32)
+    for row, vector in enumerate(vectors_at(table.values())):
+        if row == 0:
+            matrix = np.empty((len(table), len(vector)), dtype=np.float32)
+        if len(vector) != matrix.shape[1]:
+            what = f"{len(vector)} values where others have {matrix.shape[1]}"
+            raise LidError(what, where=table.value(row))
+        matrix[row] = vector
+    return tuple(table.keys()), matrix
+
+
+def vectors_at(refs: Iterable[str]) -> Iterator[NDArray[np.float32]]:
+    """Yield the (D,) vector at each ``ark:offset``.
+
+    Raises:
+        LidError: a missing or damaged entry.
+    """
     opened = None
     with contextlib.ExitStack() as stack:
-        for row, ref in enumerate(table.values()):
+        for ref in refs:
             path, offset = _split(ref)
             if path != opened:
                 stack.close()
                 stream, opened = stack.enter_context(_open(path, ref)), path
-            vector = _read_at(stream, offset, ref)
-            if row == 0:
-                matrix = np.empty((len(table), len(vector)), dtype=np.float32)
-            if len(vector) != matrix.shape[1]:
-                raise LidError(f"{len(vector)} values where others have {matrix.shape[1]}", where=ref)
-            matrix[row] = vector
-    return tuple(table.keys()), matrix
+            yield _read_at(stream, offset, ref)
 
 
 def _split(ref: str) -> tuple[str, int]:

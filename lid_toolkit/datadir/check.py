@@ -21,6 +21,7 @@ from lid_toolkit.datadir.datadir import (
     table_paths,
 )
 from lid_toolkit.datadir.faults import Faults, whole_file
+from lid_toolkit.datadir.mixtures import UTT2LANGS, labels_in, mixture_faults
 from lid_toolkit.datadir.tables.table import Scan, Table, scan_table
 from lid_toolkit.files import require_directory
 from lid_toolkit.languages import case_variants
@@ -85,7 +86,7 @@ def scan_dir(path: Path) -> Scanned:
     if {"segments", "wav.scp"} <= scans.keys():
         parsed = scan_segments(scans["segments"].table, scans["wav.scp"].table)
     scanned = Scanned(path, scans, (), parsed)
-    checks: list[Callable[[Scanned], Iterator[Faults]]] = [_segments, _labels, _values, _lang2utt]
+    checks: list[Callable[[Scanned], Iterator[Faults]]] = [_segments, _labels, _mixtures, _values, _lang2utt]
     if {"wav.scp", "utt2lang"} <= scans.keys():
         checks.insert(0, _keys)
     return replace(scanned, faults=(*faults, *(group for check in checks for group in check(scanned))))
@@ -107,6 +108,15 @@ def compare_dirs(test: Scanned, train: Scanned) -> list[Faults]:
             lambda key, label: f"'{key}': language '{label}' is not in {train.path / 'utt2lang'}",
             "remove its utterances, or add the language to training",
         )
+        if UTT2LANGS in test.scans:
+            found += _rows_with_labels(
+                test,
+                lambda text: not known.issuperset(labels_in(text)),
+                "unknown label",
+                lambda key, text: f"'{key}': a language of '{text}' is not in {train.path / 'utt2lang'}",
+                "correct the label, or add the language to training",
+                table=UTT2LANGS,
+            )
     if "wav.scp" in test.scans and "wav.scp" in train.scans:
         found += _common_recordings(test, train)
     return found
@@ -164,6 +174,15 @@ def _labels(scanned: Scanned) -> Iterator[Faults]:
             "label in different case",
             lambda key, label: f"'{key}': language '{label}' also occurs in another case",
             "write a language in one way, for example in lower case",
+        )
+
+
+def _mixtures(scanned: Scanned) -> Iterator[Faults]:
+    if {UTT2LANGS, "utt2lang"} <= scanned.scans.keys():
+        scan = scanned.scans[UTT2LANGS]
+        lines = scan.lines_of(np.arange(len(scan.table)))
+        yield from mixture_faults(
+            scan.table, scanned.scans["utt2lang"].table, scanned.path / UTT2LANGS, lines
         )
 
 

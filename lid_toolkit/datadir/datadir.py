@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lid_toolkit.datadir.faults import Faults
+from lid_toolkit.datadir.mixtures import UTT2LANGS, check_mixtures
 from lid_toolkit.datadir.tables.table import Table, read_table, table_from_pairs, write_blocks
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import require_directory
 
-PER_UTTERANCE_TABLES = ("utt2spk", "utt2dataset")
-"""Optional tables with one line per utterance that every operation copies unchanged."""
+PER_UTTERANCE_TABLES = ("utt2spk", "utt2dataset", UTT2LANGS)
+"""Optional tables with one line per utterance that every operation copies."""
 
 LENGTHS = "utt2num_samples"
 """In a formatted directory: the number of samples of each utterance."""
@@ -109,7 +110,7 @@ def read_data_dir(path: str | Path) -> DataDir:
     Raises:
         LidError: the directory does not exist; a table is missing or faulty; an utterance is in one table
             but not in another; a label contains spaces; a segment has no recording or ends before it
-            starts.
+            starts; a row of ``utt2langs`` is malformed or contradicts ``utt2lang``.
     """
     path = Path(path)
     require_directory(path)
@@ -134,6 +135,8 @@ def read_data_dir(path: str | Path) -> DataDir:
             raise LidError(f"'{label}' is not a single label", where=paths["utt2lang"], mend=mend)
     if data.segments is not None:
         parse_segments(data.segments, data.wav_scp, paths["segments"])
+    if UTT2LANGS in data.carried:
+        check_mixtures(data.carried[UTT2LANGS], data.utt2lang, paths[UTT2LANGS])
     return data
 
 

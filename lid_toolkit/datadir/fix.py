@@ -20,6 +20,8 @@ from lid_toolkit.datadir.datadir import (
     scan_segments,
     segment_faults,
 )
+from lid_toolkit.datadir.faults import Faults
+from lid_toolkit.datadir.mixtures import UTT2LANGS, mixture_faults
 from lid_toolkit.datadir.tables.table import Table, scan_table, table_from_pairs, write_blocks
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, require_directory, temporary_beside
@@ -33,9 +35,10 @@ def fix_data_dir(path: Path, broken: Callable[[Scanned], Mapping[str, str]] | No
     """Fix ``path`` in place and return the backup of its files, or None if there was nothing to fix.
 
     An utterance is removed if it is not in every table, has two different rows in one table, not exactly
-    one language, an invalid segment, or a recording in ``broken``. The file ``removed`` in the backup
-    lists these utterances and the reasons. Equal rows are written once, all tables are sorted, and
-    ``lang2utt`` is made from ``utt2lang``. If only ``lang2utt`` exists, ``utt2lang`` is made from it.
+    one language, an invalid segment, a row of ``utt2langs`` that is malformed or contradicts ``utt2lang``, or
+    a recording in ``broken``. The file ``removed`` in the backup lists these utterances and the reasons.
+    Equal rows are written once, all tables are sorted, and ``lang2utt`` is made from ``utt2lang``. If only
+    ``lang2utt`` exists, ``utt2lang`` is made from it.
 
     Args:
         path: the directory.
@@ -97,8 +100,8 @@ def _agreed(scanned: Scanned, tables: dict[str, Table], reasons: Reasons) -> dic
         for name, table in tables.items()
         if name == "utt2lang" or name in scanned.about_utterances
     }
-    for name, table in about.items():
-        for key, reason in _unsound(scanned, name, table):
+    for name in about:
+        for key, reason in _unsound(scanned, name, about):
             reasons.setdefault(key, reason)
     source = tables[scanned.source]
     keep = np.ones(len(source), dtype=bool)
@@ -118,8 +121,9 @@ def _agreed(scanned: Scanned, tables: dict[str, Table], reasons: Reasons) -> dic
     return mended
 
 
-def _unsound(scanned: Scanned, name: str, table: Table) -> Iterator[tuple[str, str]]:
-    """Yield the utterances that one table alone rules out, and why."""
+def _unsound(scanned: Scanned, name: str, tables: Mapping[str, Table]) -> Iterator[tuple[str, str]]:
+    """Yield the utterances that the rows of one table rule out, and why."""
+    table = tables[name]
     if name in scanned.scans:
         for row in scanned.scans[name].contested.tolist():
             yield table.key(row), f"two different rows in {name}"
@@ -128,6 +132,9 @@ def _unsound(scanned: Scanned, name: str, table: Table) -> Iterator[tuple[str, s
         wrong = [number for number, label in enumerate(labels) if label.split() != [label]]
         for row in np.flatnonzero(np.isin(codes, wrong)).tolist():
             yield table.key(row), f"'{table.value(row)}' is not a single label"
+    if name == UTT2LANGS:
+        numbers = np.arange(1, len(table) + 1)
+        yield from _ruled_out(table, mixture_faults(table, tables["utt2lang"], name, numbers))
     if name == "segments":
         yield from _impossible_segments(scanned, table)
 
@@ -136,11 +143,16 @@ def _impossible_segments(scanned: Scanned, segments: Table) -> Iterator[tuple[st
     wav_scp = scanned.scans["wav.scp"]
     parsed, malformed = scan_segments(segments, wav_scp.table)
     numbers = np.arange(1, len(segments) + 1)
-    for group in segment_faults(segments, parsed, malformed, "segments", numbers):
-        for number, row in enumerate((group.lines - 1).tolist()):
-            yield segments.key(row), group.what(number)
+    yield from _ruled_out(segments, segment_faults(segments, parsed, malformed, "segments", numbers))
     for row in np.flatnonzero(np.isin(parsed.recordings, wav_scp.contested)).tolist():
         yield segments.key(row), "its recording has two different rows in wav.scp"
+
+
+def _ruled_out(table: Table, faults: Iterable[Faults]) -> Iterator[tuple[str, str]]:
+    """Yield the utterances with faults, and the reasons; a fault's line is its row, counted from 1."""
+    for group in faults:
+        for number, row in enumerate((group.lines - 1).tolist()):
+            yield table.key(row), group.what(number)
 
 
 def _lacking(table: Table, keys: Table) -> Iterable[str]:

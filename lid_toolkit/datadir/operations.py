@@ -1,8 +1,8 @@
 """Combine, split, subset and copy data directories, formatted ones too.
 
-All known files are copied: ``segments``, ``utt2speed``, ``utt2spk``, ``utt2dataset``, ``utt2num_samples``
-and the one-word files of a formatted set; ``lang2utt`` is made again. Other files are not copied, and a
-warning lists them.
+All known files are copied: ``segments``, ``utt2speed``, ``utt2spk``, ``utt2dataset``, ``utt2langs``,
+``utt2num_samples`` and the one-word files of a formatted set; ``lang2utt`` is made again. Other files are not
+copied, and a warning lists them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from lid_toolkit.datadir.datadir import (
     require_two_dirs,
     write_tables,
 )
+from lid_toolkit.datadir.mixtures import UTT2LANGS, check_mixtures, relabelled
 from lid_toolkit.datadir.tables.table import Table, merge_tables, merged_blocks
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
@@ -96,32 +97,37 @@ def write_set(path: Path, data: Set) -> None:
     _write(path, {**blocks, "wav.scp": data.wav_scp.blocks()}, data.utt2lang, data.words)
 
 
-def combine(sources: Sequence[Path], target: Path) -> int:
+def combine(sources: Sequence[Path], target: Path, datasets: Sequence[str] = ()) -> int:
     """Write ``target`` with the utterances of all sources and return how many there are.
 
-    If only some sources have ``segments`` or ``utt2speed``, the utterances of the others are whole
-    recordings at speed 1. Other files that some sources do not have, or one-word files in which they
-    differ, are left out with a warning. A recording that several sources have in common is written once.
+    ``utt2dataset`` says which source each utterance is from; a source that has this table keeps its own.
+    If only some sources have ``segments``, ``utt2speed`` or ``utt2langs``, the utterances of the others are
+    whole recordings at speed 1 in one language. Other files that some sources do not have, or one-word files
+    in which they differ, are left out with a warning. A recording that several sources have in common is
+    written once.
+
+    Args:
+        sources: data directories.
+        target: the new data directory.
+        datasets: the name of each source in ``utt2dataset``; empty: the name of its directory.
 
     Raises:
-        LidError: a faulty source, an utterance in two sources, a recording with two references, or
-            formatted sets with different sampling rates.
+        LidError: a faulty source, an utterance in two sources, a recording with two references, formatted
+            sets with different sampling rates, or not one name for each source.
     """
     for source in sources:
         require_two_dirs(source, target)
+    named = _dataset_names(sources, datasets)
     parts = [read_set(path) for path in sources]
     _check_rates(parts, sources, target)
-    names = {name for part in parts for name in part.tables}
-    filled = {"segments": "{} 0 -1", "utt2speed": "1"}
+    names = {"utt2dataset"}.union(*(part.tables for part in parts))
+    parts = [_filled(part, names, dataset) for part, dataset in zip(parts, named, strict=True)]
     columns: dict[str, list[Table]] = {}
     for name in sorted(names):
-        if all(name in part.tables or name in filled for part in parts):
-            columns[name] = [part.tables.get(name) or _filled(part, filled[name]) for part in parts]
+        if lacking := [path for path, part in zip(sources, parts, strict=True) if name not in part.tables]:
+            logging.warning("%s: %s left out, because %s does not have it", target, name, lacking[0])
         else:
-            lacking = next(
-                str(path) for path, part in zip(sources, parts, strict=True) if name not in part.tables
-            )
-            logging.warning("%s: %s left out, because %s does not have it", target, name, lacking)
+            columns[name] = [part.tables[name] for part in parts]
     mend = "add a prefix to the ids of one source with copy_data_dir.py"
     utt2lang = merge_tables(columns.pop("utt2lang"), target / "utt2lang", mend=mend)
     blocks = {name: merged_blocks(tables, target / name) for name, tables in columns.items()}
@@ -205,6 +211,9 @@ def copy(
     if label is not None:
         new = {old.encode(): label(old).encode() for old in data.utt2lang.codes()[0]}
         tables["utt2lang"] = _changed(data.utt2lang, lambda key, value: (key, new[value]))
+        if UTT2LANGS in tables:
+            tables[UTT2LANGS] = _relabelled(tables[UTT2LANGS], label)
+            check_mixtures(tables[UTT2LANGS], tables["utt2lang"], source / UTT2LANGS)
     if utt_prefix:
         tables = {name: _prefixed(name, table, utt_prefix.encode()) for name, table in tables.items()}
     wav_scp = tables.pop("wav.scp")
@@ -243,9 +252,38 @@ def _check_rates(parts: Sequence[Set], sources: Sequence[Path], target: Path) ->
         )
 
 
-def _filled(part: Set, value: str) -> Table:
-    """Return a table with the same value for each utterance, ``{}`` in it replaced by the utterance."""
-    return _changed(part.utt2lang, lambda key, _: (key, value.encode().replace(b"{}", key)))
+def _dataset_names(sources: Sequence[Path], datasets: Sequence[str]) -> list[str]:
+    """Return the name of each source in ``utt2dataset``; warn if two sources have the same one by default."""
+    if datasets and len(datasets) != len(sources):
+        what = f"{len(datasets)} names for {len(sources)} data directories"
+        raise LidError(what, where="datasets", mend="give one name for each directory")
+    if datasets:
+        return list(datasets)
+    names = ["_".join(path.resolve().name.split()) for path in sources]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        same = " and ".join(str(path) for path, own in zip(sources, names, strict=True) if own == name)
+        logging.warning("%s are one dataset, '%s', in utt2dataset; --datasets gives other names", same, name)
+    return names
+
+
+def _filled(part: Set, names: Collection[str], dataset: str) -> Set:
+    """Return the set with those tables of ``names`` that it lacks, but whose content is known."""
+    name_of_set = dataset.encode("utf-8", "replace")
+    rows: Mapping[str, Callable[[bytes, bytes], tuple[bytes, bytes]]] = {
+        "segments": lambda key, _: (key, key + b" 0 -1"),
+        "utt2speed": lambda key, _: (key, b"1"),
+        UTT2LANGS: lambda key, label: (key, label),
+        "utt2dataset": lambda key, _: (key, name_of_set),
+    }
+    lacking = (rows.keys() & names) - part.tables.keys()
+    made = {name: _changed(part.utt2lang, rows[name]) for name in lacking}
+    return replace(part, tables={**part.tables, **made})
+
+
+def _relabelled(mixtures: Table, label: Callable[[str], str]) -> Table:
+    """Return ``utt2langs`` with changed labels."""
+    new = {text.encode(): relabelled(text, label).encode() for text in mixtures.codes()[0]}
+    return _changed(mixtures, lambda key, value: (key, new[value]))
 
 
 def _prefixed(name: str, table: Table, prefix: bytes) -> Table:

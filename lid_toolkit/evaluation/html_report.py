@@ -54,7 +54,7 @@ def html_report(evaluation: Evaluation, mistakes: Sequence[Mistake], failed: Tab
 
 
 def _cards(evaluation: Evaluation) -> list[dict[str, object]]:
-    values = [(metric, metric.compute(evaluation)) for metric in reported_metrics.METRICS]
+    values = [(metric, metric.compute(evaluation)) for metric in reported_metrics.metrics_of(evaluation)]
     return [
         {
             "title": metric.title,

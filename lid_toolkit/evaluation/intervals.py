@@ -37,10 +37,13 @@ class Estimate:
         return asdict(self)
 
 
-def wilson(correct: int, total: int, z: float = Z_95) -> Estimate:
+def wilson(correct: float, total: int, z: float = Z_95) -> Estimate:
     """Return ``correct / total`` with its score interval (Wilson 1927, JASA 22, p. 209).
 
     Unlike the textbook interval it has width at 0 and 100 %, and stays inside [0, 1].
+
+    ``correct`` may be a sum of values in [0, 1]. Their variance is at most that of right and wrong answers
+    with the same mean, so the interval is then at least as wide as it has to be.
     """
     share = correct / total
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -82,21 +83,21 @@ def map_png(answers: Answers, chart: EmbeddingMap) -> bytes:
     axes.margins(0.04)
     axes.set_aspect("equal", adjustable="datalim")
     figure.draw_without_rendering()
-    _write_names(axes, answers, chart, letters=9 if many else 13)
+    write_names(axes, _names(answers, chart), chart.means, letters=9 if many else 13)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=130)
     return picture.getvalue()
 
 
-def _write_names(axes: Axes, answers: Answers, chart: EmbeddingMap, letters: float) -> None:
-    """Write the name of each language near its mean, without overlap."""
-    names = [languages.name(answers.languages[language]) for language in chart.languages]
+def write_names(axes: Axes, names: Sequence[str], means: npt.NDArray[np.float64], letters: float) -> None:
+    """Write the name of each language near its mean, (languages, 2), without overlap.
+
+    The size of ``letters`` is in points. Draw the figure without rendering first, so that its scale is known.
+    """
     scale = float(axes.transData.get_matrix()[0, 0])
-    places = name_places(chart.means, names, scale, letters * axes.figure.dpi / 72)
+    places = name_places(means, names, scale, letters * axes.figure.dpi / 72)
     outline = [patheffects.withStroke(linewidth=3, foreground="white", alpha=0.9)]
-    for name, mean, place, (colour, _) in zip(
-        names, chart.means, places, distinct_styles(chart.means), strict=True
-    ):
+    for name, mean, place, (colour, _) in zip(names, means, places, distinct_styles(means), strict=True):
         axes.plot(*np.stack([mean, place]).T, color=colour, linewidth=0.8, zorder=3)
         axes.text(
             place[0],
@@ -143,7 +144,7 @@ def map_html(answers: Answers, chart: EmbeddingMap) -> str:
                     },
                 )
             )
-    names = [languages.name(answers.languages[language]) for language in chart.languages]
+    names = _names(answers, chart)
     scale = HTML_MAP_PIXELS / max(float(np.ptp(chart.places, axis=0).max()), 1e-6)
     places = name_places(chart.means, names, scale, HTML_LETTERS)
     for (x, y), name, (colour, _) in zip(places, names, styles, strict=True):
@@ -164,6 +165,10 @@ def map_html(answers: Answers, chart: EmbeddingMap) -> str:
         div_id="map",
     )
     return render("map.html.j2", title=map_title(answers, chart), figure=Markup(body))
+
+
+def _names(answers: Answers, chart: EmbeddingMap) -> list[str]:
+    return [languages.name(answers.languages[language]) for language in chart.languages]
 
 
 def _style(figure: go.Figure, title: str) -> None:

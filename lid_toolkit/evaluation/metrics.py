@@ -68,6 +68,21 @@ class Bucket:
 
 
 @dataclass(frozen=True)
+class LanguageSets:
+    """The metrics of utterances of several languages. With k languages, an utterance has k best answers.
+
+    Attributes:
+        exact: the proportion of utterances whose languages are the k best answers.
+        mixed: the same for the utterances of several languages; None if there are none.
+        recall: the mean over the utterances of the proportion of languages that are among the k best answers.
+    """
+
+    exact: Proportion
+    mixed: Proportion | None
+    recall: Estimate
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The metrics of a set of answers. Utterances that failed count as wrong.
 
@@ -80,6 +95,7 @@ class Evaluation:
         dropped: utterances that the formatting left out for their duration; they are not scored.
         broken: utterances that the formatting could not read; they are not scored.
         merged: whether a macrolanguage and its members count as one.
+        sets: the metrics of utterances of several languages; None if the set has no ``utt2langs``.
     """
 
     name: str
@@ -93,6 +109,7 @@ class Evaluation:
     dropped: int
     broken: int
     merged: bool
+    sets: LanguageSets | None = None
 
     @property
     def coverage(self) -> float:
@@ -105,8 +122,8 @@ class Evaluation:
         return int(self.confusion[:, -1].sum())
 
 
-def evaluate(answers: Answers) -> Evaluation:
-    """Compare a system's answers with the truth."""
+def evaluate(answers: Answers, sets: LanguageSets | None = None) -> Evaluation:
+    """Compare a system's answers with the truth; ``sets`` becomes part of the result."""
     right = answers.true == answers.predicted
     confusion = confusion_matrix(answers.true, answers.predicted, len(answers.languages))
     totals, correct = confusion.sum(axis=1), np.diagonal(confusion)
@@ -126,6 +143,7 @@ def evaluate(answers: Answers) -> Evaluation:
         dropped=answers.dropped,
         broken=answers.broken,
         merged=answers.merged,
+        sets=sets,
     )
 
 

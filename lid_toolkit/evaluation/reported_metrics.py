@@ -31,6 +31,7 @@ class Metric(Generic[Scored]):
         has_interval: whether a 95 % interval is reported with it.
         note: returns a few words on what the value is made of; "" for none. Only metrics of a set have one.
         in_percent: whether reports show 100 times the value with a percent sign, or the value as it is.
+        applies: returns whether the metric is reported for a set; every metric of a language is.
     """
 
     key: str
@@ -39,6 +40,7 @@ class Metric(Generic[Scored]):
     has_interval: bool = False
     note: Callable[[Scored], str] = lambda _: ""
     in_percent: bool = True
+    applies: Callable[[Scored], bool] = lambda _: True
 
     @property
     def heading(self) -> str:
@@ -99,6 +101,16 @@ def _coverage_note(evaluation: Evaluation) -> str:
     )
 
 
+def _has_sets(evaluation: Evaluation) -> bool:
+    return evaluation.sets is not None
+
+
+def _mixed_note(evaluation: Evaluation) -> str:
+    """Return a note with the utterances of several languages."""
+    mixed = evaluation.sets and evaluation.sets.mixed
+    return f"{mixed.correct} of {mixed.utterances} with several languages correct" if mixed else ""
+
+
 METRICS: tuple[Metric[Evaluation], ...] = (
     Metric(
         "accuracy",
@@ -115,6 +127,22 @@ METRICS: tuple[Metric[Evaluation], ...] = (
         note=_macro_note,
     ),
     Metric("coverage", "coverage", lambda evaluation: evaluation.coverage, note=_coverage_note),
+    Metric(
+        "exact_set_accuracy",
+        "exact sets",
+        lambda evaluation: evaluation.sets.exact.estimate if evaluation.sets else None,
+        has_interval=True,
+        note=_mixed_note,
+        applies=_has_sets,
+    ),
+    Metric(
+        "recall_at_k",
+        "recall at k",
+        lambda evaluation: evaluation.sets.recall if evaluation.sets else None,
+        has_interval=True,
+        note=lambda _: "k: number of languages of the utterance",
+        applies=_has_sets,
+    ),
 )
 """Metrics of a set. In ``results.json`` and the model card those with an interval come first."""
 
@@ -126,6 +154,11 @@ LANGUAGE_METRICS: tuple[Metric[LanguageResult], ...] = (
 """Metrics of each language of a set."""
 
 
+def metrics_of(evaluation: Evaluation) -> list[Metric[Evaluation]]:
+    """Return the metrics that are reported for a set."""
+    return [metric for metric in METRICS if metric.applies(evaluation)]
+
+
 def metric_keys() -> list[str]:
     """Return the keys of all metrics. A set that was scored with others is out of date."""
     return [*(metric.key for metric in METRICS), *(f"per_language.{m.key}" for m in LANGUAGE_METRICS)]
@@ -133,8 +166,9 @@ def metric_keys() -> list[str]:
 
 def as_dict(evaluation: Evaluation) -> dict[str, object]:
     """Return the content of ``results.json``."""
+    metrics = metrics_of(evaluation)
     with_interval, without = (
-        {m.key: _plain(m.compute(evaluation)) for m in METRICS if m.has_interval == has_interval}
+        {m.key: _plain(m.compute(evaluation)) for m in metrics if m.has_interval == has_interval}
         for has_interval in (True, False)
     )
     return {
@@ -148,6 +182,7 @@ def as_dict(evaluation: Evaluation) -> dict[str, object]:
         "failed": evaluation.failed,
         "not_scored": {"dropped": evaluation.dropped, "broken": evaluation.broken},
         **without,
+        **_mixed_dict(evaluation),
         "answered": None if evaluation.answered is None else evaluation.answered.as_dict(),
         "duration_buckets": [_bucket_dict(bucket) for bucket in evaluation.buckets],
         "confusion": {
@@ -168,6 +203,12 @@ def stored_values(
 
 def _plain(value: Value) -> dict[str, float] | float | None:
     return value.as_dict() if isinstance(value, Estimate) else value
+
+
+def _mixed_dict(evaluation: Evaluation) -> dict[str, object]:
+    if evaluation.sets is None:
+        return {}
+    return {"several_languages": None if evaluation.sets.mixed is None else evaluation.sets.mixed.as_dict()}
 
 
 def _bucket_dict(bucket: Bucket) -> dict[str, object]:

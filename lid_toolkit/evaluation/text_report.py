@@ -31,7 +31,7 @@ def headline(evaluation: Evaluation) -> str:
     """Return the metrics of the set, one on each line."""
     lines = [
         (metric.title, f"{metric.text(metric.compute(evaluation), width=6)}  {metric.note(evaluation)}")
-        for metric in reported_metrics.METRICS
+        for metric in reported_metrics.metrics_of(evaluation)
     ]
     if note := not_scored_note(evaluation):
         lines.append(("not scored", note))

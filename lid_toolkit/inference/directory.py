@@ -38,6 +38,7 @@ from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 from lid_toolkit.inference.compute import Floats, ReadBatch, identify_batches, plan_batches
+from lid_toolkit.inference.espnet_files import espnet_files
 from lid_toolkit.parts import (
     Plan,
     RowsPart,
@@ -317,6 +318,8 @@ def _write_answers(task: Identification, parts: Sequence[IdentifiedPart], langua
     else:
         for name in ("embeddings.ark", "embeddings.scp", "lang_embeddings.ark", "lang_embeddings.scp"):
             (out / name).unlink(missing_ok=True)
+    for path in espnet_files(out):  # made of earlier embeddings
+        path.unlink(missing_ok=True)
     logging.info("%s: %d utterances identified, %d failed", task.step.name, len(places), len(failed))
     return outputs
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from lid_toolkit.data.targets import TargetKind
+
 
 class FrontendBase(nn.Module):
     """A front end without pretrained weights; a subclass sets ``rate``, ``hop_length``, ``output_size``.
@@ -49,6 +51,7 @@ class LossBase(nn.Module):
     """A loss on embeddings; a subclass has ``logits`` and ``forward``. See :class:`.protocols.Loss`."""
 
     by_class: Sequence[str] = ()
+    target_kinds: Sequence[TargetKind] = ()
 
     @property
     def reads_posteriors(self) -> bool:

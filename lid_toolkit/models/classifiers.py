@@ -1,4 +1,6 @@
-"""Classifiers on embeddings that are not normalised (``loss: linear_softmax``, ``loss: dnn_softmax``).
+"""Classifiers on embeddings that are not normalised.
+
+``loss: linear_softmax``, ``loss: dnn_softmax`` and ``loss: linear_sigmoid``.
 
 Shapes: b batch, d features of an embedding, c classes, h hidden units.
 """
@@ -34,6 +36,7 @@ class LinearSoftmax(LossBase):
     """
 
     by_class = ("weight", "bias")
+    target_kinds = ("soft",)
 
     def __init__(self, embedding_size: int, classes: int, bias: bool = True, offset: bool = False) -> None:
         super().__init__()
@@ -59,10 +62,15 @@ class LinearSoftmax(LossBase):
             offset_bc, rest_bd = embedding_bd.float().tensor_split([len(self.weight)], dim=1)
             return offset_bc + F.linear(rest_bd, self.weight.float(), bias)
 
-    def forward(self, embedding_bd: Tensor, labels_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each utterance's loss (B,) and the scores (B, classes)."""
+    def forward(self, embedding_bd: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each utterance's loss (B,) and the scores (B, classes).
+
+        Args:
+            embedding_bd: embeddings.
+            targets: class indices (B,), int64, or weights (B, classes) that sum to 1, float32.
+        """
         logits_bc = self.logits(embedding_bd)
-        return F.cross_entropy(logits_bc, labels_b, reduction="none"), logits_bc
+        return F.cross_entropy(logits_bc, targets, reduction="none"), logits_bc
 
 
 @component(small={"lin_neurons": 4})
@@ -79,6 +87,7 @@ class DnnSoftmax(LossBase):
     """
 
     by_class = ("out.weight", "out.bias")
+    target_kinds = ("soft",)
 
     def __init__(
         self, embedding_size: int, classes: int, lin_blocks: PositiveInt = 1, lin_neurons: PositiveInt = 512
@@ -100,7 +109,53 @@ class DnnSoftmax(LossBase):
             logits_bc: Tensor = self.out(hidden_bh)
         return logits_bc
 
-    def forward(self, embedding_bd: Tensor, labels_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each utterance's loss (B,) and the scores (B, classes)."""
+    def forward(self, embedding_bd: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each utterance's loss (B,) and the scores (B, classes).
+
+        Args:
+            embedding_bd: embeddings.
+            targets: class indices (B,), int64, or weights (B, classes) that sum to 1, float32.
+        """
         logits_bc = self.logits(embedding_bd)
-        return F.cross_entropy(logits_bc, labels_b, reduction="none"), logits_bc
+        return F.cross_entropy(logits_bc, targets, reduction="none"), logits_bc
+
+
+class LinearSigmoid(LossBase):
+    """Logistic regression for each language: binary cross entropies on W e + b, summed (``linear_sigmoid``).
+
+    For utterances of several languages (``targets: multi_hot``): the sigmoid of a logit is the probability
+    that the language is spoken, and the loss is the negative log likelihood of the set of languages. The
+    softmax of the logits is the posterior of a language, given that exactly one is spoken. W and b start at
+    zero. Always computed in float32, also under autocast.
+
+    Args:
+        embedding_size: dimension D of the embeddings.
+        classes: number of languages.
+    """
+
+    by_class = ("weight", "bias")
+    target_kinds = ("multi_hot",)
+
+    def __init__(self, embedding_size: int, classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(classes, embedding_size))
+        self.bias = nn.Parameter(torch.zeros(classes))
+
+    def logits(self, embedding_bd: Tensor) -> Tensor:
+        """Return (B, classes): log posteriors, up to a constant for each utterance."""
+        with torch.autocast(embedding_bd.device.type, enabled=False):
+            return F.linear(embedding_bd.float(), self.weight.float(), self.bias.float())
+
+    def forward(self, embedding_bd: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each utterance's loss (B,) and the scores (B, classes).
+
+        Args:
+            embedding_bd: embeddings.
+            targets: class indices (B,), int64, or (B, classes) of 1 for each language and 0, float32.
+        """
+        logits_bc = self.logits(embedding_bd)
+        spoken_bc = targets if targets.ndim == 2 else F.one_hot(targets, logits_bc.shape[1])
+        loss_bc = F.binary_cross_entropy_with_logits(
+            logits_bc, spoken_bc.to(logits_bc.dtype), reduction="none"
+        )
+        return loss_bc.sum(dim=1), logits_bc

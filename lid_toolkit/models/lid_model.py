@@ -95,15 +95,19 @@ class LidModel(nn.Module):
                 mend=f"use one that leaves them unchanged (skip: {len(languages)}), or leave normalize out",
             )
 
-    def forward(self, wave_bt: Tensor, lengths_b: Tensor, labels_b: Tensor) -> LidOutput:
+    def forward(
+        self, wave_bt: Tensor, lengths_b: Tensor, labels_b: Tensor, targets_bc: Tensor | None = None
+    ) -> LidOutput:
         """Return the loss of a batch.
 
         Args:
             wave_bt: waveforms in [-1, 1], float32, padded at the end.
             lengths_b: number of valid samples of each, int64, on the CPU.
             labels_b: class indices, int64.
+            targets_bc: target weights of the classes, if the loss uses them instead of the labels.
         """
-        loss_b, scores_bc = self.loss(self.embed(wave_bt, lengths_b), labels_b)
+        targets = labels_b if targets_bc is None else targets_bc
+        loss_b, scores_bc = self.loss(self.embed(wave_bt, lengths_b), targets)
         return LidOutput(loss_b.mean(), scores_bc.argmax(dim=1) == labels_b, loss_b.detach())
 
     def embed(self, wave_bt: Tensor, lengths_b: Tensor) -> Tensor:

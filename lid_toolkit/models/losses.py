@@ -44,6 +44,7 @@ class CosineLoss(LossBase):
     """
 
     by_class = ("weight",)
+    target_kinds = ("soft",)
 
     def __init__(
         self,
@@ -75,16 +76,25 @@ class CosineLoss(LossBase):
         """Return (B, classes): scaled cosines, whose softmax is the posterior without margin."""
         return self.scale * self.cosines(embedding_bd)
 
-    def forward(self, embedding_bd: Tensor, labels_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each utterance's loss (B,) and the cosines (B, classes)."""
+    def forward(self, embedding_bd: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each utterance's loss (B,) and the cosines (B, classes).
+
+        With weights as targets, every class with a positive weight has the margin, and none of them the
+        penalty; the loss is the cross entropy of the weights on these logits.
+
+        Args:
+            embedding_bd: embeddings.
+            targets: class indices (B,), int64, or weights (B, classes) that sum to 1, float32.
+        """
         cosine_bc = self.cosines(embedding_bd)
-        true_bc = F.one_hot(labels_b, self.classes).bool()
+        true_bc = targets > 0 if targets.ndim == 2 else F.one_hot(targets, self.classes).bool()
         adjusted_bc = torch.where(true_bc, self._add_margin(cosine_bc), cosine_bc)
         if self.penalty and self.k_top:
             rivals_bk = cosine_bc.detach().masked_fill(true_bc, -torch.inf).topk(self.k_top, dim=1).indices
-            hard_bc = torch.zeros_like(true_bc).scatter(1, rivals_bk, True)
+            # With fewer wrong classes than k_top, the others are true ones.
+            hard_bc = torch.zeros_like(true_bc).scatter(1, rivals_bk, True) & ~true_bc
             adjusted_bc = torch.where(hard_bc, rotate(cosine_bc, -self.penalty), adjusted_bc)
-        return F.cross_entropy(self.scale * adjusted_bc, labels_b, reduction="none"), cosine_bc
+        return F.cross_entropy(self.scale * adjusted_bc, targets, reduction="none"), cosine_bc
 
     def _add_margin(self, cosine_bc: Tensor) -> Tensor:
         if not self.margin:

@@ -14,6 +14,8 @@ from typing import Literal, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from lid_toolkit.data.targets import TargetKind
+
 Kind = Literal["frontend", "specaug", "normalize", "encoder", "pooling", "projector", "loss"]
 """The kinds of components, each by its key in a training YAML."""
 
@@ -170,8 +172,14 @@ class Loss(Part, Protocol):
     def logits(self, embedding_be: Tensor) -> Tensor:
         """Return (B, languages): log posteriors, up to a constant for each utterance."""
 
-    def __call__(self, embedding_be: Tensor, labels_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each utterance's loss (B,) and the scores (B, languages)."""
+    def __call__(self, embedding_be: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each utterance's loss (B,) and the scores (B, languages).
+
+        Args:
+            embedding_be: embeddings.
+            targets: class indices (B,), int64; weights (B, languages), float32,
+                for the kinds in :func:`target_kinds`.
+        """
 
 
 PROTOCOLS: Mapping[Kind, type] = {
@@ -190,6 +198,15 @@ def missing(kind: Kind, part: nn.Module) -> list[str]:
     wanted = {name for base in PROTOCOLS[kind].__mro__ for name in vars(base) if not name.startswith("_")}
     absent = sorted(name for name in wanted if not hasattr(part, name))
     return absent if type(part).forward is not nn.Module.forward else [*absent, "forward"]
+
+
+def target_kinds(loss: Loss) -> Sequence[TargetKind]:
+    """Return the kinds of weights that a loss can be trained with instead of labels.
+
+    A loss that can be trained with weights names the kinds in an attribute ``target_kinds``.
+    """
+    kinds: Sequence[TargetKind] = getattr(loss, "target_kinds", ())
+    return kinds
 
 
 def skips_parameters(model: nn.Module) -> bool:

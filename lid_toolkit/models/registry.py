@@ -60,6 +60,7 @@ COMPONENTS: Mapping[Kind, Mapping[str, str]] = {
         "softmax": "losses:softmax",
         "dnn_softmax": "classifiers:DnnSoftmax",
         "linear_softmax": "classifiers:LinearSoftmax",
+        "linear_sigmoid": "classifiers:LinearSigmoid",
     },
 }
 OPTIONAL: tuple[Kind, ...] = ("specaug", "normalize")

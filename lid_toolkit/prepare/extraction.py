@@ -30,7 +30,7 @@ from lid_toolkit.data.preprocess import PreprocessorConf, Sounds, augment_wave, 
 from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.data.utterances import load_unlabelled
 from lid_toolkit.data.waves import pad, read_waves
-from lid_toolkit.datadir.datadir import DIGEST, SAMPLING_RATE, read_data_dir
+from lid_toolkit.datadir.datadir import DIGEST, PER_UTTERANCE_TABLES, SAMPLING_RATE, read_data_dir
 from lid_toolkit.datadir.tables.table import Table, read_table, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
@@ -39,7 +39,7 @@ from lid_toolkit.models.external import EVERY
 from lid_toolkit.models.protocols import FrozenFrontend
 from lid_toolkit.parts import Plan, RowsPart, check_failures, check_finished, do_parts, load_plan, parts_to_do
 from lid_toolkit.progress import Progress
-from lid_toolkit.steps import Step
+from lid_toolkit.steps import Snapshot, Step
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.precision import choose_precision
 
@@ -48,6 +48,8 @@ BATCH_S = 60.0
 WORK = ".work"
 FILES_VERSION = 2
 """Raise it when the merge writes other files, so that sets of an earlier version are merged again."""
+COMPUTED_FROM = ("wav.scp", DIGEST, "utt2num_samples", "utt2lang")
+"""Files of a set whose changes make its parts stale; the merge copies the others."""
 CROPS = {"fix_duration", "target_duration"}
 """Keys of the preprocessor that apply in training and not here, if features can be cropped."""
 
@@ -98,7 +100,7 @@ class Extraction:
     @property
     def step(self) -> Step:
         """The extraction as a whole, finished by the merge."""
-        names = ("wav.scp", DIGEST, "utt2num_samples", "utt2lang")
+        names = (*COMPUTED_FROM, *PER_UTTERANCE_TABLES)
         return Step(
             f"extract {self.output_dir}",
             self.output_dir / ".done" / "extract.json",
@@ -157,7 +159,7 @@ def plan(task: Extraction, num_jobs: int, dry_run: bool) -> int:
             raise LidError(
                 "copies would not be augmented", where="preprocessor_conf", mend="set some …_apply_prob"
             )
-        extent = list_parts(task, work.snapshot.digest)
+        extent = list_parts(task, work.snapshot)
         frontend = frozen_frontend(task.config)
         _check_space(task, extent, frontend)
         made = {key: task.config.model_description()[key] for key in ("frontend", "frontend_conf")}
@@ -199,7 +201,7 @@ def run_job(task: Extraction, job: int, device: torch.device) -> None:
     """Extract the parts of job number ``job``, from 1, that are not current."""
     planned = load_plan(task.work_dir)
     planned.inputs.check(task.step.inputs)
-    extent = list_parts(task, planned.inputs.digest)
+    extent = list_parts(task, planned.inputs)
     with parts_to_do(task.work_dir, extent.parts, job, planned.num_jobs, task.step.name) as todo:
         if todo:
             do_parts(f"extract {task.output_dir.name}", todo, Extractor(task, extent, device).do)
@@ -214,7 +216,7 @@ def merge(task: Extraction) -> None:
     planned = load_plan(task.work_dir)
     with task.step.work("merging", lock=task.output_dir, known=planned.inputs) as work:
         if work is not None:
-            work.finish(_merge(task, list_parts(task, planned.inputs.digest).parts))
+            work.finish(_merge(task, list_parts(task, planned.inputs).parts))
 
 
 def _merge(task: Extraction, parts: Sequence[ExtractedPart]) -> list[Path]:
@@ -239,10 +241,10 @@ def _merge(task: Extraction, parts: Sequence[ExtractedPart]) -> list[Path]:
     return [*tables, *matrices]
 
 
-def list_parts(task: Extraction, inputs: str) -> Extent:
+def list_parts(task: Extraction, snapshot: Snapshot) -> Extent:
     """Sort the utterances and their copies by length and cut them into parts.
 
-    ``inputs`` is a digest of all inputs.
+    ``snapshot`` is that of the inputs. Those that the merge only copies do not make the parts stale.
 
     Raises:
         LidError: the set is not valid, or consists of features.
@@ -252,6 +254,7 @@ def list_parts(task: Extraction, inputs: str) -> Extent:
     rows_u = np.argsort(-lengths_u, kind="stable")
     seconds_u = np.cumsum(lengths_u[rows_u]) / task.config.preprocessor_conf.sample_rate
     cuts = np.flatnonzero(np.diff(seconds_u // PART_S)) + 1
+    inputs = snapshot.digest_of(COMPUTED_FROM)
     spans = [(copy, rows_p) for copy in range(1 + task.copies) for rows_p in np.split(rows_u, cuts)]
     parts = [
         ExtractedPart(number, rows_p, task.work_dir, {**task.options(copy), "inputs": inputs}, copy)
@@ -370,6 +373,8 @@ def _write_set(
     tables |= {"utt2num_samples": [(key, samples[key]) for key, _ in kept], "failed": list(failed.items())}
     for name, pairs in tables.items():
         write_table(out / name, pairs)
+    for name in {*PER_UTTERANCE_TABLES} - {*tables}:
+        (out / name).unlink(missing_ok=True)
     shutil.copyfile(task.work_dir / DESCRIPTION, out / DESCRIPTION)
     copied = [name for name in (DIGEST, SAMPLING_RATE) if (data.path / name).exists()]
     for name in {DIGEST, SAMPLING_RATE} - {*copied}:

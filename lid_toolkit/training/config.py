@@ -22,6 +22,7 @@ from pydantic import (
 
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.sampling import BY_CATEGORY, BatchType
+from lid_toolkit.data.targets import TargetKind
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.training.espnet_yaml import with_lora, without_espnet_keys
 from lid_toolkit.training.overrides import numbers, override, read_settings
@@ -88,6 +89,8 @@ class TrainConfig(BaseModel):
     """Training loss over languages."""
     loss_conf: dict[str, object] = {}
     """Arguments of the loss."""
+    targets: TargetKind | None = None
+    """Train with the weights (`soft`) or the presence (`multi_hot`) of languages; null for one label."""
     preprocessor: Literal["lid"] = "lid"
     """Crops and augmentations."""
     preprocessor_conf: PreprocessorConf = PreprocessorConf()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lid_toolkit.data.features import DESCRIPTION
 from lid_toolkit.datadir.datadir import DIGEST
+from lid_toolkit.datadir.mixtures import UTT2LANGS
 from lid_toolkit.steps import Step
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.feature_stats import FeatureStats
@@ -37,6 +38,7 @@ class Sources:
             "train features": self.train_dir / DESCRIPTION,
             "train utt2lang": self.train_dir / "utt2lang",
             "train utt2dataset": self.train_dir / "utt2dataset",
+            **self._utt2langs(config),
             "train speech_shape": self.stats_dir / "train" / "speech_shape",
             **({"train feats_stats": statistics.file_used} if statistics.used else {}),
             "valid wav.scp": self.valid_dir / "wav.scp",
@@ -46,6 +48,11 @@ class Sources:
             "valid speech_shape": self.stats_dir / "valid" / "speech_shape",
             "lang2idx": self.stats_dir / "lang2idx",
         }
+
+    def _utt2langs(self, config: TrainConfig) -> dict[str, Path]:
+        if config.targets is None:
+            return {}
+        return {"train utt2langs": self.train_dir / UTT2LANGS, "valid utt2langs": self.valid_dir / UTT2LANGS}
 
     def statistics(self, config: TrainConfig) -> FeatureStats:
         """Return the feature statistics that this configuration uses for normalisation."""

@@ -14,14 +14,15 @@ from torch.optim.swa_utils import AveragedModel
 
 from lid_toolkit.data.features import check_made_by
 from lid_toolkit.data.preprocess import load_sounds
-from lid_toolkit.data.utterances import load_utterances, read_languages
+from lid_toolkit.data.utterances import Utterances, load_utterances, read_languages
 from lid_toolkit.datadir.datadir import check_sampling_rate
+from lid_toolkit.datadir.mixtures import UTT2LANGS
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import remove_leftovers, write_whole
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.external import EVERY
 from lid_toolkit.models.lid_model import LidModel, LidOutput
-from lid_toolkit.models.protocols import skips_blocks
+from lid_toolkit.models.protocols import skips_blocks, target_kinds
 from lid_toolkit.steps import digest
 from lid_toolkit.training.build_sampler import build_sampler
 from lid_toolkit.training.config import TrainConfig
@@ -152,10 +153,12 @@ def gather_training(
     languages = read_languages(sources.stats_dir / "lang2idx")
     by_dataset = config.batch_type == "catpow_balance_dataset"
     shapes = sources.stats_dir / "train" / "speech_shape"
-    data = load_utterances(sources.train_dir, shapes, languages, by_dataset)
+    data = load_utterances(sources.train_dir, shapes, languages, by_dataset, config.targets)
+    check_has_targets(data, config, sources.train_dir / UTT2LANGS)
     if config.selection_set == "valid":
         shapes = sources.stats_dir / "valid" / "speech_shape"
-        valid, picked_by = load_utterances(sources.valid_dir, shapes, languages), str(sources.valid_dir)
+        valid = load_utterances(sources.valid_dir, shapes, languages, targets=config.targets)
+        picked_by = str(sources.valid_dir)
     else:
         data, valid = hold_out(data, config.selection_set, config.seed)
         picked_by = f"{len(valid)} utterances held out from {sources.train_dir}"
@@ -193,6 +196,7 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
     check_rate(model, config.preprocessor_conf.sample_rate)
     model.check_posteriors(training.languages)
     check_sharded(model, config)
+    check_targets(model, config)
     exists = training.checkpoint.exists()
     content = read_checkpoint(training.checkpoint, training.identity) if exists else None
     if content is not None:
@@ -248,6 +252,31 @@ def check_rate(model: LidModel, rate: int) -> None:
             f"the front end expects {model.frontend.rate} Hz, preprocessor_conf.sample_rate is {rate}",
             where="frontend_conf",
             mend=f"set fs: {rate}",
+        )
+
+
+def check_targets(model: LidModel, config: TrainConfig) -> None:
+    """Check that the loss can be trained with the configured targets.
+
+    Raises:
+        LidError: it cannot.
+    """
+    supported = target_kinds(model.loss)
+    if config.targets is not None and config.targets not in supported:
+        raise LidError(
+            f"loss {config.loss} cannot be trained with targets: {config.targets}",
+            where="targets",
+            mend=f"its targets are {' or '.join([*supported, 'null'])}",
+        )
+
+
+def check_has_targets(data: Utterances, config: TrainConfig, utt2langs: Path) -> None:
+    """Raise LidError if the configured targets are the weights of a table that the training set lacks."""
+    if config.targets is not None and data.targets is None:
+        raise LidError(
+            f"does not exist, but targets is {config.targets}",
+            where=utt2langs,
+            mend="write it in the data directory and format that again, or set targets: null",
         )
 
 

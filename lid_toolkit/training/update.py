@@ -149,11 +149,7 @@ def add_gradient(training: Training, learner: Learner, minibatch: Minibatch, utt
     if not size:  # no recording could be read, but the other processes wait for a gradient
         minibatch = silence(rate)
     with training.precision.autocast(device):
-        output = learner.forward(
-            minibatch.wave_bt.to(device, non_blocking=True),
-            minibatch.lengths_b,
-            minibatch.labels_b.to(device, non_blocking=True),
-        )
+        output = learner.forward(*minibatch.model_inputs(device))
     # The batch's loss is a mean over `size` utterances; the update's is a mean over `utterances`. DDP and
     # FSDP divide the sum of the gradients by the number of processes, which the last factor undoes. For
     # example, with batches of 30 and 10 utterances in two processes, the losses count 3/4 and 1/4: their

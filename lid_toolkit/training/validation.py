@@ -86,7 +86,7 @@ def score_own(
             before_each()
             if not len(minibatch.rows_b):
                 continue
-            output = model(minibatch.wave_bt.to(device), minibatch.lengths_b, minibatch.labels_b.to(device))
+            output = model(*minibatch.model_inputs(device))
             scored.append(
                 (
                     minibatch.rows_b.numpy(),

@@ -34,6 +34,15 @@ def test_untidy_directories_have_none_either(tmp_path, caplog):
     [
         (PLAIN, {"utt2lang": None}, ["utt2lang: does not exist (write"]),
         (PLAIN, {"wav.scp": None}, ["wav.scp: does not exist (write"]),
+        (
+            PLAIN,
+            {"utt2langs": "b fra:1 eng:2\na eng:0\nc eng spa\n"},
+            [
+                "utt2langs:2: 'a eng:0': a weight is not positive and finite (e.g.",
+                "utt2langs:1: 'b': 'fra' in utt2lang is not the main language of 'fra:1 eng:2' (write",
+            ],
+        ),
+        (PLAIN, {"utt2langs": "a eng\nb fra\n"}, ["wav.scp:3: utterance 'c' is not in utt2langs ("]),
         (PLAIN, {"lang2utt": None}, []),  # made from utt2lang where it is needed
         (
             PLAIN,

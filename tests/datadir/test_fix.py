@@ -128,3 +128,15 @@ def test_a_mended_directory_has_no_fault(tmp_path_factory, wav_scp, utt2lang, ut
     else:
         assert scan_dir(path).faults == ()
         assert fix_data_dir(path) is None
+
+
+def test_utterances_whose_languages_contradict_each_other_are_removed(tmp_path):
+    files = {**PLAIN, "utt2lang": None, "utt2langs": "a eng:2 fra:1\nb eng fra:1\nc fra:2 eng:1\n"}
+    path = write_files(tmp_path, files)
+    backup = fix_data_dir(path)
+    assert dict(read_data_dir(path).carried["utt2langs"]) == {"a": "eng:2 fra:1"}
+    assert removed(backup) == {
+        "b": "'b eng fra:1': some languages have a weight, others have none",
+        "c": "'c': 'eng' in utt2lang is not the main language of 'fra:2 eng:1'",
+    }
+    assert scan_dir(path).faults == ()

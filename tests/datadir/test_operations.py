@@ -57,7 +57,9 @@ def test_split_parts_combine_to_the_whole(large, tmp_path):
     sizes = [len(read_data_dir(part).utt2lang) for part in parts]
     assert (sum(sizes), min(sizes), max(sizes)) == (90, 22, 23)
     assert combine(parts, tmp_path / "whole") == 90
-    assert files_of(tmp_path / "whole") == files_of(large)
+    whole = files_of(tmp_path / "whole")
+    assert read_table(tmp_path / "whole" / "utt2dataset").codes()[0] == ("1", "2", "3", "4")
+    assert whole == {**files_of(large), "utt2dataset": whole["utt2dataset"]}
     with pytest.raises(LidError, match="cannot split 90 utterances into 91 parts"):
         split(large, 91, tmp_path / "parts")
 
@@ -77,7 +79,7 @@ def test_segments_speeds_and_recordings_in_common(tmp_path):
     assert data.segments["sp0.9-wa"] == "sp0.9-wa 0 -1"
     assert data.utt2speed["a"] == "1"
     assert data.utt2speed["sp0.9-wa"] == "0.9"
-    assert dict(data.carried) == {}
+    assert {*data.carried} == {"utt2dataset"}  # only one source has utt2spk
     assert scan_dir(tmp_path / "all").faults == ()
 
 
@@ -89,7 +91,7 @@ def test_what_is_left_out_is_said(tmp_path, caplog):
     assert f"{one}: not copied: text" in caplog.text
     assert f"utt2num_samples left out, because {other} does not have it" in caplog.text
     assert "audio_format left out, because the sources differ in it" in caplog.text
-    assert set(files_of(tmp_path / "both")) == {"wav.scp", "utt2lang", "lang2utt"}
+    assert set(files_of(tmp_path / "both")) == {"wav.scp", "utt2lang", "lang2utt", "utt2dataset"}
 
 
 def test_sets_of_different_sampling_rates_are_not_combined(tmp_path):
@@ -107,7 +109,40 @@ def test_formatted_directories_stay_formatted(tmp_path):
     other = write_files(tmp_path / "other", {**FORMATTED, **renamed(FORMATTED, "x")})
     combine([one, other], tmp_path / "both")
     assert subset(tmp_path / "both", tmp_path / "back", Choice(["a", "b", "c"])) == 3
-    assert files_of(tmp_path / "back") == {name: text for name, text in FORMATTED.items() if name != "failed"}
+    assert files_of(tmp_path / "back") == {
+        **{name: text for name, text in FORMATTED.items() if name != "failed"},
+        "utt2dataset": "a one\nb one\nc one\n",
+    }
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Three directories of three utterances; the second says which datasets its utterances are from."""
+    return [
+        write_files(tmp_path / "one", PLAIN),
+        write_files(tmp_path / "two", {**renamed(PLAIN, "x"), "utt2dataset": "xa cv\nxb fleurs\nxc cv\n"}),
+        write_files(tmp_path / "sub" / "one", renamed(PLAIN, "y")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "first", "last"), [((), "one", "one"), (("A", "B", "C"), "A", "C"), (("A", "B", "A"), "A", "A")]
+)
+def test_combining_notes_the_dataset_of_each_utterance(three, tmp_path, caplog, names, first, last):
+    assert combine(three, tmp_path / "all", names) == 9
+    assert dict(read_table(tmp_path / "all" / "utt2dataset")) == {
+        **dict.fromkeys("abc", first),
+        **{"xa": "cv", "xb": "fleurs", "xc": "cv"},
+        **dict.fromkeys(("ya", "yb", "yc"), last),
+    }
+    said = f"{three[0]} and {three[2]} are one dataset, 'one', in utt2dataset"
+    assert (said in caplog.text) == (not names)
+
+
+def test_each_directory_needs_a_name_if_any_has_one(three, tmp_path):
+    with pytest.raises(LidError, match=r"datasets: 2 names for 3 data directories \(give one name"):
+        combine(three, tmp_path / "all", ("A", "B"))
+    assert not (tmp_path / "all").exists()
 
 
 def test_common_utterances_and_contradicting_recordings_are_refused(tmp_path):

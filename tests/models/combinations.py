@@ -10,7 +10,7 @@ import torch
 
 from lid_toolkit.models.arguments import small_arguments
 from lid_toolkit.models.build import arguments_model, build_model
-from lid_toolkit.models.classifiers import LinearSoftmax
+from lid_toolkit.models.classifiers import LinearSigmoid, LinearSoftmax
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.models.protocols import Kind
 from lid_toolkit.models.registry import COMPONENTS, find
@@ -75,6 +75,6 @@ def untrained(frontend: str | None, encoder: str, pooling: str) -> LidModel:
             value.copy_(0.3 * torch.randn_like(value))
         elif name.endswith(("running_var", "normalize.std")):
             value.copy_(0.5 + torch.rand_like(value))
-    if isinstance(model.loss, LinearSoftmax):  # it begins at zero
+    if isinstance(model.loss, LinearSoftmax | LinearSigmoid):  # they begin at zero
         torch.nn.init.xavier_uniform_(model.loss.weight)
     return model

@@ -130,7 +130,7 @@ def train_once(model: LidModel, inputs: Tensor, lengths_b: Tensor) -> list[Tenso
     model(inputs, lengths_b, torch.arange(len(lengths_b)) % CLASSES).loss.backward()
     gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
     buffers = [value.flatten().float() for value in model.buffers()]
-    outcome = [torch.cat(gradients), torch.cat(buffers).clone()]
+    outcome = [torch.cat(gradients), torch.cat([torch.zeros(0), *buffers])]
     model.load_state_dict(before)
     return outcome
 
@@ -144,7 +144,7 @@ def test_padding_contributes_nothing_to_training(combination):
     longer = train_once(model, *padded(inputs, spare=500))
     for expected, same, close in zip(silent, loud, longer, strict=True):
         assert torch.equal(expected, same)
-        assert (expected - close).norm() < 3e-3 * expected.norm()  # sums of another length round otherwise
+        assert (expected - close).norm() <= 3e-3 * expected.norm()  # sums of another length round otherwise
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

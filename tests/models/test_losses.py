@@ -6,8 +6,12 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
+from lid_toolkit.models.bases import LossBase
 from lid_toolkit.models.losses import CosineLoss, aamsoftmax, aamsoftmax_sc_topk, rotate, softmax
+from lid_toolkit.models.protocols import target_kinds
+from lid_toolkit.models.registry import COMPONENTS, find
 
 
 def with_centres(loss: CosineLoss, rows: list[list[float]]) -> CosineLoss:
@@ -100,3 +104,83 @@ def test_posteriors_come_from_the_scaled_cosines_alone():
     loss = aamsoftmax_sc_topk(4, 3, scale=7.0)
     embedding = torch.randn(2, 4)
     assert torch.equal(loss.logits(embedding), 7.0 * loss.cosines(embedding))
+
+
+TRAINED_WITH_WEIGHTS = {
+    "softmax": ({}, "soft"),
+    "aamsoftmax": ({}, "soft"),
+    "aamsoftmax_sc_topk": ({"K": 2, "k_top": 2}, "soft"),
+    "linear_softmax": ({}, "soft"),
+    "dnn_softmax": ({"lin_neurons": 6}, "soft"),
+    "linear_sigmoid": ({}, "multi_hot"),
+}
+
+
+def test_each_loss_that_takes_weights_is_tested():
+    assert {*TRAINED_WITH_WEIGHTS} == {*COMPONENTS["loss"]}
+
+
+def randomised(name: str) -> LossBase:
+    """A loss of 5 languages on embeddings of 4 numbers, with random weights."""
+    torch.manual_seed(1)
+    loss = find("loss", name)(embedding_size=4, classes=5, **TRAINED_WITH_WEIGHTS[name][0])
+    for parameter in loss.parameters():
+        torch.nn.init.normal_(parameter)
+    return loss
+
+
+def gradients(loss: LossBase, embedding: torch.Tensor, targets: torch.Tensor) -> list[torch.Tensor]:
+    """Return the loss of each utterance, the scores, and the gradients of the mean loss."""
+    inputs = [embedding.clone().requires_grad_(), *loss.parameters()]
+    values, scores = loss(inputs[0], targets)
+    return [values, scores, *torch.autograd.grad(values.mean(), inputs)]
+
+
+@pytest.mark.parametrize("name", TRAINED_WITH_WEIGHTS)
+def test_one_language_of_weight_1_is_a_label(name):
+    loss = randomised(name)
+    assert target_kinds(loss) == (TRAINED_WITH_WEIGHTS[name][1],)
+    embedding, labels = torch.randn(7, 4), torch.arange(7) % 5
+    one_hot = torch.eye(5)[labels]
+    for ours, expected in zip(
+        gradients(loss, embedding, one_hot), gradients(loss, embedding, labels), strict=True
+    ):
+        assert torch.allclose(ours, expected, rtol=1e-6, atol=1e-7)
+
+
+SOFT = torch.tensor([[0.7, 0.3, 0, 0, 0], [0, 0, 0, 0, 1], [0.2, 0.2, 0.2, 0.2, 0.2]])
+
+
+@pytest.mark.parametrize("name", ["softmax", "linear_softmax", "dnn_softmax"])
+def test_soft_targets_have_the_gradient_of_the_kullback_leibler_divergence(name):
+    loss, embedding = randomised(name), torch.randn(3, 4)
+    values, _, *ours = gradients(loss, embedding, SOFT)
+    inputs = [embedding.clone().requires_grad_(), *loss.parameters()]
+    divergence = F.kl_div(loss.logits(inputs[0]).log_softmax(1), SOFT, reduction="none").sum(1)
+    for one, other in zip(ours, torch.autograd.grad(divergence.mean(), inputs), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    assert torch.allclose(values, divergence + torch.special.entr(SOFT).sum(1), atol=1e-6)
+
+
+def test_several_languages_have_the_margin_and_no_penalty():
+    """Weights on classes at 40 and 160 degrees; the penalty of two rivals is only that of the one at 70."""
+    loss = with_centres(
+        aamsoftmax_sc_topk(2, 3, margin=0.2, scale=4.0, K=1, mp=0.1, k_top=2), [unit(40), unit(70), unit(160)]
+    )
+    values, _ = loss(torch.tensor([[5.0, 0.0]]), torch.tensor([[0.75, 0.0, 0.25]]))
+    angles = [math.radians(degrees) for degrees in (40, 70, 160)]
+    logits = [4 * math.cos(a) for a in (angles[0] + 0.2, angles[1] - 0.1, angles[2] + 0.2)]
+    expected = 0.75 * cross_entropy(logits, 0) + 0.25 * cross_entropy(logits, 2)
+    assert values.item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_several_languages_are_as_many_binary_cross_entropies():
+    loss, embedding = randomised("linear_sigmoid"), torch.randn(3, 4)
+    spoken = (SOFT > 0).double()
+    probability = torch.sigmoid((embedding @ loss.weight.T + loss.bias).double())
+    expected = -(spoken * probability.log() + (1 - spoken) * (1 - probability).log()).sum(1)
+    values, scores = loss(embedding, spoken.float())
+    assert torch.allclose(values.double(), expected, atol=1e-5)
+    # Given that exactly one language is spoken, its posterior is proportional to p / (1 - p).
+    odds = probability / (1 - probability)
+    assert torch.allclose(scores.softmax(1).double(), odds / odds.sum(1, keepdim=True), atol=1e-6)

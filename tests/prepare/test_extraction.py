@@ -14,7 +14,7 @@ from models.pretrained_encoders import save_tiny
 from lid_toolkit.data.features import read_features
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.datadir.ark import read_vectors
-from lid_toolkit.datadir.tables.table import read_table
+from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.directory import Identification
 from lid_toolkit.inference.directory import merge as merge_answers
@@ -144,7 +144,7 @@ def test_tables_are_read_once_as_they_were_before_the_work(task, monkeypatch):
     monkeypatch.setattr("lid_toolkit.steps.digest", lambda path: read.append(path) or digest(path))
     extract(task)
     assert len(list((task.output_dir / "data").glob("*.npy"))) > 8
-    assert len(read) == len(set(read)) == 4
+    assert len(read) == len(set(read)) == 7  # wav.scp, the digest, lengths, labels, and three optional tables
     assert plan(dataclasses.replace(task, copies=1), 1, dry_run=False) == 1
     (task.data_dir / "audio_digest").write_text("of other audio\n")
     with pytest.raises(LidError, match="audio_digest: changed since the work was planned"):
@@ -318,3 +318,17 @@ def test_an_offset_of_other_languages_than_the_datas_in_their_order_is_refused(w
         with pytest.raises(LidError, match=r"normalize changes the log posteriors .*skip: 3"):
             learn(tmp_path / "changed", ["deu", "eng", "fra"], normalize=normalize, normalize_conf=conf)
     learn(tmp_path / "right", ["German", "en", "fra"])
+
+
+def test_tables_that_are_added_and_removed_later_do_not_make_features_stale(task):
+    extract(task)
+    stamps = {path: path.stat().st_mtime_ns for path in (task.output_dir / "data").iterdir()}
+    languages = [(key, f"{label} xyz") for key, label in read_table(task.data_dir / "utt2lang")]
+    write_table(task.data_dir / "utt2langs", languages)
+    assert extract(task) == 1
+    assert list(read_table(task.output_dir / "utt2langs")) == languages
+    (task.data_dir / "utt2langs").unlink()
+    assert extract(task) == 1
+    assert not (task.output_dir / "utt2langs").exists()
+    assert plan(task, 1, dry_run=False) == 0
+    assert {path: path.stat().st_mtime_ns for path in (task.output_dir / "data").iterdir()} == stamps

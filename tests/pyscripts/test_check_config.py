@@ -20,6 +20,11 @@ from training.experiment import CONFIG
         ((), {"preprocessor_conf": {"sample_rate": 8000}}, "the front end expects 16000 Hz"),
         ((), {"freeze_param": ["nothing"]}, "no parameter's name starts with 'nothing'"),
         ((), {"init_param": ["none.pth"]}, "init_param none.pth: does not exist"),
+        (
+            (),
+            {"targets": "multi_hot"},
+            "targets: loss aamsoftmax_sc_topk cannot be trained with targets: mul",
+        ),
         (("--config", "none.yaml"), {}, "none.yaml: does not exist"),
     ],
 )

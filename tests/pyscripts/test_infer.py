@@ -47,3 +47,22 @@ def test_a_job_that_did_not_run_is_named(words):
     code, _, messages = run("merge", words)
     assert code == 2
     assert "part 1: not done yet (run the jobs again)" in messages.splitlines()[-1]
+
+
+def test_espnets_files_are_made_from_earlier_embeddings_and_removed_with_them(words, tmp_path):
+    out = tmp_path / "out" / "sét"
+    for action in ("plan", "job", "merge"):
+        assert run(action, words)[0] == 0
+    computed = (out / "embeddings.ark").stat().st_mtime_ns
+    names = [f"sét_{name}.npz" for name in ("lang_to_avg_embd", "lang_to_embds", "utt_embds")]
+    assert run("plan", words, "--espnet_files", "true", "--dry_run", "true")[:2] == (0, "0\n")
+    assert list(out.glob("*.npz")) == []
+    assert run("plan", words, "--espnet_files", "true")[:2] == (0, "0\n")
+    assert sorted(path.name for path in out.glob("*.npz")) == names
+    assert (out / "embeddings.ark").stat().st_mtime_ns == computed
+    for action in ("plan", "job", "merge"):  # the record of the plan has another max_failed
+        assert run(action, words, "--max_failed", "0.5")[0] == 0
+    assert list(out.glob("*.npz")) == []
+    for action in ("plan", "job", "merge"):
+        assert run(action, words, "--espnet_files", "true")[0] == 0
+    assert sorted(path.name for path in out.glob("*.npz")) == names

@@ -96,6 +96,13 @@ def test_users_options_win_over_the_corpus(recipe: Recipe):
     assert calls[-1].startswith("pyscripts/plot_tsne.py --data_dir dump/mini/raw/dev_mini ")
 
 
+def test_files_for_espnets_scripts_are_asked_of_each_script_that_writes_them(recipe: Recipe):
+    calls = recipe.stages("run.sh", *MINI, "--extract_embd", "true", "--espnet_files", "true")
+    asked = [call for call in calls if "--espnet_files true" in call]
+    assert {*programs(asked)} == {"infer", "(infer)", "score", "plot_tsne"}
+    assert not any("--espnet_files true" in call for call in recipe.stages("run.sh", *MINI))
+
+
 def test_the_longest_duration_reaches_all_commands_of_an_identification(recipe: Recipe):
     calls = recipe.stages("run.sh", *MINI, "--inference_max_duration", "30.5", "--extract_embd", "true")
     infer = [call for call in calls if "pyscripts/infer.py" in call]

@@ -14,12 +14,16 @@ from lid_toolkit.audio.reader import read_audio
 from lid_toolkit.audio.references import AudioError
 from lid_toolkit.audio.resample import resample
 from lid_toolkit.audio.writer import AUDIO_FORMATS, encode, quantise
+from lid_toolkit.data.utterances import load_utterances
 from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
+from lid_toolkit.datadir.operations import Choice, combine, copy, subset
 from lid_toolkit.datadir.tables.table import read_table, table_from_pairs, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.prepare.formatting.job import run_job, sample_range
 from lid_toolkit.prepare.formatting.plan import FormatOptions, load_plan, make_plan
 from lid_toolkit.prepare.speed import perturb_data_dir
+from lid_toolkit.training.build_sampler import build_sampler
+from lid_toolkit.training.config import parse_config
 
 
 @pytest.mark.parametrize("audio_format", AUDIO_FORMATS)
@@ -313,3 +317,23 @@ def test_an_id_too_long_for_a_file_is_refused_before_any_work(source, tmp_path):
     with pytest.raises(LidError, match=r"the id is too long for a file name \(use the format wav\.ark\)"):
         format_set(source, tmp_path / "out", audio_format="wav")
     assert not (tmp_path / "out/data").exists()
+
+
+def test_datasets_of_a_combined_set_reach_the_sampler(source, tmp_path):
+    subset(source, tmp_path / "cv", Choice(first=True, count=4))
+    copy(source, tmp_path / "fleurs", utt_prefix="x-")
+    combine([tmp_path / "cv", tmp_path / "fleurs"], tmp_path / "both")
+    format_set(tmp_path / "both", tmp_path / "out")
+    utterances = load_utterances(tmp_path / "out", tmp_path / "out/utt2num_samples", ("eng", "fra"), True)
+    assert utterances.datasets_u.tolist() == [0] * 4 + [1] * 12
+    config = parse_config({"batch_type": "catpow_balance_dataset", "dataset_upsampling_factor": 0.0}, "x")
+    # Each dataset is drawn equally often, and each of its languages, which have equal shares of it.
+    assert build_sampler(config, utterances).law.shares_g == pytest.approx([0.25] * 4)
+
+
+def test_languages_of_mixed_utterances_are_kept(source, tmp_path):
+    write_table(
+        source / "utt2langs", [(key, f"{label} deu") for key, label in read_table(source / "utt2lang")]
+    )
+    format_set(source, tmp_path / "out")
+    assert (tmp_path / "out/utt2langs").read_text() == (source / "utt2langs").read_text()
