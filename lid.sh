@@ -18,6 +18,7 @@ ngpu=auto            # auto|int: number of GPUs to train on; auto: all GPUs of t
 num_nodes=1          # int+: number of machines to train on, each with ngpu GPUs
 nj=auto              # auto|int+: number of parallel jobs; auto: one per core
 gpu_inference=auto   # auto|bool: run identification and feature extraction on GPUs; auto: if there are any
+eval_valid_set=false # bool: also identify and score the validation set
 python=${python:-}   # path: Python interpreter with lid_toolkit installed; by default, path.sh finds one or creates .venv
 ## Data
 datadir=data           # path: directory for the data directories of stages 1 and 2
@@ -42,13 +43,13 @@ channel=mean                      # mean|int: channel to use, counted from 0, or
 multi_columns_input_wav_scp=false # bool: lines of wav.scp may list several files, the channels of one recording
 ## Training
 lid_exp=                   # path: experiment directory; by default, EXPDIR/lid_TAG
-lid_tag=                   # word: experiment name; by default, made from lid_config, feats_type and lid_args
+lid_tag=                   # word: experiment name; by default, that of lid_config and feats_type
 lid_config=                # path: training configuration (YAML)
 lid_args=                  # args: configuration overrides, e.g. "--optim_conf.lr 1e-4"
 selection_set=             # valid|float: data that selects the checkpoint: the validation set, or a held-out fraction of the training set; by default, as in lid_config
 pretrained_model=          # path: checkpoint to initialize from: FILE or FILE:SOURCE:DESTINATION:EXCLUDED
 ignore_init_mismatch=false # bool: skip weights of pretrained_model whose names or shapes do not match
-checkpoint_interval=15     # float: minutes between checkpoints within an epoch
+checkpoint_minutes=15      # float: minutes between checkpoints within an epoch
 ## Identification and scoring
 inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment directory
 inference_batch_size=8                  # int+: batch size; the results do not depend on it
@@ -66,14 +67,10 @@ hf_private=true # bool: create the repository as private
 # end of options
 
 . utils/parse_options.sh
-parse_options "Spoken language identification in ten stages, for any corpus." lid.sh -- "$@"
+parse_options "Spoken language identification in ten stages, for any corpus." lid.sh utils/espnet_options.sh -- "$@"
 . utils/stages.sh
-
-# Print the experiment's name, made from the configuration, the feature type and the overrides, as in ESPnet.
-experiment_tag() {
-  local config=${lid_config##*/} overrides=${lid_args//--/_}
-  printf '%s_%s%s' "${config:+${config%.*}}" "${feats_type}" "${overrides//[ |=\/]/}"
-}
+. utils/corpora.sh
+. utils/checks.sh
 
 ! "${skip_data_prep}" || skip_stages+=" 1 2"
 ! "${skip_train}" || skip_stages+=" 4 5"
@@ -84,7 +81,8 @@ experiment_tag() {
 
 source_set=${train_set}
 stats_dir="${expdir}/lid_stats_${fs/%000/k}"
-lid_tag=${lid_tag:-$(experiment_tag)}
+config_name=${lid_config##*/} config_name=${config_name%.*}
+lid_tag=${lid_tag:-${config_name:-train}_${feats_type}}
 if [[ ${speed_perturb_factors} =~ [^[:blank:]] ]]; then
   train_set+=_sp stats_dir+=_sp lid_tag+=_sp
 fi
@@ -94,6 +92,7 @@ audio_feats="${dumpdir}/${audio_type}" data_feats="${dumpdir}/${feats_type}"
 [[ ${feats_type} != extracted ]] || stats_dir+=_extracted
 inference_dir="${lid_exp}/inference/${inference_model%.pth}"
 package="${lid_exp}/${lid_exp##*/}_${inference_model%.*}.zip"
+! "${eval_valid_set}" || [[ " ${test_sets//[[:blank:]]/ } " == *" ${valid_set} "* ]] || test_sets+=" ${valid_set}"
 if [[ -z ${tsne_set} ]]; then
   read -r tsne_set _ <<<"${test_sets}" || true
   tsne_default=true
@@ -106,58 +105,6 @@ sets_to_format() {
   # shellcheck disable=SC2206  # a list of words
   "${skip_eval}" || sets+=(${test_sets} "${tsne_set}")
   printf '%s\n' ${sets[@]+"${sets[@]}"} | awk 'NF && !seen[$0]++'
-}
-
-# Exit before any work starts if a stage to run lacks an option or an input.
-check_needs() {
-  local set n
-  ((stage < 9)) || due 9 || due 10 || die "$0: stages 9 and 10 are skipped (add --skip_packing false or --skip_upload_hf false)"
-  ! due 10 || [[ -n ${hf_repo} ]] || die "$0: --hf_repo is missing (stage 10 needs it: USER/NAME)"
-  [[ -z ${hf_repo} || ${hf_repo} =~ ^[^/]+/[^/]+$ ]] || die "$0: --hf_repo ${hf_repo}: not a repository name (give USER/NAME)"
-  ((stage <= stop_stage)) || die "$0: --stage ${stage} is after --stop_stage ${stop_stage}"
-  for n in 2 3 4 5; do
-    ! due "${n}" || "${skip_train}" || [[ -n ${source_set} ]] || die "$0: --train_set is missing (stage ${n} needs it)"
-  done
-  for n in 3 4 5; do
-    ! due "${n}" || "${skip_train}" || [[ -n ${valid_set} ]] || die "$0: --valid_set is missing (stage ${n} needs it)"
-  done
-  for n in 6 7; do
-    ! due "${n}" || [[ ${test_sets} =~ [^[:blank:]] ]] || die "$0: --test_sets is missing (stage ${n} needs it)"
-  done
-  ! due 8 || [[ -n ${tsne_set} ]] || die "$0: --tsne_set is missing (stage 8 needs it, or --test_sets)"
-  ((feats_copies == 0)) || [[ ${feats_type} == extracted ]] || die "$0: --feats_copies needs --feats_type extracted"
-  [[ ${feats_type} != extracted || -n ${lid_config} ]] || ! due 4 || die "$0: --lid_config is missing (stage 4 needs it to extract features)"
-  if due 5; then
-    [[ -n ${lid_config} ]] || die "$0: --lid_config is missing (stage 5 needs it)"
-  elif { due 6 || due 9 || due 10; } && [[ ! -f ${lid_exp}/${inference_model} ]]; then
-    die "$0: --inference_model: ${lid_exp}/${inference_model}: does not exist (run stage 5, or give another checkpoint)"
-  fi
-  if due 3 && ! due 1; then
-    for set in $(sets_to_format); do
-      if due 2 && [[ ${set} == "${train_set}" ]]; then set=${source_set}; fi
-      [[ -d ${datadir}/${set} ]] || die "$0: ${datadir}/${set}: does not exist (run stage 1, or give --datadir)"
-    done
-  fi
-}
-
-# Exit before any work starts if a stage to run lacks the output of an earlier stage.
-check_inputs() {
-  local set made_in=3
-  ! due 2 || made_by 1 "${datadir}/${source_set}" train_set
-  if due 4; then
-    made_by 3 "${audio_feats}/${train_set}" train_set
-    made_by 3 "${audio_feats}/${valid_set}" valid_set
-  elif due 5; then
-    [[ ${feats_type} != extracted ]] || made_in=4
-    made_by "${made_in}" "${data_feats}/${train_set}" train_set
-    made_by "${made_in}" "${data_feats}/${valid_set}" valid_set
-    made_by 4 "${stats_dir}/train" expdir
-  fi
-  for set in ${test_sets}; do
-    ! due 6 || made_by 3 "${audio_feats}/${set}" test_sets
-    ! due 7 || made_by 6 "${inference_dir}/${set}/${set}_lids" test_sets
-  done
-  ! due 8 || made_by 3 "${audio_feats}/${tsne_set}" tsne_set
 }
 
 stage_1() {
@@ -264,7 +211,7 @@ stage_5() {
   task=("${python}" pyscripts/train.py --config "${lid_config}" --dry_run "${dry_run}"
     --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}"
     --stats_dir "${stats_dir}" --output_dir "${lid_exp}" --ngpu "${ngpu}"
-    --num_nodes "${num_nodes}" --checkpoint_interval "${checkpoint_interval}"
+    --num_nodes "${num_nodes}" --checkpoint_minutes "${checkpoint_minutes}"
     ${words[@]+"${words[@]}"})
   # On this machine, training runs without a job backend, so that its progress bar is shown.
   if ! "${dry_run}" && ! trains_here; then
@@ -356,36 +303,14 @@ stage_10() {
     --dry_run "${dry_run}"
 }
 
-# Check option values in Python, and count the cores. Count the GPUs only if a stage to run may use them.
-check_values() {
-  local counts count_gpus=false n
-  for n in 4 5 6 8; do
-    ! due "${n}" || count_gpus=true
-  done
-  counts=$("${python}" pyscripts/check_options.py --fs "${fs}" --speed_perturb_factors "${speed_perturb_factors}" \
-    --max_failed "${max_failed}" --perplexity "${perplexity}" --max_iter "${max_iter}" --count_gpus "${count_gpus}")
-  read -r cores gpus <<<"${counts}"
-  [[ ${nj} != auto ]] || nj=${cores}
-  [[ ${ngpu} == auto ]] || gpus=${ngpu}
-  [[ ${gpu_inference} != auto ]] || gpu_inference=$( ((gpus > 0)) && echo true || echo false)
-}
-
-# Exit before any work starts if stage 5 would reject the configuration.
-check_config() {
-  due 5 || return 0
-  training_words
-  if ((num_nodes > 1)) && trains_here && [[ -z ${PET_MASTER_ADDR:-} ]]; then
-    die "$0: --num_nodes ${num_nodes}: jobs run on this machine only (choose a cluster in cmd.sh, or see docs/training.md)"
-  fi
-  "${python}" pyscripts/check_config.py --config "${lid_config}" --fs "${fs/k/000}" ${words[@]+"${words[@]}"}
-}
-
 check_needs
 check_inputs
+check_corpus
 . ./path.sh || exit $?
 check_values
 . ./cmd.sh || exit $?
 check_config || exit $?
+print_espnet_notes
 run_stages "prepare data" "perturb speed" "format audio" "collect statistics" "train" \
   "identify and embed" "score" "draw t-SNE" "pack the model" "upload the model"
 

@@ -14,7 +14,7 @@ find_corpora with_sets
 parse_options "Spoken language identification from data to results: run the stages of lid.sh on a corpus.
 
 Corpora
-$(describe_corpora)" run.sh lid.sh -- "$@"
+$(describe_corpora)" run.sh lid.sh utils/espnet_options.sh -- "$@"
 . ./db.sh
 
 if [[ ${corpus} == auto ]]; then

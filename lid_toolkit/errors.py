@@ -22,6 +22,10 @@ WorkName = Literal[
 """The kinds of work whose output other work needs."""
 
 
+LEAST_SIMILARITY = 0.75
+"""difflib's ratio of two names, from which on one may be a typing error for the other."""
+
+
 class LidError(Exception):
     """An error that the user can correct. Commands print it on one line and exit with code 2.
 
@@ -64,7 +68,7 @@ def _remade(kind: type[LidError], what: str, where: str | None, mend: str, redo:
 def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """Return advice with the most similar known name; if none is similar, ``otherwise`` or all names."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=LEAST_SIMILARITY)
     return f"did you mean '{close[0]}'?" if close else otherwise or f"known: {', '.join(names)}"
 
 

@@ -36,7 +36,7 @@ read_corpus "${corpus}"
 if [[ -n ${downloads} && (-n ${corpus_dir} || -n ${db_variable}) ]]; then
   corpus_dir=${downloads}/${corpus}
 elif [[ -z ${corpus_dir} && -n ${db_variable} ]]; then
-  die "db.sh:$(grep -n "^${db_variable}=" db.sh | cut -d: -f1): ${db_variable} is empty" \
+  die "$(no_corpus_dir)" \
     "(set it to the directory that contains the corpus, or to which it should be downloaded)"
 fi
 [[ -z ${corpus_dir} ]] || prepare_options+=(--corpus_dir "${corpus_dir}")

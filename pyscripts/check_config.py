@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Check a training configuration before training: keys, values, components and their arguments."""
+"""Check a training configuration before training: keys, values, components, their arguments, lists of sounds.
+
+Prints a line for each difference from ESPnet that applies to the configuration.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 
 from stages import run
 
-from lid_toolkit.cli import OptionParser, positive_int
+from lid_toolkit.cli import OptionParser, boolean, positive_int
 from lid_toolkit.errors import LidError
 
 
@@ -17,17 +20,34 @@ def main(arguments: Sequence[str]) -> None:
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
     parser.add_argument("--fs", type=positive_int, help="sampling rate of the formatted audio, in Hz")
+    parser.add_argument(
+        "--espnet",
+        type=boolean,
+        default=False,
+        help="the command line comes from ESPnet: print all differences",
+    )
+    parser.add_argument(
+        "--sounds_to_come",
+        default="",
+        help="lists of noise and rooms that are still to be made, one on each line",
+    )
+    parser.add_argument("--inference_model", default="", help="model file that the training must write")
     options, overrides = parser.parse_known_args(arguments)
 
+    from lid_toolkit.data.preprocess import check_sounds
     from lid_toolkit.models.build import build_model
     from lid_toolkit.models.external import EVERY
-    from lid_toolkit.training.config import load_config
+    from lid_toolkit.training.config import parse_config
+    from lid_toolkit.training.espnet_notes import espnet_notes
     from lid_toolkit.training.init_weights import check_sources
     from lid_toolkit.training.measures import check_wandb
+    from lid_toolkit.training.model_selection import check_model_name
     from lid_toolkit.training.optimization import configured_optimizer, freeze
+    from lid_toolkit.training.overrides import override, read_settings
     from lid_toolkit.training.train import check_rate, check_sharded, check_targets
 
-    config = load_config(options.config, overrides)
+    raw = override(read_settings(options.config), overrides)
+    config = parse_config(raw, options.config)
     rate = config.preprocessor_conf.sample_rate
     if options.fs is not None and options.fs != rate:
         mend = f"set preprocessor_conf.sample_rate and frontend_conf.fs to {options.fs}, or change --fs"
@@ -39,7 +59,12 @@ def main(arguments: Sequence[str]) -> None:
     freeze(model, config.freeze_param)
     configured_optimizer(model, config)
     check_sources(config.init_param)
+    check_sounds(config.preprocessor_conf, options.sounds_to_come.splitlines())
     check_wandb(config)
+    if options.inference_model:
+        check_model_name(options.inference_model, config)
+    for note in espnet_notes(raw, config, model, options.espnet):
+        print(note)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
             logging.getLogger().addHandler(log)
         else:
             logging.getLogger().setLevel(logging.WARNING)
-        models = train(config, sources, world, 60 * options.checkpoint_interval, digests)
+        models = train(config, sources, world, 60 * options.checkpoint_minutes, digests)
         if work is not None:
             work.finish(models)
 
@@ -73,7 +73,7 @@ def parse(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument("--ngpu", default="auto", help="number of GPUs on each machine; auto: all")
     parser.add_argument("--num_nodes", type=positive_int, default=1, help="number of machines")
     parser.add_argument(
-        "--checkpoint_interval", type=non_negative, default=15.0, help="minutes between checkpoints"
+        "--checkpoint_minutes", type=non_negative, default=15.0, help="minutes between checkpoints"
     )
     parser.add_argument(
         "--dry_run", type=boolean, default=False, help="only report whether there is work to do"

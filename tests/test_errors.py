@@ -20,6 +20,37 @@ def test_line_is_one_line():
 def test_nearest_names_one_or_all():
     assert nearest("adamm", ["adam", "sgd"]) == "did you mean 'adam'?"
     assert nearest("zzz", ["sgd", "adam"]) == "known: adam, sgd"
+    assert nearest("zzz", ["sgd"], otherwise="see there") == "see there"
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("acum_grad", "accum_grad"),
+        ("trian_set", "train_set"),
+        ("ndimm", "ndim"),
+        ("rawnet", "rawnet3"),
+        ("wamup_steps", "warmup_steps"),
+        ("de", "deu"),
+    ],
+)
+def test_a_typing_error_is_near(name, known):
+    assert nearest(name, [known, "something_else"]) == f"did you mean '{known}'?"
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("speech_fold_length", "max_batch_length"),
+        ("eval_valid_set", "valid_set_size"),
+        ("save_every", "test_sets"),
+        ("mean", "chn_attn_stat"),
+        ("xvector", "ecapa_tdnn"),
+        ("max_updates", "max_steps"),
+    ],
+)
+def test_another_word_is_far(name, known):
+    assert nearest(name, [known], otherwise="see there") == "see there"
 
 
 def test_survives_the_way_between_processes():

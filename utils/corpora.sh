@@ -47,6 +47,11 @@ given_corpus() {
   printf '%s' "${value}"
 }
 
+# Print the place in db.sh where the directory of the corpus that was read is to be written, and that it is empty.
+no_corpus_dir() {
+  printf 'db.sh:%s: %s is empty' "$(grep -n "^${db_variable}=" db.sh | cut -d: -f1)" "${db_variable}"
+}
+
 # Read local/$1/corpus.sh into corpus_dir, db_variable, lid_options and prepare_options.
 # LC_ALL=C: if the locale is not installed, bash prints a warning, which would be taken for a setting.
 read_corpus() {

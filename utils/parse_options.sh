@@ -165,9 +165,10 @@ describe() {
   printf '%s' "${text# }"
 }
 
-# Print advice about the unknown option $1: the most similar known option, or a hint at --help.
+# Print advice about the unknown option $1: the most similar known option if it is a likely typing error, or a hint at
+# --help.
 advice() {
-  local known near="" distance least=$((${#1} / 3 + 2))
+  local known near="" distance least=$((${#1} / 5 + 2))
   for known in "${option_names[@]}"; do
     distance=$(edit_distance "$1" "${known}")
     ((distance >= least)) || { least=${distance} near=${known}; }

@@ -19,22 +19,37 @@ from lid_toolkit.errors import LidError, reason_of
 
 Wave = npt.NDArray[np.float32]
 
+PLACES = ("data", "dump/raw")
+"""Directories of lists: where the corpus ``noises`` writes them, and where ESPnet has them."""
+
+
+def list_places(path: str | Path) -> tuple[Path, ...]:
+    """Return where a list may be, most important first: the path itself, then its name in PLACES."""
+    return tuple(dict.fromkeys([Path(path), *(Path(place, Path(path).name) for place in PLACES)]))
+
+
+def find_list(path: str | Path) -> Path:
+    """Return the file that a list is in, or the path itself if there is none."""
+    return next((place for place in list_places(path) if place.exists()), Path(path))
+
 
 def read_sounds(path: str | Path, mend: str) -> Table:
     """Read a list and check that its first recording can be read, to detect a wrong folder before training.
 
     Args:
-        path: the list.
+        path: the list, which may also be in one of PLACES.
         mend: advice for users who do not have these recordings.
 
     Raises:
         LidError: the list does not exist, is empty or faulty, or its first recording cannot be read.
     """
-    path = Path(path)
+    path = find_list(path)
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise LidError(reason_of(error), where=path, mend=mend) from None
+        elsewhere = f"; also looked in {' and '.join(PLACES)}" if isinstance(error, FileNotFoundError) else ""
+        what = reason_of(error) + elsewhere
+        raise LidError(what, where=path, mend=mend) from None
     # A list of references without keys gets line numbers as keys.
     lines = [line.strip() for line in raw.splitlines() if line.strip()]
     if lines and not any(len(line.split(None, 1)) > 1 for line in lines):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,7 +21,7 @@ from pydantic import (
 
 from lid_toolkit.augment import distortions
 from lid_toolkit.augment.distortions import Wave
-from lid_toolkit.augment.sounds import impulse_response, random_part, read_sounds
+from lid_toolkit.augment.sounds import find_list, impulse_response, list_places, random_part, read_sounds
 from lid_toolkit.augment.voice import change_voice
 from lid_toolkit.datadir.tables.table import Table
 
@@ -129,11 +131,11 @@ class PreprocessorConf(BaseModel):
         single = (NoiseInfo(1.0, self.noise_scp, (1, 1), self.noise_db_range),) if self.noise_scp else ()
         return tuple(kind for kind in (*(self.noise_info or ()), *single) if kind.weight > 0)
 
-    def sound_lists(self) -> tuple[str, ...]:
-        """Return the lists of recordings that are used for augmentation."""
+    def sound_lists(self) -> dict[str, str]:
+        """Return the lists of recordings that are used, each with the key of its probability."""
         noises = [kind.scp for kind in self.noise_kinds()] if self.noise_prob() > 0 else []
         rooms = [self.rir_scp] if self.rir_scp and self.rir_prob() > 0 else []
-        return (*noises, *rooms)
+        return dict.fromkeys(noises, "noise_apply_prob") | dict.fromkeys(rooms, "rir_apply_prob")
 
 
 @dataclass(frozen=True)
@@ -155,13 +157,26 @@ def load_sounds(conf: PreprocessorConf) -> Sounds:
     Raises:
         LidError: a list, or the first recording in it, is missing or not valid.
     """
-    without = "make this list, or set preprocessor_conf.{}: 0"
-    noises, rooms = [], None
-    if conf.noise_prob() > 0:
-        noises = [read_sounds(kind.scp, without.format("noise_apply_prob")) for kind in conf.noise_kinds()]
-    if conf.rir_prob() > 0 and conf.rir_scp:
-        rooms = read_sounds(conf.rir_scp, without.format("rir_apply_prob"))
-    return Sounds(tuple(noises), rooms)
+    tables = {path: _read_list(path, key) for path, key in conf.sound_lists().items()}
+    noises = [tables[kind.scp] for kind in conf.noise_kinds() if kind.scp in tables]
+    return Sounds(tuple(noises), tables.get(conf.rir_scp or ""))
+
+
+def check_sounds(conf: PreprocessorConf, to_come: Collection[str] = ()) -> None:
+    """Check the lists of recordings that a configuration uses, except those that are still to be made.
+
+    Raises:
+        LidError: a list, or the first recording in it, is missing or not valid.
+    """
+    expected = {Path(path).resolve() for path in to_come}
+    for path, key in conf.sound_lists().items():
+        places = {place.resolve() for place in list_places(path)}
+        if find_list(path).exists() or places.isdisjoint(expected):
+            _read_list(path, key)
+
+
+def _read_list(path: str, key: str) -> Table:
+    return read_sounds(path, f"make this list, or set preprocessor_conf.{key}: 0")
 
 
 def augment_wave(wave: Wave, conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> Wave:

@@ -24,7 +24,8 @@ from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.sampling import BY_CATEGORY, BatchType
 from lid_toolkit.data.targets import TargetKind
 from lid_toolkit.errors import LidError, nearest
-from lid_toolkit.training.espnet_yaml import with_lora, without_espnet_keys
+from lid_toolkit.training.espnet_lora import with_lora
+from lid_toolkit.training.espnet_yaml import without_espnet_keys
 from lid_toolkit.training.overrides import numbers, override, read_settings
 from lid_toolkit.training.schedules import SCHEDULES
 
@@ -298,7 +299,8 @@ def _one_line(
         keys[1:] = [key for key in keys[1:] if key in known]
     name = ".".join((*prefix, *keys))
     if unknown:
-        return LidError(f"unknown key '{name}'", where=where, mend=nearest(keys[-1], known))
+        mend = nearest(keys[-1], known, otherwise="docs/training.md lists the keys")
+        return LidError(f"unknown key '{name}'", where=where, mend=mend)
     return LidError(
         f"{name}: {first['msg'].removeprefix('Value error, ')}", where=where, mend="correct the value"
     )

@@ -1,15 +1,13 @@
-"""YAML keys of ESPnet that this toolkit does not have: some are translated or ignored, others are refused."""
+"""YAML keys of ESPnet that this toolkit does not have: some can be ignored, others are refused."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
 
-from pydantic import ValidationError
-
-from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.errors import LidError
 from lid_toolkit.importers.espnet import LID1_ONLY, MODELS
-from lid_toolkit.models.frontends.pretrained.adapt import Lora
+from lid_toolkit.training.espnet_lora import USE_ADAPTER
 
 FEW = 6
 IGNORED_GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -108,80 +106,22 @@ FIXED: Mapping[str, tuple[Collection[object], str]] = {
 }
 """Keys with the values that agree with what this toolkit does, and advice for all other values."""
 
-ADAPTED = ("s3prl", "transformers")
-ADAPTER_CONF: Mapping[str, str] = {
-    "rank": "rank",
-    "alpha": "alpha",
-    "dropout_rate": "dropout",
-    "target_modules": "target_modules",
-}
-"""Arguments of ESPnet's LoRA, and of ``lora``. ``bias_type`` has no effect in ESPnet 202511."""
+UNMEASURED = "acc"
+"""A measure in ESPnet's default criteria that its ``lid1`` does not have."""
+
+RENAMED: Mapping[str, str] = {"language_upsampling_factor": "category_upsampling_factor"}
+"""Former names of ESPnet's keys, with the present names."""
 
 
-def with_lora(raw: Mapping[str, object], where: object) -> dict[str, object]:
-    """Return the settings with ESPnet's ``adapter`` and ``adapter_conf`` as the front end's ``lora``.
-
-    As in ESPnet, the encoder itself is frozen only if ``freeze_param`` says so.
-
-    Args:
-        raw: settings by name.
-        where: the file, for messages.
-
-    Raises:
-        LidError: an adapter or an argument that is not supported.
-    """
-    settings = {key: value for key, value in raw.items() if key != "use_adapter"}
-    if not raw.get("use_adapter"):
-        return settings
-    kind, conf = settings.pop("adapter", "lora"), settings.pop("adapter_conf", None) or {}
-    frontend, frontend_conf = raw.get("frontend"), raw.get("frontend_conf") or {}
-    if kind != "lora":
-        raise LidError(f"adapter: {kind} is not supported", where=where, mend="set adapter: lora")
-    if frontend not in ADAPTED:
-        what = f"use_adapter: frontend '{frontend}' cannot be adapted"
-        raise LidError(what, where=where, mend=f"set use_adapter: false, or frontend: {' or '.join(ADAPTED)}")
-    if not isinstance(conf, Mapping) or not isinstance(frontend_conf, Mapping):
-        what = "adapter_conf and frontend_conf must be lists of 'key: value' lines"
-        raise LidError(what, where=where, mend="correct the value")
-    if "lora" in frontend_conf:
-        what = "both use_adapter and frontend_conf.lora"
-        raise LidError(what, where=where, mend="leave out one of them")
-    frozen = raw.get("freeze_param") or ()
-    if not {"frontend", "frontend.upstream"}.intersection(frozen if isinstance(frozen, list) else [frozen]):
-        logging.warning(
-            "%s: the encoder is trained together with its adapters, as in ESPnet; "
-            "to train only the adapters, add freeze_param: [frontend.upstream]",
-            where,
-        )
-    return {**settings, "frontend_conf": {**frontend_conf, "lora": _lora(conf, where)}}
-
-
-def _lora(conf: Mapping[str, object], where: object) -> dict[str, object]:
-    """Return the arguments of ``lora`` that are equivalent to ESPnet's ``adapter_conf``."""
-    if conf.get("bias_type") not in (None, "none"):
-        what = f"adapter_conf: bias_type: {conf['bias_type']} is not supported"
-        raise LidError(what, where=where, mend="leave it out; it has no effect in ESPnet either")
-    given = {key: value for key, value in conf.items() if key != "bias_type"}
-    for key in given:
-        if key not in ADAPTER_CONF:
-            known = (*ADAPTER_CONF, "bias_type")
-            raise LidError(f"adapter_conf: unknown key '{key}'", where=where, mend=nearest(str(key), known))
-    ours = {ADAPTER_CONF[key]: value for key, value in given.items()}
-    try:
-        lora = Lora.model_validate({**ours, "frozen": False})
-    except ValidationError as error:
-        first = error.errors()[0]
-        theirs = next(key for key, name in ADAPTER_CONF.items() if name == first["loc"][0])
-        raise LidError(
-            f"adapter_conf: {theirs}: {first['msg']}", where=where, mend="correct the value"
-        ) from error
-    return lora.model_dump()
+def has_espnet_keys(raw: Mapping[str, object]) -> bool:
+    """Return whether the settings have keys that only ESPnet has."""
+    return not raw.keys().isdisjoint({*IGNORED, *FIXED, *RENAMED, USE_ADAPTER})
 
 
 def without_espnet_keys(
     raw: Mapping[str, object], known: Collection[str], where: object
 ) -> dict[str, object]:
-    """Return the settings without the keys that only ESPnet has.
+    """Return the settings with present names of keys, and without the keys that only ESPnet has.
 
     Args:
         raw: settings by name.
@@ -189,15 +129,37 @@ def without_espnet_keys(
         where: the file, for messages.
 
     Raises:
-        LidError: a key asks for something that this toolkit does not support.
+        LidError: a key asks for something that this toolkit does not support, or is there under two names.
     """
+    for former, present in RENAMED.items():
+        if former in raw and present in raw:
+            what = f"{former} is the former name of {present}"
+            raise LidError(what, where=where, mend="leave out one of them")
     ignored = sorted(key for key in raw if key in IGNORED and key not in known)
     if ignored:
         logging.info("%s: keys of ESPnet are ignored: %s", where, _grouped(ignored))
     for key, (values, advice) in FIXED.items():
         if key in raw and raw[key] not in values:
             raise LidError(f"{key}: {raw[key]} is not supported", where=where, mend=advice)
-    return {key: value for key, value in raw.items() if key not in ignored and key not in FIXED}
+    kept = {key: value for key, value in raw.items() if key not in ignored and key not in FIXED}
+    return _as_espnet_reads({RENAMED.get(key, key): value for key, value in kept.items()})
+
+
+def _as_espnet_reads(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings with two of ESPnet's defaults as its ``lid1`` reads them.
+
+    With ``iterator_type: category``, the batch type ``folded`` is ``catbel``. Criteria of ``acc``, a measure
+    that does not exist, are left out.
+    """
+    read = dict(settings)
+    if (read.get("iterator_type"), read.get("batch_type")) == ("category", "folded"):
+        read["batch_type"] = "catbel"
+    criteria = read.get("best_model_criterion")
+    if isinstance(criteria, (list, tuple)):
+        read["best_model_criterion"] = [
+            criterion for criterion in criteria if list(criterion)[1:2] != [UNMEASURED]
+        ]
+    return read
 
 
 def _grouped(ignored: Collection[str]) -> str:

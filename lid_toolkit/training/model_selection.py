@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,6 +90,26 @@ def average_best(config: TrainConfig, history: Sequence[EpochMeasures], output_d
         written.append(output_dir / f"{name}.best.pth")
         point_to(written[-1], f"{ranked[0]}epoch.pth")
     return written
+
+
+def check_model_name(name: str, config: TrainConfig) -> None:
+    """Check that a training can write a model file of this name.
+
+    Raises:
+        LidError: it cannot, for example because no criterion ranks the epochs by the loss.
+    """
+    criteria = [name_of(criterion) for criterion in config.best_model_criterion]
+    most = max(config.averaged)
+    epoch = re.fullmatch(r"([1-9]\d*)epoch\.pth", name)
+    best = re.fullmatch(r"(.+)\.(?:best|ave|ave_([1-9]\d*)best)\.pth", name)
+    if epoch and int(epoch[1]) <= config.max_epoch:
+        return
+    if best and best[1] in criteria and int(best[2] or 1) <= most:
+        return
+    what = f"training does not write {name}: it keeps the best {most} of {config.max_epoch} epochs by "
+    what += " and by ".join(criteria)
+    mend = f"choose {criteria[0]}.best.pth, or change the configuration"
+    raise LidError(what, where="inference_model", mend=mend)
 
 
 def _weights_of(epoch: int, output_dir: Path) -> Path:

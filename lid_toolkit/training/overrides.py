@@ -1,4 +1,4 @@
-"""Settings as text: YAML without duplicate keys, and ``--key value`` overrides of nested keys."""
+"""Settings as text: YAML without duplicate keys, a base to start from, and overrides of nested keys."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import yaml
 
 from lid_toolkit.errors import LidError
 
+BASE = "base"
+"""Key that names another YAML file, relative to this one, whose settings this one changes."""
+NESTED = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -29,12 +32,27 @@ class _KeysOnce(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_settings(path: Path) -> dict[str, object]:
-    """Read a YAML file of ``key: value`` lines.
+def read_settings(path: Path, above: Sequence[Path] = ()) -> dict[str, object]:
+    """Read a YAML file of ``key: value`` lines, and the files that it has as ``base``.
+
+    Args:
+        path: the file.
+        above: files that have this one as their base.
 
     Raises:
-        LidError: the file does not exist, is not YAML, has a duplicate key, or is not a mapping.
+        LidError: a file does not exist, is not YAML or no mapping, has a duplicate key, or is its own base.
     """
+    raw = _read_yaml(path)
+    base = raw.pop(BASE, None)
+    if base is None:
+        return raw
+    below = path.parent / str(base)
+    if below.resolve() in {file.resolve() for file in (*above, path)}:
+        raise LidError(f"{BASE}: {base} has this file as its own base", where=path, mend="name another file")
+    return _merged(read_settings(below, (*above, path)), raw)
+
+
+def _read_yaml(path: Path) -> dict[str, object]:
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_KeysOnce)
     except FileNotFoundError:
@@ -46,8 +64,20 @@ def read_settings(path: Path) -> dict[str, object]:
     return raw or {}
 
 
+def _merged(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings of both; where both have a key, ``above`` counts, and mappings are merged."""
+    merged = {**below, **above}
+    for key in below.keys() & above.keys():
+        lower, upper = below[key], above[key]
+        if isinstance(lower, Mapping) and isinstance(upper, Mapping):
+            merged[key] = _merged(lower, upper)
+    return merged
+
+
 def override(raw: Mapping[str, object], words: Sequence[str]) -> dict[str, object]:
     """Return ``raw`` changed by ``--key value`` or ``--key=value`` words; values are read as YAML.
+
+    Nested keys are written ``--optim_conf.lr 1e-4``, or as in ESPnet ``--optim_conf lr=1e-4``.
 
     Raises:
         LidError: a word is not an option, has no value, or its value is not YAML.
@@ -62,6 +92,9 @@ def override(raw: Mapping[str, object], words: Sequence[str]) -> dict[str, objec
             if not rest:
                 raise LidError(f"'{option}' has no value", where="overrides", mend="write --key value pairs")
             text = rest.pop(0)
+        nested = NESTED.fullmatch(text) if option.endswith("_conf") else None
+        if nested:
+            option, text = f"{option}.{nested[1]}", nested[2]
         try:
             # YAML would read a word that ends in a colon as a mapping.
             value = text if text.endswith(":") else yaml.load(text, Loader=_KeysOnce)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from lid_toolkit.augment.sounds import find_list
 from lid_toolkit.data.features import DESCRIPTION
 from lid_toolkit.datadir.datadir import DIGEST
 from lid_toolkit.datadir.mixtures import UTT2LANGS
@@ -78,4 +79,4 @@ def input_files(config: TrainConfig, sources: Sources) -> dict[str, Path]:
 def named_files(config: TrainConfig) -> dict[str, Path]:
     """Return the files that a configuration names: initial weights, and lists of noise and rooms."""
     initial = {f"init_param {text}": Path(text.partition(":")[0]) for text in config.init_param}
-    return initial | {f"list {text}": Path(text) for text in config.preprocessor_conf.sound_lists()}
+    return initial | {f"list {text}": find_list(text) for text in config.preprocessor_conf.sound_lists()}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 
-from lid_toolkit.augment.sounds import impulse_response, random_part, read_sounds
+from lid_toolkit.augment.sounds import find_list, impulse_response, random_part, read_sounds
 from lid_toolkit.errors import LidError
 
 RATE = 16000
@@ -41,10 +43,31 @@ def test_paths_with_blanks_need_keys(tmp_path, ramp):
     assert read_sounds(path, "none").value(0) == ramp
 
 
+@pytest.mark.parametrize("asked", ["dump/raw/n.scp", "data/n.scp", "elsewhere/n.scp"])
+@pytest.mark.parametrize("there", ["dump/raw/n.scp", "data/n.scp"])
+def test_a_list_is_found_where_espnet_or_the_recipe_has_it(tmp_path, monkeypatch, ramp, asked, there):
+    monkeypatch.chdir(tmp_path)
+    Path(there).parent.mkdir(parents=True)
+    Path(there).write_text(f"{ramp.replace(' ', '%')}\n")
+    soundfile.write(ramp.replace(" ", "%"), RAMP, RATE)
+    assert find_list(asked) == Path(there)
+    assert len(read_sounds(asked, "none")) == 1
+
+
+def test_a_list_under_its_own_path_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("data/n.scp", "dump/raw/n.scp", "n.scp"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+    for path in ("data/n.scp", "dump/raw/n.scp", "n.scp"):
+        assert find_list(path) == Path(path)
+    assert find_list("other.scp") == Path("other.scp")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"list\.scp: does not exist \(do without\)"),
+        (None, r"list\.scp: does not exist; also looked in data and dump/raw \(do without\)"),
         ("", "empty"),
         ("a /no/such.wav\n", r"list\.scp: first recording: /no/such\.wav: does not exist"),
         ("a cat noise.wav |\n", "is a command"),

@@ -8,7 +8,7 @@ import soundfile
 import yaml
 from pydantic import ValidationError
 
-from lid_toolkit.data.preprocess import PreprocessorConf, Sounds, augment_wave, load_sounds
+from lid_toolkit.data.preprocess import PreprocessorConf, Sounds, augment_wave, check_sounds, load_sounds
 from lid_toolkit.errors import LidError
 
 RATE = 16000
@@ -109,8 +109,22 @@ def test_no_target_is_no_crop():
 def test_a_missing_list_is_told_with_what_to_do(key, tmp_path):
     conf = PreprocessorConf(**{key: str(tmp_path / "none.scp")})
     prob = key.replace("scp", "apply_prob")
-    with pytest.raises(LidError, match=rf"none\.scp: does not exist .*preprocessor_conf\.{prob}: 0"):
+    with pytest.raises(LidError, match=rf"none\.scp: does not exist.*preprocessor_conf\.{prob}: 0"):
         load_sounds(conf)
+
+
+def test_a_list_that_is_still_to_be_made_is_not_missing(tmp_path, monkeypatch, lists):
+    monkeypatch.chdir(tmp_path)
+    conf = PreprocessorConf(rir_scp="dump/raw/later.scp", noise_scp=str(lists / "low.scp"))
+    with pytest.raises(LidError, match=r"later\.scp: does not exist.*rir_apply_prob: 0"):
+        check_sounds(conf)
+    with pytest.raises(LidError, match="later"):
+        check_sounds(conf, ["data/other.scp"])
+    check_sounds(conf, ["data/later.scp"])
+    (lists / "low.scp").write_text("n1 /no/such.wav\n")
+    with pytest.raises(LidError, match=r"low\.scp: first recording: /no/such\.wav"):
+        check_sounds(conf, ["data/later.scp", str(lists / "low.scp")])
+    check_sounds(PreprocessorConf(rir_scp="dump/raw/later.scp", rir_apply_prob=0.0))
 
 
 def test_a_list_of_no_weight_is_not_asked_for(lists):

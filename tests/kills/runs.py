@@ -20,7 +20,7 @@ SMALLER = (
 )
 COMMAND = (
     *("bash", "run.sh", "--corpus", "mini", "--local_data_opts", '--utts_per_lang "2 2 2"'),
-    *("--nj", "2", "--ngpu", "0", "--lid_tag", "small", "--lid_args", SMALLER, "--checkpoint_interval", "0"),
+    *("--nj", "2", "--ngpu", "0", "--lid_tag", "small", "--lid_args", SMALLER, "--checkpoint_minutes", "0"),
     *("--speed_perturb_factors", "0.9 1.0", "--max_iter", "250"),
     *("--inference_model", "valid.accuracy.ave_2best.pth"),
 )

@@ -13,7 +13,8 @@ from lid_toolkit.models.build import arguments_model, build_model
 from lid_toolkit.models.registry import COMPONENTS, find
 from lid_toolkit.training.config import TrainConfig, load_config, parse_config
 
-OURS = sorted((Path(__file__).resolve().parents[2] / "conf").glob("*.yaml"))
+CONF = Path(__file__).resolve().parents[2] / "conf"
+OURS = sorted(CONF.glob("*.yaml"))
 # The keys and values of egs2/voxlingua107/lid1/conf/mms_ecapa_baseline.yaml, in their order.
 MMS_ECAPA = """
 frontend: s3prl
@@ -102,6 +103,25 @@ def test_espnets_published_configuration_loads_unchanged():
     assert config.frontend_conf["frontend_conf"]["path_or_url"] == "facebook/mms-1b"
     assert (config.category_upsampling_factor, config.keep_nbest_models) == (0.5, 2)
     assert config.optim_conf == {"lr": 5e-6, "betas": [0.9, 0.98]}
+
+
+def test_the_baseline_is_espnets_with_the_penalty_that_acts_there():
+    """ESPnet's loss starts with a penalty of 0, and its trainer never calls the method that changes it."""
+    espnet = yaml.safe_load(MMS_ECAPA)
+    espnet["loss_conf"]["mp"] = 0
+    for key in ("cudnn_benchmark", "unused_parameters"):  # these change the speed, not the numbers
+        del espnet[key]
+    for name in ("mms_ecapa_baseline", "mms_ecapa_bs3min_baseline"):
+        assert load_config(CONF / f"{name}.yaml") == parse_config(espnet, "ESPnet's")
+
+
+def test_our_choice_differs_in_the_penalty_and_in_a_rate_that_falls():
+    baseline, ours = (load_config(CONF / f"mms_ecapa_bs3min{end}.yaml") for end in ("_baseline", ""))
+    assert ours.loss_conf == {**baseline.loss_conf, "mp": 0.06}
+    updates = ours.max_epoch * ours.num_iters_per_epoch // ours.accum_grad
+    assert ours.scheduler_conf == {**baseline.scheduler_conf, "max_steps": updates}
+    same = {"loss_conf": baseline.loss_conf, "scheduler_conf": baseline.scheduler_conf}
+    assert ours.model_copy(update=same) == baseline
 
 
 @pytest.mark.parametrize("head", ["aamsoftmax_sc_topk", "aamsoftmax", "softmax"])

@@ -14,7 +14,7 @@ from commands import call
 from training.experiment import arguments, children, finish, same, start, write_config, write_experiment
 
 AVERAGED = "valid.accuracy.ave.pth"
-OFTEN = ("--checkpoint_interval", "0")
+OFTEN = ("--checkpoint_minutes", "0")
 
 
 def stamp(path):
@@ -157,7 +157,7 @@ def test_a_killed_worker_is_one_line(tmp_path):
     ("more", "message"),
     [
         (["--max_epoc", "3"], "unknown key 'max_epoc' (did you mean 'max_epoch'?)"),
-        (["--checkpoint_interval", "-1"], "'-1' is not a number of at least 0"),
+        (["--checkpoint_minutes", "-1"], "'-1' is not a number of at least 0"),
         (["--init_param=/none.pth::"], "/none.pth: does not exist"),
         (["--ngpu", "99"], "ngpu 99: this machine has "),
         (["--num_nodes", "2"], "2 machines, but PET_MASTER_ADDR or PET_NODE_RANK is missing"),

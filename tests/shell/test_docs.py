@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import yaml
 from shell.recipe import ROOT
 
 from lid_toolkit.models.registry import COMPONENTS
@@ -21,6 +22,20 @@ def test_table_of_options_is_not_stale():
 def test_table_of_training_keys_is_not_stale():
     text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
     assert text.endswith(printed("config_table.py")), "replace the end of docs/training.md by its output"
+
+
+def test_table_about_espnet_is_not_stale():
+    text = (ROOT / "docs/espnet.md").read_text(encoding="utf-8")
+    assert text.endswith(printed("espnet_table.py")), "replace the end of docs/espnet.md by its output"
+
+
+def test_differences_from_espnet_are_of_its_options_and_keys():
+    differences, names = (
+        yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+        for path in ("utils/espnet_differences.yaml", "tests/fixtures/espnet/names.yaml")
+    )
+    for kind in ("options", "keys"):
+        assert differences[kind].keys() <= names[kind].keys()
 
 
 def test_components_are_listed_with_their_arguments():

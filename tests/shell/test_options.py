@@ -15,8 +15,12 @@ DESIGNED = set(
     ngpu num_nodes nj gpu_inference dumpdir expdir python train_set valid_set test_sets tsne_set
     speed_perturb_factors feats_type audio_format fs min_wav_duration max_wav_duration lid_exp lid_tag
     lid_config lid_args pretrained_model ignore_init_mismatch inference_model inference_batch_size
-    extract_embd checkpoint_interval max_utt_per_lang_for_tsne perplexity max_iter hf_repo""".split()  # noqa: SIM905
+    extract_embd checkpoint_interval checkpoint_minutes max_utt_per_lang_for_tsne perplexity max_iter
+    hf_repo""".split()  # noqa: SIM905
 )
+
+
+SHARED = ("utils/stages.sh", "utils/checks.sh", "path.sh")  # what lid.sh reads
 
 
 @pytest.mark.parametrize("script", ["run.sh", "lid.sh"])
@@ -35,6 +39,10 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--trian_set x", "unknown option --trian_set (did you mean '--train_set'?)"),
         ("--corpsu mini", "unknown option --corpsu (did you mean '--corpus'?)"),
         ("--zzzzzzzzzz 1", "unknown option --zzzzzzzzzz (see --help)"),
+        # Names that share letters with known ones, but are no typing errors of them.
+        ("--dev_set x", "unknown option --dev_set (see --help)"),
+        ("--max_updates 1", "unknown option --max_updates (see --help)"),
+        ("--speech_fold_length 1", "unknown option --speech_fold_length (see --help)"),
         ("stage 3", "unexpected argument 'stage'"),
         (
             "--corpus klingon",
@@ -183,6 +191,6 @@ def test_every_option_is_used(recipe: Recipe):
     """An option that nothing reads would be a promise not kept."""
     text = (recipe.path / "lid.sh").read_text()
     declared, body = text.split("# end of options")
-    shared = (recipe.path / "utils/stages.sh").read_text() + (recipe.path / "path.sh").read_text()
+    shared = "".join((recipe.path / name).read_text() for name in SHARED)
     for name in re.findall(r"^(\w+)=.*# \S+: ", declared, re.MULTILINE):
         assert name == "num_nodes" or re.search(rf"\b{name}\b", body + shared), name

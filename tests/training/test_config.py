@@ -115,7 +115,8 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
             {"val_scheduler_criterion": ["train", "macro_accuracy"]},
             "val_scheduler_criterion: macro_accuracy is only measured on the validation set",
         ),
-        ({"max_steps": 3}, "unknown key 'max_steps'"),
+        ({"max_steps": 3}, "unknown key 'max_steps' (docs/training.md lists the keys)"),
+        ({"ctc_conf": {}}, "unknown key 'ctc_conf' (docs/training.md lists the keys)"),
         ({"ema_decay": 0.999, "sharded_ddp": True}, "ema_decay with sharded_ddp (leave out one of them)"),
         (
             {"batch_bins": 1599},

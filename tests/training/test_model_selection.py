@@ -13,6 +13,7 @@ from lid_toolkit.training.config import load_config, parse_config
 from lid_toolkit.training.distributed import World
 from lid_toolkit.training.model_selection import (
     average_best,
+    check_model_name,
     drop_others,
     keep_best,
     kept_epochs,
@@ -56,6 +57,29 @@ def test_espnets_list_and_the_short_form():
 def test_faulty_criteria(value):
     with pytest.raises(LidError, match="x: best_model_criterion"):
         parse_config({"best_model_criterion": value}, "x")
+
+
+WRITTEN = (
+    *("valid.accuracy.best.pth", "valid.loss.best.pth", "valid.loss.ave.pth", "4epoch.pth"),
+    *("valid.accuracy.ave_2best.pth", "valid.accuracy.ave_3best.pth"),
+)
+NOT_WRITTEN = (
+    *("train.loss.best.pth", "valid.acc.best.pth", "valid.accuracy.ave_4best.pth", "valid.accuracy.best"),
+    *("5epoch.pth", "0epoch.pth", "imported.pth", "best.pth"),
+)
+
+
+def test_whether_a_training_writes_a_model_is_known_before_it():
+    raw = {"best_model_criterion": [ACCURACY, LOSS], "keep_nbest_models": [1, 3], "max_epoch": 4}
+    config = parse_config(raw, "x")
+    for name in WRITTEN:
+        check_model_name(name, config)
+    for name in NOT_WRITTEN:
+        message = (
+            f"^inference_model: training does not write {name}: it keeps the best 3 of 4 epochs by valid"
+        )
+        with pytest.raises(LidError, match=message):
+            check_model_name(name, config)
 
 
 def test_patience():
