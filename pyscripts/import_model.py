@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
 
-    from lid_toolkit.hub.importers.experiment import import_model
+    from lid_toolkit.hub.import_model import import_model
 
     print(import_model(options.source, options.output_dir, options.lang2utt, options.model_file))
 

@@ -51,7 +51,7 @@ def key_rows(names: Mapping[str, object], texts: Mapping[str, str]) -> list[str]
         elif name in FIXED:
             here = [f"other values are refused: {FIXED[name][1]}"]
         else:
-            here = [texts.get(name, f"no effect ({topics[name]})")]
+            here = [texts[name] if name in texts else f"no effect ({topics[name]})"]
         result.append(row(f"`{name}`", shown(default), here))
     return result
 

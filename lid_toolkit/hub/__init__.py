@@ -1,1 +1,1 @@
-"""Exchange models with others: upload to the Hugging Face Hub, and import from other toolkits."""
+"""Exchange models with others: upload to the Hugging Face Hub, and imported models as experiments."""

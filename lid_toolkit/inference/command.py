@@ -34,7 +34,7 @@ def identify(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--model",
         required=True,
-        help="experiment directory, model file, packed model, or user/repo on the Hub",
+        help="experiment directory, model file, packed model (also ESPnet's), or user/repo on the Hub",
     )
     parser.add_argument(
         "--top_k", type=positive_int, default=1, help="number of languages to print, most probable first"

@@ -1,17 +1,20 @@
-"""Find and load a model: an experiment, a model file, a packed model, or a repository on the Hub."""
+"""Find and load a model: an experiment, a model file, a packed or foreign model, or one on the Hub."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.importers.espnet import experiment_of
+from lid_toolkit.importers.read import is_foreign, read_foreign
 from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.models.frontends.pretrained.hub import hub_fault
-from lid_toolkit.package.format import LANGUAGES, META, NEEDED
+from lid_toolkit.package.format import LANGUAGES, META, MODEL, NEEDED
 from lid_toolkit.package.read import read_labels, read_package
-from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model
+from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model, restore
 
 MENDS = {
     401: "run `hf auth login`, or set HF_TOKEN to a token with this permission",
@@ -20,6 +23,8 @@ MENDS = {
 LATER = "try again later"
 CONNECT = "check the network, and the proxies and HF_ENDPOINT in the environment"
 BEST_MODEL = "valid.*.best.pth"
+WEIGHTS = ".pth"
+Kind = Literal["packed model", "model file", "foreign model"]
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -28,15 +33,18 @@ def open_model(source: str | Path, revision: str | None = None, external: Packag
 
     Args:
         source: an experiment directory (its best model is loaded), a model file, a packed model (the zip
-            or its unpacked folder), or ``user/repo`` on the Hugging Face Hub if no such path exists.
+            or its unpacked folder), the same of ESPnet's ``lid1``, a folder or zip of SpeechBrain, or
+            ``user/repo`` on the Hugging Face Hub if no such path exists.
         revision: branch, tag or commit of the repository; None for its main branch.
         external: packages other than this toolkit that components may be imported from.
 
     Raises:
         LidError: the model does not exist, is not a model, or is not safe to load.
     """
-    path, is_package = locate(source, revision, NEEDED)
-    return read_package(path, external) if is_package else load_model(path, external)
+    path, kind = locate(source, revision, NEEDED)
+    if kind == "packed model":
+        return read_package(path, external)
+    return read_imported(path) if kind == "foreign model" else load_model(path, external)
 
 
 def labels_of(source: str | Path, revision: str | None = None) -> tuple[str, ...]:
@@ -44,12 +52,25 @@ def labels_of(source: str | Path, revision: str | None = None) -> tuple[str, ...
 
     Arguments and errors are those of :func:`open_model`. Of a repository only two small files are downloaded.
     """
-    path, is_package = locate(source, revision, (META, LANGUAGES))
-    return read_labels(path) if is_package else load_labels(path)
+    path, kind = locate(source, revision, (META, LANGUAGES))
+    if kind == "packed model":
+        return read_labels(path)
+    return read_imported(path).languages if kind == "foreign model" else load_labels(path)
 
 
-def locate(source: str | Path, revision: str | None, files: Sequence[str]) -> tuple[Path, bool]:
-    """Return where a model is on this machine, and whether it is a packed model or a model file.
+def read_imported(path: Path) -> SavedModel:
+    """Return a model of another toolkit: a directory, a zip, or a file of weights of an ESPnet experiment.
+
+    Raises:
+        LidError: it is not supported, or its parts do not fit each other.
+    """
+    directory, model_file = (path.parent, path.name) if path.suffix == WEIGHTS else (path, None)
+    model = read_foreign(directory, model_file=model_file)
+    return restore(model.description, model.weights, model.languages, model.rate, path)
+
+
+def locate(source: str | Path, revision: str | None, files: Sequence[str]) -> tuple[Path, Kind]:
+    """Return where a model is on this machine, and what it is.
 
     Args:
         source: as in :func:`open_model`.
@@ -61,15 +82,24 @@ def locate(source: str | Path, revision: str | None, files: Sequence[str]) -> tu
     """
     path = Path(source)
     if not path.exists() and REPOSITORY.fullmatch(str(source)) and path.suffix not in (".pth", ".zip"):
-        return download(str(source), revision, files), True
+        return download(str(source), revision, files), "packed model"
     if revision is not None:
         what = f"revision {revision}: only repositories on the Hub have revisions"
         raise LidError(what, where=source, mend="leave it out")
+    if _is_foreign(path):
+        return path, "foreign model"
     if path.suffix == ".zip" or (path / META).exists():
-        return path, True
+        return path, "packed model"
     if path.is_dir():
         path = min(path.glob(BEST_MODEL), default=path / BEST_MODEL)
-    return path, False
+    return path, "model file"
+
+
+def _is_foreign(path: Path) -> bool:
+    """Return whether an existing path is a model of another toolkit, or a file of weights of ESPnet's."""
+    if path.suffix == WEIGHTS:
+        return path.is_file() and experiment_of(path) is not None
+    return path.exists() and is_foreign(path, MODEL)
 
 
 def download(repository: str, revision: str | None, files: Sequence[str]) -> Path:

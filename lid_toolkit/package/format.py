@@ -92,6 +92,12 @@ class Meta:
         Raises:
             LidError: another version of the format, or a value is missing or of the wrong type.
         """
+        if "espnet" in content:
+            raise LidError(
+                "packed by ESPnet, and without its config.yaml",
+                where=source,
+                mend="download all its files, and copy the lang2utt of its training set beside config.yaml",
+            )
         if content.get("format") != PACKAGE_FORMAT:
             raise LidError(
                 f"package format {content.get('format')} is not supported",

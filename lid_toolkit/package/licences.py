@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import PurePath
 from typing import Any
 
+from lid_toolkit.models.frontends.pretrained.s3prl_names import checkpoint_name
+
 # Licence by the encoder's name on the Hugging Face Hub; the first pattern that matches counts. The
 # identifiers are the Hub's, from the metadata of the encoders' model cards. WavLM's card has no such
 # metadata; it points to the licence of microsoft/UniSpeech.
@@ -46,7 +48,8 @@ def encoders(description: Mapping[str, Any]) -> list[PretrainedEncoder]:
     conf = description.get("frontend_conf") or {}
     found = set()
     for part in [conf, *conf.get("frontends", [])]:
-        source = part.get("path_or_url") or (part.get("frontend_conf") or {}).get("path_or_url")
+        upstream = part.get("frontend_conf") or {}
+        source = part.get("path_or_url") or (checkpoint_name(upstream) if upstream else None)
         if source:
             revision = (part.get("architecture") or {}).get("revision")
             name = PurePath(source).name if source.startswith(("/", "~", ".")) else source

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 
 from lid_toolkit.cli import USERS_FAULTS
 from lid_toolkit.errors import LidError
+from lid_toolkit.importers.foreign_model import BAD_YAML
 from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.package.format import (
     DEEPEST,
@@ -50,8 +51,6 @@ DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError),
     *(LookupError, ArithmeticError, MemoryError),
 )
-# Exceptions of PyYAML besides its own errors, for values that do not match their tags.
-BAD_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
 def read_package(source: Path, external: Packages = NONE) -> SavedModel:

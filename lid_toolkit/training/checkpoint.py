@@ -109,7 +109,9 @@ def load_content(path: Path, mmap: bool = False) -> ModelContent:
     content = load(path, mmap)
     if content.get("format") != MODEL_FORMAT:
         raise LidError(
-            "not a model file of this toolkit", where=path, mend="give the .pth file of a training"
+            "not a model file of this toolkit",
+            where=path,
+            mend="give the .pth file of a training; pyscripts/import_model.py imports models of ESPnet",
         )
     for key, kind in (("model", dict), ("description", dict), ("languages", list), ("rate", int)):
         if not isinstance(content.get(key), kind):

@@ -24,6 +24,7 @@ from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.sampling import BY_CATEGORY, BatchType
 from lid_toolkit.data.targets import TargetKind
 from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.training.espnet_lora import with_lora
 from lid_toolkit.training.espnet_yaml import without_espnet_keys
 from lid_toolkit.training.overrides import numbers, override, read_settings
 from lid_toolkit.training.schedules import SCHEDULES
@@ -145,7 +146,7 @@ class TrainConfig(BaseModel):
     exclude_weight_decay: bool = False
     """Do not apply `weight_decay` to biases and normalisations."""
     freeze_param: tuple[str, ...] = ()
-    """Prefixes of the names of parameters that are not trained, such as `frontend.upstream`."""
+    """Prefixes of names of parameters that are not trained (`frontend.upstream`); adapters stay trained."""
     scheduler: Annotated[str, StringConstraints(to_lower=True)] | None = None
     """Learning-rate schedule, in upper or lower case; null for a constant rate."""
     scheduler_conf: dict[str, object] = {}
@@ -244,7 +245,7 @@ def parse_config(raw: Mapping[str, object], where: object) -> TrainConfig:
     Raises:
         LidError: a key or value is not valid; for an unknown key, the message names the nearest known one.
     """
-    settings = numbers(without_espnet_keys(raw, TrainConfig.model_fields, where))
+    settings = numbers(without_espnet_keys(with_lora(raw, where), TrainConfig.model_fields, where))
     try:
         config = TrainConfig.model_validate(settings)
     except ValidationError as error:

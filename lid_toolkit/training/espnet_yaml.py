@@ -6,6 +6,8 @@ import logging
 from collections.abc import Collection, Mapping
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.importers.espnet import LID1_ONLY, MODELS
+from lid_toolkit.training.espnet_lora import USE_ADAPTER
 
 FEW = 6
 IGNORED_GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -78,6 +80,7 @@ IGNORED_GROUPS: Mapping[str, tuple[str, ...]] = {
         "pooling_condition_conf",
         "projector_condition",
         "projector_condition_conf",
+        "save_strategy",
     ),
 }
 """Keys of what options and directories decide here, and keys that only matter with refused ones, by topic."""
@@ -90,8 +93,6 @@ FIXED: Mapping[str, tuple[Collection[object], str]] = {
     "grad_noise": ((False,), "leave it out"),
     "no_forward_run": ((False,), "leave it out"),
     "train_dtype": (("float32",), "use_amp and amp_dtype choose the number format"),
-    "use_adapter": ((False,), "LoRA is an argument of the front end"),
-    "save_strategy": (("all",), "model files hold all weights"),
     "exclude_weight_decay_conf": (({},), "optim_groups sets weight_decay for parts of the model"),
     "init": ((None,), "parts have their own initial weights"),
     "pretrain_path": ((None,), "name the file in init_param"),
@@ -100,7 +101,7 @@ FIXED: Mapping[str, tuple[Collection[object], str]] = {
     "multi_task_dataset": ((False,), "leave it out"),
     "allow_multi_rates": ((False,), "formatting converts all audio to one rate"),
     "use_preprocessor": ((True,), "switch its parts off in preprocessor_conf"),
-    "model": (("espnet",), "only espnet is supported; the model of the recipe geolid is not"),
+    "model": (MODELS, LID1_ONLY),
     "wandb_model_log_interval": ((-1,), "models stay in the experiment directory"),
 }
 """Keys with the values that agree with what this toolkit does, and advice for all other values."""
@@ -114,7 +115,7 @@ RENAMED: Mapping[str, str] = {"language_upsampling_factor": "category_upsampling
 
 def has_espnet_keys(raw: Mapping[str, object]) -> bool:
     """Return whether the settings have keys that only ESPnet has."""
-    return not raw.keys().isdisjoint({*IGNORED, *FIXED, *RENAMED})
+    return not raw.keys().isdisjoint({*IGNORED, *FIXED, *RENAMED, USE_ADAPTER})
 
 
 def without_espnet_keys(

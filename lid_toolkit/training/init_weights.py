@@ -10,6 +10,9 @@ from pathlib import Path
 from torch import Tensor
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.importers.espnet import experiment_of, read_labels, without_adapters
+from lid_toolkit.importers.espnet_names import translate
+from lid_toolkit.importers.foreign_model import ForeignModel
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.training.checkpoint import load
 from lid_toolkit.training.optimization import starts_with
@@ -88,8 +91,8 @@ def initialise(
     Raises:
         LidError: names or shapes differ and ``ignore_mismatch`` is false.
     """
-    theirs, their_languages = read_weights(source.path)
     ours = model.state_dict()
+    theirs, their_languages = read_weights(source.path, ours)
     by_language = {f"{CLASSIFIER}.{name}" for name in model.loss.by_class}
     same_languages = their_languages is None or tuple(their_languages) == tuple(languages)
     taken: dict[str, Tensor] = {}
@@ -131,8 +134,14 @@ def initialise(
         describe_languages(languages, their_languages)
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
-    """Return the weights of a model file, checkpoint or plain state dict, and its labels if it has any.
+def read_weights(path: Path, ours: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], Sequence[str] | None]:
+    """Return the weights of a model file, checkpoint or plain state dict, and its labels if they are known.
+
+    A plain state dict may be ESPnet's: its names are translated, and its experiment has the labels.
+
+    Args:
+        path: the file.
+        ours: the parameters that they are for.
 
     Raises:
         LidError: the file does not exist, is damaged, or holds no weights.
@@ -144,7 +153,25 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]
     )
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise LidError("holds no weights by name", where=path, mend="give the .pth file of a training")
-    return dict(weights), tuple(languages) if isinstance(languages, Sequence) else None
+    if isinstance(languages, Sequence):
+        return weights, languages
+    return read_espnet_weights(path, weights, ours)
+
+
+def read_espnet_weights(
+    path: Path, weights: Mapping[str, Tensor], ours: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
+    """Return a plain state dict under this toolkit's names, and the labels of the experiment around it.
+
+    Arguments and errors are those of :func:`read_weights`.
+    """
+    config = experiment_of(path) or {}
+    languages = None
+    try:
+        languages = read_labels(ForeignModel(path.parent), config) if config else None
+    except LidError as error:
+        logging.warning("%s; the rows of the classifier are taken in their order", error)
+    return translate(without_adapters(weights, config), ours), languages
 
 
 def rows_by_language(

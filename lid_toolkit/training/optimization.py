@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.models.frontends.pretrained.adapt import is_adapter
 from lid_toolkit.training.config import TrainConfig
 
 NOT_SUPPORTED = ("Optimizer", "LBFGS")  # the base class; LBFGS needs to evaluate the model several times
@@ -80,6 +81,8 @@ def _argument_errors(where: str, arguments: Mapping[str, object]) -> Iterator[No
 def freeze(model: nn.Module, prefixes: Iterable[str]) -> None:
     """Freeze the parameters whose names start with a prefix (``a.b`` does not match ``a.bc``).
 
+    Adapters (LoRA) stay trained.
+
     Raises:
         LidError: no parameter has the prefix, or every parameter is frozen.
     """
@@ -87,7 +90,7 @@ def freeze(model: nn.Module, prefixes: Iterable[str]) -> None:
     for prefix in prefixes:
         _check_prefix(prefix, names, "freeze_param")
         for name, parameter in names.items():
-            if starts_with(name, prefix):
+            if starts_with(name, prefix) and not is_adapter(name):
                 parameter.requires_grad = False
     if not any(parameter.requires_grad for parameter in names.values()):
         raise LidError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,22 @@ def tiny_model() -> LidModel:
     model = build_model(description(), len(LANGUAGES))
     model.load_state_dict(weights)
     return model.eval()
+
+
+def their_state() -> dict[str, torch.Tensor]:
+    """Return the tiny model's parameters under ESPnet's names."""
+    stored = arrays("tiny_sc_topk").items()
+    return {key.removeprefix("sd/"): torch.from_numpy(v) for key, v in stored if key.startswith("sd/")}
+
+
+def write_espnet_experiment(directory: Path) -> Path:
+    """Write the tiny model as ESPnet leaves it; its config.yaml names data/tiny/lang2utt."""
+    (directory / "data" / "tiny").mkdir(parents=True)
+    shutil.copy(FIXTURES / "config_aamsoftmax_sc_topk.yaml", directory / "config.yaml")
+    torch.save(their_state(), directory / "valid.accuracy.best.pth")
+    lines = [f"{language} {language}_utt1 {language}_utt2\n" for language in LANGUAGES]
+    (directory / "data" / "tiny" / "lang2utt").write_text("".join(lines))
+    return directory
 
 
 def waves() -> list[torch.Tensor]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from models.espnet import arrays
 
-from lid_toolkit.hub.importers.espnet import rename
+from lid_toolkit.importers.espnet_names import rename
 from lid_toolkit.models.build import build_component
 from lid_toolkit.models.frontends.log_mel import LogMelFrontend
 from lid_toolkit.models.normalize import GlobalMVN

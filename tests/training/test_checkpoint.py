@@ -15,7 +15,7 @@ from training.experiment import ROOT
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.build import build_model
-from lid_toolkit.training.checkpoint import average, load, load_model, point_to, save, save_model
+from lid_toolkit.training.checkpoint import average, load, load_labels, load_model, point_to, save, save_model
 from lid_toolkit.training.config import parse_config
 from lid_toolkit.training.state import read_checkpoint
 
@@ -173,3 +173,11 @@ def test_a_checkpoint_fits_one_identity(tmp_path):
     ):
         with pytest.raises(LidError, match=f": {re.escape(named)} "):
             read_checkpoint(tmp_path / "checkpoint.pth", identity)
+
+
+def test_weights_of_espnet_are_no_model_file(tmp_path):
+    torch.save({"encoder.weight": torch.zeros(2)}, tmp_path / "theirs.pth")
+    with pytest.raises(
+        LidError, match=r"theirs\.pth: not a model file .*; pyscripts/import_model\.py imports"
+    ):
+        load_labels(tmp_path / "theirs.pth")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from models.espnet import LANGUAGES, description, their_state, tiny_model, write_espnet_experiment
 from training.test_checkpoint import DESCRIPTION
 
 from lid_toolkit.errors import LidError
@@ -135,3 +136,35 @@ def test_a_file_without_weights(tmp_path):
     torch.save({"a": 1}, tmp_path / "a.pth")
     with pytest.raises(LidError, match="holds no weights by name"):
         initialise(model(1, "ab"), parse_source(str(tmp_path / "a.pth")), "ab", False)
+
+
+def test_weights_of_espnet_are_taken_by_its_names_and_labels(tmp_path):
+    path = write_espnet_experiment(tmp_path / "theirs") / "valid.accuracy.best.pth"
+    ours, expected = build_model(description(), len(LANGUAGES)), tiny_model().state_dict()
+    reversed_languages = LANGUAGES[::-1]
+    initialise(ours, parse_source(str(path)), reversed_languages, False)
+    taken = ours.state_dict()
+    rows = expected.pop("loss.weight").split(K)  # sub-centres
+    assert torch.equal(taken.pop("loss.weight"), torch.cat(rows[::-1]))
+    assert all(torch.equal(taken[name], expected[name]) for name in expected)
+
+
+def test_without_labels_of_espnet_rows_are_taken_in_their_order(tmp_path, caplog):
+    experiment = write_espnet_experiment(tmp_path / "theirs")
+    (experiment / "data/tiny/lang2utt").unlink()
+    for kept in (True, False):  # with its config.yaml, and a file of weights alone
+        ours = build_model(description(), len(LANGUAGES))
+        initialise(ours, parse_source(str(experiment / "valid.accuracy.best.pth")), LANGUAGES[::-1], False)
+        assert torch.equal(ours.loss.weight, tiny_model().loss.weight)
+        assert ("lang2utt is missing or empty" in caplog.text) == kept
+        assert caplog.text.count("the rows of the classifier are taken in their order") == kept
+        caplog.clear()
+        (experiment / "config.yaml").unlink(missing_ok=True)
+
+
+def test_weights_of_espnet_that_do_not_fit_are_named(tmp_path):
+    path = tmp_path / "more.pth"
+    torch.save(their_state() | {"encoder.more.weight": torch.zeros(1)}, path)
+    ours = build_model(description(), len(LANGUAGES))
+    with pytest.raises(LidError, match=r"1 parameters differ in name or shape, e\.g\. encoder\.more\.weight"):
+        initialise(ours, parse_source(str(path)), LANGUAGES, False)

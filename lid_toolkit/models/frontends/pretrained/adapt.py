@@ -21,7 +21,7 @@ WAVLM_WITHOUT_EFFECT = {"q_proj", "k_proj", "v_proj", "out_proj"}
 
 
 class Lora(BaseModel):
-    """``lora``: low-rank adapters of linear maps (Hu et al., ICLR 2022); the encoder itself is frozen."""
+    """``lora``: low-rank adapters of linear maps (Hu et al., ICLR 2022)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -33,6 +33,8 @@ class Lora(BaseModel):
     """Dropout on the input of the added maps."""
     target_modules: list[str] | None = None
     """Names of the linear maps to adapt; null for queries and values (WavLM: the feed-forward maps)."""
+    frozen: bool = True
+    """Do not train the encoder's own parameters."""
 
 
 def cut_layers(stack: Stack, config: Config, highest: int) -> None:
@@ -54,12 +56,13 @@ def _return_input(_module: nn.Module, given: tuple[Tensor, ...], _made: Tensor) 
 
 
 def add_lora(upstream: Upstream, lora: Lora, default_targets: Sequence[str]) -> None:
-    """Freeze the encoder and add trainable low-rank adapters."""
+    """Add trainable low-rank adapters, and freeze the encoder unless ``lora`` says otherwise."""
     from peft import LoraConfig, inject_adapter_in_model
 
     targets = list(lora.target_modules or default_targets)
     useless = WAVLM_WITHOUT_EFFECT.intersection(targets) if upstream.config.model_type == "wavlm" else set()
-    absent = [name for name in targets if not any(n.endswith(name) for n, _ in upstream.named_modules())]
+    names = [f".{name}" for name, _ in upstream.named_modules()]
+    absent = [target for target in targets if not any(name.endswith(f".{target}") for name in names)]
     for faults, what in (
         (sorted(useless), "would have no effect in WavLM"),
         (absent, "is not part of the encoder"),
@@ -70,11 +73,19 @@ def add_lora(upstream: Upstream, lora: Lora, default_targets: Sequence[str]) -> 
                 where="frontend_conf.lora.target_modules",
                 mend=f"the default is {', '.join(default_targets)}",
             )
+    own = [] if lora.frozen else [value for value in upstream.parameters() if value.requires_grad]
     upstream.requires_grad_(False)
     conf = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, bias="none"
     )
     inject_adapter_in_model(conf, upstream)
+    for value in own:
+        value.requires_grad_(True)
+
+
+def is_adapter(name: str) -> bool:
+    """Return whether a parameter of this name belongs to an adapter, and not to the encoder."""
+    return any(part.startswith("lora_") for part in name.split("."))
 
 
 def freeze_parts(upstream: Upstream, names: tuple[str, ...]) -> None:

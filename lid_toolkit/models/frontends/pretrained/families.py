@@ -12,7 +12,12 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.models.arguments import NotNegative
 from lid_toolkit.models.frontends.pretrained import hidden_states, whisper_states
 from lid_toolkit.models.frontends.pretrained.hidden_states import RunEncoder
-from lid_toolkit.models.frontends.pretrained.inputs import KaldiFilterbank, NormalizedWave, WhisperLogMel
+from lid_toolkit.models.frontends.pretrained.inputs import (
+    KaldiFilterbank,
+    NormalizedWave,
+    WaveNorm,
+    WhisperLogMel,
+)
 from lid_toolkit.models.frontends.pretrained.upstream_types import Config
 
 Layers = Literal["all", "last"] | list[NotNegative]
@@ -94,7 +99,7 @@ def chosen_layers(layers: Layers, count: int) -> list[int]:
     return sorted(int(layer) for layer in layers)
 
 
-def make_inputs(config: Config, normalize_wave: bool) -> tuple[nn.Module, int]:
+def make_inputs(config: Config, wave_norm: WaveNorm) -> tuple[nn.Module, int]:
     """Return a module that maps waveforms to an encoder's inputs, and the number of samples per frame."""
     if config.model_type == "whisper":
         return WhisperLogMel(config.num_mel_bins), 320
@@ -103,4 +108,4 @@ def make_inputs(config: Config, normalize_wave: bool) -> tuple[nn.Module, int]:
     shortest, hop = 1, 1
     for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
         shortest, hop = (shortest - 1) * stride + kernel, hop * stride
-    return NormalizedWave(normalize_wave, shortest), hop
+    return NormalizedWave(wave_norm, shortest), hop

@@ -37,7 +37,7 @@ from lid_toolkit.models.frontends.pretrained.families import (
     make_inputs,
 )
 from lid_toolkit.models.frontends.pretrained.hidden_states import span_mask
-from lid_toolkit.models.frontends.pretrained.inputs import RATE
+from lid_toolkit.models.frontends.pretrained.inputs import RATE, WaveNorm
 from lid_toolkit.models.frontends.pretrained.load import Attention, choose_architecture, make_encoder
 from lid_toolkit.models.frontends.pretrained.upstream_types import Settings, Upstream
 from lid_toolkit.models.masking import padding_mask, zero_padding
@@ -68,7 +68,8 @@ class TransformersFrontend(FrontendBase):
         frozen: do not train any part of the encoder; it stays in evaluation mode.
         freeze_extractor: do not train the convolutions before the transformer.
         freeze_steps: number of updates during which the encoder stays frozen.
-        lora: train adapters instead of the encoder: ``rank``, ``alpha``, ``dropout``, ``target_modules``.
+        lora: train adapters instead of the encoder: ``rank``, ``alpha``, ``dropout``, ``target_modules``;
+            with ``frozen: false``, train both.
         layerdrop: probability of leaving out each layer in training; null for the checkpoint's value.
         mask_time_prob: fraction of the frames (Whisper: of the log-mel frames) masked in training; null for
             the checkpoint's value.
@@ -78,6 +79,8 @@ class TransformersFrontend(FrontendBase):
         mask_feature_length: length of a span of dimensions; null for the checkpoint's value.
         gradient_checkpointing: compute each layer twice in training, which saves memory.
         attention: implementation of self-attention.
+        wave_norm: normalisation of the waveform: ``none``, ``unit_variance``, or ``layer_norm``, which is
+            fairseq's and differs for quiet speech; null for the checkpoint's.
         repeat_last: append copies of the last frame, so that N samples give ceil(N / 320) frames as in s3prl.
         download_dir: directory for downloads; null for Hugging Face's cache.
         architecture: the encoder's configuration, without its weights; model files contain it.
@@ -104,6 +107,7 @@ class TransformersFrontend(FrontendBase):
         mask_feature_length: PositiveInt | None = 10,
         gradient_checkpointing: bool = False,
         attention: Attention = "auto",
+        wave_norm: WaveNorm | None = None,
         repeat_last: bool = False,
         download_dir: str | None = None,
         architecture: dict[str, object] | None = None,
@@ -136,7 +140,10 @@ class TransformersFrontend(FrontendBase):
         self.upstream = model.encoder if self.family is FAMILIES["whisper"] else model
         self.layers = chosen_layers(layers, getattr(self.upstream.config, self.family.count))
         self.output_size = int(self.upstream.config.hidden_size)
-        self.inputs, self.hop_length = make_inputs(self.upstream.config, self.architecture["normalize_wave"])
+        normalizes = self.architecture["normalize_wave"]
+        self.inputs, self.hop_length = make_inputs(
+            self.upstream.config, wave_norm or ("unit_variance" if normalizes else "none")
+        )
         self.weights = nn.Parameter(torch.zeros(len(self.layers))) if len(self.layers) > 1 else None
         if freeze_steps:
             self.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64))

@@ -8,6 +8,9 @@ Shapes: b batch, t time, n samples of a frame, f frequency bins, m mel filters, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +20,14 @@ from lid_toolkit.models.masking import continue_by_zeros, masked_mean, padding_m
 RATE = 16000
 FRAME, HOP = 400, 160  # 25 ms and 10 ms
 VARIANCE_FLOOR = 1e-7
+WaveNorm = Literal["none", "unit_variance", "layer_norm"]
+"""Normalisation of a waveform: none, as in ``transformers``, or as in fairseq and s3prl."""
+WAVE_FLOORS: Mapping[WaveNorm, float | None] = {
+    "none": None,
+    "unit_variance": VARIANCE_FLOOR,
+    "layer_norm": 1e-5,
+}
+"""What is added to the variance. The two differ for quiet speech: at -50 dB, its variance is 1e-5."""
 KALDI_FLOOR = 1.192092955078125e-07
 WHISPER_FLOOR = 1e-10
 
@@ -25,22 +36,23 @@ class NormalizedWave(nn.Module):
     """Waveform of zero mean and unit variance, as in the training of wav2vec 2.0, XLS-R, MMS and others.
 
     Args:
-        normalize: normalise over the valid samples; else the samples are not changed.
+        norm: how the valid samples are normalised; ``none`` leaves them as they are.
         shortest: shorter waveforms are padded with zeros to this number of samples.
     """
 
-    def __init__(self, normalize: bool, shortest: int) -> None:
+    def __init__(self, norm: WaveNorm, shortest: int) -> None:
         super().__init__()
-        self.normalize, self.shortest = normalize, shortest
+        self.norm, self.shortest = norm, shortest
 
     def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return waveforms (B, T'), zero beyond their ends, and lengths (B,)."""
         wave_b1t = wave_bt.float()[:, None]
         mask_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
-        if self.normalize:
+        floor = WAVE_FLOORS[self.norm]
+        if floor is not None:
             wave_b1t = wave_b1t - masked_mean(wave_b1t, mask_b1t)
             variance_b11 = masked_mean(wave_b1t.square(), mask_b1t)
-            wave_b1t = wave_b1t * torch.rsqrt(variance_b11 + VARIANCE_FLOOR)
+            wave_b1t = wave_b1t * torch.rsqrt(variance_b11 + floor)
         return continue_by_zeros(zero_padding(wave_b1t, mask_b1t)[:, 0], lengths_b, self.shortest)
 
 

@@ -148,7 +148,12 @@ def make_encoder(
 
     def load(**where: object) -> Upstream:
         model, report = AutoModel.from_pretrained(
-            source, config=config, output_loading_info=True, **kind, **where
+            source,
+            config=config,
+            output_loading_info=True,
+            adapter_kwargs=dict(where),  # otherwise it asks the Hub whether there is an adapter
+            **kind,
+            **where,
         )
         absent = sorted(set(report["missing_keys"]) - {"masked_spec_embed"})
         if absent:

@@ -88,7 +88,7 @@ class WhisperLanguageFrontend(FrontendBase):
         self.register_buffer("tokens_kd", words_vd[[FIRST_LANGUAGE + row for row in rows]].clone())
         keep_start_token(self.upstream)
         self.upstream.requires_grad_(False)
-        self.inputs, self.hop_length = make_inputs(self.upstream.config, normalize_wave=False)
+        self.inputs, self.hop_length = make_inputs(self.upstream.config, wave_norm="none")
         self.before, self.after = (round(seconds * RATE / self.hop_length) for seconds in silence)
         self.added_samples = (self.before + self.after) * self.hop_length
         self.rate = RATE

@@ -7,11 +7,8 @@ import torch
 from models.pretrained_encoders import KINDS, make, save_tiny, switch_dropout_off
 from models.test_masking import batch
 
-from lid_toolkit.models.frontends.pretrained import adapt
-from lid_toolkit.models.frontends.pretrained import frontend as frontend_module
 from lid_toolkit.models.frontends.pretrained.adapt import Lora
 from lid_toolkit.models.frontends.pretrained.hidden_states import span_mask
-from lid_toolkit.models.frontends.pretrained.s3prl import s3prl
 
 LENGTHS = [16000, 9000, 1, 401, 7123, 720]
 
@@ -145,19 +142,6 @@ def test_spans_are_as_long_beside_an_utterance_that_gets_more_of_them():
         torch.manual_seed(seed)
         hidden = span_mask(torch.tensor([40, 4000]), 4000, probability=0.25, width=10)
         assert hidden[0].sum() == 10  # one span: 0.25 * 40 / 10
-
-
-def test_s3prl_masks_as_its_checkpoint_says(tmp_path, monkeypatch):
-    own = {"mask_time_prob": 0.2, "mask_time_length": 4, "mask_feature_prob": 0.3, "mask_feature_length": 2}
-    folder, drawn = save_tiny(tmp_path, "xlsr", **own), []
-    for module in (frontend_module, adapt):
-        monkeypatch.setattr(module, "span_mask", lambda *given: drawn.append(given[2:]) or span_mask(*given))
-    frontend = s3prl({"upstream": "hf_wav2vec2_custom", "path_or_url": str(folder)}).train()
-    frontend(*batch([16000])[1:])
-    assert sorted(drawn) == [(0.2, 4), (0.3, 2)]
-    drawn.clear()
-    make(folder, mask_time_prob=0.1, mask_feature_prob=None).train()(*batch([16000])[1:])
-    assert sorted(drawn) == [(0.1, 10), (0.3, 10)]
 
 
 @pytest.mark.parametrize("kind", KINDS)

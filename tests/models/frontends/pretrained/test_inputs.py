@@ -25,9 +25,17 @@ def speech(length: int) -> np.ndarray:
 def test_waveforms_are_normalised_as_transformers_does(length, normalize):
     wave = speech(length)
     theirs = Wav2Vec2FeatureExtractor(do_normalize=normalize)(wave, sampling_rate=16000)["input_values"][0]
-    ours, lengths = NormalizedWave(normalize, 400)(torch.from_numpy(wave)[None], torch.tensor([length]))
+    inputs = NormalizedWave("unit_variance" if normalize else "none", 400)
+    ours, lengths = inputs(torch.from_numpy(wave)[None], torch.tensor([length]))
     assert lengths.tolist() == [length]
     assert np.allclose(ours[0], theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("level", [1e-3, 1e-1])
+def test_waveforms_are_normalised_as_s3prl_does(level):
+    wave = level * torch.from_numpy(speech(8000))
+    ours, _ = NormalizedWave("layer_norm", 400)(wave[None], torch.tensor([8000]))
+    assert torch.allclose(ours[0], torch.nn.functional.layer_norm(wave, wave.shape), atol=1e-5)
 
 
 @pytest.mark.parametrize("length", [560, 720, 16000, 48161])
@@ -50,7 +58,7 @@ def test_log_mel_is_that_of_transformers_less_its_padding(length):
     assert np.allclose(ours[0], theirs[:, : length // 160], atol=1e-4)
 
 
-@pytest.mark.parametrize("inputs", [NormalizedWave(True, 400), KaldiFilterbank(), WhisperLogMel(80)])
+@pytest.mark.parametrize("inputs", [NormalizedWave("layer_norm", 400), KaldiFilterbank(), WhisperLogMel(80)])
 def test_padding_changes_no_input(inputs):
     waves, padded, counts = batch([*LENGTHS, 1], spare=500)
     made, lengths = inputs(padded, counts)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lid_toolkit import languages
 from lid_toolkit.errors import LidError
-from lid_toolkit.hub.importers.foreign_model import (
+from lid_toolkit.importers.foreign_model import (
     ANOTHER,
     TAG,
     ForeignModel,
@@ -21,6 +21,7 @@ from lid_toolkit.hub.importers.foreign_model import (
 )
 from lid_toolkit.models.build import build_model
 
+SETTINGS = "hyperparams.yaml"
 FBANK = "new:speechbrain.lobes.features.Fbank"
 NORMALISER = "new:speechbrain.processing.features.InputNormalization"
 # Defaults of SpeechBrain's Fbank. Window and hop lengths are in ms, frequencies in Hz, n_fft in samples.
@@ -81,7 +82,7 @@ def read_speechbrain(foreign: ForeignModel) -> Imported:
     Raises:
         LidError: a file is missing or damaged, or the model is built differently.
     """
-    settings = read_settings(foreign, foreign.need("hyperparams.yaml"))
+    settings = read_settings(foreign, foreign.need(SETTINGS))
     labels = read_labels(foreign)
     theirs = {
         name: value

@@ -11,9 +11,9 @@ import torch
 from commands import call
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.hub.importers.experiment import import_model
-from lid_toolkit.hub.importers.foreign_model import ForeignModel
-from lid_toolkit.hub.importers.speechbrain import read_speechbrain
+from lid_toolkit.hub.import_model import import_model
+from lid_toolkit.importers.foreign_model import ForeignModel
+from lid_toolkit.importers.speechbrain import read_speechbrain
 from lid_toolkit.models.build import build_model
 from lid_toolkit.training.checkpoint import load_model
 

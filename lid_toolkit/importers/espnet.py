@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,31 +9,19 @@ from typing import Any
 from torch import Tensor
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.hub.importers.foreign_model import ForeignModel, Imported, mismatches, read_settings
+from lid_toolkit.importers.espnet_names import translate
+from lid_toolkit.importers.foreign_model import ForeignModel, Imported, mismatches, read_settings
 from lid_toolkit.models.build import build_model
-from lid_toolkit.models.frontends.pretrained.load import read_architecture
+from lid_toolkit.models.frontends.pretrained.s3prl_names import checkpoint_name
 from lid_toolkit.models.registry import COMPONENTS
 
+CONFIG = "config.yaml"
 DEFAULT_RATE = 16000
 MODEL_NAMES = ("valid.accuracy.best.pth", "valid.accuracy.ave.pth")
-# Constants in ESPnet's state dicts. This toolkit computes them when it builds a front end.
-CONSTANTS = re.compile(r"frontend\.(frontends\.\d+\.)?(logmel\.melmat|flipped_filter|transform\..*)")
-UNUSED = re.compile(r"frontend\.(frontends\.\d+\.)?(upstream\.|weights$)")
-# Patterns and replacements for parameter names, applied one after the other.
-RENAMED = (
-    (r"^pooling\.attention\.0\.", "pooling.score_frame."),
-    (r"^pooling\.attention\.2\.", "pooling.norm."),
-    (r"^pooling\.attention\.3\.", "pooling.score_channel."),
-    (r"\.se\.se\.1\.", ".se.reduce."),
-    (r"\.se\.se\.3\.", ".se.norm."),
-    (r"\.se\.se\.4\.", ".se.expand."),
-    (r"\.(skfwse|skcwse)\.(fcs?)\.", r".\1.attention.\2."),
-    (r"^encoder\.embed\.out\.0\.", "encoder.embed.out."),
-    (r"^frontend\.(frontends\.\d+\.)?upstream\.upstream\.model\.", r"frontend.\1upstream."),
-    (r"^frontend\.(frontends\.\d+\.)?featurizer\.weights$", r"frontend.\1weights"),
-    (r"\.pos_conv_embed\.conv\.weight_g$", ".pos_conv_embed.conv.parametrizations.weight.original0"),
-    (r"\.pos_conv_embed\.conv\.weight_v$", ".pos_conv_embed.conv.parametrizations.weight.original1"),
-)
+MODELS = (None, "espnet")
+"""Values of ``model`` that are supported."""
+LID1_ONLY = "only models of lid1 (model: espnet) are supported; the model of the recipe geolid is not"
+SHOWN = 3
 
 
 def read_espnet(
@@ -52,23 +39,42 @@ def read_espnet(
         LidError: a file is missing or damaged, a component is not supported, or the weights do not fit
             config.yaml.
     """
-    name = foreign.need("config.yaml")
+    name = foreign.need(CONFIG)
     config = read_settings(foreign, name)
     languages = read_labels(foreign, config, lang2utt)
     description = describe(config)
     model = build_model(description, len(languages))
     theirs = foreign.weights(choose_weights(foreign, PurePosixPath(name).parent, model_file))
-    weights = fit(rename(theirs), model.state_dict(), foreign)
+    weights = fit(without_adapters(theirs, config), model.state_dict(), foreign)
     rate = arguments(config, "preprocessor_conf").get("sample_rate", DEFAULT_RATE)
     return Imported(description, weights, languages, model.frontend.rate or rate)
+
+
+def experiment_of(weights: Path) -> dict[str, object] | None:
+    """Return the ``config.yaml`` of the ESPnet experiment that a file of weights lies in, or None.
+
+    An experiment of this toolkit has a ``config.yaml`` too, but not with ESPnet's ``lang2utt``.
+    """
+    directory = ForeignModel(weights.parent)
+    if not (weights.parent / CONFIG).is_file():
+        return None
+    try:
+        config = read_settings(directory, CONFIG)
+    except LidError:  # who needs it tells what is wrong with it
+        return None
+    return config if "lang2utt" in config else None
 
 
 def describe(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the components that config.yaml names and their arguments, without those only for training.
 
     Raises:
-        LidError: arguments that are not a mapping, or a pretrained encoder that cannot be found.
+        LidError: another model than that of ``lid1``, arguments that are not a mapping, or a pretrained
+            encoder that cannot be found.
     """
+    if config.get("model") not in MODELS:
+        what = f"model: {config['model']} is not supported"
+        raise LidError(what, where=CONFIG, mend=LID1_ONLY)
     description: dict[str, Any] = {"input_size": config.get("input_size")}
     for component in COMPONENTS:
         description[component] = config.get(component)
@@ -92,7 +98,7 @@ def arguments(conf: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = conf.get(key) or {}
     if not isinstance(found, Mapping):
         what = f"{key}: {found} is not a list of 'key: value' lines"
-        raise LidError(what, where="config.yaml", mend="correct the value")
+        raise LidError(what, where=CONFIG, mend="correct the value")
     return found
 
 
@@ -102,34 +108,40 @@ def with_architecture(conf: Mapping[str, Any]) -> dict[str, Any]:
     With the architecture in its arguments, the front end is built without loading the pretrained weights,
     which ESPnet's state dict replaces anyway.
     """
-    checkpoint = arguments(conf, "frontend_conf").get("path_or_url")
-    if checkpoint is None:  # building the front end reports this
-        return dict(conf)
-    return {**conf, "architecture": read_architecture(str(checkpoint), conf.get("download_dir"))}
+    from lid_toolkit.models.frontends.pretrained.load import read_architecture  # imports the Hub's client
+
+    checkpoint = checkpoint_name(arguments(conf, "frontend_conf"))
+    return {**conf, "architecture": read_architecture(checkpoint, conf.get("download_dir"))}
 
 
-def rename(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return ESPnet's parameters under this toolkit's names."""
-    renamed = {}
-    for name, value in theirs.items():
-        if CONSTANTS.fullmatch(name):
-            continue
-        for pattern, replacement in RENAMED:
-            name = re.sub(pattern, replacement, name)
-        renamed[name] = value
-    return renamed
+def without_adapters(theirs: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights without LoRA's maps: ESPnet saves models in which they are added to the weights.
+
+    Raises:
+        LidError: adapters of another kind, or the file holds only the trained parameters.
+    """
+    if not config.get("use_adapter"):
+        return dict(theirs)
+    if config.get("adapter", "lora") != "lora":
+        what = f"adapter: {config['adapter']} is not supported"
+        raise LidError(what, where=CONFIG, mend="only adapter: lora can be imported")
+    if config.get("save_strategy", "all") != "all":
+        what = f"save_strategy: {config['save_strategy']}: the file does not hold all weights"
+        raise LidError(what, where=CONFIG, mend="give a model that was trained with save_strategy: all")
+    return {name: value for name, value in theirs.items() if not name.endswith((".lora_A", ".lora_B"))}
 
 
-def fit(weights: dict[str, Tensor], ours: Mapping[str, Tensor], foreign: ForeignModel) -> dict[str, Tensor]:
+def fit(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], foreign: ForeignModel) -> dict[str, Tensor]:
     """Return the weights that our model has; it does not build those layers of an upstream that are not used.
 
     Raises:
         LidError: other names or shapes differ.
     """
-    kept = {k: v for k, v in weights.items() if k in ours or not UNUSED.match(k)}
+    kept = translate(theirs, ours)
     if unfit := mismatches(kept, ours):
         raise LidError(
-            f"{len(unfit)} parameters do not fit config.yaml and the languages, such as {unfit[0]}",
+            f"{len(unfit)} parameters do not fit config.yaml and the languages, "
+            f"such as {', '.join(unfit[:SHOWN])}",
             where=foreign.path,
             mend="check that the weights and lang2utt belong to this config.yaml",
         )
@@ -150,7 +162,9 @@ def choose_weights(foreign: ForeignModel, directory: PurePosixPath, model_file: 
     return str(names[0])
 
 
-def read_labels(foreign: ForeignModel, config: Mapping[str, Any], lang2utt: Path | None) -> tuple[str, ...]:
+def read_labels(
+    foreign: ForeignModel, config: Mapping[str, Any], lang2utt: Path | None = None
+) -> tuple[str, ...]:
     """Return the labels in ESPnet's index order, which is the order of the lines of lang2utt."""
     if lang2utt is not None:
         text = ForeignModel(lang2utt.parent).text(lang2utt.name) if lang2utt.is_file() else ""
@@ -160,7 +174,8 @@ def read_labels(foreign: ForeignModel, config: Mapping[str, Any], lang2utt: Path
     expected = config.get("lang_num")
     if len(labels) < 2 or len(set(labels)) != len(labels) or expected not in (None, len(labels)):
         what = f"{len(labels)} labels for {expected} languages" if labels else "lang2utt is missing or empty"
-        raise LidError(what, where=lang2utt or foreign.path, mend="give the lang2utt of the training set")
+        mend = "give the lang2utt of the training set, or copy it beside config.yaml"
+        raise LidError(what, where=lang2utt or foreign.path, mend=mend)
     return labels
 
 

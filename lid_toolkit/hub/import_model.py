@@ -10,9 +10,8 @@ import yaml
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
-from lid_toolkit.hub.importers.espnet import read_espnet
-from lid_toolkit.hub.importers.foreign_model import ForeignModel, Imported
-from lid_toolkit.hub.importers.speechbrain import read_speechbrain
+from lid_toolkit.importers.foreign_model import Imported
+from lid_toolkit.importers.read import read_foreign
 from lid_toolkit.training.checkpoint import save_model
 from lid_toolkit.training.config import parse_config
 
@@ -25,22 +24,15 @@ def import_model(
     """Read a model of ESPnet or SpeechBrain and write it as an experiment; return the model file.
 
     Args:
-        source: directory or zip of the foreign model. SpeechBrain's have a hyperparams.yaml.
+        source: as in :func:`.read_foreign`, like ``lang2utt`` and ``model_file``.
         output_dir: the experiment to write; an earlier import in it is replaced.
-        lang2utt: for ESPnet, the table whose lines are in index order, if the model lacks it.
-        model_file: for ESPnet, the name of the file with the weights; None for the best.
+        lang2utt: as above.
+        model_file: as above.
 
     Raises:
         LidError: not such a model, or ``output_dir`` holds a training.
     """
-    opened = ForeignModel(source)
-    if opened.find("hyperparams.yaml") is None:
-        imported = read_espnet(opened, lang2utt, model_file)
-    elif lang2utt is None and model_file is None:
-        imported = read_speechbrain(opened)
-    else:
-        what = "lang2utt and model_file are for ESPnet's models, but this is a SpeechBrain model"
-        raise LidError(what, where=source, mend="leave them out")
+    imported = read_foreign(source, lang2utt, model_file)
     with locked(output_dir, "importing"):
         if (output_dir / "checkpoint.pth").exists():
             raise LidError("holds a training", where=output_dir, mend="choose another directory")

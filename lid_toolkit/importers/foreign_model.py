@@ -21,6 +21,8 @@ TAG = "!"
 LARGEST_TEXT = 16 << 20
 LARGEST_WEIGHTS = 64 << 30
 ANOTHER = "give another model"
+# Exceptions of PyYAML besides its own errors, for values that do not match their tags.
+BAD_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,11 @@ class ForeignModel:
         if self.path.is_dir():
             found = [p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file()]
         elif zipfile.is_zipfile(self.path):
-            with zipfile.ZipFile(self.path) as archive:
-                found = [info.filename for info in archive.infolist() if not info.is_dir()]
+            try:
+                with zipfile.ZipFile(self.path) as archive:
+                    found = [info.filename for info in archive.infolist() if not info.is_dir()]
+            except zipfile.BadZipFile as error:
+                raise LidError(f"a damaged zip: {error}", where=self.path, mend=ANOTHER) from error
         else:
             what = "neither a directory nor a zip" if self.path.exists() else "does not exist"
             raise LidError(what, where=self.path, mend="give the directory or zip of a trained model")
@@ -169,7 +174,7 @@ def read_settings(model: ForeignModel, name: str) -> dict[str, object]:
     """
     try:
         settings = yaml.load(model.text(name), Loader=_PlainLoader)
-    except yaml.YAMLError as error:
+    except BAD_YAML as error:
         raise LidError(f"{name} is not valid YAML: {error}", where=model.path, mend="correct it") from error
     if not isinstance(settings, dict):
         raise LidError(f"{name} is not a list of 'key: value' lines", where=model.path)

@@ -10,32 +10,25 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from models.espnet import FIXTURES, LANGUAGES, arrays, waves
+from models.espnet import LANGUAGES, arrays, their_state, waves, write_espnet_experiment
 from models.pretrained_encoders import save_tiny, tiny
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.hub.importers.espnet import describe, read_espnet, rename
-from lid_toolkit.hub.importers.experiment import import_model
-from lid_toolkit.hub.importers.foreign_model import ForeignModel
+from lid_toolkit.hub.import_model import import_model
+from lid_toolkit.importers.espnet import describe, read_espnet
+from lid_toolkit.importers.espnet_names import rename
+from lid_toolkit.importers.foreign_model import ForeignModel
 from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.models.build import build_model
 from lid_toolkit.training.checkpoint import load_model
 from lid_toolkit.training.config import load_config
 
 THEIRS = arrays("tiny_sc_topk")
-STATE = {k.removeprefix("sd/"): torch.from_numpy(v) for k, v in THEIRS.items() if k.startswith("sd/")}
 
 
 @pytest.fixture
 def experiment(tmp_path) -> Path:
-    """Write an experiment as ESPnet leaves it; its config.yaml names data/tiny/lang2utt."""
-    directory = tmp_path / "theirs"
-    (directory / "data" / "tiny").mkdir(parents=True)
-    shutil.copy(FIXTURES / "config_aamsoftmax_sc_topk.yaml", directory / "config.yaml")
-    torch.save(STATE, directory / "valid.accuracy.best.pth")
-    lines = [f"{language} {language}_utt1 {language}_utt2\n" for language in LANGUAGES]
-    (directory / "data" / "tiny" / "lang2utt").write_text("".join(lines))
-    return directory
+    return write_espnet_experiment(tmp_path / "theirs")
 
 
 def test_an_imported_experiment_identifies_as_in_espnet(experiment, tmp_path):
@@ -70,9 +63,7 @@ def test_labels_come_from_lang2utt_in_its_order(experiment, tmp_path):
     elsewhere = tmp_path / "lang2utt"
     elsewhere.write_text("".join(f"{language} x\n" for language in reversed(LANGUAGES)))
     shutil.rmtree(experiment / "data")
-    with pytest.raises(
-        LidError, match=r"lang2utt is missing or empty \(give the lang2utt of the training set\)"
-    ):
+    with pytest.raises(LidError, match=r"lang2utt is missing or empty \(give the lang2utt of the training"):
         read_espnet(ForeignModel(experiment))
     assert read_espnet(ForeignModel(experiment), elsewhere).languages == LANGUAGES[::-1]
     elsewhere.write_text("eng x\nfra x\n")
@@ -109,6 +100,28 @@ def test_weights_of_another_model_are_told(experiment):
         read_espnet(ForeignModel(experiment))
 
 
+def test_weights_that_no_part_takes_are_named(experiment):
+    theirs = their_state() | {f"encoder.more.{name}": torch.zeros(2) for name in "abcd"}
+    torch.save(theirs, experiment / "valid.accuracy.best.pth")
+    names = "encoder.more.a, encoder.more.b, encoder.more.c"
+    with pytest.raises(LidError, match=rf"4 parameters do not fit .*, such as {names} \("):
+        read_espnet(ForeignModel(experiment))
+
+
+def test_adapters_are_part_of_the_weights_that_espnet_saves(experiment):
+    """ESPnet saves after validation, and loralib adds the adapters to the weights for it."""
+    adapters = {f"projector.fc.lora_{part}": torch.randn(2, 2) for part in "AB"}
+    torch.save(their_state() | adapters, experiment / "valid.accuracy.best.pth")
+    with pytest.raises(LidError, match=r"such as projector\.fc\.lora_A"):
+        read_espnet(ForeignModel(experiment))
+    change_config(experiment, use_adapter=True)
+    read = read_espnet(ForeignModel(experiment)).weights
+    torch.save(their_state(), experiment / "valid.accuracy.best.pth")
+    plain = read_espnet(ForeignModel(experiment)).weights
+    assert read.keys() == plain.keys()
+    assert all(torch.equal(read[name], plain[name]) for name in plain)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -120,7 +133,10 @@ def test_weights_of_another_model_are_told(experiment):
         ({"frontend": "fused", "frontend_conf": {"frontends": ["a", "b"]}}, "frontends: "),
         ({"frontend": "fused", "frontend_conf": {"frontends": "ab"}}, "frontends: "),
         ({"frontend": "s3prl", "frontend_conf": {"frontend_conf": "x"}}, "frontend_conf: x is not a list"),
-        ({"frontend": "s3prl", "frontend_conf": {"frontend_conf": {"upstream": "hubert"}}}, "hubert"),
+        ({"frontend": "s3prl", "frontend_conf": {"frontend_conf": {"upstream": "apc"}}}, "'apc' of s3prl"),
+        ({"model": "upstream_condition"}, "model: upstream_condition is not supported (only models of lid1"),
+        ({"use_adapter": True, "adapter": "houlsby"}, "adapter: houlsby is not supported"),
+        ({"use_adapter": True, "save_strategy": "adapter_only"}, "the file does not hold all weights"),
     ],
 )
 def test_a_configuration_of_another_shape_is_told_in_one_line(experiment, changes, message):

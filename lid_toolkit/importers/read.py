@@ -1,0 +1,51 @@
+"""Recognise and read a model of another toolkit, whichever it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lid_toolkit.errors import LidError
+from lid_toolkit.importers.espnet import CONFIG, read_espnet
+from lid_toolkit.importers.foreign_model import ForeignModel, Imported, read_settings
+from lid_toolkit.importers.speechbrain import SETTINGS, read_speechbrain
+
+
+def is_foreign(path: Path, never: str) -> bool:
+    """Return whether a directory or zip holds a model of ESPnet's ``lid1`` or of SpeechBrain.
+
+    An experiment of this toolkit has a ``config.yaml`` too, but not with ESPnet's ``lang2utt``.
+
+    Args:
+        path: the directory or zip.
+        never: name of a file that no foreign model has; if it is there, nothing is read.
+    """
+    model = ForeignModel(path)
+    try:
+        if model.find(never) is not None:
+            return False
+        if model.find(SETTINGS) is not None:
+            return True
+        config = model.find(CONFIG)
+        return config is not None and "lang2utt" in read_settings(model, config)
+    except LidError:  # who reads it as something else tells what is wrong with it
+        return False
+
+
+def read_foreign(source: Path, lang2utt: Path | None = None, model_file: str | None = None) -> Imported:
+    """Read a model of ESPnet or SpeechBrain.
+
+    Args:
+        source: directory or zip. SpeechBrain's have a hyperparams.yaml.
+        lang2utt: for ESPnet, the table whose lines are in index order, if the model lacks it.
+        model_file: for ESPnet, the name of the file with the weights; None for the best.
+
+    Raises:
+        LidError: not such a model, or it is not supported.
+    """
+    opened = ForeignModel(source)
+    if opened.find(SETTINGS) is None:
+        return read_espnet(opened, lang2utt, model_file)
+    if lang2utt is None and model_file is None:
+        return read_speechbrain(opened)
+    what = "lang2utt and model_file are for ESPnet's models, but this is a SpeechBrain model"
+    raise LidError(what, where=source, mend="leave them out")
