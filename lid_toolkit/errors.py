@@ -68,7 +68,8 @@ def _remade(kind: type[LidError], what: str, where: str | None, mend: str, redo:
 def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """Return advice with the most similar known name; if none is similar, ``otherwise`` or all names."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=LEAST_SIMILARITY)
+    least = LEAST_SIMILARITY if len(name) > 3 else 0.6  # a typing error in a code of three letters
+    close = difflib.get_close_matches(name, names, n=1, cutoff=least)
     return f"did you mean '{close[0]}'?" if close else otherwise or f"known: {', '.join(names)}"
 
 

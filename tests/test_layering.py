@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import graphlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,14 @@ def test_library_does_not_know_the_recipe():
         if recipe.search(line)
     ]
     assert not found, "\n".join(found)
+
+
+def test_what_says_whether_work_is_to_do_imports_no_torch():
+    """The stages ask before they work; torch takes longer to import than the answer takes."""
+    modules = ("training.sources", "training.feature_stats", "inference.identification", "inference.merge")
+    imports = "; ".join(f"import lid_toolkit.{module}" for module in modules)
+    large = ("torch", "transformers", "matplotlib", "sklearn")
+    script = f"import sys; {imports}; print([name for name in {large} if name in sys.modules])"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

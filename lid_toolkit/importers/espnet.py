@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.importers.espnet_names import translate
+from lid_toolkit.importers.espnet_names import LID1_ONLY, MODELS, translate
 from lid_toolkit.importers.foreign_model import ForeignModel, Imported, mismatches, read_settings
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.frontends.pretrained.s3prl_names import checkpoint_name
@@ -18,9 +18,6 @@ from lid_toolkit.models.registry import COMPONENTS
 CONFIG = "config.yaml"
 DEFAULT_RATE = 16000
 MODEL_NAMES = ("valid.accuracy.best.pth", "valid.accuracy.ave.pth")
-MODELS = (None, "espnet")
-"""Values of ``model`` that are supported."""
-LID1_ONLY = "only models of lid1 (model: espnet) are supported; the model of the recipe geolid is not"
 SHOWN = 3
 
 

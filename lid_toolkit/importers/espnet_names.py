@@ -1,12 +1,17 @@
-"""Names of parameters in ESPnet's state dicts, and what they are called here."""
+"""Names of models and of parameters in ESPnet, and what they are called here. Nothing here imports torch."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
+MODELS = (None, "espnet")
+"""Values of ``model`` that are supported."""
+LID1_ONLY = "only models of lid1 (model: espnet) are supported; the model of the recipe geolid is not"
 # Constants in ESPnet's state dicts. This toolkit computes them when it builds a front end.
 CONSTANTS = re.compile(r"frontend\.(frontends\.\d+\.)?(logmel\.melmat|flipped_filter|transform\..*)")
 FRONTEND = r"^(frontend\.(?:frontends\.\d+\.)?)"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from lid_toolkit.errors import LidError, nearest
-from lid_toolkit.models.frontends.pretrained.adapt import Lora
+from lid_toolkit.models.frontends.pretrained.lora import Lora
 
 USE_ADAPTER = "use_adapter"
 ADAPTED = ("s3prl", "transformers")

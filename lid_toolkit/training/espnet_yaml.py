@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Mapping
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.importers.espnet import LID1_ONLY, MODELS
+from lid_toolkit.importers.espnet_names import LID1_ONLY, MODELS
 from lid_toolkit.training.espnet_lora import USE_ADAPTER
 
 FEW = 6

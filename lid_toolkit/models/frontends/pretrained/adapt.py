@@ -8,33 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.models.arguments import Fraction, PositiveInt
 from lid_toolkit.models.frontends.pretrained.hidden_states import LayerOutput, span_mask
+from lid_toolkit.models.frontends.pretrained.lora import Lora
 from lid_toolkit.models.frontends.pretrained.upstream_types import Config, Stack, Upstream
 
 # WavLM's attention reads the weights without calling these modules.
 WAVLM_WITHOUT_EFFECT = {"q_proj", "k_proj", "v_proj", "out_proj"}
-
-
-class Lora(BaseModel):
-    """``lora``: low-rank adapters of linear maps (Hu et al., ICLR 2022)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    rank: PositiveInt = 8
-    """Rank r of the added maps."""
-    alpha: PositiveInt = 8
-    """The added maps are scaled by alpha / r."""
-    dropout: Fraction = 0.0
-    """Dropout on the input of the added maps."""
-    target_modules: list[str] | None = None
-    """Names of the linear maps to adapt; null for queries and values (WavLM: the feed-forward maps)."""
-    frozen: bool = True
-    """Do not train the encoder's own parameters."""
 
 
 def cut_layers(stack: Stack, config: Config, highest: int) -> None:

@@ -22,7 +22,6 @@ from lid_toolkit.models.arguments import Fraction, NotNegative, NotNegativeFloat
 from lid_toolkit.models.bases import FrontendBase
 from lid_toolkit.models.frontends.pretrained import hidden_states, whisper_states
 from lid_toolkit.models.frontends.pretrained.adapt import (
-    Lora,
     add_lora,
     cut_layers,
     freeze_parts,
@@ -39,6 +38,7 @@ from lid_toolkit.models.frontends.pretrained.families import (
 from lid_toolkit.models.frontends.pretrained.hidden_states import span_mask
 from lid_toolkit.models.frontends.pretrained.inputs import RATE, WaveNorm
 from lid_toolkit.models.frontends.pretrained.load import Attention, choose_architecture, make_encoder
+from lid_toolkit.models.frontends.pretrained.lora import Lora
 from lid_toolkit.models.frontends.pretrained.upstream_types import Settings, Upstream
 from lid_toolkit.models.masking import padding_mask, zero_padding
 

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.models.arguments import SamplingRate
-from lid_toolkit.models.frontends.pretrained.adapt import Lora
 from lid_toolkit.models.frontends.pretrained.frontend import TransformersFrontend
 from lid_toolkit.models.frontends.pretrained.inputs import RATE
 from lid_toolkit.models.frontends.pretrained.load import choose_architecture
+from lid_toolkit.models.frontends.pretrained.lora import Lora
 from lid_toolkit.models.frontends.pretrained.s3prl_names import (
     WHERE,
     S3prlUpstream,

@@ -10,7 +10,7 @@ from transformers import SeamlessM4TFeatureExtractor
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.build import build_component, build_frontend, with_architecture
-from lid_toolkit.models.frontends.pretrained.adapt import Lora
+from lid_toolkit.models.frontends.pretrained.lora import Lora
 
 LENGTHS = [16000, 9000, 1, 401, 7123, 720]
 

@@ -18,9 +18,9 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.models.build import build_component
 from lid_toolkit.models.frontends.pretrained import adapt, s3prl_names
 from lid_toolkit.models.frontends.pretrained import frontend as frontend_module
-from lid_toolkit.models.frontends.pretrained.adapt import Lora
 from lid_toolkit.models.frontends.pretrained.families import FAMILIES
 from lid_toolkit.models.frontends.pretrained.hidden_states import span_mask
+from lid_toolkit.models.frontends.pretrained.lora import Lora
 from lid_toolkit.models.frontends.pretrained.s3prl import s3prl
 from lid_toolkit.models.frontends.pretrained.s3prl_names import UPSTREAMS, checkpoint_name
 from lid_toolkit.package.licences import encoders, licence_of
