@@ -65,11 +65,19 @@ def _remade(kind: type[LidError], what: str, where: str | None, mend: str, redo:
     return kind(what, where=where, mend=mend, redo=redo)
 
 
-def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return advice with the most similar known name; if none is similar, ``otherwise`` or all names."""
+def nearest(
+    name: str, known: Iterable[str], otherwise: str = "", least_similarity: float = LEAST_SIMILARITY
+) -> str:
+    """Return advice with the most similar known name; if none is similar, ``otherwise`` or all names.
+
+    Args:
+        name: the unknown name.
+        known: the known ones.
+        otherwise: advice if no known name is similar.
+        least_similarity: from 0 to 1, see ``difflib.SequenceMatcher.ratio``.
+    """
     names = sorted(known)
-    least = LEAST_SIMILARITY if len(name) > 3 else 0.6  # a typing error in a code of three letters
-    close = difflib.get_close_matches(name, names, n=1, cutoff=least)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=least_similarity)
     return f"did you mean '{close[0]}'?" if close else otherwise or f"known: {', '.join(names)}"
 
 

@@ -23,6 +23,7 @@ from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.inference.compute import ReadBatch, identify_batches, plan_batches
 from lid_toolkit.inference.identification import Floats
 from lid_toolkit.inference.locate import open_model
+from lid_toolkit.languages import SIMILAR_LABELS
 from lid_toolkit.training.checkpoint import SavedModel
 from lid_toolkit.training.config import DType
 from lid_toolkit.training.device import named_device
@@ -231,7 +232,7 @@ class LanguageIdentifier:
         wanted = list(dict.fromkeys(languages))
         for label in wanted:
             if label not in self.languages:
-                mend = nearest(label, self.languages)
+                mend = nearest(label, self.languages, least_similarity=SIMILAR_LABELS)
                 raise LidError(f"the model does not know '{label}'", where="languages", mend=mend)
         if not wanted:
             raise LidError("the list is empty", where="languages", mend="give at least one label")

@@ -23,6 +23,9 @@ _LOCALE = re.compile(r"([a-z]{2,3}|[A-Z]{2,3})([_-][A-Za-z0-9]+)+")
 _SUBTAGS = re.compile(r"(-[a-z]{4})?(-[a-z]{2}|-\d{3})?(-[a-z0-9]{5,8}|-\d[a-z0-9]{3})*")
 """The subtags of a locale that do not change the language: script, region, variants."""
 
+SIMILAR_LABELS = 0.6
+"""``least_similarity`` for labels: a code has few letters, and a name may have another word behind it."""
+
 
 class Language(NamedTuple):
     """A language.
@@ -58,7 +61,7 @@ def code(label: str) -> str:
         for end in sorted((dash.start() for dash in re.finditer("-", normal)), reverse=True):
             if normal[:end] in known and _SUBTAGS.fullmatch(normal[end:]):
                 return known[normal[:end]]
-    advice = nearest(normal, known, otherwise="give its ISO 639-3 code")
+    advice = nearest(normal, known, "give its ISO 639-3 code", SIMILAR_LABELS)
     raise LidError(f"unknown language '{label}'", where="language", mend=advice)
 
 
