@@ -8,6 +8,8 @@ Shapes: f frames, b frequency bins.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -66,18 +68,16 @@ def stretch_time(spectra: Spectra, speed: float) -> Spectra:
     """
     if speed == 1.0:
         return spectra
-    count, bins = spectra.shape
-    at_f = np.arange(0, count - 1, speed)
+    at_f = np.arange(0, len(spectra) - 1, speed)
     low_f, share_f1 = at_f.astype(int), (at_f % 1)[:, None].astype(np.float32)
-    magnitude, phase = np.abs(spectra), np.angle(spectra)
-    expected_b = 2 * np.pi * np.arange(bins) / (2 * (bins - 1)) * (2 * (bins - 1) // FRAMES_OVERLAP)
-    ahead = np.diff(phase, axis=0) - expected_b
-    advance = expected_b + ahead - 2 * np.pi * np.round(ahead / (2 * np.pi))
-    sounding = np.cumsum(np.vstack((phase[:1], advance[low_f[:-1]])), axis=0)
+    magnitude = np.abs(spectra)
+    # A phase is kept as a number of length 1, so that advances are multiplied. No phase need be unwrapped:
+    # whole turns change nothing.
+    sounding = np.divide(spectra, magnitude, out=np.ones_like(spectra), where=magnitude > 0)
+    advance = sounding[1:] * sounding[:-1].conj()
+    phase = np.cumprod(np.vstack((sounding[:1], advance[low_f[:-1]])), axis=0, dtype=np.complex128)
     moved = magnitude[low_f] * (1 - share_f1) + magnitude[low_f + 1] * share_f1
-    turn = np.remainder(sounding, 2 * np.pi).astype(np.float32)
-    stretched = np.empty(moved.shape, dtype=np.complex64)
-    stretched.real, stretched.imag = moved * np.cos(turn), moved * np.sin(turn)
+    stretched: Spectra = (moved * phase).astype(np.complex64)
     return stretched
 
 
@@ -97,7 +97,7 @@ def low_cepstrum(log_magnitude: Floats, kept: int) -> Floats:
     bins = log_magnitude.shape[1]
     weight = np.full(bins, 1.0 / (bins - 1), dtype=np.float32)
     weight[[0, -1]] /= 2
-    cepstra: Floats = (log_magnitude * weight) @ _cosines(np.arange(bins, dtype=np.float64), bins, kept).T
+    cepstra: Floats = (log_magnitude * weight) @ _cosines_of_bins(bins, kept).T
     return cepstra
 
 
@@ -117,6 +117,11 @@ def overlap_add(frames: Floats, hop: int) -> Floats:
     for part in range(size // hop):
         out[part : part + count] += parts[:, part]
     return out.reshape(-1)
+
+
+@functools.cache
+def _cosines_of_bins(bins: int, kept: int) -> Floats:
+    return _cosines(np.arange(bins, dtype=np.float64), bins, kept)
 
 
 def _cosines(position: npt.NDArray[np.float64], bins: int, kept: int) -> Floats:
