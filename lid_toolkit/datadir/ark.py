@@ -1,23 +1,23 @@
 r"""Kaldi archives of vectors: embeddings and scores on disk, in float32.
 
-kaldiio reads and writes the vectors. This module adds what it lacks: archives appear whole, and offsets
-are checked. kaldiio only gets open files, never references: it would run a reference that ends in ``|``
-as a shell command, and unpickle an entry that starts with ``PKL``.
+kaldiio reads the vectors. It only gets open files, never references: it would run a reference that ends in
+``|`` as a shell command, and unpickle an entry that starts with ``PKL``. Vectors are written here, because it
+writes them one by one, which takes minutes for millions.
 """
 
 from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-from kaldiio.matio import read_matrix_or_vector, write_array
+from kaldiio.matio import read_matrix_or_vector
 from numpy.typing import NDArray
 
-from lid_toolkit.datadir.tables.table import read_table, write_table
+from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError, reason_of
 from lid_toolkit.files import write_whole
 
@@ -26,26 +26,34 @@ VECTOR_MARKS = (b"\0BFV ", b"\0BDV ")
 
 
 def write_vectors(
-    ark: str | Path, scp: str | Path, pairs: Iterable[tuple[str, NDArray[np.floating]]]
+    ark: str | Path, scp: str | Path, blocks: Iterable[tuple[Sequence[str], NDArray[np.floating]]]
 ) -> None:
-    """Write vectors to ``ark`` one by one and, at the end, their offsets to ``scp``. Both files appear whole.
+    """Write vectors to ``ark``, many at a time, and their offsets to ``scp``. Both files appear whole.
 
     Args:
         ark: the archive; its name is written to ``scp`` as given, so a relative path stays relative.
         scp: the table ``key ark:offset``.
-        pairs: unique keys in any order, and (D,) vectors, which are stored as float32.
+        blocks: keys without white space, unique and in byte order over all blocks, and a (keys, D) matrix
+            with their vectors, which are stored as float32.
 
     Raises:
-        LidError: a duplicate key, or a key that contains white space.
+        LidError: a key is not after the one before it.
     """
-    places: list[tuple[str, str]] = []
-    with write_whole(ark, "wb") as stream:
-        for key, vector in pairs:
-            values = np.ascontiguousarray(vector, dtype="<f4")
-            stream.write(key.encode() + b" ")
-            places.append((key, f"{ark}:{stream.tell()}"))
-            write_array(stream, values)
-    write_table(scp, places)
+    last = b""
+    with write_whole(ark, "wb") as stream, write_whole(scp) as table:
+        for keys, matrix in blocks:
+            size, data = 4 * matrix.shape[1], np.ascontiguousarray(matrix, dtype="<f4").tobytes()
+            head = VECTOR_MARKS[0] + struct.pack("<bi", 4, matrix.shape[1])
+            entry, begin = [], stream.tell()
+            for row, key in enumerate(keys):
+                name = key.encode()
+                if name <= last:
+                    raise LidError(f"key '{key}' is not after '{last.decode()}'", where=scp)
+                entry += [name, b" ", head, data[row * size : (row + 1) * size]]
+                table.write(f"{key} {ark}:{begin + len(name) + 1}\n")
+                begin += len(name) + 1 + len(head) + size
+                last = name
+            stream.writelines(entry)
 
 
 def read_vector(ref: str) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ import pickle
 import kaldiio
 import numpy as np
 import pytest
+from datadir.vectors import write_pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,12 +19,12 @@ from lid_toolkit.errors import LidError
 @pytest.fixture
 def vectors():
     rng = np.random.default_rng(1)
-    return {f"utt-{i}-é": rng.standard_normal(7).astype(np.float32) for i in range(20)}
+    return {f"utt-{i:02d}-é": rng.standard_normal(7).astype(np.float32) for i in range(20)}
 
 
 def test_kaldiio_reads_what_we_write(tmp_path, vectors):
     ark, scp = tmp_path / "a b.ark", tmp_path / "a.scp"
-    write_vectors(ark, scp, vectors.items())
+    write_pairs(ark, scp, vectors.items())
     for read in (dict(kaldiio.load_scp(str(scp))), dict(kaldiio.load_ark(str(ark)))):
         assert read.keys() == vectors.keys()
         for key, vector in vectors.items():
@@ -46,7 +47,7 @@ def test_we_read_what_kaldiio_writes(tmp_path, vectors, dtype):
 def test_the_bytes_are_those_of_the_format(tmp_path, vectors):
     """https://kaldi-asr.org/doc/io.html: key, space, binary mark, type, and the length as a marked int32."""
     ark, scp = tmp_path / "a.ark", tmp_path / "a.scp"
-    write_vectors(ark, scp, vectors.items())
+    write_pairs(ark, scp, vectors.items())
     data, places = b"", {}
     for key, vector in vectors.items():
         data += key.encode() + b" "
@@ -59,7 +60,7 @@ def test_the_bytes_are_those_of_the_format(tmp_path, vectors):
 
 def test_values_of_any_type_are_stored_as_float32(tmp_path):
     ark, scp = tmp_path / "a.ark", tmp_path / "a.scp"
-    write_vectors(ark, scp, [("a", np.arange(6)[::2] / 3), ("b", np.zeros(0))])
+    write_pairs(ark, scp, [("a", np.arange(6)[::2] / 3), ("b", np.zeros(0))])
     expected = np.array([0, 2, 4], np.float64) / 3
     assert ark.read_bytes() == b"".join(
         (b"a \0BFV \4\3\0\0\0", expected.astype("<f4").tobytes(), b"b \0BFV \4\0\0\0\0")
@@ -86,7 +87,7 @@ def test_a_table_runs_nothing(tmp_path, ref):
 @given(place=st.integers(0, 60), value=st.binary(min_size=1, max_size=8), cut=st.integers(0, 80))
 def test_damage_is_named_or_harmless(tmp_path_factory, place, value, cut):
     ark = tmp_path_factory.mktemp("ark") / "x.ark"
-    write_vectors(ark, ark.with_suffix(".scp"), [("a", np.arange(5.0)), ("b", np.arange(5.0))])
+    write_pairs(ark, ark.with_suffix(".scp"), [("a", np.arange(5.0)), ("b", np.arange(5.0))])
     data = ark.read_bytes()
     ark.write_bytes((data[:place] + value + data[place + len(value) :])[: len(data) - cut % len(data)])
     for offset in (0, 2, 34):
@@ -96,26 +97,26 @@ def test_damage_is_named_or_harmless(tmp_path_factory, place, value, cut):
 
 def test_table_of_several_archives(tmp_path):
     for name in ("a", "b"):
-        write_vectors(tmp_path / f"{name}.ark", tmp_path / f"{name}.scp", [(name, np.full(2, ord(name)))])
+        write_pairs(tmp_path / f"{name}.ark", tmp_path / f"{name}.scp", [(name, np.full(2, ord(name)))])
     write_table(tmp_path / "all.scp", [row for name in "ab" for row in read_table(tmp_path / f"{name}.scp")])
     assert read_vectors(tmp_path / "all.scp")[1].tolist() == [[97, 97], [98, 98]]
 
 
 def test_a_failure_half_way_leaves_nothing(tmp_path):
-    def pairs():
-        yield "a", np.zeros(3)
+    def blocks():
+        yield ("a",), np.zeros((1, 3))
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        write_vectors(tmp_path / "x.ark", tmp_path / "x.scp", pairs())
+        write_vectors(tmp_path / "x.ark", tmp_path / "x.scp", blocks())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_faults_are_named(tmp_path):
     ark, scp = tmp_path / "x.ark", tmp_path / "x.scp"
-    with pytest.raises(LidError, match="duplicate key 'a'"):
-        write_vectors(ark, scp, [("a", np.zeros(2)), ("a", np.zeros(2))])
-    write_vectors(ark, scp, [("a", np.zeros(2)), ("b", np.zeros(3))])
+    with pytest.raises(LidError, match="key 'a' is not after 'a'"):
+        write_pairs(ark, scp, [("a", np.zeros(2)), ("a", np.zeros(2))])
+    write_pairs(ark, scp, [("a", np.zeros(2)), ("b", np.zeros(3))])
     with pytest.raises(LidError, match="3 values where others have 2"):
         read_vectors(scp)
     for ref, message in {
@@ -129,3 +130,13 @@ def test_faults_are_named(tmp_path):
     ark.write_bytes(ark.read_bytes()[:-1])
     with pytest.raises(LidError, match="no complete Kaldi vector"):
         read_vectors(scp)
+
+
+def test_blocks_of_any_size_write_the_same_bytes(tmp_path, vectors):
+    matrix, keys = np.stack(list(vectors.values())), list(vectors)
+    written = []
+    for size in (1, 3, 20):
+        blocks = [(keys[i : i + size], matrix[i : i + size]) for i in range(0, 20, size)]
+        write_vectors(tmp_path / "a.ark", tmp_path / "a.scp", blocks)
+        written.append(((tmp_path / "a.ark").read_bytes(), (tmp_path / "a.scp").read_bytes()))
+    assert written[0] == written[1] == written[2]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datadir.vectors import write_pairs
 from evaluation.written_set import WrittenSet, write_set
 
-from lid_toolkit.datadir.ark import read_vectors, write_vectors
+from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import FAILED, Answers, read_answers, read_scores
@@ -114,7 +115,7 @@ def test_a_missing_label_list_is_named(small_set: WrittenSet):
 def rewrite_scores(made: WrittenSet, rows: slice, columns: slice) -> None:
     keys, matrix = read_vectors(made.inference_dir / "scores.scp")
     pairs = zip(keys[rows], matrix[rows, columns], strict=True)
-    write_vectors(made.inference_dir / "scores.ark", made.inference_dir / "scores.scp", pairs)
+    write_pairs(made.inference_dir / "scores.ark", made.inference_dir / "scores.scp", pairs)
 
 
 def test_scores_of_other_utterances_are_refused(small_set: WrittenSet):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datadir.vectors import write_pairs
 from evaluation.written_set import WrittenSet, write_set
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lid_toolkit.datadir.ark import write_vectors
 from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import read_answers, read_scores
@@ -38,7 +38,7 @@ def mixed(tmp_path: Path) -> WrittenSet:
     answers = {key: LANGUAGES[int(np.argmax(s))] for key, (_, s, _) in SET.items() if s is not None}
     made = write_set(tmp_path, truth, answers, LANGUAGES, {"g": "broken"})
     scores = {key: np.array(s) for key, (_, s, _) in SET.items() if s is not None}
-    write_vectors(made.inference_dir / "scores.ark", made.inference_dir / "scores.scp", scores.items())
+    write_pairs(made.inference_dir / "scores.ark", made.inference_dir / "scores.scp", scores.items())
     write_table(made.data_dir / "utt2langs", [(key, spoken) for key, (spoken, _, _) in SET.items()])
     return made
 
@@ -99,7 +99,7 @@ def test_one_language_each_is_the_accuracy(small_set: WrittenSet):
 def test_merged_macrolanguages_are_one_language(tmp_path: Path):
     made = write_set(tmp_path, {"a": "zho", "b": "fra"}, {"a": "cmn", "b": "fra"}, ["cmn", "fra", "spa"], {})
     scores = {"a": np.array([-1.0, -2, -3]), "b": np.array([-3.0, -1, -2])}
-    write_vectors(made.inference_dir / "scores.ark", made.inference_dir / "scores.scp", scores.items())
+    write_pairs(made.inference_dir / "scores.ark", made.inference_dir / "scores.scp", scores.items())
     write_table(made.data_dir / "utt2langs", {"a": "zho cmn fra", "b": "fra zho"}.items())
     apart, together = sets_of(made), sets_of(made, merge=True)
     assert (apart.exact.correct, apart.recall.value) == (0, pytest.approx((2 / 3 + 1 / 2) / 2))

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import call
+from datadir.vectors import write_pairs
 from evaluation.written_set import DOLLARS, WrittenSet
 from matplotlib import image
 
-from lid_toolkit.datadir.ark import write_vectors
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.embedding_map import project
 from lid_toolkit.evaluation.means_map import OUTPUTS, plot_means
@@ -22,7 +22,7 @@ def write_means(inference_dir: Path, labels: list[str]) -> np.ndarray:
     means = np.random.default_rng(0).normal(size=(len(labels), 8)).astype(np.float32)
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     base = inference_dir / "lang_embeddings"
-    write_vectors(base.with_suffix(".ark"), base.with_suffix(".scp"), zip(labels, means, strict=True))
+    write_pairs(base.with_suffix(".ark"), base.with_suffix(".scp"), zip(labels, means, strict=True))
     return means
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from datadir.vectors import write_pairs
 
-from lid_toolkit.datadir.ark import write_vectors
 from lid_toolkit.datadir.tables.table import write_table
 
 DOLLARS = (r"$\foo$", "$x_{$", "$a$")
@@ -52,7 +52,7 @@ def write_set(
     random = np.random.default_rng(0)
     embeddings = {key: random.normal(size=8) + 4 * np.exp(score[0]) for key, score in scores.items()}
     for name, vectors in (("scores", scores), ("embeddings", embeddings)):
-        write_vectors(made.inference_dir / f"{name}.ark", made.inference_dir / f"{name}.scp", vectors.items())
+        write_pairs(made.inference_dir / f"{name}.ark", made.inference_dir / f"{name}.scp", vectors.items())
     return made
 
 

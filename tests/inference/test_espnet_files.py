@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datadir.vectors import write_pairs
 
 from lid_toolkit.datadir.ark import read_vectors, write_vectors
 from lid_toolkit.datadir.tables.table import write_table
@@ -25,9 +26,9 @@ def identified(tmp_path: Path) -> tuple[Path, Path]:
     vectors = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     pairs = list(zip(KEYS, vectors, strict=True))
-    write_vectors(out / "embeddings.ark", out / "embeddings.scp", pairs)
-    means = language_means((TRUTH[key], vector) for key, vector in pairs)
-    write_vectors(out / "lang_embeddings.ark", out / "lang_embeddings.scp", means)
+    write_pairs(out / "embeddings.ark", out / "embeddings.scp", pairs)
+    means = language_means(("deu", "nld"), np.array([1, 0, 1, 0]), [(KEYS, vectors)])
+    write_vectors(out / "lang_embeddings.ark", out / "lang_embeddings.scp", [means])
     write_table(data / "utt2lang", [*TRUTH.items(), ("without_embedding", "fra")])
     write_table(out / "test_x_lids", dict.fromkeys(KEYS, "fra").items())
     (out / "languages").write_text("deu\nfra\nnld\n")
@@ -99,7 +100,7 @@ def test_they_are_written_once_and_again_when_embeddings_change(identified, capl
     write_espnet_files(data, out)
     assert "current, skipped" in caplog.text
     assert [path.stat().st_mtime_ns for path in espnet_files(out)] == stamps
-    write_vectors(out / "embeddings.ark", out / "embeddings.scp", [(key, np.ones(6)) for key in KEYS])
+    write_pairs(out / "embeddings.ark", out / "embeddings.scp", [(key, np.ones(6)) for key in KEYS])
     write_espnet_files(data, out)
     assert load(out, "utt_embds")["b"].tolist() == [1] * 6
 
