@@ -13,8 +13,8 @@ In ``latest``, column c means that the key is c - 2 frames before the query. ``l
 shift by padding and reshaping that has no columns for keys after the query: it is correct on and below the
 diagonal, zero (-) just above it, and takes the next query's scores beyond that.
 
-Shapes: b batch, h heads, t time, d features, p columns of the table of positions, k sinusoids, n scores of
-one head (t * t). The second t of (b, h, t, t) is that of the keys.
+Shapes: b batch, h heads, t time (of the keys), q queries of a block, d features, p columns of the table of
+positions, k sinusoids, n scores of one head (q * t).
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 RelPosType = Literal["legacy", "latest"]
+
+BLOCK_QUERIES = 512
+"""Queries whose scores are in memory at a time; the scores of all, of 10 minutes, would take 20 GB."""
 
 
 class RelativeSelfAttention(nn.Module):
@@ -78,46 +81,64 @@ class RelativeSelfAttention(nn.Module):
             self._split(linear(x_btd)) for linear in (self.linear_q, self.linear_k, self.linear_v)
         )
         r_1hpd = self._split(self.linear_pos(positions_pd)[None])
-        distance_bhtp = (q_bhtd + self.pos_bias_v[:, None]) @ r_1hpd.transpose(2, 3)
-        scores_bhtt = self._place(distance_bhtp, lengths_b) / math.sqrt(q_bhtd.shape[3])
-        if mask_b1t is not None:
-            scores_bhtt = scores_bhtt.masked_fill(~mask_b1t[:, None], -torch.inf)
-        out_bhtd = F.scaled_dot_product_attention(
-            q_bhtd + self.pos_bias_u[:, None].to(q_bhtd.dtype),
-            k_bhtd,
-            v_bhtd,
-            attn_mask=scores_bhtt.to(q_bhtd.dtype),
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+        blocks = []
+        for first in range(0, q_bhtd.shape[2], BLOCK_QUERIES):
+            # One query more, because ``legacy`` takes scores of the next query.
+            q_bhqd = q_bhtd[:, :, first : first + BLOCK_QUERIES + 1]
+            distance_bhqp = (q_bhqd + self.pos_bias_v[:, None]) @ r_1hpd.transpose(2, 3)
+            q_bhqd = q_bhqd[:, :, :BLOCK_QUERIES]
+            scores_bhqt = self._place(distance_bhqp, first, q_bhqd.shape[2], k_bhtd.shape[2], lengths_b)
+            scores_bhqt = scores_bhqt / math.sqrt(q_bhqd.shape[3])
+            if mask_b1t is not None:
+                scores_bhqt = scores_bhqt.masked_fill(~mask_b1t[:, None], -torch.inf)
+            block_bhqd = F.scaled_dot_product_attention(
+                q_bhqd + self.pos_bias_u[:, None].to(q_bhqd.dtype),
+                k_bhtd,
+                v_bhtd,
+                attn_mask=scores_bhqt.to(q_bhqd.dtype),
+                dropout_p=self.dropout if self.training else 0.0,
+            )
+            blocks.append(block_bhqd)
+        out_bhtd = blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
         out_btd: Tensor = self.linear_out(out_bhtd.transpose(1, 2).flatten(2))
         return out_btd
 
     def _split(self, x_btd: Tensor) -> Tensor:
         return x_btd.view(*x_btd.shape[:2], self.heads, -1).transpose(1, 2)
 
-    def _place(self, distance_bhtp: Tensor, lengths_b: Tensor) -> Tensor:
-        """Return the position score of each query and key (B, H, T, T) from the scores of the columns.
+    def _place(
+        self, distance_bhqp: Tensor, first: int, queries: int, frames: int, lengths_b: Tensor
+    ) -> Tensor:
+        """Return the position score of each query and key (B, H, Q, T) from the scores of the columns.
 
-        This is one gather over the flattened (T, P), in which query t and column p have index t * P + p.
+        This is one gather over the flattened (Q, P), in which query q and column p have index q * P + p.
+
+        Args:
+            distance_bhqp: scores of the columns, for the queries and the one after them, if there is one.
+            first: place of the first query among the T frames.
+            queries: number Q of queries.
+            frames: number T of keys.
+            lengths_b: number of valid frames of each utterance.
         """
-        frames, distances = distance_bhtp.shape[2:]
-        query_t1 = torch.arange(frames, device=distance_bhtp.device)[:, None]
-        ahead_tt = query_t1.T - query_t1
+        distances, device = distance_bhqp.shape[3], distance_bhqp.device
+        query_q1 = torch.arange(queries, device=device)[:, None]
+        ahead_qt = torch.arange(frames, device=device) - first - query_q1
         if self.legacy:
             # The last column used is n - 1, of the utterance's own length and not of the batch's: its scores
             # must be the same as without a batch.
-            last_b11 = (lengths_b.to(ahead_tt.device) - 1)[:, None, None]
-            behind_btt = query_t1 * distances + (last_b11 + ahead_tt).clamp(min=0)
-            next_query_tt = (query_t1 + 1) * distances + ahead_tt - 2
-            index_btt = torch.where(ahead_tt >= 2, next_query_tt, behind_btt)
+            last_b11 = (lengths_b.to(device) - 1)[:, None, None]
+            behind_bqt = query_q1 * distances + (last_b11 + ahead_qt).clamp(min=0)
+            next_query_qt = (query_q1 + 1) * distances + ahead_qt - 2
+            index_bqt = torch.where(ahead_qt >= 2, next_query_qt, behind_bqt)
         else:
-            index_btt = (query_t1 * distances + frames - 1 - ahead_tt).expand(len(distance_bhtp), -1, -1)
-        index_b1n = index_btt.clamp(max=frames * distances - 1).flatten(1)[:, None]
-        placed_bhn = distance_bhtp.flatten(2).gather(2, index_b1n.expand(-1, self.heads, -1))
-        placed_bhtt = placed_bhn.view(*distance_bhtp.shape[:3], frames)
+            index_bqt = (query_q1 * distances + frames - 1 - ahead_qt).expand(len(distance_bhqp), -1, -1)
+        scores_bhn = distance_bhqp.flatten(2)
+        index_b1n = index_bqt.clamp(max=scores_bhn.shape[2] - 1).flatten(1)[:, None]
+        placed_bhn = scores_bhn.gather(2, index_b1n.expand(-1, self.heads, -1))
+        placed_bhqt = placed_bhn.view(*distance_bhqp.shape[:2], queries, frames)
         if self.zero_triu:
-            return placed_bhtt.masked_fill(ahead_tt > 0, 0.0)
-        return placed_bhtt.masked_fill(ahead_tt == 1, 0.0) if self.legacy else placed_bhtt
+            return placed_bhqt.masked_fill(ahead_qt > 0, 0.0)
+        return placed_bhqt.masked_fill(ahead_qt == 1, 0.0) if self.legacy else placed_bhqt
 
 
 def relative_positions(
