@@ -13,7 +13,9 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Collection, Sequence
+from types import FrameType
 
 from torch.distributed.elastic.multiprocessing import (
     DefaultLogsSpecs,
@@ -27,7 +29,7 @@ from lid_toolkit.cli import USER_ERROR
 from lid_toolkit.errors import LidError
 from lid_toolkit.processes import PARENT
 from lid_toolkit.training.device import count_gpus
-from lid_toolkit.training.signals import REQUEUE, caught_signals, leave
+from lid_toolkit.training.signals import REQUEUE, SAME_REQUEST_S, caught_signals, leave
 
 DEFAULT_PORT = "29500"
 LONGEST_CHECKPOINT_S = 600
@@ -93,7 +95,20 @@ def member_environments(here: int, nodes: int) -> list[dict[str, str]]:
 
 
 def pass_on(processes: PContext, number: signal.Signals) -> None:
-    """Pass a signal on to the processes, wait for their checkpoint, and exit as they did."""
+    """Pass a signal on to the processes, wait for their checkpoint, and exit as they did.
+
+    A signal to the whole group comes again from the parent, and must not end this process before the others.
+    A later one is another request: then the processes are killed.
+    """
+    began = time.monotonic()
+
+    def on_signal(repeated: int, _frame: FrameType | None) -> None:
+        if time.monotonic() - began > SAME_REQUEST_S:
+            processes.close(signal.SIGKILL)
+            raise SystemExit(128 + repeated)
+
+    for caught in caught_signals():
+        signal.signal(caught, on_signal)
     processes.close(number, LONGEST_CHECKPOINT_S)
     result = processes.wait(0)
     codes = {failure.exitcode for failure in result.failures.values()} if result else set()
