@@ -12,7 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jobs.cluster import Cluster, Stages, alive, lay_stages, parent_of, running_cluster, wait_for
+from jobs.cluster import (
+    Cluster,
+    Stages,
+    alive,
+    is_free,
+    lay_stages,
+    parent_of,
+    running_cluster,
+    wait_for,
+)
 
 ANSWERS = "exp/lid/inference/valid.accuracy.best/test"
 BACKENDS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("slurm", "sge")]
@@ -126,6 +135,7 @@ def test_second_run_is_told_the_job_of_the_first(unidentified: Stages, cluster: 
         job = cluster.call("squeue", "-h", "-o", "%F").split()[0]
         first.kill()
         wait_for(cluster.is_empty, 60)
+        wait_for(lambda: is_free(unidentified.path / ANSWERS / ".running"), 60)  # its runner ends last
     assert second.returncode == 2
     assert f"{ANSWERS}: in use by another run, slurm job {job} (wait for it" in second.stderr
 
