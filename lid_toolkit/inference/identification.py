@@ -8,8 +8,7 @@ within parts, and parts do not depend on the number of jobs, so the written file
     OUTPUT/.parts/plan.json            digests of the inputs
     OUTPUT/.parts/languages            the model's languages, written by the jobs
     OUTPUT/.parts/0001.json            the record of a finished part
-    OUTPUT/.parts/0001.keys            its utterances, and the row of each in the two matrices
-    OUTPUT/.parts/0001.scores.npy      log posteriors
+    OUTPUT/.parts/0001.scores.npy      log posteriors of its utterances that did not fail, in their order
     OUTPUT/.parts/0001.embeddings.npy  embeddings, if wanted
     OUTPUT/.parts/0001.failed          utterances that failed, and the reasons
 
@@ -120,11 +119,8 @@ class Identification:
 class IdentifiedPart(RowsPart):
     """An identified part: its scores and embeddings, and the utterances that failed."""
 
-    def write(
-        self, keys: list[str], scores_pc: Floats, embeddings_pd: Floats, failed: dict[str, str]
-    ) -> None:
-        """Write the scores and embeddings of the utterances ``keys``, and the reasons of failures."""
-        write_table(self.file("keys"), ((key, str(row)) for row, key in enumerate(keys)))
+    def write(self, scores_pc: Floats, embeddings_pd: Floats, failed: dict[str, str]) -> None:
+        """Write scores and embeddings of the utterances that did not fail, and the reasons of failures."""
         for kind, matrix in (("scores.npy", scores_pc), ("embeddings.npy", embeddings_pd)):
             with write_whole(self.file(kind), "wb") as stream:
                 np.save(stream, matrix)
@@ -133,11 +129,7 @@ class IdentifiedPart(RowsPart):
     @property
     def files(self) -> list[Path]:
         """The files that :meth:`write` writes."""
-        return [self.file(kind) for kind in ("keys", "scores.npy", "embeddings.npy", "failed")]
-
-    def keys(self) -> list[str]:
-        """Return the utterances that were identified."""
-        return list(read_table(self.file("keys"), allow_empty=True).keys())
+        return [self.file(kind) for kind in ("scores.npy", "embeddings.npy", "failed")]
 
     def failed(self) -> list[tuple[str, str]]:
         """Return (utterance, reason) of those that failed."""

@@ -106,7 +106,7 @@ def _do_part(
         failed.setdefault(keys[number], "scores are not finite")
     done = np.array([number for number, key in enumerate(keys) if key not in failed], dtype=np.int64)
     kept_pd = embeddings_pd[done] if task.extract_embd else embeddings_pd[:0]
-    part.write([keys[number] for number in done], scores_pc[done], kept_pd, failed)
+    part.write(scores_pc[done], kept_pd, failed)
 
 
 def _too_long(

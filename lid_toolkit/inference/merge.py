@@ -39,21 +39,22 @@ def merge(task: Identification) -> None:
     with task.step.work("merging", lock=task.output_dir, known=planned.inputs) as work:
         if work is None:
             return
-        lengths_u = load_unlabelled(task.data_dir).lengths_u
-        parts = task.parts(lengths_u, planned.inputs.digest, planned.facts["rate"])
+        utterances = load_unlabelled(task.data_dir)
+        parts = task.parts(utterances.lengths_u, planned.inputs.digest, planned.facts["rate"])
         check_finished(parts, task.output_dir)
         languages = task.languages.read_text(encoding="utf-8").splitlines()
-        work.finish(_write_answers(task, parts, languages))
+        work.finish(_write_answers(task, parts, utterances.refs, languages))
         shutil.rmtree(task.work_dir, ignore_errors=True)
 
 
-def _write_answers(task: Identification, parts: Sequence[IdentifiedPart], languages: list[str]) -> list[Path]:
+def _write_answers(
+    task: Identification, parts: Sequence[IdentifiedPart], refs: Table, languages: list[str]
+) -> list[Path]:
     """Write the files of all parts together, sorted by utterance; return the files."""
     out = task.output_dir
     failed = dict(pair for part in parts for pair in part.failed())
     outputs = [out / f"{out.name}_lids", out / "languages", out / "failed"]
     write_table(outputs[2], failed.items())
-    refs = load_unlabelled(task.data_dir).refs
     check_failures(
         failed.items(),
         len(failed),
@@ -73,7 +74,6 @@ def _write_answers(task: Identification, parts: Sequence[IdentifiedPart], langua
     with write_whole(outputs[1]) as stream:
         stream.writelines(f"{language}\n" for language in languages)
     outputs += _write(out, "scores", found.gathered(scores))
-    embedded = ("embeddings.ark", "embeddings.scp", "lang_embeddings.ark", "lang_embeddings.scp")
     if task.extract_embd:
         embeddings = [part.matrix("embeddings") for part in parts]
         outputs += _write(out, "embeddings", found.gathered(embeddings))
@@ -81,7 +81,7 @@ def _write_answers(task: Identification, parts: Sequence[IdentifiedPart], langua
         means = language_means(labels, codes_u, found.gathered(embeddings))
         outputs += _write(out, "lang_embeddings", iter([means]))
     else:
-        for name in embedded:
+        for name in ("embeddings.ark", "embeddings.scp", "lang_embeddings.ark", "lang_embeddings.scp"):
             (out / name).unlink(missing_ok=True)
     for path in espnet_files(out):  # made of earlier embeddings
         path.unlink(missing_ok=True)

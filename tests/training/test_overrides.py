@@ -125,7 +125,7 @@ def test_a_former_name_is_taken():
 @pytest.mark.parametrize("key", NAMES["keys"])
 def test_every_key_of_espnet_is_accepted(key):
     iterator = {"batch_type": {"iterator_type": "category"}, "iterator_type": {"batch_type": "numel"}}
-    parse_config({key: NAMES["keys"][key], **iterator.get(key, {})}, "x")
+    assert parse_config({key: NAMES["keys"][key], **iterator.get(key, {})}, "x")
 
 
 def test_two_of_espnets_defaults_are_read_as_lid1_reads_them():
