@@ -1,0 +1,47 @@
+"""One input: an id, and its speech or the error that is in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from lid_toolkit.audio.references import AudioError
+from lid_toolkit.prepare.manifest import SUFFIXES
+
+__all__ = ["AUDIO_SUFFIXES", "Input", "Source", "broken", "is_recording", "text_of"]
+
+Source: TypeAlias = "str | bytes | tuple[str, float, float | None]"
+"""A path or ``ark:offset``; the bytes of a file; or a path with start and end (None: its end) in seconds."""
+
+AUDIO_SUFFIXES = SUFFIXES | {".m4a", ".aac", ".mp4", ".webm", ".amr", ".wma"}
+"""Suffixes of the files in a folder or tar shard that count as recordings, in lower case."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One recording, or a part of it, to identify.
+
+    Attributes:
+        id: its name in the output. It is valid UTF-8 even if a file's name is not.
+        speech: where its audio is, or why it cannot be read.
+    """
+
+    id: str
+    speech: Source | AudioError
+
+
+def broken(name: str, what: str, mend: str = "") -> Input:
+    """Return the input that stands for something that cannot be read."""
+    return Input(text_of(name), AudioError(what, where=text_of(name), mend=mend))
+
+
+def text_of(name: str) -> str:
+    r"""Return a name as valid UTF-8 on one line: bytes that are not are written as ``\xff``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def is_recording(name: str) -> bool:
+    """Return whether a file in a folder or archive is a recording by its name; hidden ones are not."""
+    base = name.rpartition("/")[2]
+    dot = base.rfind(".")
+    return dot > 0 and base[dot:].lower() in AUDIO_SUFFIXES
