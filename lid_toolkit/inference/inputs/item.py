@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from lid_toolkit.audio.references import AudioError
 from lid_toolkit.prepare.manifest import SUFFIXES
 
 __all__ = ["AUDIO_SUFFIXES", "Input", "Source", "broken", "is_recording", "text_of"]
 
-Source: TypeAlias = "str | bytes | tuple[str, float, float | None]"
-"""A path or ``ark:offset``; the bytes of a file; or a path with start and end (None: its end) in seconds."""
+Floats: TypeAlias = "npt.NDArray[np.float32]"
+
+Source: TypeAlias = "str | bytes | tuple[str, float, float] | tuple[Floats, float]"
+"""A path or ``ark:offset``; the bytes of a file; a path with start and end in seconds; samples and rate."""
 
 AUDIO_SUFFIXES = SUFFIXES | {".m4a", ".aac", ".mp4", ".webm", ".amr", ".wma"}
 """Suffixes of the files in a folder or tar shard that count as recordings, in lower case."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from lid_toolkit.audio.reader import AudioError, audio_info
 from lid_toolkit.audio.references import is_pipe
 from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
@@ -162,9 +163,20 @@ def _row_input(row: Mapping[str, object], folder: Path, where: str) -> Input:
         end_s = seconds_of(end, "end", where)
     except LidError as error:
         return broken(name, error.what)
-    if end_s is not None and end_s <= start_s:
-        return broken(name, f"ends at {end_s:g} s, but starts at {start_s:g} s")
     if is_pipe(path):
         return broken(name, "is a command, which is not run")
     place = str(folder / path)
-    return Input(text_of(name), (place, start_s, end_s) if is_part else place)
+    return _part(name, place, start_s, end_s) if is_part else Input(text_of(name), place)
+
+
+def _part(name: str, place: str, start_s: float, end_s: float | None) -> Input:
+    """Return the input of a part of a recording, whose header says where it ends if the row does not."""
+    if end_s is None:
+        try:
+            info = audio_info(place)
+        except AudioError as error:
+            return broken(name, error.what, error.mend)
+        end_s = info.num_samples / info.rate
+    if end_s <= start_s:
+        return broken(name, f"ends at {end_s:g} s, but starts at {start_s:g} s")
+    return Input(text_of(name), (place, start_s, end_s))

@@ -14,12 +14,13 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
+from lid_toolkit.inference.inputs.item import Input
 from lid_toolkit.inference.outputs.formats import JSON_LINES, WRITERS, require_writer
 
 Row: TypeAlias = "dict[str, Any]"
@@ -60,6 +61,21 @@ class Journal:
         """Wait until the records are on the disk."""
         os.fsync(self._stream.fileno())
         self._synced = time.monotonic()
+
+
+def continued(rows: Iterable[Row], inputs: Iterator[Input], output: Path) -> Iterator[Row]:
+    """Yield the records of a run to continue, and take their inputs from ``inputs``.
+
+    Raises:
+        LidError: the inputs are not those of the records, in the same order.
+    """
+    for number, row in enumerate(rows, start=1):
+        item = next(inputs, None)
+        if item is None or item.id != row["id"]:
+            now = "there is none" if item is None else f"it is '{item.id}'"
+            what = f"input {number} was '{row['id']}', and now {now}"
+            raise LidError(what, where=output, mend="give the same inputs in the same order")
+        yield row
 
 
 def line_of(row: Row) -> str:
