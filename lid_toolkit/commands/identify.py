@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lid_toolkit.cli import USER_ERROR, OptionParser, non_negative, positive_int
-from lid_toolkit.commands.model import add_model, open_identifier
+from lid_toolkit.commands.model import add_model, model_digest, open_identifier
 from lid_toolkit.commands.policy import add_policy, chosen_policy
 from lid_toolkit.cores import count_cores
 from lid_toolkit.inference.inputs.count import count_inputs
@@ -125,8 +125,6 @@ def all_inputs(options: argparse.Namespace) -> Iterator[Input]:
 
 def settings_of(options: argparse.Namespace, policy: DecisionPolicy) -> dict[str, object]:
     """Return what the answers depend on, besides the inputs."""
-    from lid_toolkit.inference.locate import model_digest
-
     names = ("dtype", "segments", "top_k", "vad", "window", "hop")
     return {
         "model": model_digest(options.model),
