@@ -44,6 +44,7 @@ def identify(arguments: Sequence[str]) -> None:
         "--dtype", default="float32", help="number format: float32, bfloat16, float16 or auto"
     )
     parser.add_argument("--threads", type=positive_int, help="number of threads; default: one for each core")
+    parser.add_argument("--vad", default="auto", help="detector of speech: auto, silero, energy or none")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each recording")
     options = parser.parse_args(arguments)
 
@@ -56,7 +57,7 @@ def identify(arguments: Sequence[str]) -> None:
     languages = options.languages.split(",") if options.languages else None
     failures = 0
     for recording in options.recordings:
-        answer = lid.identify(recording, languages=languages, top_k=options.top_k)
+        answer = lid.identify(recording, languages=languages, top_k=options.top_k, vad=options.vad)
         if answer.status == "failed":
             sys.stderr.write(f"error: {recording}: {answer.reason}\n")
             failures += 1
