@@ -102,7 +102,6 @@ def rows_of(
             window=options.window,
             hop=options.hop,
             vad=options.vad,
-            segments=options.segments,
         )
 
     ready = read_ahead(inputs, lid.rate, workers_of(options))
@@ -125,7 +124,7 @@ def all_inputs(options: argparse.Namespace) -> Iterator[Input]:
 
 def settings_of(options: argparse.Namespace, policy: DecisionPolicy) -> dict[str, object]:
     """Return what the answers depend on, besides the inputs."""
-    names = ("dtype", "segments", "top_k", "vad", "window", "hop")
+    names = ("dtype", "top_k", "vad", "window", "hop")
     return {
         "model": model_digest(options.model),
         "policy": policy.to_mapping(),
@@ -199,6 +198,5 @@ def make_parser() -> OptionParser:
         "--window", type=non_negative, help="seconds of a window; default: the whole recording"
     )
     parser.add_argument("--hop", type=non_negative, help="seconds between windows; default: half a window")
-    parser.add_argument("--segments", action="store_true", help="also say where which language is spoken")
     parser.add_argument("--vad", choices=VADS, default="auto", help="detector of speech")
     return parser
