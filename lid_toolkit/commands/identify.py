@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lid_toolkit.cli import USER_ERROR, OptionParser, non_negative, positive_int
 from lid_toolkit.commands.model import add_model, model_digest, open_identifier
@@ -28,6 +28,7 @@ from lid_toolkit.progress import Progress, write_line
 if TYPE_CHECKING:
     from lid_toolkit.inference.identifier import LanguageIdentifier
     from lid_toolkit.inference.policy import DecisionPolicy
+    from lid_toolkit.inference.prediction import Prediction
 
 INPUT_HELP = (
     "recording; folder, searched at any depth, or data directory; list: wav.scp, .txt with paths, or .csv, "
@@ -93,7 +94,7 @@ def rows_of(
     from lid_toolkit.inference.bulk import identify_inputs
     from lid_toolkit.inference.read_ahead import read_ahead
 
-    def identify(speech: Iterator[object]) -> Iterator[object]:
+    def identify(speech: Iterator[Any]) -> Iterator[Prediction]:
         return lid.identify(
             speech,
             batch_size=options.batch_size,
