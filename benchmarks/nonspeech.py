@@ -83,7 +83,7 @@ def measure(audio: Iterable[Piece]) -> tuple[dict[str, dict[str, list[float]]], 
     """Run all detectors in turn on each piece.
 
     Returns:
-        The seconds of speech in each piece, by detector and kind, and the detectors' seconds of audio in a second.
+        The seconds of speech in each piece, by detector and kind; the seconds of audio per second of a core.
     """
     detectors = {name: detector(name) for name in DETECTORS}
     found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in DETECTORS}

@@ -76,7 +76,7 @@ class Container:
                 "is in an archive that does not say its length", "make the archive of wav or flac files"
             )
         require_whole(byte_range, kind.demuxer)
-        self.rate, self.channels, self.frames = 0, 0, 0
+        self.rate, self.channels, self.frames, self._end = 0, 0, 0, 0
         self._starts, self._stamps = array("q"), array("q")
         self._kept: NDArray[np.float32] | None = None
         with self._named():
@@ -111,7 +111,7 @@ class Container:
             self._fail("cannot be decoded by libsndfile", INSTALL + CONVERT)
         try:
             yield
-        except (av.FFmpegError, ValueError, MemoryError) as error:
+        except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
             self._fail(f"cannot be decoded: {getattr(error, 'strerror', None) or error}", COPY_AGAIN)
 
     def _open(self) -> None:
@@ -145,6 +145,8 @@ class Container:
         for packet in self._container.demux(self._stream):
             if packet.is_corrupt:
                 self._fail("truncated or broken", COPY_AGAIN)
+            if packet.pts is not None and packet.duration is not None:
+                self._end = packet.pts + packet.duration
             yield from packet.decode()
 
     def _count(self) -> None:
@@ -170,10 +172,14 @@ class Container:
             self._kept = np.concatenate(kept)[: self.frames]
 
     def _declared(self) -> int:
-        """Return the number of samples that the header says, 0 if it does not say it exactly."""
+        """Return the number of samples that the header says, 0 if it does not say it exactly.
+
+        In mp4, it is in the duration of the last packet, and rounded to ms in the edit list.
+        """
         base, length = self._stream.time_base, self._stream.duration
-        exact = self._kind.demuxer == "mov" and base is not None and length is not None
-        return round(length * base * self.rate) if exact and length and base else 0
+        if self._kind.demuxer != "mov" or base is None or length is None:
+            return 0
+        return round(min(length, self._end - self._stamps[0]) * base * self.rate)
 
     def _rewind(self) -> None:
         self.close()
