@@ -95,9 +95,9 @@ def tones(rng: np.random.Generator) -> dict[str, Callable[[], Wave]]:
 
 def knocks(rng: np.random.Generator) -> dict[str, Callable[[], Wave]]:
     def at(rate: float, decay_s: float) -> Wave:
-        wave = 0 * times()
-        for start in rng.integers(0, len(wave), round(rate * SECONDS)):
-            wave[start:] += (rng.normal(size=len(wave)) * np.exp(-times() / decay_s))[: len(wave) - start]
+        wave, decay = 0 * times(), np.exp(-times(8 * decay_s) / decay_s)
+        for start in rng.integers(0, len(wave) - len(decay), round(rate * SECONDS)):
+            wave[start : start + len(decay)] += rng.normal(size=len(decay)) * decay
         return at_level(wave, -25)
 
     return {

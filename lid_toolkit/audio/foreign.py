@@ -43,6 +43,26 @@ FOREIGN = (
     Foreign("gzip", b"\x1f\x8b"),
 )
 
+SUFFIXES = (
+    *(
+        ".3g2",
+        ".3gp",
+        ".aac",
+        ".ac3",
+        ".amr",
+        ".asf",
+        ".avi",
+        ".eac3",
+        ".flv",
+        ".m4a",
+        ".m4b",
+        ".mka",
+        ".mkv",
+    ),
+    *(".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wma", ".wv"),
+)
+"""Suffixes of files in the formats that are read."""
+
 NOT_AUDIO = ("html", "zip", "gzip")
 CONVERT = "convert it, e.g. with ffmpeg -i IN OUT.flac, or remove it"
 
