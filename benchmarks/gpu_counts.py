@@ -69,11 +69,10 @@ class DeviceCounter(TorchDispatchMode):
         if _from_host(func, args, kwargs):
             waits = not (kwargs.get("non_blocking") or (func is ATEN.copy_.default and len(args) > 2 and args[2]))
             self.counts["blocking copies" if waits else "copies"] += 1
-        if torch.is_inference_mode_enabled():  # operations arrive here before they are taken apart
-            with self:
-                parts = func.decompose(*args, **kwargs)
-            if parts is not NotImplemented:
-                return parts
+        with self:  # operations on tensors of inference mode arrive here before they are taken apart
+            parts = func.decompose(*args, **kwargs)
+        if parts is not NotImplemented:
+            return parts
         result = None if func in NO_META else func(*args, **kwargs)
         if (device or any(leaf.is_meta for leaf in _tensors(result))) and _computes(func):
             self.counts["kernels"] += 1
@@ -117,16 +116,17 @@ def count(shape: str, batches: int) -> dict[str, dict[str, int]]:
         batches: batches of an update.
     """
     training, learner = make_training(shape, META, Precision())
-    batch = minibatch(4, 2.0)
     counts = {}
     with as_on_a_gpu():
+        batch = minibatch(4, 2.0)
         with DeviceCounter() as counter:
             learner.model.eval().identify(batch.wave_bt.to(META, non_blocking=True), batch.lengths_b)
         counts["identification"] = dict(counter.counts)
         learner.model.train()
         update = SubBatch(0, batches, 4 * batches)
         for _ in range(2):  # the first one also makes the optimizer's state
+            given = iter([minibatch(4, 2.0) for _ in range(batches)])
             with DeviceCounter() as counter:
-                run_update(training, learner, State(), update, iter([batch] * batches), [0.0, 0.0])
+                run_update(training, learner, State(), update, given, [0.0, 0.0])
         counts[f"update of {batches}"] = dict(counter.counts)
     return counts

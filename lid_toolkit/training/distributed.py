@@ -174,10 +174,15 @@ def is_sharded(module: nn.Module) -> bool:
     return hasattr(module, "set_requires_gradient_sync")
 
 
-def clip_gradient(model: nn.Module, largest: float, exponent: float) -> float:
-    """Scale the gradient down to a norm of at most ``largest``; return its norm before that."""
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), largest, exponent)
-    return float(cast("DTensor", norm).full_tensor() if is_sharded(model) else norm)
+def gradient_norm(model: nn.Module, exponent: float) -> Tensor:
+    """Return the norm of the gradient, on the device; of a sharded model, each process has a part of it."""
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients, exponent)
+
+
+def whole_norm(model: nn.Module, norm: Tensor) -> Tensor:
+    """Return what :func:`gradient_norm` returned as a plain tensor. Every process must call it."""
+    return cast("DTensor", norm).full_tensor() if is_sharded(model) else norm
 
 
 def full_model_state(model: nn.Module) -> dict[str, Tensor]:
