@@ -15,11 +15,11 @@ from typing import Any
 from unittest import mock
 
 import torch
+from gpu_shapes import make_training, minibatch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gpu_shapes import make_training, minibatch
 from lid_toolkit.training.precision import Precision
 from lid_toolkit.training.state import State
 from lid_toolkit.training.update import SubBatch, run_update
@@ -67,7 +67,9 @@ class DeviceCounter(TorchDispatchMode):
             self.counts["blocking copies"] += 1
             return args[0]
         if _from_host(func, args, kwargs):
-            waits = not (kwargs.get("non_blocking") or (func is ATEN.copy_.default and len(args) > 2 and args[2]))
+            waits = not (
+                kwargs.get("non_blocking") or (func is ATEN.copy_.default and len(args) > 2 and args[2])
+            )
             self.counts["blocking copies" if waits else "copies"] += 1
         with self:  # operations on tensors of inference mode arrive here before they are taken apart
             parts = func.decompose(*args, **kwargs)

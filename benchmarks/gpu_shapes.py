@@ -32,7 +32,12 @@ LOG_MEL = {
     "specaug": "specaug",
     "specaug_conf": {"apply_time_warp": False},
 }
-XLSR_300M = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+XLSR_300M = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+}
 MMS_1B = {"hidden_size": 1280, "num_hidden_layers": 48, "num_attention_heads": 16, "intermediate_size": 5120}
 SMALL = {
     "hidden_size": 32,

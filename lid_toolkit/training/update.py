@@ -266,7 +266,7 @@ def values_of(groups: BufferGroups) -> list[Tensor]:
 def set_values(groups: BufferGroups, values: Sequence[Tensor]) -> None:
     """Copy what :func:`values_of` returned back into the buffers."""
     for group, vector in zip(groups, values, strict=True):
-        parts = vector.split([buffer.numel() for buffer in group])
+        parts = torch.split(vector, [buffer.numel() for buffer in group])
         torch._foreach_copy_(group, [part.view_as(own) for part, own in zip(parts, group, strict=True)])
 
 

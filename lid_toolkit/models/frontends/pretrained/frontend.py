@@ -226,7 +226,7 @@ class TransformersFrontend(FrontendBase):
         return [states[layer] for layer in self.layers], frames_b
 
     def _continued(self, x_btd: Tensor, frames_b: Tensor, samples_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Repeat each utterance's last frame if configured; return (B, frames, D) and the frame counts (B,)."""
+        """Repeat each utterance's last frame, if configured; return (B, frames, D) and frame counts (B,)."""
         if not self.repeat_last:
             return x_btd, frames_b
         wanted_b = (samples_b + self.added_samples + self.hop_length - 1) // self.hop_length
@@ -249,9 +249,7 @@ class TransformersFrontend(FrontendBase):
         if not probability or not self.upstream.training:
             return None
         # If transformers gets a mask, even an empty one, it draws no mask of its own.
-        return span_mask(lengths_b, size, probability, width).to(
-            self.upstream.device, non_blocking=True
-        )
+        return span_mask(lengths_b, size, probability, width).to(self.upstream.device, non_blocking=True)
 
     def _sum(self, states: list[Tensor]) -> Tensor:
         if self.layer_norm:
