@@ -38,9 +38,9 @@ class DeviceCounter(TorchDispatchMode):
     """Counts kernels, copies to the device, and waits of the host.
 
     Attributes:
-        counts: ``kernels``: operations on the device that compute or copy. ``blocking copies``: copies of host
-            memory for which the host waits until the device has done all its work. ``copies``: those for which
-            it does not wait. ``host reads``: values that the host reads, which wait in the same way.
+        counts: ``kernels``: operations on the device that compute or copy. ``blocking copies``: copies of
+            host memory for which the host waits until the device has done all its work. ``copies``: those
+            for which it does not wait. ``host reads``: values that the host reads, which wait too.
         names: how often each operation on the device was called.
     """
 
@@ -106,7 +106,7 @@ def as_on_a_gpu() -> Iterator[None]:
         for module in ("torch.utils._foreach_utils", "torch.optim.optimizer"):
             for name in devices:
                 stack.enter_context(mock.patch(f"{module}.{name}", return_value=["cuda", "meta"]))
-        stack.enter_context(mock.patch("torch.autocast", lambda *_, **__: contextlib.nullcontext()))
+        stack.enter_context(mock.patch("torch.autocast", return_value=contextlib.nullcontext()))
         yield
 
 

@@ -79,9 +79,10 @@ def pretrained(sizes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def configuration(shape: str) -> TrainConfig:
-    """Return the training configuration of a shape: ``ecapa-512``, ``ecapa-1024``, ``xlsr-300m``, ``mms-1b`` ….
+    """Return the training configuration of a shape.
 
-    The small ones, ``ecapa-8`` and ``xlsr-small``, are for tests.
+    Shapes are ``ecapa-512`` and ``ecapa-1024`` on log-mel, ``xlsr-300m`` and ``mms-1b``; the small ones,
+    ``ecapa-8`` and ``xlsr-small``, are for tests.
     """
     encoders = {"xlsr-300m": XLSR_300M, "mms-1b": MMS_1B, "xlsr-small": SMALL}
     channels = 512 if shape in encoders else int(shape.partition("-")[2])

@@ -48,7 +48,7 @@ def on_device(lengths_b: Tensor, device: torch.device) -> Tensor:
 
 
 def _made_once(lengths_b: Tensor, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
-    """Return what ``make`` makes of lengths; it is kept in an attribute of their tensor until that is freed."""
+    """Return what ``make`` makes of lengths; kept in an attribute of their tensor until that is freed."""
     kept: dict[Hashable, Tensor] = vars(lengths_b).setdefault("made_of_them", {})
     key = (key, *lengths_b.tolist())  # so that lengths that were changed in place are other lengths
     if key not in kept:
