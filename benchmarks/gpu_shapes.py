@@ -26,7 +26,7 @@ from lid_toolkit.training.state import Learner, Training
 RATE = 16000
 CLASSES = 107
 LANGUAGES = tuple(f"l{number:02d}" for number in range(CLASSES))
-LOG_MEL = {
+LOG_MEL: Mapping[str, Any] = {
     "frontend": "default",
     "frontend_conf": {"n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 80},
     "specaug": "specaug",
@@ -48,6 +48,7 @@ SMALL = {
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
 }
+SIZES: Mapping[str, Mapping[str, Any]] = {"xlsr-300m": XLSR_300M, "mms-1b": MMS_1B, "xlsr-small": SMALL}
 
 
 class Undrawn(TorchDispatchMode):
@@ -78,18 +79,23 @@ def pretrained(sizes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def channels_of(shape: str) -> int:
+    """Return the number of channels of a shape's ECAPA-TDNN."""
+    name, _, size = shape.partition("-")
+    return int(size) if name == "ecapa" else 8 if size == "small" else 512
+
+
 def configuration(shape: str) -> TrainConfig:
     """Return the training configuration of a shape.
 
     Shapes are ``ecapa-512`` and ``ecapa-1024`` on log-mel, ``xlsr-300m`` and ``mms-1b``; the small ones,
     ``ecapa-8`` and ``xlsr-small``, are for tests.
     """
-    encoders = {"xlsr-300m": XLSR_300M, "mms-1b": MMS_1B, "xlsr-small": SMALL}
-    channels = 512 if shape in encoders else int(shape.partition("-")[2])
-    front = pretrained(encoders[shape]) if shape in encoders else LOG_MEL
+    channels = channels_of(shape)
+    front = pretrained(SIZES[shape]) if shape in SIZES else LOG_MEL
     return parse_config(
         {
-            **copy.deepcopy(front),
+            **copy.deepcopy(dict(front)),
             "normalize": "utterance_mvn",
             "encoder": "ecapa_tdnn",
             "encoder_conf": {"model_scale": min(8, channels), "ndim": channels, "output_size": 3 * channels},
