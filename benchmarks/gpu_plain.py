@@ -35,9 +35,6 @@ class Plain(nn.Module):
             from transformers import Wav2Vec2Model
 
             self.encoder = Wav2Vec2Model(encoder_config(SIZES[shape]))
-            self.encoder.masked_spec_embed.requires_grad = (
-                False  # nothing is masked, and DDP would wait for it
-            )
             size = self.encoder.config.hidden_size
             self.weights = nn.Parameter(torch.zeros(self.encoder.config.num_hidden_layers + 1))
         else:
@@ -57,7 +54,9 @@ class Plain(nn.Module):
             mask_bt = torch.arange(wave_bt.shape[1], device=wave_bt.device) < lengths_b[:, None]
             output = self.encoder(wave_bt, attention_mask=mask_bt.long(), output_hidden_states=True)
             weights_l = self.weights.softmax(dim=0)
-            feats_btd = (torch.stack(output.hidden_states) * weights_l[:, None, None, None]).sum(dim=0)
+            # The last one in the list lacks the final normalisation, whose gradient DDP would wait for.
+            states = (*output.hidden_states[:-1], output.last_hidden_state)
+            feats_btd = (torch.stack(states) * weights_l[:, None, None, None]).sum(dim=0)
         scores_bc: Tensor = self.classifier(self.head(feats_btd, lengths_b))
         return scores_bc
 
