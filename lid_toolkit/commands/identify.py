@@ -103,6 +103,7 @@ def rows_of(
             window=options.window,
             hop=options.hop,
             vad=options.vad,
+            segments=options.segments,
         )
 
     ready = read_ahead(inputs, lid.rate, workers_of(options))
@@ -125,7 +126,7 @@ def all_inputs(options: argparse.Namespace) -> Iterator[Input]:
 
 def settings_of(options: argparse.Namespace, policy: DecisionPolicy) -> dict[str, object]:
     """Return what the answers depend on, besides the inputs."""
-    names = ("dtype", "top_k", "vad", "window", "hop")
+    names = ("dtype", "top_k", "vad", "window", "hop", "segments")
     return {
         "model": model_digest(options.model),
         "policy": policy.to_mapping(),
@@ -196,8 +197,13 @@ def make_parser() -> OptionParser:
     add_policy(parser)
     parser.add_argument("--top_k", type=positive_int, default=3, help="number of languages with their scores")
     parser.add_argument(
-        "--window", type=non_negative, help="seconds of a window; default: the whole recording"
+        "--window",
+        type=non_negative,
+        help="seconds of a window; default: the whole recording, or 5 with --segments",
     )
     parser.add_argument("--hop", type=non_negative, help="seconds between windows; default: half a window")
+    parser.add_argument(
+        "--segments", action="store_true", help="find the parts of each recording by language too"
+    )
     parser.add_argument("--vad", choices=VADS, default="auto", help="detector of speech")
     return parser

@@ -29,6 +29,8 @@ class Command(NamedTuple):
 COMMANDS = {
     "Use a model": (
         Command("identify", "identify", "identify the language of recordings"),
+        Command("segment", "segment", "find where the language of a recording changes"),
+        Command("stream", "stream", "follow the language of audio on standard input"),
         Command("embed", "embed", "write the embeddings of recordings"),
         Command("languages", "languages", "list the languages of a model"),
         Command("info", "info", "describe a model: languages, size, licence, results"),

@@ -208,11 +208,12 @@ class LanguageStream:
         self._least = float(fresh_t.min(initial=self._least))
         self._most = float(fresh_t.max(initial=self._most))
         self._stop, changed = stop, False
-        if spoken_s > 0 and self._has_signal:
+        if spoken_s > 0:
             scores_c = self._score(self._tape.read(start, stop))
             self._evidence.add(scores_c, spoken_s, is_window)
-            weight = 1.0 if start == 0 else fresh_s * self._rate / self._size
-            changed = self._present.hear(scores_c, weight, fresh_s, is_first=start == 0, time=end)
+            if self._has_signal:
+                weight = 1.0 if start == 0 else fresh_s * self._rate / self._size
+                changed = self._present.hear(scores_c, weight, fresh_s, is_first=start == 0, time=end)
         elif is_window:
             self._evidence.windows += 1
         self._tape.forget(start)

@@ -28,7 +28,9 @@ SHARP = Segmenting(penalty=0.2, min_duration=0.1)
 
 
 def value(path, gains, penalty):
-    return sum(gains[row, column] for row, column in enumerate(path)) - penalty * np.count_nonzero(np.diff(path))
+    return sum(gains[row, column] for row, column in enumerate(path)) - penalty * np.count_nonzero(
+        np.diff(path)
+    )
 
 
 def lengths(path):
