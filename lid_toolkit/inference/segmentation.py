@@ -197,7 +197,7 @@ def _named(column: int, scores_c: Array, decides: Decider) -> tuple[str, float]:
     """Return the language and the score of a segment that the best path gives to a column."""
     posteriors_c = np.exp(decides.posteriors(scores_c))
     score = float(posteriors_c[column])
-    margin = score - float(np.delete(posteriors_c, column).max(initial=0.0))
+    margin = max(0.0, score - float(np.delete(posteriors_c, column).max(initial=0.0)))
     label = decides.labels[column]
     if decides.doubt(label, score, margin) is None:
         return label, score
