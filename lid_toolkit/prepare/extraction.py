@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lid_toolkit.augment.distortions import Wave
+from lid_toolkit.augment.fourier import Wave
 from lid_toolkit.data.features import DESCRIPTION, TABLE, Features, reference
 from lid_toolkit.data.preprocess import PreprocessorConf, Sounds, augment_wave, load_sounds
 from lid_toolkit.data.samplers import sorted_batches

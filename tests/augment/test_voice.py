@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from lid_toolkit.augment.voice import change_voice, log_envelope, low_cepstrum, overlap_add
+from lid_toolkit.augment.voice import change_voice, envelope_basis, low_cepstrum, overlap_add
 
 RATE = 16000
 FUNDAMENTAL, FORMANT = 125.0, 1500.0
@@ -98,7 +98,7 @@ def test_the_envelope_keeps_slow_ripples_and_drops_fast_ones():
     bins = np.arange(257)
     slow, fast = np.cos(2 * np.pi * 3 * bins / 512), np.cos(2 * np.pi * 100 * bins / 512)
     cepstra = low_cepstrum((slow + fast)[None], kept=20)
-    assert np.allclose(log_envelope(cepstra, bins, 257)[0], slow, atol=1e-5)
+    assert np.allclose(cepstra @ envelope_basis(bins, 257, 20), slow, atol=1e-5)
 
 
 def test_low_cepstrum_against_the_inverse_fourier_transform():
