@@ -118,7 +118,9 @@ class Extraction:
         """Return all options that determine the features of a copy."""
         description = self.config.model_description()
         acts_later = set() if one_frame_per_utterance(description) else CROPS
-        augmentation = self.config.preprocessor_conf.model_dump(mode="json", exclude=acts_later)
+        augmentation = self.config.preprocessor_conf.model_dump(
+            mode="json", exclude=acts_later | {"augment_on"}
+        )
         return {
             "frontend": description["frontend"],
             "frontend_conf": description["frontend_conf"],

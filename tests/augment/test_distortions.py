@@ -64,6 +64,19 @@ def test_coloured_noise_falls_with_its_slope(slope, fall_db):
     assert 10 * np.log10(low / high) == pytest.approx(fall_db, abs=1.0)
 
 
+@pytest.mark.parametrize("samples", [2, 3, 100, 5000])
+def test_white_noise_has_unit_power_at_all_frequencies(samples):
+    rng = np.random.default_rng(0)
+    spectra = np.stack([distortions.white_spectrum(samples, rng) for _ in range(4000)])
+    size = 2 * spectra.shape[1] - 2
+    assert samples <= size
+    waves = np.fft.irfft(spectra, norm="ortho")
+    assert np.mean(waves**2) == pytest.approx(1.0, rel=0.03)
+    assert np.mean(np.abs(np.fft.rfft(waves, norm="ortho")[:, [0, -1]]) ** 2, axis=0) == pytest.approx(
+        1.0, rel=0.15
+    )
+
+
 def test_a_room_decays_by_60_db_in_its_reverberation_time():
     response = distortions.random_room(RATE, 0.5, 6.0, np.random.default_rng(0)).astype(np.float64)
     tail = response[1:]
