@@ -8,6 +8,7 @@ Shapes: f frames, b frequency bins.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -103,9 +104,8 @@ def envelope_gains(spectra: Spectra, factor: float, kept: int) -> Floats:
     """Return the gains that stretch each frame's envelope by ``factor`` along frequency."""
     bins = spectra.shape[1]
     cepstra = low_cepstrum(np.log(np.abs(spectra) + np.float32(LOG_FLOOR)), kept)
-    positions = np.arange(bins, dtype=np.float64)
-    stretched = np.minimum(positions / factor, positions[-1])
-    change = cepstra @ (envelope_basis(stretched, bins, kept) - envelope_basis(positions, bins, kept))
+    stretched = np.minimum(np.arange(bins) / factor, bins - 1.0)
+    change = cepstra @ (envelope_basis(stretched, bins, kept) - _basis_of_bins(bins, kept))
     gains: Floats = np.exp(np.clip(change, -LARGEST_GAIN, LARGEST_GAIN, out=change))
     return gains
 
@@ -114,7 +114,8 @@ def low_cepstrum(log_magnitude: Floats, kept: int) -> Floats:
     """Return the first ``kept`` real cepstral coefficients (frames, kept) of log spectra (frames, bins)."""
     # The inverse Fourier transform of the symmetric spectrum, but only for the first `kept` coefficients.
     bins = log_magnitude.shape[1]
-    basis = _cosines(np.arange(bins, dtype=np.float64), bins, kept) / (bins - 1)
+    basis = _basis_of_bins(bins, kept) / (2 * bins - 2)
+    basis[0] *= 2
     basis[:, [0, -1]] /= 2
     cepstra: Floats = log_magnitude @ basis.T
     return cepstra
@@ -138,6 +139,11 @@ def overlap_add(frames: Floats, hop: int) -> Floats:
     for part in range(size // hop):
         out[part : part + count] += parts[:, part]
     return out.reshape(-1)
+
+
+@functools.cache
+def _basis_of_bins(bins: int, kept: int) -> Floats:
+    return envelope_basis(np.arange(bins, dtype=np.float64), bins, kept)
 
 
 def _cosines(position: npt.NDArray[np.float64], bins: int, kept: int) -> Floats:
