@@ -291,7 +291,7 @@ def check_augmentable(data: Utterances, config: TrainConfig) -> None:
         raise LidError(
             "extracted features cannot be augmented in training",
             where="preprocessor_conf.augment_on",
-            mend="set it to readers; --feats_copies extracts features of augmented audio",
+            mend="set it to readers, and extract augmented copies of the utterances instead",
         )
 
 
