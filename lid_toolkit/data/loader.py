@@ -277,7 +277,7 @@ def make_loader(
         num_workers=workers,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_become_worker,
+        worker_init_fn=become_worker,
         persistent_workers=persistent and workers > 0,
     )
 
@@ -330,7 +330,7 @@ def _started(loader: DataLoader[Item]) -> Iterator[Item]:
     return started
 
 
-def _become_worker(_worker: int) -> None:
+def become_worker(_worker: int = 0) -> None:
     """Compute on one thread, leave signals to the parent, and end with it.
 
     PyTorch limits its own threads in a worker, but not those of NumPy's linear algebra. Its workers check
