@@ -19,7 +19,16 @@ from lid_toolkit.audio.kaldi_matrix import LARGEST, read_matrix_header
 from lid_toolkit.audio.references import AudioError, ByteRange, copied, is_pipe, opened
 from lid_toolkit.audio.wav_header import WavHeader, read_wav_header
 
-__all__ = ["AudioError", "AudioInfo", "Reading", "Recording", "audio_info", "open_audio", "open_content", "read_audio"]
+__all__ = [
+    "AudioError",
+    "AudioInfo",
+    "Reading",
+    "Recording",
+    "audio_info",
+    "open_audio",
+    "open_content",
+    "read_audio",
+]
 
 PCM16_SCALE = np.float32(1.0 / 32768)
 LOWEST_RATE, HIGHEST_RATE = 1000, 1_000_000
@@ -186,9 +195,7 @@ def _open_range(byte_range: ByteRange, reading: Reading) -> Iterator[Recording]:
     if header is not None and header.is_pcm16:
         info = AudioInfo(_pcm16_frames(byte_range, header), header.rate, header.channels)
         kind = "" if header.data_bytes is None or header.is_rf64 else "wav"
-        yield Recording(
-            _plausible(ref, info), lambda a, b: _read_pcm16(byte_range, header, a, b), kind, copy
-        )
+        yield Recording(_plausible(ref, info), lambda a, b: _read_pcm16(byte_range, header, a, b), kind, copy)
     elif matrix := read_matrix_header(byte_range):
         info = AudioInfo(matrix.frames, reading.matrix_rate, matrix.channels)
         yield Recording(_plausible(ref, info), lambda a, b: _scaled(ref, matrix.read(a, b)), "", copy)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from lid_toolkit import languages
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.policy import DecisionPolicy
-from lid_toolkit.inference.prediction import Detector, Prediction, Segment, english_name
+from lid_toolkit.inference.prediction import Prediction, Segment, VadName, english_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,16 +43,18 @@ class Decider:
         scaled_nc = log_posteriors_nc.astype(np.float64) * self.policy.calibration.scale + self.offset_c
         return scaled_nc - np.logaddexp.reduce(scaled_nc, axis=-1, keepdims=True)
 
-    def abstains(self, duration: float, speech_seconds: float | None, vad: Detector) -> Prediction | None:
+    def abstains(
+        self, duration: float | None, speech_seconds: float | None, vad: VadName
+    ) -> Prediction | None:
         """Return the record of an input that needs no scores: too short or without speech. Else None.
 
         Args:
-            duration: seconds of audio.
+            duration: seconds of audio; None if not known.
             speech_seconds: seconds of speech; None if no detector was used.
             vad: the detector.
         """
         limits, facts = self.policy, {"duration": duration, "speech_seconds": speech_seconds, "vad": vad}
-        if duration < limits.min_seconds:
+        if duration is not None and duration < limits.min_seconds:
             what = f"lasts {duration:.3g} s, less than min_seconds ({limits.min_seconds:g} s)"
             return Prediction("too_short", reason=what, **facts)  # type: ignore[arg-type]
         if speech_seconds is None or (speech_seconds > 0 and speech_seconds >= limits.min_speech_seconds):
@@ -66,9 +68,9 @@ class Decider:
     def decide(
         self,
         log_posteriors_c: npt.NDArray[np.floating],
-        duration: float,
+        duration: float | None,
         speech_seconds: float | None = None,
-        vad: Detector = "none",
+        vad: VadName = "none",
         windows: int = 1,
         segments: Sequence[Segment] = (),
         top_k: int | None = None,
@@ -79,7 +81,7 @@ class Decider:
 
         Args:
             log_posteriors_c: the model's log posteriors, (C,).
-            duration: seconds of audio.
+            duration: seconds of audio; None if not known.
             speech_seconds: seconds of speech; None if no detector was used.
             vad: the detector.
             windows: number of windows that were scored.

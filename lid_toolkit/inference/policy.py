@@ -30,6 +30,9 @@ from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.files import write_whole
 from lid_toolkit.training.overrides import read_settings
 
+LARGEST = 1000.0
+"""Limit of scales and biases. With larger ones, scores may become infinite."""
+
 ROUNDING = 1e-6
 """How far the sum of priors may exceed 1."""
 
@@ -47,15 +50,15 @@ class Calibration:
     bias: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _number("calibration.scale", self.scale, above=0.0)
+        _number("calibration.scale", self.scale, most=LARGEST, above=0.0)
         for language, bias in _mapping("calibration.bias", self.bias).items():
             _text("calibration.bias", language)
-            _number(f"calibration.bias.{language}", bias)
+            _number(f"calibration.bias.{language}", bias, least=-LARGEST, most=LARGEST)
 
     @classmethod
     def temperature(cls, temperature: float) -> Calibration:
         """Return the calibration that divides log posteriors by a temperature above 0."""
-        _number("calibration.temperature", temperature, above=0.0)
+        _number("calibration.temperature", temperature, least=1 / LARGEST)
         return cls(1.0 / temperature)
 
     @classmethod
@@ -119,9 +122,9 @@ class DecisionPolicy:
         _priors("priors", self.priors)
         _priors("training_priors", self.training_priors)
         for name in ("min_seconds", "min_speech_seconds"):
-            _number(name, getattr(self, name), least=0.0)
+            _number(name, getattr(self, name))
         for name in ("min_score", "min_margin"):
-            _number(name, getattr(self, name), least=0.0, most=1.0)
+            _number(name, getattr(self, name), most=1.0)
 
     @classmethod
     def from_mapping(cls, content: Mapping[str, Any], where: object = None) -> DecisionPolicy:
@@ -164,15 +167,15 @@ def _known(content: Mapping[str, Any], known: Sequence[str], prefix: str, where:
 
 
 def _number(
-    name: str, value: object, least: float = -math.inf, most: float = math.inf, above: float | None = None
+    name: str, value: object, least: float = 0.0, most: float = math.inf, above: float | None = None
 ) -> None:
+    """Raise LidError unless a value is a finite number of at least ``least`` and at most ``most``."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if above is not None and not (is_number and value > above):  # type: ignore[operator]
-        raise LidError(f"must be a number above {above:g}, not {value!r:.40}", where=name)
-    if not (is_number and least <= value <= most):  # type: ignore[operator]
-        limits = f"from {least:g} to {most:g}" if most < math.inf else f"of at least {least:g}"
-        wanted = f"a number {limits}" if least > -math.inf else "a finite number"
-        raise LidError(f"must be {wanted}, not {value!r:.40}", where=name)
+    if is_number and least <= value <= most and (above is None or value > above):  # type: ignore[operator]
+        return
+    lower = f"of at least {least:g}" if above is None else f"above {above:g}"
+    upper = "" if most == math.inf else f" and at most {most:g}"
+    raise LidError(f"must be a number {lower}{upper}, not {value!r:.40}", where=name)
 
 
 def _mapping(name: str, value: object) -> Mapping[str, Any]:
@@ -184,7 +187,7 @@ def _mapping(name: str, value: object) -> Mapping[str, Any]:
 def _priors(name: str, priors: object) -> None:
     for language, prior in _mapping(name, priors).items():
         _text(name, language)
-        _number(f"{name}.{language}", prior, least=0.0, most=1.0)
+        _number(f"{name}.{language}", prior, most=1.0)
     if (total := sum(_mapping(name, priors).values())) > 1 + ROUNDING:
         raise LidError(f"the sum is {total:g}", where=name, mend="it must not exceed 1")
 

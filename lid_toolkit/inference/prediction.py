@@ -10,7 +10,7 @@ from lid_toolkit import languages
 from lid_toolkit.errors import LidError
 
 Status = Literal["ok", "unknown", "no_speech", "too_short", "failed"]
-Detector = Literal["silero", "energy", "none"]
+VadName = Literal["silero", "energy", "none"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Prediction:
     windows: int = 0
     segments: tuple[Segment, ...] = ()
     reason: str | None = None
-    vad: Detector = "none"
+    vad: VadName = "none"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as they are written in JSON: every attribute by its name."""
@@ -74,11 +74,15 @@ def failed(error: LidError, duration: float | None = None) -> Prediction:
     """Return the record of an input that cannot be used.
 
     Args:
-        error: what is wrong. The place that it names is left out: a record belongs to its input.
+        error: what is wrong.
         duration: seconds of audio, if known.
     """
-    reason = str(LidError(error.what, mend=error.mend, redo=error.redo))
-    return Prediction("failed", duration=duration, reason=reason)
+    return Prediction("failed", duration=duration, reason=reason_of(error))
+
+
+def reason_of(error: LidError) -> str:
+    """Return an error on one line without the input that it names: a record belongs to its input."""
+    return str(LidError(error.what, mend=error.mend, redo=error.redo))
 
 
 def english_name(label: str) -> str | None:

@@ -7,10 +7,12 @@ import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from lid_toolkit.audio.kaldi_matrix import LARGEST
 from lid_toolkit.audio.reader import (
@@ -26,7 +28,9 @@ from lid_toolkit.errors import LidError
 
 Floats: TypeAlias = "npt.NDArray[np.float32]"
 
-Speech: TypeAlias = Any
+Array: TypeAlias = "npt.NDArray[np.generic] | Tensor"
+Source: TypeAlias = "str | Path | Array | bytes | bytearray | memoryview | BinaryIO"
+Speech: TypeAlias = "Source | Mapping[str, Any] | tuple[Array, float] | tuple[Source, float, float]"
 """One input:
 
 - a path, or a path with start and end in seconds: ``(path, start, end)``;
@@ -88,17 +92,21 @@ def opened(item: Speech, array_rate: float, name: str) -> Iterator[Samples]:
             samples = _recorded(stack.enter_context(open_content(io.BytesIO(item), name)), name)
         elif hasattr(item, "read"):
             name = str(getattr(item, "name", name))
-            samples = _recorded(stack.enter_context(open_content(item, name)), name)
+            samples = _recorded(stack.enter_context(open_content(cast(BinaryIO, item), name)), name)
         else:
             samples = _in_memory(item, array_rate, name)
         yield samples if end is None else _part(samples, start, end)
 
 
 def is_supported(item: object) -> bool:
-    """Return whether something is one input, and not several or anything else."""
+    """Return whether something is one input, and not several inputs or anything else."""
     if isinstance(item, tuple):
-        return len(item) in (2, 3) and all(is_number(part) for part in item[1:])
-    simple = isinstance(item, str | bytes | bytearray | memoryview | os.PathLike | Mapping)
+        if len(item) == 2:
+            return hasattr(item[0], "__array__")
+        return len(item) == 3 and is_number(item[1]) and is_number(item[2])
+    if isinstance(item, Mapping):
+        return any(key in item for key in ("array", "bytes", "path"))
+    simple = isinstance(item, str | bytes | bytearray | memoryview | os.PathLike)
     return simple or hasattr(item, "read") or hasattr(item, "__array__")
 
 
@@ -114,16 +122,12 @@ def valid_rate(rate: object) -> float:
     return float(rate)  # type: ignore[arg-type]
 
 
-def _range_of(item: Speech) -> tuple[Speech, float, float | None]:
+def _range_of(item: Any) -> tuple[Any, float, float | None]:
     """Return an input without its times; the start and the end in seconds, None if it has none."""
     if isinstance(item, Mapping):
-        given = {key: item[key] for key in ("bytes", "path") if item.get(key) is not None}
-        if "array" in item:
-            item = (item["array"], item.get("sampling_rate"))
-        elif given:
-            item = next(iter(given.values()))
-    if not is_supported(item) or isinstance(item, Mapping):
-        what = f"{type(item).__name__} is not supported"
+        item = _of_mapping(item)
+    if not is_supported(item):
+        what = "no audio" if item is None else f"{type(item).__name__} is not supported"
         raise AudioError(what, where="speech", mend=KINDS)
     if not isinstance(item, tuple) or len(item) == 2:
         return item, 0.0, None
@@ -131,6 +135,13 @@ def _range_of(item: Speech) -> tuple[Speech, float, float | None]:
     if not 0 <= start < end < np.inf:
         raise AudioError(f"no audio from {start} s to {end} s", where=source, mend="0 <= start < end")
     return source, float(start), float(end)
+
+
+def _of_mapping(row: Mapping[str, Any]) -> Any:
+    """Return what a mapping holds; None if it holds nothing."""
+    if row.get("array") is not None:
+        return row["array"] if row.get("sampling_rate") is None else (row["array"], row["sampling_rate"])
+    return next((row[key] for key in ("bytes", "path") if row.get(key) is not None), None)
 
 
 def _recorded(recording: Recording, name: str) -> Samples:
