@@ -44,6 +44,7 @@ from lid_toolkit.package.licences import encoders, model_licence
 from lid_toolkit.package.read import BLOCK, sha256
 from lid_toolkit.steps import Step, digest
 from lid_toolkit.training.checkpoint import SavedModel, load_model
+from lid_toolkit.training.overrides import read_settings
 
 SCORED = ("results", "results.json", "confusion.png")
 PICTURES = "tsne_plots/*.png"
@@ -130,6 +131,7 @@ def pack(packing: Packing, dry_run: bool = False) -> None:
         folder.mkdir()
         try:
             saved = load_model(packing.model_file)
+            check_policy(packing.model_file.parent / POLICY, work.digests["model"])
             for directory in packing.inference_dirs:
                 check_results(directory, work.digests["model"])
             files = gather(packing, saved, folder)
@@ -216,6 +218,16 @@ def read_results(packing: Packing) -> dict[str, Any]:
         except ValueError as error:
             raise LidError("not valid JSON", where=path, redo="scoring") from error
     return found
+
+
+def check_policy(path: Path, model: str | None) -> None:
+    """Raise LidError if a policy has the calibration of another model than the one with this digest."""
+    content = read_settings(path) if path.exists() else {}
+    calibration = content.get("calibration")
+    made_for = calibration.get("model") if isinstance(calibration, Mapping) else None
+    if made_for not in (None, model):
+        mend = "run lid calibrate again, or remove it"
+        raise LidError("has the calibration of another model", where=path, mend=mend)
 
 
 def check_results(directory: Path, model: str | None) -> None:
