@@ -116,6 +116,26 @@ class Decider:
             vad=vad,
         )
 
+    def choose(
+        self, posteriors_nc: npt.NDArray[np.float64], seconds_n: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int64]:
+        """Return the column of each answer, as :meth:`decide` gives it; -1 where there is none.
+
+        Args:
+            posteriors_nc: log posteriors under the policy, see :meth:`posteriors`.
+            seconds_n: seconds of audio. Speech is not considered.
+        """
+        rows = np.arange(len(posteriors_nc))
+        shares_nc = np.exp(posteriors_nc)
+        best_n = shares_nc.argmax(axis=1)
+        score_n = shares_nc[rows, best_n]
+        shares_nc[rows, best_n] = 0.0
+        is_doubtful_n = score_n < self.policy.min_score
+        is_doubtful_n |= score_n - shares_nc.max(axis=1) < self.policy.min_margin
+        instead = -1 if self.fallback is None else self.labels.index(self.fallback)
+        chosen_n = np.where(is_doubtful_n, instead, best_n)
+        return np.where(seconds_n < self.policy.min_seconds, -1, chosen_n)
+
     def _doubt(self, best: str, score: float, margin: float) -> str | None:
         """Return why the most probable label is not certain enough; None if it is."""
         limits = self.policy

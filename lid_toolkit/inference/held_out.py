@@ -19,8 +19,7 @@ from lid_toolkit.evaluation.answers import read_languages, some
 from lid_toolkit.evaluation.calibration import Floats
 from lid_toolkit.inference.calibration import Scored
 from lid_toolkit.inference.prediction import Prediction
-from lid_toolkit.package.write import recorded
-from lid_toolkit.steps import digest
+from lid_toolkit.steps import digest, recorded
 from lid_toolkit.training.selection_set import COPY_PREFIX
 
 SMALLEST = np.finfo(np.float64).tiny

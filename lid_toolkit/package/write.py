@@ -42,7 +42,7 @@ from lid_toolkit.package.format import (
 )
 from lid_toolkit.package.licences import encoders, model_licence
 from lid_toolkit.package.read import BLOCK, sha256
-from lid_toolkit.steps import Step, digest
+from lid_toolkit.steps import Step, digest, recorded
 from lid_toolkit.training.checkpoint import SavedModel, load_model
 from lid_toolkit.training.overrides import read_settings
 
@@ -264,15 +264,6 @@ def check_results(directory: Path, model: str | None) -> None:
 def reads(inputs: Mapping[str, str | None], files: Mapping[str, Path]) -> bool:
     """Return whether a step read these files with their current content."""
     return all(name in inputs and inputs[name] == digest(path) for name, path in files.items())
-
-
-def recorded(directory: Path, step: str) -> Mapping[str, str | None]:
-    """Return the digests of the files that a step of this directory read, by name; empty without a record."""
-    try:
-        record = json.loads((directory / ".done" / f"{step}.json").read_text(encoding="utf-8"))
-        return dict(record["inputs"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}
 
 
 def to_yaml(value: object) -> str:
