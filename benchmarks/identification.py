@@ -26,7 +26,7 @@ from lid_toolkit.cli import OptionParser, positive_int, run
 from lid_toolkit.files import write_whole
 
 RATE = 16000
-ONE = "from lid_toolkit.inference.command import main; main()"
+ONE = "from lid_toolkit.commands.main import main; main()"
 MANY = """
 import sys
 import numpy as np

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lid_toolkit.cli import USER_ERROR, OptionParser, non_negative, positive_int
-from lid_toolkit.commands.model import add_model, open_identifier
+from lid_toolkit.commands.model import add_model, model_digest, open_identifier
 from lid_toolkit.commands.policy import add_policy, chosen_policy
 from lid_toolkit.cores import count_cores
 from lid_toolkit.inference.inputs.count import count_inputs
@@ -102,7 +102,6 @@ def rows_of(
             window=options.window,
             hop=options.hop,
             vad=options.vad,
-            segments=options.segments,
         )
 
     ready = read_ahead(inputs, lid.rate, workers_of(options))
@@ -125,9 +124,7 @@ def all_inputs(options: argparse.Namespace) -> Iterator[Input]:
 
 def settings_of(options: argparse.Namespace, policy: DecisionPolicy) -> dict[str, object]:
     """Return what the answers depend on, besides the inputs."""
-    from lid_toolkit.inference.locate import model_digest
-
-    names = ("dtype", "segments", "top_k", "vad", "window", "hop")
+    names = ("dtype", "top_k", "vad", "window", "hop")
     return {
         "model": model_digest(options.model),
         "policy": policy.to_mapping(),
@@ -201,6 +198,5 @@ def make_parser() -> OptionParser:
         "--window", type=non_negative, help="seconds of a window; default: the whole recording"
     )
     parser.add_argument("--hop", type=non_negative, help="seconds between windows; default: half a window")
-    parser.add_argument("--segments", action="store_true", help="also say where which language is spoken")
     parser.add_argument("--vad", choices=VADS, default="auto", help="detector of speech")
     return parser

@@ -66,3 +66,14 @@ def default_model(root: Path = Path(EXPERIMENTS)) -> str:
         named = str(max(found, key=lambda path: path.stat().st_mtime_ns).parent)
     sys.stderr.write(f"model: {named}\n")
     return named
+
+
+def model_digest(source: str) -> str:
+    """Return what changes when a model does: a digest of its file, or of the list of its files' digests."""
+    from lid_toolkit.inference.locate import locate  # imports torch
+    from lid_toolkit.package.format import META, NEEDED
+    from lid_toolkit.steps import digest
+
+    path, _ = locate(source, None, NEEDED)
+    file = path / META if path.is_dir() else path
+    return digest(file) or str(path)

@@ -76,10 +76,10 @@ def test_the_example_runs(kind, package, tmp_path):
     (tmp_path / package.name).write_bytes(package.read_bytes())
     if kind == "python":
         done = run_alone(tmp_path, "-c", example)
-        assert "Prediction(language=" in done.stdout
+        assert "Prediction(status='ok', language=" in done.stdout
         assert done.stdout.endswith("(1, 8)\n")
     else:
-        entry = "from lid_toolkit.inference.command import main; main()"
+        entry = "from lid_toolkit.commands.main import main; main()"
         done = run_alone(tmp_path, "-c", entry, *example.split()[1:])
         assert re.fullmatch(r"speech\.wav\t(\S+ 0\.\d{3} ?){3}\t1\.00 s\n", done.stdout)
     assert done.returncode == 0, done.stderr
