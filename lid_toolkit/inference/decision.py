@@ -34,6 +34,11 @@ class Decider:
     offset_c: npt.NDArray[np.float64]
     fallback: str | None
 
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The labels to choose from."""
+        return tuple(np.array(self.labels)[np.isfinite(self.offset_c)].tolist())
+
     def posteriors(self, log_posteriors_nc: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Return the log posteriors (N, C) under the policy; minus infinity for what is no candidate.
 
@@ -74,6 +79,7 @@ class Decider:
         windows: int = 1,
         segments: Sequence[Segment] = (),
         top_k: int | None = None,
+        doubt: str | None = None,
     ) -> Prediction:
         """Return the record of an input.
 
@@ -87,6 +93,7 @@ class Decider:
             windows: number of windows that were scored.
             segments: parts of the input by language.
             top_k: number of labels in ``scores``; None for all candidates.
+            doubt: a reason beyond the scores not to answer; None if there is none.
         """
         early = self.abstains(duration, speech_seconds, vad)
         if early is not None:
@@ -97,7 +104,7 @@ class Decider:
         best, *others = scores.values()
         margin = best - (others[0] if others else 0.0)
         language: str | None = self.labels[order[0]]
-        reason = self._doubt(str(language), best, margin)
+        reason = self._doubt(str(language), best, margin) if doubt is None else doubt
         if reason is not None:
             language = self.fallback
             reason = reason if language is None else f"fallback: {reason}"
