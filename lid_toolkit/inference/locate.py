@@ -101,7 +101,7 @@ def store_policy(source: str | Path, policy: DecisionPolicy) -> Path:
     """
     if not Path(source).exists():
         what = "nothing can be stored with it: it is not on this machine"
-        raise LidError(what, where=source, mend="write the policy into a file, and give it with --policy")
+        raise LidError(what, where=source, mend="give --output, and use the file as --policy")
     path, kind = locate(source, None, ())
     if kind == "packed model":
         from lid_toolkit.package.policy import replace_policy  # imports what packing needs
