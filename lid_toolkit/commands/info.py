@@ -17,7 +17,6 @@ from lid_toolkit.commands.model import MODEL_HELP, default_model
 
 COMPONENTS = ("frontend", "normalize", "encoder", "pooling", "projector", "loss")
 TRAINING_KEYS = ("max_epoch", "optim", "scheduler", "batch_bins", "init_param")
-POLICY = "policy.yaml"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -49,7 +48,7 @@ def describe(source: str) -> dict[str, Any]:
         LidError: there is no such model, or it is damaged.
     """
     from lid_toolkit.inference.locate import locate, open_model, policy_of
-    from lid_toolkit.package.format import CONFIG, META, NEEDED
+    from lid_toolkit.package.format import CONFIG, META, NEEDED, POLICY
     from lid_toolkit.package.licences import encoders, model_licence
 
     saved = open_model(source)

@@ -49,4 +49,4 @@ def is_recording(name: str) -> bool:
     """Return whether a file in a folder or archive is a recording by its name; hidden ones are not."""
     base = name.rpartition("/")[2]
     dot = base.rfind(".")
-    return dot > 0 and base[dot:].lower() in AUDIO_SUFFIXES
+    return not base.startswith(".") and base[dot:].lower() in AUDIO_SUFFIXES

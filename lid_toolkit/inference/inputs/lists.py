@@ -59,8 +59,8 @@ def read_scp(stream: BinaryIO, name: str) -> Iterator[Input]:
 
 
 def _scp_input(where: str, text: str) -> Input:
-    key, _, ref = text.strip().partition(" ")
-    ref = ref.strip()
+    key, *rest = text.split(maxsplit=1)
+    ref = "".join(rest).strip()
     if not ref:
         return broken(where, "the line has no path", "give an id and a path")
     if is_pipe(ref):

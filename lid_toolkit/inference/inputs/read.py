@@ -39,7 +39,7 @@ def read_inputs(words: Iterable[str], standard_input: BinaryIO) -> Iterator[Inpu
     for word in words:
         if word == STANDARD_INPUT:
             yield from read_paths(standard_input, STANDARD_INPUT)
-        elif Path(word).is_dir():
+        elif os.path.isdir(word):  # noqa: PTH112  # of a Path, it raises for a name that is too long
             yield from _read_folder(Path(word))
         else:
             yield from _read_file(word)

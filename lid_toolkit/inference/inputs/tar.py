@@ -57,8 +57,8 @@ def read_tar(path: Path) -> Iterator[Input]:
                 archive.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
                 if member.isdir() or not is_recording(member.name):
                     continue
-                count += 1
                 yield _member(archive, member, f"{path}/{member.name}")
+                count += 1
     except (tarfile.TarError, _BrokenTarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         what = f"broken archive: {reason_of(error)}, after {count} recordings"
         yield broken(str(path), what, "copy it again")
