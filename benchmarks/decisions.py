@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How often a model names a language for sounds without speech, and for speech; prints tables and writes JSON.
+"""How often a model names a language for sounds without speech and for speech; prints tables, writes JSON.
 
     benchmarks/decisions.py --model exp/mini/lid_mini_ecapa_raw
     benchmarks/decisions.py --model MODEL --speech data/voxlingua107/dev --sounds /usr/share/games
 
 The pieces are those of benchmarks/nonspeech.py. The policy is the model's. A table is for one detector of
-speech, or for none, and has the percentages of the statuses, and of pieces whose language has at least so high
-a score.
+speech, or for none. It has the percentages of the statuses, and of the pieces with a language and at least
+such a score.
 """
 
 from __future__ import annotations
