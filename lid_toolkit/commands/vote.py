@@ -19,6 +19,7 @@ from lid_toolkit.commands.model import add_computing, model_digest
 from lid_toolkit.commands.policy import chosen_policy
 from lid_toolkit.cores import count_cores
 from lid_toolkit.inference.inputs.item import Input
+from lid_toolkit.inference.inputs.read import STANDARD_INPUT
 from lid_toolkit.inference.outputs.formats import JSON_LINES
 from lid_toolkit.inference.outputs.journal import Row
 from lid_toolkit.inference.policy import DecisionPolicy
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str]) -> None:
     options = parsed(parser, arguments)
     if options.output is not None and options.output.suffix.lower() != JSON_LINES:
         parser.error(f"--output {options.output}: the answers of the models need {JSON_LINES}")
+    if STANDARD_INPUT in options.audio:
+        parser.error("--audio -: every model reads the recording, but standard input can be read only once")
     policy = chosen_policy(options, DecisionPolicy())
     voters = open_voters(options, policy)
     models = [model_digest(source) for source in options.models]

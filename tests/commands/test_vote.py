@@ -78,6 +78,7 @@ def test_output_and_resume(models, speech, tmp_path):
     ("options", "fault"),
     [
         (("--output", "a.csv"), "the answers of the models need .jsonl"),
+        (("--audio", "-"), "standard input can be read only once"),
         (("--languages", "low,tlh"), "the model does not know 'tlh'"),
     ],
 )
