@@ -32,7 +32,8 @@ def main(arguments: Sequence[str]) -> None:
     options.model = options.model or default_model()
     require_directory(options.data_dir)
     from lid_toolkit.inference.calibration import fitted  # imports torch
-    from lid_toolkit.inference.locate import model_file_of, policy_of, store_policy
+    from lid_toolkit.inference.locate import model_file_of, policy_of
+    from lid_toolkit.inference.store import store_policy
 
     model = model_file_of(options.model)
     check_unseen(options.data_dir, model)
@@ -110,7 +111,7 @@ def make_parser() -> OptionParser:
     parser.add_argument(
         "--scores",
         type=Path,
-        help="scores that stage 6 wrote for the same set: .../MODEL/SET; by default, the data are identified",
+        help="scores of this set that lid infer wrote: .../MODEL/SET; by default, they are identified",
     )
     parser.add_argument(
         "--method",

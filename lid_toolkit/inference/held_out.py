@@ -27,7 +27,7 @@ SMALLEST = np.finfo(np.float64).tiny
 
 
 def from_scores(data_dir: Path, scores_dir: Path, labels: Sequence[str], model: str | None) -> Scored:
-    """Return the scores that stage 6 wrote for a set; utterances that failed are left out.
+    """Return the scores of an identified set; utterances that failed are left out.
 
     Args:
         data_dir: the set, with ``utt2lang``.

@@ -89,30 +89,6 @@ def _policy_at(path: Path, kind: Kind) -> DecisionPolicy:
     return policy
 
 
-def store_policy(source: str | Path, policy: DecisionPolicy) -> Path:
-    """Store a policy with a model: beside its file, or in a packed model. Return the file that changed.
-
-    Args:
-        source: as in :func:`open_model`.
-        policy: what :func:`policy_of` will return.
-
-    Raises:
-        LidError: the model does not exist on this machine, or is a damaged packed model.
-    """
-    if not Path(source).exists():
-        what = "nothing can be stored with it: it is not on this machine"
-        raise LidError(what, where=source, mend="give --output, and use the file as --policy")
-    path, kind = locate(source, None, ())
-    if kind == "packed model":
-        from lid_toolkit.package.policy import replace_policy  # imports what packing needs
-
-        replace_policy(path, policy.to_mapping())
-        return path
-    beside = (path if path.is_dir() else path.parent) / POLICY
-    policy.to_yaml(beside)
-    return beside
-
-
 def labels_of(source: str | Path, revision: str | None = None) -> tuple[str, ...]:
     """Return a model's labels in index order, without loading its weights.
 

@@ -18,8 +18,9 @@ from lid_toolkit.commands import calibrate, info
 from lid_toolkit.commands.main import dispatch
 from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.locate import policy_of, store_policy
+from lid_toolkit.inference.locate import policy_of
 from lid_toolkit.inference.policy import Calibration, DecisionPolicy
+from lid_toolkit.inference.store import store_policy
 from lid_toolkit.steps import digest
 
 NOISE = 0.1 * np.random.default_rng(0).standard_normal(8000)
