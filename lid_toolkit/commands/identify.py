@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         LidError: an option is wrong, the model cannot be loaded, or the output cannot be written.
     """
-    options = parsed(make_parser(), arguments)
+    options = parsed(arguments)
     lid = open_identifier(options)
     policy = chosen_policy(options, lid.policy)
     settings = {"model": model_digest(options.model), **settings_of(options, policy)}
@@ -162,12 +162,13 @@ def shown_progress(options: argparse.Namespace, done: int) -> Progress:
     return progress
 
 
-def parsed(parser: OptionParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options of a parser with those of :func:`add_inputs`.
+def parsed(arguments: Sequence[str], parser: OptionParser | None = None) -> argparse.Namespace:
+    """Return the options of a parser with those of :func:`add_inputs`; None: of this command.
 
     Raises:
         LidError: one is wrong, or two do not fit.
     """
+    parser = parser or make_parser()
     options = parser.parse_args(arguments)
     if not options.inputs and not options.audio:
         parser.error("the following arguments are required: INPUT")

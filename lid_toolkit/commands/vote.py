@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
         LidError: an option is wrong, a model cannot be loaded, or the output cannot be written.
     """
     parser = make_parser()
-    options = parsed(parser, arguments)
+    options = parsed(arguments, parser)
     if options.output is not None and options.output.suffix.lower() != JSON_LINES:
         parser.error(f"--output {options.output}: the answers of the models need {JSON_LINES}")
     if STANDARD_INPUT in options.audio:
