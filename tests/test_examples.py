@@ -57,7 +57,7 @@ def test_example_prints_the_records(name, package, model, folder, tmp_path):
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed (pip install 'lid_toolkit[examples]')")
     paths = sorted(map(str, folder.iterdir()))
-    inputs = paths if name == "pytorch_loader" else [str(folder)]
+    inputs = [str(folder)] if name == "ray_map_batches" else paths
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),

@@ -29,6 +29,7 @@ FORMATS = {
     "a.flv": ("flv", "aac", 44100, 1, 0),
     "a.ac3": ("ac3", "ac3", 48000, 1, 0),
     "a.avi": ("avi", "mp2", RATE, 1, 0),
+    "u8.avi": ("avi", "pcm_u8", RATE, 1, 0),
     "a.wv": ("wv", "wavpack", RATE, 1, 0),
     "a.mpg": ("mpeg", "mp2", 44100, 1, 0),
 }
@@ -147,6 +148,11 @@ def test_truncated(tmp_path, files, name):
     for size in (len(files[name]) - 1, len(files[name]) * 4 // 5):
         with pytest.raises(AudioError, match=r"truncated: the last \d+ bytes are missing \(copy it again"):
             audio_info(saved(tmp_path, name, files[name][:size]))
+
+
+def test_half_a_frame_is_no_end(tmp_path, files):
+    with pytest.raises(AudioError, match=r"truncated or broken \(it is flv: copy it again"):
+        audio_info(saved(tmp_path, "a.flv", files["a.flv"][:-100]))
 
 
 def test_a_live_webm_has_no_length(tmp_path, wave):
