@@ -9,8 +9,8 @@ import logging
 import multiprocessing
 import signal
 import threading
-from collections.abc import Generator, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ from lid_toolkit.data.waves import pad, read_wave
 from lid_toolkit.errors import LidError, allowed_failures
 from lid_toolkit.processes import die_with_parent, stop_only_for, stop_signals_blocked
 
+FULL_SCALE = 2**15
+"""What an int16 sample is divided by to lie in [-1, 1]."""
 REPLACEMENTS = 3
 """Number of other utterances to try when one cannot be read."""
 
@@ -38,7 +40,8 @@ class Minibatch(NamedTuple):
     """One batch; all tensors are on the CPU.
 
     Attributes:
-        wave_bt: float32 waveforms, zero-padded at the end; or extracted features (B, T, D), float16.
+        wave_bt: float32 waveforms, zero-padded at the end, or int16 ones (:meth:`narrowed`); or extracted
+            features (B, T, D), float16.
         lengths_b: number of valid samples (frames, if features) of each utterance, int64.
         labels_b: class indices, int64.
         rows_b: row numbers in the tables of the data directory, int64.
@@ -59,7 +62,20 @@ class Minibatch(NamedTuple):
         """Return the arguments of the model's forward pass, on its device except for the lengths."""
         moved = (self.wave_bt, self.labels_b, *(() if self.targets_bc is None else (self.targets_bc,)))
         wave_bt, *targets = (tensor.to(device, non_blocking=True) for tensor in moved)
+        if wave_bt.dtype is torch.int16:
+            wave_bt = wave_bt.float() / FULL_SCALE
         return (wave_bt, self.lengths_b, *targets)
+
+    def narrowed(self) -> Minibatch:
+        """Return the batch with int16 samples if they are the same waveforms, which half the bytes then hold.
+
+        This is so for recordings of 16 bits that no augmentation has changed.
+        """
+        if self.wave_bt.dtype is not torch.float32:
+            return self
+        wide_bt = self.wave_bt * FULL_SCALE
+        narrow_bt = wide_bt.to(torch.int16)
+        return self._replace(wave_bt=narrow_bt) if torch.equal(narrow_bt.float(), wide_bt) else self
 
 
 class MinibatchReader(Dataset[Minibatch]):
@@ -85,8 +101,11 @@ class MinibatchReader(Dataset[Minibatch]):
         return len(self.batches)
 
     def __getitem__(self, index: int) -> Minibatch:
+        """Return batch number ``index``."""
+        return self.read(self.batches[index])
+
+    def read(self, batch: Batch) -> Minibatch:
         """Return a batch. Utterances that cannot be read are replaced in training, and skipped otherwise."""
-        batch = self.batches[index]
         waves: list[Wave | Features] = []
         rows: list[int] = []
         failed: list[tuple[str, str]] = []
@@ -161,7 +180,11 @@ class MinibatchReader(Dataset[Minibatch]):
         return read_features(ref, start, start + max(crop // hop, 1))
 
 
-class _FaultsAsItems(Dataset["Minibatch | LidError"]):
+Item: TypeAlias = "Minibatch | LidError"
+"""What a worker makes of a batch."""
+
+
+class _FaultsAsItems(Dataset[Item]):
     """The reader's batches, with errors as items: an error raised in a worker would lose its message."""
 
     def __init__(self, reader: MinibatchReader) -> None:
@@ -189,9 +212,20 @@ def iterate(
     Raises:
         LidError: the sampling rate is wrong, too many utterances are unreadable, or a worker was killed.
     """
-    total = utterances_in(reader.batches)
+    loader = make_loader(_FaultsAsItems(reader), range(first, len(reader)), workers, pin)
+    yield from checked(loaded(loader), utterances_in(reader.batches), max_failed)
+
+
+def checked(
+    minibatches: Iterable[Minibatch], total: int, max_failed: float
+) -> Generator[Minibatch, None, None]:
+    """Yield minibatches, which have ``total`` utterances; log utterances that cannot be read.
+
+    Raises:
+        LidError: more than the fraction ``max_failed`` of the utterances are unreadable.
+    """
     failed = 0
-    for minibatch in _loaded(reader, first, workers, pin):
+    for minibatch in minibatches:
         for utterance, reason in minibatch.failed:
             logging.warning("%s skipped: %s", utterance, reason)
             failed += 1
@@ -207,16 +241,31 @@ def iterate(
         logging.warning("%d of %d utterances could not be read", failed, total)
 
 
-def _loaded(reader: MinibatchReader, first: int, workers: int, pin: bool) -> Iterator[Minibatch]:
-    loader = DataLoader(
-        _FaultsAsItems(reader),
+def make_loader(
+    dataset: Dataset[Item], order: Iterable[object], workers: int, pin: bool, persistent: bool = False
+) -> DataLoader[Item]:
+    """Return a loader of the dataset's items with the keys ``order``.
+
+    ``persistent`` workers serve every iteration of the loader; others are started anew for each.
+    """
+    return DataLoader(
+        dataset,
         batch_size=None,
-        sampler=range(first, len(reader)),
+        sampler=order,
         num_workers=workers,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
         worker_init_fn=become_worker,
+        persistent_workers=persistent and workers > 0,
     )
+
+
+def loaded(loader: DataLoader[Item]) -> Iterator[Minibatch]:
+    """Yield a loader's minibatches, and raise the errors among its items.
+
+    Raises:
+        LidError: an error of the reader, or a worker was killed.
+    """
     try:
         for item in _started(loader):
             if isinstance(item, LidError):
@@ -244,7 +293,7 @@ def _worker_died(error: Exception) -> bool:
     return not str(error).startswith("Caught")
 
 
-def _started(loader: DataLoader[Minibatch | LidError]) -> Iterator[Minibatch | LidError]:
+def _started(loader: DataLoader[Item]) -> Iterator[Item]:
     """Start the workers of a loader, protected from signals to the process group.
 
     PyTorch installs a handler for SIGCHLD that raises wherever the main thread is when a worker dies, for

@@ -212,7 +212,8 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
     freeze(model, config.freeze_param)
     model.to(world.device).train()
     average = None if config.ema_decay is None else moving_average(model, config.ema_decay)
-    wrapped = spread(model, world, config.sharded_ddp, config.unused_parameters)
+    dtype = training.precision.dtype
+    wrapped = spread(model, world, config.sharded_ddp, config.unused_parameters, dtype)
     learner = Learner(
         model=model,
         wrapped=wrapped,

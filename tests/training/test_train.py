@@ -137,7 +137,7 @@ def test_gradients_are_gathered_whole_between_checkpoints(tmp_path, monkeypatch)
     saved = []
     original = loop.save_checkpoint
     monkeypatch.setattr(
-        loop, "save_checkpoint", lambda *a: saved.append(a[2].position.batches) or original(*a)
+        loop, "save_checkpoint", lambda *a, **k: saved.append(a[2].position.batches) or original(*a, **k)
     )
     run(directory, "often", interval_s=0.0)
     assert saved == [3, 6, 8]
@@ -368,8 +368,8 @@ def test_going_on_equals_not_having_stopped_with_other_settings(tmp_path, monkey
     for stop_after in (1, 9 if changes.get("use_amp") else 2, 2):
         calls = []
 
-        def stopping(*arguments, calls=calls, stop_after=stop_after):
-            original(*arguments)
+        def stopping(*arguments, calls=calls, stop_after=stop_after, **named):
+            original(*arguments, **named)
             calls.append(1)
             if len(calls) == stop_after:
                 raise StoppedError
