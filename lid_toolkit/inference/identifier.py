@@ -187,7 +187,7 @@ class LanguageIdentifier:
         lengths = np.array([len(wave) for wave in waves], dtype=np.int64)
 
         def padded() -> Iterator[ReadBatch]:
-            for batch in plan_batches(lengths, self.rate, batch_size) if waves else ():
+            for batch in plan_batches(lengths, self.rate, batch_size, self.device) if waves else ():
                 wave_bt = pad_sequence(
                     [torch.from_numpy(waves[row]) for row in batch.rows_b], batch_first=True
                 )
