@@ -7,7 +7,8 @@
     benchmarks/table.py --only              # measure nothing, write the table from the last figures
 
 A benchmark is a script that writes JSON to ``exp/benchmarks/``; ``SOURCES`` has their commands. A row of
-``ROWS`` names a source and, for each column, the keys of a number in its JSON.
+``ROWS`` names a source and, for each column, the keys of a number in its JSON. A benchmark that fails,
+because its data or its peer are not there, leaves its rows as they are.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from lid_toolkit.files import write_whole
 FIGURES = ROOT / "exp" / "benchmarks"
 PAGE = ROOT / "benchmarks" / "README.md"
 BEGIN, END = "<!-- table: written by benchmarks/table.py -->", "<!-- end of table -->"
+MISSING = "not measured"
 HEADS = ("issue", "work", "unit", "ours", "peer", "floor", "aim")
 
 
@@ -42,16 +44,27 @@ class Source:
     peers: tuple[str, ...] = ()
 
 
+PROMPTS = "--train_dir dump/prompts/raw/train_prompts --valid_dir dump/prompts/raw/dev_prompts"
 SOURCES = {
     "identification": Source("identification.py", "--recordings 3", ("espnet_python", "speechbrain_python")),
-    "samplers": Source("samplers.py", "--utterances 10000"),
     "models": Source("models.py --batch_size 8 --hows float32,bfloat16", "--channels 64 --seconds 1"),
+    "espnet_training": Source(
+        f"espnet_training.py {PROMPTS} --stats_dir exp/prompts/lid_stats_16k",
+        "--updates 2",
+        ("espnet_python",),
+    ),
+    "formatting": Source("formatting.py --data_dir data/train_prompts", "--utterances 20"),
+    "loader": Source("loader.py --config conf/voxlingua107_ecapa.yaml", "--utterances 10000"),
+    "samplers": Source("samplers.py", "--utterances 10000"),
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table; ``ours``, ``peer`` and ``floor`` are keys in the source's JSON, joined by ``/``."""
+    """A line of the table.
+
+    ``ours``, ``peer`` and ``floor`` lead to numbers in the source's JSON: keys, joined by ``/``.
+    """
 
     item: str
     work: str
@@ -87,7 +100,19 @@ ROWS = (
     *(Row("9", f"ECAPA-1024, loop, batch {size}; SpeechBrain", LOOP, "identification",
           f"SpeechBrain's model, batches of {size}/loop", f"SpeechBrain, batches of {size}/loop", "", aim)
       for size, aim in ((1, "1.5 x peer"), (8, "2 x peer"))),
-    Row("17", "plan an epoch of 2.5 million utterances, catpow", CPU_S, "samplers", "rows/0/seconds",
+    Row("10", "ECAPA-512, forward pass, bfloat16; floor: float32", LOOP, "models", "rows/5/audio_s_s", "",
+        "rows/1/audio_s_s", "2 x floor where native"),
+    Row("11", "training, whole utterances; ESPnet", "audio-s/s", "espnet_training", "0/float32", "0/espnet",
+        "", "2.5 x peer"),
+    Row("11", "training, 3 s crops; ESPnet", "audio-s/s", "espnet_training", "1/float32", "1/espnet"),
+    Row("12", "reader of a training, no augmentation", LOOP, "loader", "audio_s_per_s/no augmentation"),
+    Row("12", "reader of a training, `voxlingua107_ecapa`", LOOP, "loader",
+        "audio_s_per_s/those of the configuration"),
+    Row("15", "stage 3, `wav.ark`; floor: a loop that writes `wav`", "s", "formatting", "wav.ark/seconds", "",
+        "plain loop, wav/seconds"),
+    Row("16", "own memory of a reader, 2.5 million utterances; floor: 25,000", "MB", "loader",
+        "memory/1/late_mb", "", "memory/0/late_mb", "floor"),
+    Row("17", "plan an epoch of 2.5 million utterances, catpow", CPU_S, "samplers", "rows/0/epoch_s",
         "", "", "keep"),
 )  # fmt: skip
 
@@ -123,7 +148,9 @@ def measure(name: str, options: Any) -> None:
     print(f"== {noted}", flush=True)
     script, *rest = words
     command = [sys.executable, str(ROOT / "benchmarks" / script), *rest]
-    subprocess.run([*command, "--json", str(folder / f"{name}.json")], check=True)
+    if subprocess.run([*command, "--json", str(folder / f"{name}.json")], check=False).returncode:
+        print(f"{name} failed: its rows keep their last figures", flush=True)
+        return
     note = f"`{noted}`, {processor()}, {datetime.date.today().isoformat()}"
     (folder / f"{name}.note").write_text(note, encoding="utf-8")
 
@@ -141,21 +168,18 @@ def render(folder: Path) -> str:
     figures = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     lines = ["| " + " | ".join(HEADS) + " |", "|---" * len(HEADS) + "|"]
     for row in ROWS:
-        found = figures.get(row.source)
-        cells = [cell(found, keys, absent) for keys, absent in zip(
-            (row.ours, row.peer, row.floor), ("not measured", "not installed", "not measured"), strict=True
-        )]  # fmt: skip
-        lines.append("| " + " | ".join((row.item, row.work, row.unit, *cells, row.aim)) + " |")
+        found = figures.get(row.source, {})
+        ours, floor = cell(found, row.ours), cell(found, row.floor)
+        peer = cell(found, row.peer, MISSING if ours == MISSING else "not installed")
+        lines.append("| " + " | ".join((row.item, row.work, row.unit, ours, peer, floor, row.aim)) + " |")
     notes = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.note"))]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
 
 
-def cell(found: Any, keys: str, absent: str) -> str:
+def cell(found: Any, keys: str, absent: str = MISSING) -> str:
     """Return the number that the keys lead to, with three digits; nothing without keys."""
     if not keys:
         return ""
-    if found is None:
-        return "not measured"
     for key in keys.split("/"):
         try:
             found = found[int(key) if isinstance(found, list) else key]
