@@ -1,4 +1,4 @@
-"""The table of ``benchmarks/README.md`` has the rows of ``benchmarks/table.py``, and figures are found by their keys."""
+"""The table of ``benchmarks/README.md`` has the rows of ``table.py``, and keys lead to figures."""
 
 from __future__ import annotations
 
