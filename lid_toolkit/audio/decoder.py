@@ -1,24 +1,24 @@
-"""Decode recordings with libsndfile, with checks for damage that it does not report."""
+"""Decode recordings with libsndfile, with checks for damage that it does not report, or else with FFmpeg."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from lid_toolkit.audio.foreign import mend_for
+from lid_toolkit.audio.container import Container
+from lid_toolkit.audio.foreign import foreign, mend_for
 from lid_toolkit.audio.mp3 import Mp3Stream, is_mp3, mp3_streams
 from lid_toolkit.audio.ogg import is_ogg, longest_packet, ogg_streams
 from lid_toolkit.audio.references import COPY_AGAIN, AudioError, ByteRange
 from lid_toolkit.audio.sph import MARK as SPH_MARK
 from lid_toolkit.audio.sph import sph_end
 from lid_toolkit.audio.wav_header import WavHeader, filled_in
+from lid_toolkit.audio.window import Window
 
 READ_BLOCK = 1 << 20
 UNKNOWN_FRAMES = 1 << 62
@@ -62,12 +62,17 @@ MOST_STREAMS = 1000
 
 
 @contextlib.contextmanager
-def decoded(byte_range: ByteRange, header: WavHeader | None) -> Iterator[Sound | Chain]:
-    """Open libsndfile on a recording.
+def decoded(byte_range: ByteRange, header: WavHeader | None) -> Iterator[Sound | Chain | Container]:
+    """Open libsndfile on a recording, or FFmpeg on what libsndfile cannot decode.
 
     Raises:
         AudioError: not audio, truncated, broken, or several recordings in one file that cannot be joined.
     """
+    kind = None if byte_range.suffix in HEADERLESS else foreign(byte_range)
+    if kind is not None and kind.demuxer:
+        with contextlib.closing(Container(byte_range, kind)) as container:
+            yield container
+        return
     end = sph_end(byte_range) if header is None else header.data_end
     if end is not None and end > byte_range.end:
         what = f"truncated: the last {end - byte_range.end} bytes are missing"
@@ -226,7 +231,7 @@ class Sound:
         self._decoder.close()
 
     def _open(self) -> _Decoder:
-        self._window = _Window(self._byte_range, self._patches)
+        self._window = Window(self._byte_range, self._patches)
         return _Decoder(self._window, **HEADERLESS.get(self._byte_range.suffix, {}))
 
     def _rewind(self) -> None:
@@ -287,51 +292,3 @@ class _Decoder(soundfile.SoundFile):  # type: ignore[misc]
     def can_seek(self) -> bool:
         """Return whether :meth:`seek` works."""
         return bool(super().seekable())
-
-
-class _Window:
-    """Part of a file, as the file object that libsndfile reads from. Read errors end the file.
-
-    Args:
-        byte_range: the part.
-        patches: bytes to give out in place of those in the file, by their position in the part.
-    """
-
-    def __init__(self, byte_range: ByteRange, patches: Mapping[int, bytes] = MappingProxyType({})) -> None:
-        self._descriptor, self._begin = byte_range.descriptor, byte_range.begin
-        self._patches = patches
-        self._size = byte_range.end - byte_range.begin
-        self._position = 0
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move; see io.IOBase.seek."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        self._position = min(max(0, base + offset), self._size)  # a broken header may say any position
-        return self._position
-
-    def tell(self) -> int:
-        """Return the position from the start of the window."""
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill ``buffer`` from the current position; return how many bytes were read."""
-        target = memoryview(buffer)[: max(0, min(len(buffer), self._size - self._position))]
-        try:
-            count = os.preadv(self._descriptor, [target], self._begin + self._position)
-        except OSError:
-            count = 0
-        for place, data in self._patches.items():
-            first, last = max(place, self._position), min(place + len(data), self._position + count)
-            if first < last:
-                target[first - self._position : last - self._position] = data[first - place : last - place]
-        self._position += count
-        return count
-
-    def read(self, size: int = -1) -> bytes:
-        """Return up to ``size`` bytes; soundfile requires that the method exists."""
-        buffer = bytearray(max(0, self._size - self._position if size < 0 else size))
-        return bytes(buffer[: self.readinto(buffer)])
-
-    def write(self, data: bytes) -> int:
-        """Raise OSError; soundfile requires that the method exists."""
-        raise OSError(f"read-only: cannot write {len(data)} bytes")

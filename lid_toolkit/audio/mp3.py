@@ -50,7 +50,7 @@ class Mp3Stream:
 
 def is_mp3(byte_range: ByteRange) -> bool:
     """Return whether these bytes start with a frame of an mp3, perhaps after ID3v2 tags."""
-    return _frame(byte_range.bytes_at(_after_tags(byte_range, byte_range.begin), 3)) is not None
+    return _frame(byte_range.bytes_at(after_tags(byte_range, byte_range.begin), 3)) is not None
 
 
 def mp3_streams(byte_range: ByteRange) -> list[Mp3Stream]:
@@ -65,7 +65,7 @@ def mp3_streams(byte_range: ByteRange) -> list[Mp3Stream]:
     streams: list[Mp3Stream] = []
     begin: int | None = byte_range.begin
     while begin is not None:
-        first = _after_tags(byte_range, begin)
+        first = after_tags(byte_range, begin)
         declared = _declared_bytes(byte_range.bytes_at(first, FIRST_BYTES))
         if declared is None:
             stop, samples = _walk(byte_range, first)
@@ -137,7 +137,7 @@ def _next_stream(byte_range: ByteRange, stop: int, search: bool) -> int | None:
     while (head := byte_range.bytes_at(begin, 32)).startswith((b"TAG", b"APETAGEX")):
         size = 128 if head.startswith(b"TAG") else 32 + int.from_bytes(head[12:16], "little")
         begin = min(begin + size, byte_range.end)
-    if _is_frames(byte_range, _after_tags(byte_range, begin)):
+    if _is_frames(byte_range, after_tags(byte_range, begin)):
         return begin
     if search:
         rest = (
@@ -161,7 +161,7 @@ def _is_frames(byte_range: ByteRange, position: int) -> bool:
     return True
 
 
-def _after_tags(byte_range: ByteRange, position: int) -> int:
+def after_tags(byte_range: ByteRange, position: int) -> int:
     """Return the position of the first byte after the ID3v2 tags at ``position``."""
     while (head := byte_range.bytes_at(position, 10)).startswith(b"ID3") and len(head) == 10:
         size = functools.reduce(lambda size, seven_bits: size << 7 | seven_bits, head[6:10])

@@ -9,16 +9,26 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lid_toolkit.audio.decoder import decoded, not_joined
 from lid_toolkit.audio.kaldi_matrix import LARGEST, read_matrix_header
-from lid_toolkit.audio.references import AudioError, ByteRange, is_pipe, opened
+from lid_toolkit.audio.references import AudioError, ByteRange, copied, is_pipe, opened
 from lid_toolkit.audio.wav_header import WavHeader, read_wav_header
 
-__all__ = ["AudioError", "AudioInfo", "Reading", "Recording", "audio_info", "open_audio", "read_audio"]
+__all__ = [
+    "AudioError",
+    "AudioInfo",
+    "Reading",
+    "Recording",
+    "audio_info",
+    "open_audio",
+    "open_content",
+    "read_audio",
+]
 
 PCM16_SCALE = np.float32(1.0 / 32768)
 LOWEST_RATE, HIGHEST_RATE = 1000, 1_000_000
@@ -120,57 +130,85 @@ def open_audio(ref: str, reading: Reading = DEFAULT) -> Iterator[Recording]:
             raise AudioError(
                 "a command where several files are expected", where=ref, mend="give one per line"
             )
-        files = [stack.enter_context(_open_file(one, reading)) for one in refs]
-        info = _together(ref, files, reading.channel)
-        kind = files[0].kind if info.channels == 1 else ""
+        yield _joined(ref, [stack.enter_context(_open_file(one, reading)) for one in refs], reading)
 
-        def read(start: int, stop: int) -> NDArray[np.float32]:
-            if not 0 <= start < stop <= info.num_samples:
-                what = f"cannot read samples {start} to {stop}: the recording has {info.num_samples} samples"
-                raise AudioError(what, where=ref)
-            waves = [file.read(start, stop) for file in files]
-            wave = waves[0] if len(waves) == 1 else np.concatenate(waves, axis=1)
-            return _mono(wave, reading.channel)
 
-        yield Recording(info, read, kind, files[0].copy)
+@contextlib.contextmanager
+def open_content(content: BinaryIO, name: str, reading: Reading = DEFAULT) -> Iterator[Recording]:
+    """Open a recording whose bytes a file object gives, from its position to its end.
+
+    They are copied into a temporary file.
+
+    Args:
+        content: the file object, open for reading bytes.
+        name: what errors call it. Its suffix names formats without a header, such as ``.gsm``.
+        reading: as in :func:`open_audio`.
+
+    Raises:
+        AudioError: for the same reasons as :func:`read_audio`, or the file object cannot be read.
+    """
+    with copied(content, name) as byte_range, _open_range(byte_range, reading) as file:
+        yield _joined(name, [file], reading)
+
+
+def _joined(ref: str, files: list[Recording], reading: Reading) -> Recording:
+    """Return the files of one recording, each with some of its channels, as a recording in mono."""
+    info = _together(ref, files, reading.channel)
+
+    def read(start: int, stop: int) -> NDArray[np.float32]:
+        if not 0 <= start < stop <= info.num_samples:
+            what = f"cannot read samples {start} to {stop}: the recording has {info.num_samples} samples"
+            raise AudioError(what, where=ref)
+        waves = [file.read(start, stop) for file in files]
+        wave = waves[0] if len(waves) == 1 else np.concatenate(waves, axis=1)
+        return _mono(wave, reading.channel)
+
+    return Recording(info, read, files[0].kind if info.channels == 1 else "", files[0].copy)
 
 
 @contextlib.contextmanager
 def _open_file(ref: str, reading: Reading) -> Iterator[Recording]:
-    with opened(ref, reading.allow_pipes, reading.allow_streams) as byte_range:
-        header = read_wav_header(byte_range)
-        if header is not None and header.data_bytes is None and not byte_range.bounded:
-            raise AudioError(  # the next entries of the archive would be read as samples
-                "the header of this wav in an archive does not say its length",
-                where=ref,
-                mend="make the archive from wav files that were not written to a pipe",
-            )
-        if header is not None and header.data_end is not None:
-            for end in (header.data_end + header.data_end % 2, header.riff_end):
-                not_joined(byte_range, end, (b"RIFF", b"RF64"))
+    with (
+        opened(ref, reading.allow_pipes, reading.allow_streams) as byte_range,
+        _open_range(byte_range, reading) as recording,
+    ):
+        yield recording
 
-        def copy() -> bytes:
-            return byte_range.bytes_at(byte_range.begin, byte_range.end - byte_range.begin)
 
-        if header is not None and header.is_pcm16:
-            info = AudioInfo(_pcm16_frames(byte_range, header), header.rate, header.channels)
-            kind = "" if header.data_bytes is None or header.is_rf64 else "wav"
-            yield Recording(
-                _plausible(ref, info), lambda a, b: _read_pcm16(byte_range, header, a, b), kind, copy
-            )
-        elif matrix := read_matrix_header(byte_range):
-            info = AudioInfo(matrix.frames, reading.matrix_rate, matrix.channels)
-            yield Recording(_plausible(ref, info), lambda a, b: _scaled(ref, matrix.read(a, b)), "", copy)
-        else:
-            with decoded(byte_range, header) as sound:
-                info = AudioInfo(sound.frames, sound.rate, sound.channels)
-                kind = "flac" if sound.is_plain_flac else ""
+@contextlib.contextmanager
+def _open_range(byte_range: ByteRange, reading: Reading) -> Iterator[Recording]:
+    ref = byte_range.ref
+    header = read_wav_header(byte_range)
+    if header is not None and header.data_bytes is None and not byte_range.bounded:
+        raise AudioError(  # the next entries of the archive would be read as samples
+            "the header of this wav in an archive does not say its length",
+            where=ref,
+            mend="make the archive from wav files that were not written to a pipe",
+        )
+    if header is not None and header.data_end is not None:
+        for end in (header.data_end + header.data_end % 2, header.riff_end):
+            not_joined(byte_range, end, (b"RIFF", b"RF64"))
 
-                def read(start: int, stop: int) -> NDArray[np.float32]:
-                    wave = sound.read(start, stop)
-                    return _scaled(ref, wave) if sound.is_float else wave
+    def copy() -> bytes:
+        return byte_range.bytes_at(byte_range.begin, byte_range.end - byte_range.begin)
 
-                yield Recording(_plausible(ref, info), read, kind, copy)
+    if header is not None and header.is_pcm16:
+        info = AudioInfo(_pcm16_frames(byte_range, header), header.rate, header.channels)
+        kind = "" if header.data_bytes is None or header.is_rf64 else "wav"
+        yield Recording(_plausible(ref, info), lambda a, b: _read_pcm16(byte_range, header, a, b), kind, copy)
+    elif matrix := read_matrix_header(byte_range):
+        info = AudioInfo(matrix.frames, reading.matrix_rate, matrix.channels)
+        yield Recording(_plausible(ref, info), lambda a, b: _scaled(ref, matrix.read(a, b)), "", copy)
+    else:
+        with decoded(byte_range, header) as sound:
+            info = AudioInfo(sound.frames, sound.rate, sound.channels)
+            kind = "flac" if sound.is_plain_flac else ""
+
+            def read(start: int, stop: int) -> NDArray[np.float32]:
+                wave = sound.read(start, stop)
+                return _scaled(ref, wave) if sound.is_float else wave
+
+            yield Recording(_plausible(ref, info), read, kind, copy)
 
 
 def _read_pcm16(byte_range: ByteRange, header: WavHeader, start: int, stop: int) -> NDArray[np.float32]:

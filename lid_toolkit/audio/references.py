@@ -23,11 +23,14 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import BinaryIO
 
 from lid_toolkit.errors import LidError, reason_of
 
 ENTRY_MARK = b"AUDIO"
 COPY_AGAIN = "copy it again, or remove it"
+
+SAVE_AND_CUT = "save the audio to a file and cut it"
 
 LARGEST_STREAM = 1 << 29
 """Most bytes to read from a pipe or device, which may never end: 4.6 hours of 16-bit audio at 16 kHz."""
@@ -149,6 +152,27 @@ def kind_of(mode: int) -> str:
 
 
 @contextlib.contextmanager
+def copied(content: BinaryIO, name: str) -> Iterator[ByteRange]:
+    """Copy what a file object gives, from its position to its end, into a temporary file; yield its bytes.
+
+    Raises:
+        AudioError: it gives no bytes, cannot be read, or, unless it can seek, gives too many.
+    """
+    with tempfile.TemporaryFile() as copy:
+        try:
+            most = None if content.seekable() else LARGEST_STREAM
+            while block := content.read(STREAM_BLOCK):
+                copy.write(block)
+                if most is not None and copy.tell() > most:
+                    raise AudioError(f"gives more than {most >> 20} MiB", where=name, mend=SAVE_AND_CUT)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            mend = "give a file object that is open for reading bytes"
+            raise AudioError(f"cannot be read: {reason_of(error)}", where=name, mend=mend) from error
+        copy.flush()
+        yield _byte_range(copy.fileno(), None, name, PurePath(name).suffix.lower())
+
+
+@contextlib.contextmanager
 def _stream_content(descriptor: int, ref: str) -> Iterator[int]:
     """Read a pipe or device to its end; yield the descriptor of a temporary file with it."""
     if os.isatty(descriptor):
@@ -166,7 +190,7 @@ def _stream_content(descriptor: int, ref: str) -> Iterator[int]:
             size += len(block)
             if size > LARGEST_STREAM:
                 what = f"gives more than {LARGEST_STREAM >> 20} MiB"
-                raise AudioError(what, where=ref, mend="save the audio to a file and cut it")
+                raise AudioError(what, where=ref, mend=SAVE_AND_CUT)
             if not block:
                 break
             content.write(block)

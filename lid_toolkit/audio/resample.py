@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import soxr
@@ -27,6 +28,28 @@ def resample(wave: NDArray[np.float32], from_rate: float, to_rate: float) -> NDA
     if len(converted) < length:
         converted = np.pad(converted, (0, length - len(converted)))
     return np.asarray(converted[:length], dtype=np.float32)
+
+
+def resample_blocks(
+    blocks: Iterable[NDArray[np.float32]], from_rate: float, to_rate: float
+) -> Iterator[NDArray[np.float32]]:
+    """Convert a waveform that comes in blocks (samples,) of any size; memory does not grow with its length.
+
+    The results, joined, are those of :func:`resample` for the joined blocks, except for rounding.
+    """
+    if from_rate == to_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="HQ")
+    taken = given = 0
+    for block in blocks:
+        taken += len(block)
+        converted = stream.resample_chunk(np.ascontiguousarray(block, dtype=np.float32))
+        given += len(converted)
+        yield converted
+    lacking = resampled_length(taken, from_rate, to_rate) - given
+    rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)[:lacking]
+    yield np.pad(rest, (0, lacking - len(rest)))
 
 
 def change_speed(wave: NDArray[np.float32], factor: float) -> NDArray[np.float32]:

@@ -36,10 +36,15 @@ def require_signal(
         least, most = min(least, float(block.min())), max(most, float(block.max()))
         if most - least > FLOOR:
             return
+    raise no_signal(where, channels)
+
+
+def no_signal(where: str, channels: int = 1) -> AudioError:
+    """Return the error for a recording whose samples do not differ by more than ``FLOOR``."""
     if channels > 1:
         what = f"no signal: the mean of its {channels} channels is silent"
-        raise AudioError(what, where=where, mend="if they cancel each other out, choose one channel")
-    raise AudioError("no signal: it is silent throughout", where=where, mend="remove it")
+        return AudioError(what, where=where, mend="if they cancel each other out, choose one channel")
+    return AudioError("no signal: it is silent throughout", where=where, mend="remove it")
 
 
 def require_signal_in(wave: NDArray[np.float32], where: str, channels: int = 1) -> None:

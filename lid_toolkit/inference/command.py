@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lid_toolkit.audio.reader import AudioError
 from lid_toolkit.cli import USER_ERROR, OptionParser, positive_int, run
 from lid_toolkit.cores import count_cores
 
@@ -20,8 +19,8 @@ def main() -> NoReturn:
 def identify(arguments: Sequence[str]) -> None:
     """Print a line for each recording: path, languages with their probabilities, and length in seconds.
 
-    For a recording that cannot be read or has no signal, an error line is printed. The others are still
-    identified; the exit code is then 2.
+    Where no language is named, the line has the status and the reason instead. For a recording that cannot
+    be read, an error line is printed. The others are still identified; the exit code is then 2.
     """
     parser = OptionParser("Identify the language of recordings.")
     parser.add_argument("action", choices=("identify",))
@@ -45,6 +44,7 @@ def identify(arguments: Sequence[str]) -> None:
         "--dtype", default="float32", help="number format: float32, bfloat16, float16 or auto"
     )
     parser.add_argument("--threads", type=positive_int, help="number of threads; default: one for each core")
+    parser.add_argument("--vad", default="auto", help="detector of speech: auto, silero, energy or none")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each recording")
     options = parser.parse_args(arguments)
 
@@ -57,17 +57,16 @@ def identify(arguments: Sequence[str]) -> None:
     languages = options.languages.split(",") if options.languages else None
     failures = 0
     for recording in options.recordings:
-        try:
-            answer = lid.identify(recording, languages=languages, top_k=options.top_k)
-        except AudioError as error:
-            sys.stderr.write(f"error: {error}\n")
+        answer = lid.identify(recording, languages=languages, top_k=options.top_k, vad=options.vad)
+        if answer.status == "failed":
+            sys.stderr.write(f"error: {recording}: {answer.reason}\n")
             failures += 1
-            continue
-        if options.json:
-            line = {"path": recording, **vars(answer)}
+        elif options.json:
+            line = {"path": recording, **answer.as_dict()}
             print(json.dumps(line, ensure_ascii=False), flush=True)
         else:
             scores = " ".join(f"{label} {probability:.3f}" for label, probability in answer.scores.items())
-            print(f"{recording}\t{scores}\t{answer.duration:.2f} s", flush=True)
+            what = scores if answer.status == "ok" else f"{answer.status}: {answer.reason}"
+            print(f"{recording}\t{what}\t{answer.duration:.2f} s", flush=True)
     if failures:
         sys.exit(USER_ERROR)

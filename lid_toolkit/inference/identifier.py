@@ -1,71 +1,49 @@
 """Use a trained model in Python: identify languages and extract embeddings.
 
-Shapes: b utterances, c languages.
+Shapes: b utterances, c languages, d embedding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias, overload
+from types import TracebackType
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn.utils.rnn import pad_sequence
+from torch import Tensor
 
-from lid_toolkit.audio.kaldi_matrix import LARGEST
-from lid_toolkit.audio.reader import HIGHEST_RATE, LOWEST_RATE, AudioError, Reading, open_audio
-from lid_toolkit.audio.resample import resample
-from lid_toolkit.audio.silence import require_signal_in
 from lid_toolkit.errors import LidError, nearest
-from lid_toolkit.inference.compute import ReadBatch, identify_batches, plan_batches
-from lid_toolkit.inference.identification import Floats
-from lid_toolkit.inference.locate import open_model
-from lid_toolkit.languages import SIMILAR_LABELS
-from lid_toolkit.training.checkpoint import SavedModel
+from lid_toolkit.inference.decision import Decider, decider
+from lid_toolkit.inference.lazy_model import LazyModel, Origin
+from lid_toolkit.inference.listening import Abstains, Listener, shared_detector
+from lid_toolkit.inference.lookahead import BATCHES_AHEAD, Heard, LookAhead
+from lid_toolkit.inference.policy import DecisionPolicy
+from lid_toolkit.inference.prediction import Prediction, failed, reason_of
+from lid_toolkit.inference.speech import KINDS, Floats, Speech, at_least_one, is_supported, valid_rate
+from lid_toolkit.inference.windows import Windowing
 from lid_toolkit.training.config import DType
 from lid_toolkit.training.device import named_device
-from lid_toolkit.training.precision import Precision, named_precision
 
-Array: TypeAlias = "npt.NDArray[np.generic]"
-Speech: TypeAlias = "str | Path | Array | tuple[Array, float] | tuple[str | Path, float, float]"
-"""A recording's path, samples, samples with their rate, or a path with start and end in seconds."""
+__all__ = ["LanguageIdentifier", "Prediction"]
 
-READING = Reading(allow_streams=True)
+FEW = 4
+"""Languages that ``repr`` names."""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one utterance.
-
-    Attributes:
-        language: the most probable label.
-        score: its posterior probability, 0 to 1.
-        scores: probabilities of the ``top_k`` most probable labels, in descending order.
-        duration: seconds of speech.
-    """
-
-    language: str
-    score: float
-    scores: dict[str, float]
-    duration: float
-
-
-class LanguageIdentifier:
+class LanguageIdentifier(LazyModel):
     """Identify the language of speech.
+
+    Threads can share an identifier. A pickled one contains only the arguments of :meth:`from_pretrained`; a
+    copy in another process loads the model when it is first used.
 
     >>> lid = LanguageIdentifier.from_pretrained("exp/mini/lid_mini_ecapa_raw")  # doctest: +SKIP
     >>> lid.identify("a.wav").language  # doctest: +SKIP
     'fin'
     """
-
-    def __init__(self, saved: SavedModel, device: torch.device, precision: Precision) -> None:
-        self._saved = saved
-        self._precision = precision
-        saved.model.to(device)
-        self.device = device
 
     @classmethod
     def from_pretrained(
@@ -76,6 +54,7 @@ class LanguageIdentifier:
         external: Iterable[str] = (),
         threads: int | None = None,
         dtype: DType = "float32",
+        policy: DecisionPolicy | None = None,
     ) -> LanguageIdentifier:
         """Load a model.
 
@@ -91,203 +70,274 @@ class LanguageIdentifier:
                 is. Answers do not depend on it beyond rounding.
             dtype: number format: ``float32``, ``bfloat16``, ``float16``, or ``auto`` for bfloat16 on a device
                 with instructions for it. 16 bits are faster there, and change few answers.
+            policy: when to answer; None for the policy that the model was packed with, else the default.
 
         Raises:
             LidError: the model does not exist, is not a model, or is not safe to load, the device or the
-                number format is not supported, or ``threads`` is below 1.
+                number format is not supported, ``threads`` is below 1, or the policy does not fit the model.
         """
-        chosen = named_device(device)
-        precision = named_precision(dtype, chosen)
-        if threads is not None:
-            _at_least_one(threads=threads)
-            torch.set_num_threads(threads)
-        return cls(open_model(source, revision, tuple(external)), chosen, precision)
+        place = str(Path(source).absolute()) if Path(source).exists() else str(source)
+        name = device if isinstance(device, str) else str(named_device(device))
+        lid = cls(Origin(place, name, revision, tuple(external), threads, dtype, policy))
+        lid.load()
+        return lid
 
     def __repr__(self) -> str:
-        count = len(self.languages)
-        return f"<LanguageIdentifier: {count} languages, arrays at {self.rate} Hz, on {self.device}>"
+        labels = ", ".join((*self.languages[:FEW], *(["…"] if len(self.languages) > FEW else [])))
+        model = f"{self.origin.source!r}, {len(self.languages)} languages ({labels})"
+        return f"<LanguageIdentifier: {model}, arrays at {self.rate} Hz, on {self.device}>"
+
+    def __enter__(self) -> LanguageIdentifier:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def languages(self) -> tuple[str, ...]:
         """Labels in index order."""
-        return self._saved.languages
+        return self.load().saved.languages
 
     @property
     def rate(self) -> int:
         """Samples per second of the model, and of arrays that come without a rate."""
-        return self._saved.rate
+        return self.load().saved.rate
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.load().device
+
+    @property
+    def policy(self) -> DecisionPolicy:
+        """The policy of answers unless another one is given."""
+        return self.load().policy
 
     @overload
-    def identify(
+    def identify(  # type: ignore[overload-overlap]  # a string is one input, although it can be iterated over
         self,
         speech: Speech,
         batch_size: int = ...,
         languages: Iterable[str] | None = ...,
         top_k: int | None = ...,
         sample_rate: float | None = ...,
+        *,
+        policy: DecisionPolicy | None = ...,
+        window: float | None = ...,
+        hop: float | None = ...,
+        vad: str = ...,
     ) -> Prediction: ...
 
     @overload
-    def identify(
+    def identify(  # type: ignore[overload-overlap]  # a list is read at once
         self,
         speech: list[Speech],
         batch_size: int = ...,
         languages: Iterable[str] | None = ...,
         top_k: int | None = ...,
         sample_rate: float | None = ...,
+        *,
+        policy: DecisionPolicy | None = ...,
+        window: float | None = ...,
+        hop: float | None = ...,
+        vad: str = ...,
     ) -> list[Prediction]: ...
+
+    @overload
+    def identify(
+        self,
+        speech: Iterable[Speech],
+        batch_size: int = ...,
+        languages: Iterable[str] | None = ...,
+        top_k: int | None = ...,
+        sample_rate: float | None = ...,
+        *,
+        policy: DecisionPolicy | None = ...,
+        window: float | None = ...,
+        hop: float | None = ...,
+        vad: str = ...,
+    ) -> Iterator[Prediction]: ...
 
     def identify(
         self,
-        speech: Speech | list[Speech],
+        speech: Speech | Iterable[Speech],
         batch_size: int = 16,
         languages: Iterable[str] | None = None,
         top_k: int | None = None,
         sample_rate: float | None = None,
-    ) -> Prediction | list[Prediction]:
-        """Identify one utterance, or each of a list.
+        *,
+        policy: DecisionPolicy | None = None,
+        window: float | None = None,
+        hop: float | None = None,
+        vad: str = "auto",
+    ) -> Prediction | list[Prediction] | Iterator[Prediction]:
+        """Identify one input, each of a list, or each of any other iterable while it is read.
+
+        Every input gives one record, in order. One that cannot be read gives a record with the status
+        ``failed`` and the reason; nothing is raised for it.
 
         Args:
-            speech: a path; an array of samples (floats in [-1, 1] or int16) of shape (samples,) or
-                (samples, channels); ``(array, rate)``; ``(path, start, end)`` in seconds; or a list of these.
-            batch_size: largest number of utterances computed together; answers do not depend on it.
-            languages: the labels to choose from; probabilities are renormalised over them. None for all.
+            speech: one input (see :data:`lid_toolkit.inference.speech.Speech`), a list of them, or an
+                iterable, such as a generator. Of an iterable, at most ``8 * batch_size`` inputs are read
+                ahead, and at most 20 minutes of audio.
+            batch_size: largest number of clips computed together; answers do not depend on it.
+            languages: the languages to choose from, as labels, codes or English names; instead of the
+                policy's candidates.
             top_k: number of labels in ``scores``; None for all.
             sample_rate: samples per second of arrays that come without a rate; None for the model's ``rate``.
+            policy: when to answer; None for the identifier's ``policy``.
+            window: seconds of the windows into which recordings are cut; None: recordings of up to 10
+                minutes are not cut, longer ones into windows of 30 s. See
+                :mod:`lid_toolkit.inference.windows`.
+            hop: seconds from the start of one window to the next; None: half a window.
+            vad: detector of speech: ``silero``, ``energy``, ``none``, or ``auto`` for silero where it is
+                installed, else energy.
+
+        Returns:
+            A record for one input, a list of records for a list, else an iterator of records.
 
         Raises:
-            AudioError: the audio cannot be read, is empty or is not finite.
-            LidError: a label is unknown, a number is below 1, or scores are not finite.
+            LidError: an argument is not valid: ``speech`` is not one of these, a language is unknown or may
+                be several of the model's, or a number is out of its range.
         """
-        _at_least_one(batch_size=batch_size, top_k=1 if top_k is None else top_k)
-        columns = self._columns(languages)
-        waves = self._waves(speech if isinstance(speech, list) else [speech], sample_rate)
-        scores_bc, _ = self._compute(waves, batch_size)
-        chosen_bc = scores_bc[:, columns]
-        probabilities_bc = np.exp(chosen_bc - np.logaddexp.reduce(chosen_bc, axis=1, keepdims=True))
-        labels = [self.languages[column] for column in columns]
-        answers = [
-            _prediction(probabilities_c, labels, top_k, len(wave) / self.rate)
-            for probabilities_c, wave in zip(probabilities_bc, waves, strict=True)
-        ]
-        return answers if isinstance(speech, list) else answers[0]
+        at_least_one(batch_size=batch_size, top_k=1 if top_k is None else top_k)
+        decides = self._decider(policy, languages)
+        listener = self._listener(sample_rate, Windowing(window, hop), vad, decides.abstains)
+        records = self._records(_inputs(speech), listener, decides, batch_size, top_k)
+        if is_supported(speech):
+            return next(records)
+        return list(records) if isinstance(speech, list) else records
+
+    def identify_batch(
+        self, batch: Mapping[str, Iterable[Speech]], column: str = "audio", **options: Any
+    ) -> dict[str, list[Any]]:
+        """Identify rows that come by columns, as in Hugging Face data sets and Ray Data.
+
+        Args:
+            batch: the columns.
+            column: the one with the inputs.
+            options: further arguments of :meth:`identify`.
+
+        Returns:
+            The attributes of the records, one list each. ``scores`` has for each row a list of
+            ``{"language": …, "score": …}``, so that all rows have the same type.
+
+        Raises:
+            LidError: as :meth:`identify`, or there is no such column.
+        """
+        if column not in batch:
+            mend = nearest(column, batch)
+            raise LidError(f"the batch has no column '{column}'", where="identify_batch", mend=mend)
+        records = [record.as_dict() for record in self.identify(list(batch[column]), **options)]
+        for record in records:
+            pairs = record["scores"].items()
+            record["scores"] = [{"language": label, "score": score} for label, score in pairs]
+        names = [attribute.name for attribute in dataclasses.fields(Prediction)]
+        return {name: [record[name] for record in records] for name in names}
 
     def embed(
-        self, speech: Speech | list[Speech], batch_size: int = 16, sample_rate: float | None = None
+        self, speech: Speech | Iterable[Speech], batch_size: int = 16, sample_rate: float | None = None
     ) -> Floats:
-        """Return L2-normalised embeddings (B, D), float32; B is 1 for a single utterance.
+        """Return L2-normalised embeddings (B, D), float32; B is 1 for a single input.
 
-        Arguments and errors are those of :meth:`identify`.
+        Recordings of more than 10 minutes are cut into windows of 30 s; their embedding is the normalised
+        mean of the windows' embeddings. Arguments are those of :meth:`identify`.
+
+        Raises:
+            AudioError: an input cannot be read, is empty, has no signal or is not finite.
+            LidError: ``batch_size`` is below 1, or the embedding is not finite.
         """
-        _at_least_one(batch_size=batch_size)
-        waves = self._waves(speech if isinstance(speech, list) else [speech], sample_rate)
-        return self._compute(waves, batch_size)[1]
+        at_least_one(batch_size=batch_size)
+        listener = self._listener(sample_rate, Windowing(), "none", lambda *_: None)
+        found = [_embedding(heard) for heard in self._heard(_inputs(speech), listener, batch_size)]
+        return np.stack(found) if found else np.zeros((0, self.load().saved.embedding_size), np.float32)
 
-    def _compute(self, waves: Sequence[Floats], batch_size: int) -> tuple[Floats, Floats]:
-        lengths = np.array([len(wave) for wave in waves], dtype=np.int64)
+    def classify_embedding(
+        self,
+        embeddings: npt.ArrayLike | Tensor,
+        languages: Iterable[str] | None = None,
+        top_k: int | None = None,
+        policy: DecisionPolicy | None = None,
+    ) -> Prediction | list[Prediction]:
+        """Return the records of embeddings that :meth:`embed` returned, without audio.
 
-        def padded() -> Iterator[ReadBatch]:
-            for batch in plan_batches(lengths, self.rate, batch_size, self.device) if waves else ():
-                wave_bt = pad_sequence(
-                    [torch.from_numpy(waves[row]) for row in batch.rows_b], batch_first=True
-                )
-                yield batch.rows_b, wave_bt, torch.from_numpy(lengths[batch.rows_b])
+        Args:
+            embeddings: (D,) for one record, or (B, D) for a list of records.
+            languages: as in :meth:`identify`.
+            top_k: as in :meth:`identify`.
+            policy: as in :meth:`identify`; its limits on seconds are not used.
 
-        scores_bc, embeddings_bd = identify_batches(
-            self._saved, self.device, self._precision, len(waves), padded()
+        Raises:
+            LidError: the shape is wrong, a number is not finite, an argument is not valid, or the model's
+                classifier depends on the length of embeddings, which are normalised.
+        """
+        at_least_one(top_k=1 if top_k is None else top_k)
+        decides = self._decider(policy, languages)
+        scores = self.load().classify(torch.as_tensor(embeddings, dtype=torch.float32))
+        records = [decides.decide(scores_c, None, top_k=top_k) for scores_c in np.atleast_2d(scores)]
+        return records[0] if scores.ndim == 1 else records
+
+    def _decider(self, policy: DecisionPolicy | None, languages: Iterable[str] | None) -> Decider:
+        chosen = self.policy if policy is None else policy
+        if languages is not None:
+            chosen = dataclasses.replace(chosen, candidates=languages)  # type: ignore[arg-type]
+        return decider(chosen, self.languages)
+
+    def _listener(
+        self, sample_rate: float | None, windowing: Windowing, vad: str, abstains: Abstains
+    ) -> Listener:
+        array_rate = self.rate if sample_rate is None else valid_rate(sample_rate)
+        return Listener(self.rate, array_rate, windowing, shared_detector(vad), abstains)
+
+    def _heard(self, items: Iterable[Speech], listener: Listener, batch_size: int) -> Iterator[Heard]:
+        loaded = self.load()
+        ahead = LookAhead(
+            lambda waves: loaded.compute(waves, batch_size), self.rate, BATCHES_AHEAD * batch_size
         )
-        finite_b = np.isfinite(scores_bc).all(axis=1) & np.isfinite(embeddings_bd).all(axis=1)
-        if not finite_b.all():
-            what = f"the model's scores of utterance {int(finite_b.argmin()) + 1} are not finite"
-            raise LidError(what, where="identify", mend="use another model, or leave the utterance out")
-        return scores_bc, embeddings_bd
+        return ahead.hear(items, listener)
 
-    def _waves(self, speech: Sequence[Speech], sample_rate: float | None) -> list[Floats]:
-        default = self.rate if sample_rate is None else _valid_rate(sample_rate)
-        waves = []
-        for number, item in enumerate(speech):
-            if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], np.ndarray):
-                name, (wave, channels), rate = f"array {number}", _mono(item[0]), _valid_rate(item[1])
-            elif isinstance(item, np.ndarray):
-                name, (wave, channels), rate = f"array {number}", _mono(item), default
-            else:
-                name, wave, rate, channels = _read(item)
-            if not np.isfinite(wave).all():
-                raise AudioError("samples are not finite", where=name, mend="leave it out")
-            if (largest := float(np.abs(wave).max(initial=0.0))) > LARGEST:
-                what = f"the largest sample is {largest:g}"
-                raise AudioError(what, where=name, mend="scale floats to [-1, 1], or give int16")
-            wave = np.ascontiguousarray(resample(wave, rate, self.rate))
-            if not len(wave):
-                raise AudioError("no samples", where=name, mend="leave it out")
-            require_signal_in(wave, name, channels)
-            waves.append(wave)
-        return waves
-
-    def _columns(self, languages: Iterable[str] | None) -> list[int]:
-        if languages is None:
-            return list(range(len(self.languages)))
-        if isinstance(languages, str):
-            raise LidError(f"'{languages}' is not a list", where="languages", mend="give a list of labels")
-        wanted = list(dict.fromkeys(languages))
-        for label in wanted:
-            if label not in self.languages:
-                mend = nearest(label, self.languages, least_similarity=SIMILAR_LABELS)
-                raise LidError(f"the model does not know '{label}'", where="languages", mend=mend)
-        if not wanted:
-            raise LidError("the list is empty", where="languages", mend="give at least one label")
-        return [self.languages.index(label) for label in wanted]
+    def _records(
+        self,
+        items: Iterable[Speech],
+        listener: Listener,
+        decides: Decider,
+        batch_size: int,
+        top_k: int | None,
+    ) -> Iterator[Prediction]:
+        for heard in self._heard(items, listener, batch_size):
+            yield _record(heard, decides, top_k)
 
 
-def _read(item: str | Path | tuple[str | Path, float, float]) -> tuple[str, Floats, int, int]:
-    """Read a recording or a part of it; return its name, samples, rate and number of channels."""
-    if not isinstance(item, str | Path) and not (isinstance(item, tuple) and len(item) == 3):
-        mend = "give a path, a NumPy array, (array, rate) or (path, start, end); several in a list"
-        raise AudioError(f"{type(item).__name__} is not supported", where="speech", mend=mend)
-    path, start_s, end_s = item if isinstance(item, tuple) else (item, 0.0, None)
-    if end_s is not None and not 0 <= start_s < end_s < np.inf:
-        raise AudioError(f"no audio from {start_s} s to {end_s} s", where=path, mend="0 <= start < end")
-    with open_audio(str(path), READING) as recording:  # once: what a pipe gave is gone
-        info = recording.info
-        stop = info.num_samples if end_s is None else round(end_s * info.rate)
-        return str(path), recording.read(round(start_s * info.rate), stop), info.rate, info.channels
+def _inputs(speech: Speech | Iterable[Speech]) -> Iterable[Speech]:
+    """Return one input or several as several."""
+    if is_supported(speech):
+        return [speech]  # type: ignore[list-item]
+    if not isinstance(speech, Iterable) or isinstance(speech, tuple | Mapping):
+        raise LidError(f"{type(speech).__name__} is not supported", where="speech", mend=KINDS)
+    return speech  # type: ignore[return-value]
 
 
-def _valid_rate(rate: float) -> float:
-    """Return a rate in Hz that is a number in a plausible range; else raise LidError."""
-    is_number = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
-    if not is_number or not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise LidError(f"{rate!r} is not a rate in Hz", where="sample_rate", mend="e.g. 8000")
-    return float(rate)
+def _record(heard: Heard, decides: Decider, top_k: int | None) -> Prediction:
+    summary = heard.summary
+    if heard.error is not None or summary is None:
+        return failed(heard.error or LidError("not read"))
+    duration, speech_seconds, vad = summary.duration, summary.speech_seconds, summary.vad
+    early = decides.abstains(duration, None if summary.silent else speech_seconds, vad)
+    if early is None and summary.silent is not None:
+        early = Prediction("no_speech", reason=reason_of(summary.silent))
+    if early is not None:
+        return dataclasses.replace(early, duration=duration, speech_seconds=speech_seconds, vad=vad)
+    try:
+        scores_c = heard.scores_c()
+    except LidError as error:
+        return failed(error, duration)
+    return decides.decide(scores_c, duration, speech_seconds, vad, len(heard.scores_n), top_k=top_k)
 
 
-def _at_least_one(**numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < 1:
-            raise LidError(f"must be at least 1, not {number}", where=name)
-
-
-def _mono(samples: npt.NDArray[np.generic]) -> tuple[Floats, int]:
-    """Convert floats or int16, (samples,) or (samples, channels), to float32 mono in [-1, 1].
-
-    Also returns the number of channels.
-    """
-    if samples.dtype == np.int16:
-        wave = samples.astype(np.float32) / np.float32(32768)
-    elif np.issubdtype(samples.dtype, np.floating):
-        wave = samples.astype(np.float32)
-    else:
-        raise LidError(f"type {samples.dtype} is not supported", where="array", mend="give floats or int16")
-    if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[0] < wave.shape[1]):
-        what = f"shape {wave.shape} is not supported"
-        raise LidError(what, where="array", mend="give (samples,) or (samples, channels)")
-    return (wave, 1) if wave.ndim == 1 else (wave.mean(axis=1, dtype=np.float32), wave.shape[1])
-
-
-def _prediction(
-    probabilities_c: npt.NDArray[np.floating], labels: Sequence[str], top_k: int | None, duration: float
-) -> Prediction:
-    order = np.argsort(-probabilities_c, kind="stable")
-    scores = {labels[column]: float(probabilities_c[column]) for column in order[:top_k]}
-    best = labels[order[0]]
-    return Prediction(best, float(probabilities_c[order[0]]), scores, duration)
+def _embedding(heard: Heard) -> Floats:
+    silent = None if heard.summary is None else heard.summary.silent
+    if (error := heard.error or silent) is not None:
+        raise error
+    return heard.embedding_d()

@@ -10,10 +10,11 @@ from typing import Literal
 from lid_toolkit.errors import LidError
 from lid_toolkit.importers.espnet import experiment_of
 from lid_toolkit.importers.read import is_foreign, read_foreign
+from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.models.frontends.pretrained.hub import hub_fault
-from lid_toolkit.package.format import LANGUAGES, META, MODEL, NEEDED
-from lid_toolkit.package.read import read_labels, read_package
+from lid_toolkit.package.format import LANGUAGES, META, MODEL, NEEDED, POLICY
+from lid_toolkit.package.read import read_labels, read_package, read_policy
 from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model, restore
 
 MENDS = {
@@ -41,10 +42,24 @@ def open_model(source: str | Path, revision: str | None = None, external: Packag
     Raises:
         LidError: the model does not exist, is not a model, or is not safe to load.
     """
-    path, kind = locate(source, revision, NEEDED)
+    return open_with_policy(source, revision, external)[0]
+
+
+def open_with_policy(
+    source: str | Path, revision: str | None = None, external: Packages = NONE
+) -> tuple[SavedModel, DecisionPolicy]:
+    """Load a model, and the policy that is packed with it or lies beside its file as ``policy.yaml``.
+
+    Arguments and errors are those of :func:`open_model`. A model without a policy has the default one.
+    """
+    path, kind = locate(source, revision, (*NEEDED, POLICY))
     if kind == "packed model":
-        return read_package(path, external)
-    return read_imported(path) if kind == "foreign model" else load_model(path, external)
+        content = read_policy(path)
+        policy = DecisionPolicy() if content is None else DecisionPolicy.from_mapping(content, path)
+        return read_package(path, external), policy
+    beside = (path if path.is_dir() else path.parent) / POLICY
+    policy = DecisionPolicy.from_yaml(beside) if beside.is_file() else DecisionPolicy()
+    return read_imported(path) if kind == "foreign model" else load_model(path, external), policy
 
 
 def labels_of(source: str | Path, revision: str | None = None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +80,44 @@ def merged(label: str) -> str:
     """
     language = languages().get(label)
     return language.merged if language else label
+
+
+def find(wanted: str, labels: Sequence[str], where: object = "language") -> str:
+    """Return the label that means a language: the same text, else the same code, else the same if merged.
+
+    Args:
+        wanted: a label, or anything that :func:`code` accepts.
+        labels: the labels of a model.
+        where: what names the language, for the error.
+
+    Raises:
+        LidError: no label means it, or several do.
+    """
+    if wanted in labels:
+        return wanted
+    for level in (_code_or_none, _merged_code_or_none):
+        meant = level(wanted)
+        found = [label for label in labels if meant is not None and level(label) == meant]
+        if len(found) > 1:
+            what = f"'{wanted}' may be any of {', '.join(found)}"
+            raise LidError(what, where=where, mend="give one of these labels")
+        if found:
+            return found[0]
+    mend = nearest(str(wanted), labels, least_similarity=SIMILAR_LABELS)
+    raise LidError(f"the model does not know '{wanted}'", where=where, mend=mend)
+
+
+@functools.cache
+def _code_or_none(label: str) -> str | None:
+    try:
+        return code(label)
+    except LidError:
+        return None
+
+
+def _merged_code_or_none(label: str) -> str | None:
+    found = _code_or_none(label)
+    return None if found is None else merged(found)
 
 
 def case_variants(labels: Iterable[str]) -> list[list[str]]:

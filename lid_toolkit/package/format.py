@@ -7,6 +7,7 @@ A packed model is a zip, or the folder it unpacks to:
 ``model.yaml``              sampling rate, and the components with their arguments
 ``languages.yaml``          the labels in index order, with ISO 639-3 codes and names
 ``model.safetensors``       all weights
+``policy.yaml``             when to answer, and the calibration of scores; only if the model has a policy
 ``config.yaml``             the training configuration
 ``README.md``               the model card
 ``images/``                 curves of the training
@@ -31,6 +32,8 @@ from lid_toolkit.package.licences import PretrainedEncoder
 
 META, MODEL, LANGUAGES, WEIGHTS = "meta.yaml", "model.yaml", "languages.yaml", "model.safetensors"
 CONFIG, CARD = "config.yaml", "README.md"
+POLICY = "policy.yaml"
+"""The only file for identification that a package may lack."""
 IMAGES, RESULTS = "images", "results"
 NEEDED = (META, MODEL, LANGUAGES, WEIGHTS)
 """The files without which a model cannot be loaded."""

@@ -34,6 +34,7 @@ from lid_toolkit.package.format import (
     META,
     MODEL,
     NEEDED,
+    POLICY,
     WEIGHTS,
     Description,
     Labels,
@@ -90,6 +91,24 @@ def read_labels(source: Path) -> tuple[str, ...]:
         labels = Labels.from_mapping(_read_mapping(folder / LANGUAGES, source), source).labels
         check_labels(labels, source)
         return labels
+
+
+def read_policy(source: Path) -> Mapping[str, object] | None:
+    """Return the content of a packed model's policy, which is not checked here; None if it has none.
+
+    Args:
+        source: the zip, or the folder with its files.
+
+    Raises:
+        LidError: not a packed model, damaged, or not safe to unpack.
+    """
+    with _opened(source, (META,)) as folder:
+        meta = _read_meta(folder, source)
+    if POLICY not in meta.sha256:
+        return None
+    with _opened(source, (META, POLICY)) as folder:
+        _check(folder, POLICY, meta, source)
+        return _read_mapping(folder / POLICY, source)
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from lid_toolkit.package.format import (
     LANGUAGES,
     META,
     MODEL,
+    POLICY,
     RESULTS,
     WEIGHTS,
     Description,
@@ -84,10 +85,11 @@ class Packing:
         return self.model_file.parent / CONFIG
 
     def extras(self) -> dict[str, Path]:
-        """Return the paths of scores and pictures by their names in the zip."""
-        found = {
-            f"{IMAGES}/{path.name}": path for path in sorted(self.model_file.parent.glob("images/*.png"))
-        }
+        """Return the paths of the policy, scores and pictures that exist, by their names in the zip."""
+        beside = self.model_file.parent
+        found = {f"{IMAGES}/{path.name}": path for path in sorted(beside.glob("images/*.png"))}
+        if (beside / POLICY).exists():
+            found[POLICY] = beside / POLICY
         for directory in self.inference_dirs:
             paths = [directory / name for name in SCORED] + sorted(directory.glob(PICTURES))
             found.update(

@@ -14,6 +14,7 @@ from typing import IO
 
 import soundfile
 
+from lid_toolkit.audio import foreign
 from lid_toolkit.audio.decoder import HEADERLESS
 from lid_toolkit.errors import LidError, nearest, reason_of
 from lid_toolkit.files import require_directory
@@ -23,6 +24,7 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
 SUFFIXES = frozenset(f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW") | {
     *HEADERLESS,
+    *foreign.SUFFIXES,
     ".aif",
     ".opus",
     ".oga",

@@ -8,6 +8,7 @@ import kaldiio
 import numpy as np
 import pytest
 import soundfile
+from audio.encode import encoded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,10 @@ def archive(**how):
     return stream.getvalue()[2:]
 
 
+def container(form, codec, rate=16000, **how):
+    return encoded(form, codec, SAMPLES[None].astype(np.float32) / 32768, rate, **how)
+
+
 FILES = {
     "pcm.wav": sound(format="WAV"),
     "float.wav": sound(format="WAV", subtype="FLOAT"),
@@ -42,6 +47,11 @@ FILES = {
     "a.gsm": sound(format="RAW", subtype="PCM_16"),
     "fm.ark": archive(),
     "cm2.ark": archive(compression_method=4),
+    "a.m4a": container("ipod", "aac"),
+    "a.webm": container("webm", "libopus", 48000),
+    "a.wma": container("asf", "wmav2", bit_rate=32000),
+    "a.amr": container("amr", "libopencore_amrnb", 8000),
+    "a.avi": container("avi", "mp2"),
     "flac.ark": b"AUDIO\x02" + len(sound(format="FLAC")).to_bytes(2, "little") + sound(format="FLAC"),
 }
 DAMAGES = st.lists(

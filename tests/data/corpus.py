@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from scipy.signal import lfilter
 
 from lid_toolkit.datadir.tables.table import write_table
 
@@ -21,6 +22,17 @@ def beeps(language: str, samples: int, seed: int) -> np.ndarray:
     time_s = np.arange(samples) / RATE + rng.uniform(0, 1)
     wave = np.sin(2 * np.pi * frequency * time_s) * (np.sin(2 * np.pi * 8 * time_s) > 0)
     return (0.3 * wave + 0.02 * rng.standard_normal(samples)).astype(np.float32)
+
+
+def vowel(seconds: float) -> np.ndarray:
+    """Return a sound that detectors take for speech: pulses through three formants, with pauses."""
+    pulses = np.zeros(round(seconds * RATE))
+    pulses[:: RATE // 120] = 1
+    for formant in (700, 1200, 2500):
+        radius, angle = 0.97, 2 * np.pi * formant / RATE
+        pulses = lfilter([1], [1, -2 * radius * np.cos(angle), radius**2], pulses)
+    spoken = np.arange(len(pulses)) / RATE % 1 < 0.6
+    return (0.3 * spoken * pulses / np.abs(pulses).max()).astype(np.float32)
 
 
 def write_set(directory: Path, utterances: int, seed: int = 0, shortest=4000, longest=9000) -> Path:

@@ -28,7 +28,20 @@ def recordings(tmp_path):
 
 
 def test_lines_for_people(model_file, recordings, capsys):
-    identify(["identify", "--model", str(model_file), "--device", "cpu", "--top_k", "2", *recordings])
+    identify(
+        [
+            "identify",
+            "--model",
+            str(model_file),
+            "--device",
+            "cpu",
+            "--vad",
+            "none",
+            "--top_k",
+            "2",
+            *recordings,
+        ]
+    )
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     for path, line in zip(recordings, lines, strict=True):
@@ -40,7 +53,7 @@ def test_lines_for_people(model_file, recordings, capsys):
 
 def test_pipes_of_a_shell_give_the_answers_of_their_files(model_file, recordings, tmp_path, capsys):
     """A pipe can be read only once, and ``<(…)`` and ``/dev/stdin`` have no suffix that names a format."""
-    common = ["identify", "--model", str(model_file), "--device", "cpu", "--top_k", "3"]
+    common = ["identify", "--model", str(model_file), "--device", "cpu", "--vad", "none", "--top_k", "3"]
     identify([*common, *recordings])
     expected = [line.split("\t")[1:] for line in capsys.readouterr().out.splitlines()]
     os.mkfifo(tmp_path / "named")
@@ -64,7 +77,19 @@ def test_lines_for_programs_and_a_broken_recording_among_good_ones(model_file, r
     (tmp_path / "broken.wav").write_bytes(b"RIFF....")
     mixed = [recordings[0], str(tmp_path / "broken.wav"), *recordings[1:], str(tmp_path / "none.wav")]
     with pytest.raises(SystemExit) as left:
-        identify(["identify", "--json", "--model", str(model_file.parent), "--device", "cpu", *mixed])
+        identify(
+            [
+                "identify",
+                "--json",
+                "--model",
+                str(model_file.parent),
+                "--device",
+                "cpu",
+                "--vad",
+                "none",
+                *mixed,
+            ]
+        )
     assert left.value.code == 2
     output = capsys.readouterr()
     answers = [json.loads(line) for line in output.out.splitlines()]
@@ -76,7 +101,7 @@ def test_lines_for_programs_and_a_broken_recording_among_good_ones(model_file, r
 
 
 def test_restricted_languages_and_an_unknown_one(model_file, recordings, capsys):
-    common = ["identify", "--model", str(model_file), "--device", "cpu", *recordings]
+    common = ["identify", "--model", str(model_file), "--device", "cpu", "--vad", "none", *recordings]
     identify([*common, "--languages", "low,high"])
     assert "middle 0" not in capsys.readouterr().out
     with pytest.raises(LidError, match="does not know 'lo'"):
@@ -89,7 +114,7 @@ def test_names_too_long_for_a_file(model_file, recordings, capsys):
     name = 300 * "x"
     for model, recording in ((name, recordings[0]), (str(model_file), name)):
         with pytest.raises(SystemExit) as left:
-            run(identify, ["identify", "--model", model, "--device", "cpu", recording])
+            run(identify, ["identify", "--model", model, "--device", "cpu", "--vad", "none", recording])
         assert left.value.code == 2
         output = capsys.readouterr()
         assert output.out == ""
@@ -106,7 +131,7 @@ identify(sys.argv[1:])
 large = {"torch._dynamo", "sympy", "httpx2", "huggingface_hub", "transformers", "scipy"}
 print(sorted(large & sys.modules.keys()))
 """
-    words = ["identify", "--model", str(model_file), "--device", "cpu", recordings[0]]
+    words = ["identify", "--model", str(model_file), "--device", "cpu", "--vad", "none", recordings[0]]
     command = [sys.executable, "-c", script, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -118,7 +143,7 @@ def test_threads_are_those_that_are_asked_for_or_the_cores_that_may_be_used(
     asked = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
     monkeypatch.setattr(command, "count_cores", lambda: 5)
-    common = ["identify", "--model", str(model_file), "--device", "cpu", recordings[0]]
+    common = ["identify", "--model", str(model_file), "--device", "cpu", "--vad", "none", recordings[0]]
     identify([*common, "--threads", "3"])
     identify(common)
     assert asked == [3, 5]

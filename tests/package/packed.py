@@ -16,7 +16,7 @@ import pytest
 import soundfile
 import torch
 import yaml
-from data.corpus import RATE, beeps
+from data.corpus import RATE, vowel
 from huggingface_hub import constants
 
 from lid_toolkit.evaluation.answers import input_files
@@ -57,7 +57,8 @@ SCORES = """import json, sys
 from lid_toolkit import LanguageIdentifier
 for source in sys.argv[2:]:
     lid = LanguageIdentifier.from_pretrained(source, "cpu")
-    print(json.dumps([lid.languages, lid.identify(sys.argv[1]).scores, lid.embed(sys.argv[1]).tolist()]))
+    scores = lid.identify(sys.argv[1], vad="none").scores
+    print(json.dumps([lid.languages, scores, lid.embed(sys.argv[1]).tolist()]))
 """
 
 
@@ -124,8 +125,8 @@ def packed(model: Path, **changes: Any) -> Path:
 
 
 def write_speech(path: Path) -> Path:
-    """Write a second of beeps."""
-    soundfile.write(path, beeps("low", 16000, 3), RATE, subtype="PCM_16")
+    """Write a second of a vowel."""
+    soundfile.write(path, vowel(1.0), RATE, subtype="PCM_16")
     return path
 
 

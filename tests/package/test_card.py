@@ -76,7 +76,7 @@ def test_the_example_runs(kind, package, tmp_path):
     (tmp_path / package.name).write_bytes(package.read_bytes())
     if kind == "python":
         done = run_alone(tmp_path, "-c", example)
-        assert "Prediction(language=" in done.stdout
+        assert "Prediction(status='ok', language=" in done.stdout
         assert done.stdout.endswith("(1, 8)\n")
     else:
         entry = "from lid_toolkit.inference.command import main; main()"

@@ -172,9 +172,9 @@ def test_what_decoding_finds_and_what_would_mend_it(tmp_path):
     soundfile.write(tmp_path / "zeros.wav", 0 * wave, 16000)
     soundfile.write(tmp_path / "cut.flac", wave, 16000)
     (tmp_path / "cut.flac").write_bytes((tmp_path / "cut.flac").read_bytes()[:9000])
-    (tmp_path / "film.m4a").write_bytes(b"\0\0\0\x1cftypM4A " + bytes(range(256)) * 20)
+    (tmp_path / "film.rm").write_bytes(b".RMF" + bytes(range(256)) * 20)
     (tmp_path / "text.wav").write_text("no audio at all " * 99)
-    names = ("cancels.wav", "cut.flac", "film.m4a", "text.wav", "zeros.wav")
+    names = ("cancels.wav", "cut.flac", "film.rm", "text.wav", "zeros.wav")
     write_table(tmp_path / "wav.scp", [(name, f"{tmp_path}/{name}") for name in names])
     write_table(tmp_path / "utt2lang", [(name, "eng") for name in names])
     scanned = scan_dir(tmp_path)
@@ -187,7 +187,7 @@ def test_what_decoding_finds_and_what_would_mend_it(tmp_path):
     kinds = [found[line][0] for line in range(1, 6)]
     assert kinds == ["no signal", *["undecodable recording"] * 3, "no signal"]
     for line, advice in enumerate(
-        ("choose one channel)", "copy it again", "m4a, mp4 or mov: convert it", "(convert it"), 1
+        ("choose one channel)", "copy it again", "RealMedia: convert it", "(convert it"), 1
     ):
         assert advice in found[line][1]
         assert ("copy it again" in found[line][1]) == (line == 2)

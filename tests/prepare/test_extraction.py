@@ -21,6 +21,7 @@ from lid_toolkit.inference.identification import plan as plan_answers
 from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.inference.job import run_job as identify_job
 from lid_toolkit.inference.merge import merge as merge_answers
+from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.models.build import build_model, with_architecture
 from lid_toolkit.models.frontends.pretrained.whisper_language import WhisperLanguageFrontend
 from lid_toolkit.prepare import extraction
@@ -88,9 +89,9 @@ def test_features_give_the_answers_of_the_audio(task, tmp_path):
     assert np.abs(ours - theirs).max() < 2**-9
     ours, theirs = (read_vectors(out / "scores.scp")[1] for out in (from_features, from_audio))
     assert np.abs(ours - theirs).max() < 2**-9 * model.loss.scale
-    lid = LanguageIdentifier.from_pretrained(path, "cpu")
+    lid = LanguageIdentifier.from_pretrained(path, "cpu", policy=DecisionPolicy(min_seconds=0))
     waves = list(read_table(task.data_dir / "wav.scp").values())
-    assert [answer.language for answer in lid.identify(waves)] == list(
+    assert [answer.language for answer in lid.identify(waves, vad="none")] == list(
         read_table(from_audio / "some_set_lids").values()
     )
 
@@ -205,8 +206,8 @@ def test_training_on_features_gives_a_model_of_audio(task, tmp_path):
     config = task.config.model_copy(update=quick)
     sources = Sources(train_task.output_dir, valid.output_dir, stats, tmp_path / "exp")
     models = train(config, sources, World(CPU), 1e9)
-    lid = LanguageIdentifier.from_pretrained(models[0], "cpu")
-    answers = lid.identify(list(read_table(valid.data_dir / "wav.scp").values()))
+    lid = LanguageIdentifier.from_pretrained(models[0], "cpu", policy=DecisionPolicy(min_seconds=0))
+    answers = lid.identify(list(read_table(valid.data_dir / "wav.scp").values()), vad="none")
     lids = read_table(scores(models[0], valid.output_dir, tmp_path / "out") / "valid_lids")
     assert [answer.language for answer in answers] == list(lids.values())
 

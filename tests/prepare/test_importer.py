@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from audio.encode import encoded
 
 from lid_toolkit.datadir.datadir import read_data_dir
 from lid_toolkit.errors import LidError
@@ -54,6 +55,15 @@ def test_a_folder_for_each_language(tmp_path, caplog):
     assert "skipped 1 files that are not audio, e.g." in caplog.text
     assert dict(done.utt2lang) == made["utt2lang"]
     assert done.seconds_u.tolist() == [2.0, 2.0]
+
+
+def test_a_folder_with_a_format_that_libsndfile_cannot_read(tmp_path):
+    path = tmp_path / "folder/fra/a.M4A"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(encoded("ipod", "aac", np.full((1, 2 * RATE), 0.1, np.float32), RATE))
+    done = imported(tmp_path, read_folder(tmp_path / "folder"))
+    assert list(tables(tmp_path)["wav.scp"].values()) == [str(path)]
+    assert done.seconds_u.tolist() == [2.0]
 
 
 def test_a_manifest_with_parts_ids_and_whole_recordings(tmp_path):

@@ -88,4 +88,4 @@ def test_the_page_about_it_is_true(recipe: Recipe, tmp_path: Path):
     package.rename(tmp_path / "alone" / Path(ZIP).name)
     write_speech(tmp_path / "alone" / "speech.wav")
     done = run_alone(tmp_path / "alone", "-c", example[1])
-    assert done.stdout.startswith("Prediction(language="), done.stderr
+    assert done.stdout.startswith("Prediction(status='ok', language="), done.stderr
