@@ -74,10 +74,13 @@ class Espnet:
         table = self.directory / "set" / "wav.scp"
         table.parent.mkdir(exist_ok=True)
         table.write_text("".join(f"{place:05d} {path}\n" for place, path in enumerate(paths)))
+        labels = table.with_name("utt2lang")
+        labels.write_text("".join(f"{place:05d} l000\n" for place in range(len(paths))))
         for old in results.glob("*"):  # else ESPnet continues where it ended
             old.unlink()
         words = ["--output_dir", results, "--valid_batch_size", batch_size, "--num_workers", 0]
         words += ["--data_path_and_name_and_type", f"{table},speech,sound"]
+        words += ["--data_path_and_name_and_type", f"{labels},lid_labels,text"]  # it fails without labels
         words += ["--lid_train_config", self.directory / "config.yaml"]
         words += ["--lid_model_file", self.directory / "model.pth"]
         return python(SCRIPTS / "espnet_identify.py", notes, *words, interpreter=self.interpreter)
