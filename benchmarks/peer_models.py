@@ -12,7 +12,7 @@ from settings import ECAPA_512
 SCRIPTS = Path("benchmarks/peers")
 # In the form of speechbrain/lang-id-voxlingua107-ecapa.
 HYPERPARAMETERS = """\
-pretrained_path: !PLACEHOLDER
+pretrained_path: {folder}
 n_mels: 60
 out_n_neurons: {languages}
 compute_features: !new:speechbrain.lobes.features.Fbank
@@ -76,9 +76,11 @@ class Espnet:
         table.write_text("".join(f"{place:05d} {path}\n" for place, path in enumerate(paths)))
         labels = table.with_name("utt2lang")
         labels.write_text("".join(f"{place:05d} l000\n" for place in range(len(paths))))
+        results.mkdir(exist_ok=True)
         for old in results.glob("*"):  # else ESPnet continues where it ended
             old.unlink()
         words = ["--output_dir", results, "--valid_batch_size", batch_size, "--num_workers", 0]
+        words += ["--fix_duration", "false"]  # else it identifies 3 s of each
         words += ["--data_path_and_name_and_type", f"{table},speech,sound"]
         words += ["--data_path_and_name_and_type", f"{labels},lid_labels,text"]  # it fails without labels
         words += ["--lid_train_config", self.directory / "config.yaml"]
@@ -93,7 +95,9 @@ class SpeechBrain:
         """Write the model to ``folder``."""
         self.interpreter, self.folder = interpreter, scratch / "speechbrain"
         self.folder.mkdir()
-        (self.folder / "hyperparams.yaml").write_text(HYPERPARAMETERS.format(languages=languages))
+        (self.folder / "hyperparams.yaml").write_text(
+            HYPERPARAMETERS.format(folder=self.folder, languages=languages)
+        )
         python(SCRIPTS / "speechbrain_identify.py", "make", self.folder, interpreter=interpreter)
 
     def identify(self, paths: Sequence[Path], batch_size: int, notes: Path) -> Figures:

@@ -23,10 +23,11 @@ from speechbrain.inference.classifiers import EncoderClassifier
 def make(folder: str) -> None:
     """Write embedding_model.ckpt, classifier.ckpt and label_encoder.txt."""
     text = Path(folder, "hyperparams.yaml").read_text(encoding="utf-8")
-    parts = load_hyperpyyaml(text, {"pretrained_path": folder})
+    parts = load_hyperpyyaml(text)
     for name in ("embedding_model", "classifier"):
         torch.save(parts[name].state_dict(), f"{folder}/{name}.ckpt")
     lines = [f"'l{number:03d}' => {number}\n" for number in range(parts["out_n_neurons"])]
+    lines += ["================\n", "'starting_index' => 0\n"]
     Path(folder, "label_encoder.txt").write_text("".join(lines), encoding="utf-8")
 
 
