@@ -35,7 +35,7 @@ from lid_toolkit.cli import OptionParser, positive_int, run
 from lid_toolkit.files import write_whole
 
 RATE, LANGUAGES = 16000, 107
-ONE = "from lid_toolkit.inference.command import main; main()"
+ONE = "from lid_toolkit.commands.main import main; main()"
 MANY = """
 import sys, time
 from pathlib import Path

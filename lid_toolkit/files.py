@@ -77,12 +77,15 @@ def fsync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(directory: str | Path, doing: str) -> Iterator[None]:
+def locked(
+    directory: str | Path, doing: str, mend: str = "wait for it, or choose another directory"
+) -> Iterator[None]:
     """Lock ``directory`` for this process. The kernel releases the lock however the process ends.
 
     Args:
         directory: created if missing; the lock is the file ``.lock`` in it.
         doing: what this process does, for the error message of other processes.
+        mend: what the user of another process can do, for this process's message.
 
     Raises:
         LidError: another process has locked the directory, or the path or one of its parents is a file.
@@ -100,9 +103,7 @@ def locked(directory: str | Path, doing: str) -> Iterator[None]:
         except BlockingIOError:
             stream.seek(0)
             holder = stream.read().strip() or "another process"
-            raise LidError(
-                f"in use: {holder}", where=directory, mend="wait for it, or choose another directory"
-            ) from None
+            raise LidError(f"in use: {holder}", where=directory, mend=mend) from None
         stream.truncate(0)
         stream.write(f"{doing} (process {os.getpid()} on {socket.gethostname()})")
         stream.flush()

@@ -13,6 +13,11 @@ FIRST_LINE_S = 5.0
 LONGEST_INTERVAL_S = 60.0
 
 
+def write_line(line: str) -> None:
+    """Write a line on standard error, above the bar if one is shown."""
+    tqdm.write(line, file=sys.stderr)
+
+
 class Progress:
     """Count finished items and seconds of audio; show the rate and the time left.
 
@@ -73,6 +78,12 @@ class Progress:
             self._write_line()
             self._interval = min(2 * self._interval, LONGEST_INTERVAL_S)
             self._next_line = time.monotonic() + self._interval
+
+    def expect(self, total: int) -> None:
+        """Set the number of items, once it is known."""
+        self.total = total
+        if self._bar is not None:
+            self._bar.total = total
 
     def _speed(self) -> str:
         return f"{self.audio_s / max(time.monotonic() - self.started, 1e-3):.0f} audio-s/s"

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from option_types import iterations, perplexity, rate
 from stages import run
 
 from lid_toolkit.cli import OptionParser, boolean, fraction
+from lid_toolkit.commands.recipe.options import iterations, perplexity, rate
 from lid_toolkit.cores import count_cores
 from lid_toolkit.prepare.speed import parse_factors
 

@@ -1,54 +1,9 @@
 #!/usr/bin/env python3
-"""Import your own recordings into a checked data directory.
-
-pyscripts/import_data.py --folder DIR --output_dir data/train_mine     # DIR/LANGUAGE/*.wav
-pyscripts/import_data.py --manifest list.csv --output_dir data/train_mine
-"""
-
-from __future__ import annotations
-
-from collections.abc import Sequence
-from pathlib import Path
+"""Import your own recordings into a checked data directory."""
 
 from stages import run
 
-from lid_toolkit.cli import OptionParser, boolean, fraction
-from lid_toolkit.evaluation.data_report import describe, text_of
-from lid_toolkit.prepare.importer import import_data
-from lid_toolkit.prepare.manifest import read_folder, read_manifest
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Parse the options, import the recordings, and print a summary."""
-    parser = OptionParser("Import your own recordings into a checked data directory (see docs/own_data.md).")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--folder", type=Path, help="folder that has one subfolder of recordings per language"
-    )
-    source.add_argument(
-        "--manifest", type=Path, help=".csv, .tsv or .jsonl with path and language; optionally start, end, id"
-    )
-    parser.add_argument(
-        "--output_dir", type=Path, required=True, help="data directory to write, e.g. data/train_mine"
-    )
-    parser.add_argument(
-        "--iso639",
-        type=boolean,
-        default=True,
-        help="map labels to ISO 639-3 codes; false: keep them as they are",
-    )
-    parser.add_argument(
-        "--max_failed", type=fraction, default=0.01, help="fraction of utterances that may be unusable"
-    )
-    options = parser.parse_args(arguments)
-    items = read_folder(options.folder) if options.folder else read_manifest(options.manifest)
-    imported = import_data(
-        items, options.output_dir, options.iso639, options.max_failed, options.folder or options.manifest
-    )
-    written = len(imported.utt2lang)
-    print(f"{imported.rows} utterances read, {written} imported, {imported.rows - written} left out")
-    print(text_of(describe(options.output_dir.name, imported.utt2lang, imported.seconds_u)), end="")
-
+from lid_toolkit.commands.recipe.import_data import main
 
 if __name__ == "__main__":
     run(main)

@@ -1,43 +1,9 @@
 #!/usr/bin/env python3
 """Stage 7: score the results of a system on a set."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from stages import run
 
-from lid_toolkit.cli import OptionParser, boolean
-from lid_toolkit.evaluation.score import score
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Parse the options and score the results."""
-    parser = OptionParser(__doc__)
-    parser.add_argument("--data_dir", type=Path, required=True, help="reference labels: dump/raw/SET")
-    parser.add_argument(
-        "--inference_dir", type=Path, required=True, help="results of the system: .../MODEL/SET"
-    )
-    parser.add_argument(
-        "--merge_macrolanguages",
-        type=boolean,
-        default=False,
-        help="count a macrolanguage and its members (zho and cmn, ara and arz) as one language",
-    )
-    parser.add_argument(
-        "--dry_run", type=boolean, default=False, help="only report whether there is work to do"
-    )
-    parser.add_argument(
-        "--espnet_files", type=boolean, default=False, help="write results in the format of ESPnet's recipe"
-    )
-    options = parser.parse_args(arguments)
-    score(
-        options.data_dir,
-        options.inference_dir,
-        options.dry_run,
-        merge=options.merge_macrolanguages,
-        espnet_format=options.espnet_files,
-    )
-
+from lid_toolkit.commands.recipe.score import main
 
 if __name__ == "__main__":
     run(main)

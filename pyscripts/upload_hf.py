@@ -1,33 +1,9 @@
 #!/usr/bin/env python3
 """Stage 10: upload a packed model to the Hugging Face Hub."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from pathlib import Path
-
 from stages import run
 
-from lid_toolkit.cli import OptionParser, boolean
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Parse the options and upload the model."""
-    parser = OptionParser(__doc__ or "")
-    parser.add_argument("--package", type=Path, required=True, help="packed model (zip file)")
-    parser.add_argument("--hf_repo", required=True, help="USER/NAME on the Hub; created if it does not exist")
-    parser.add_argument(
-        "--hf_private", type=boolean, default=True, help="if the repository is new, create it as private"
-    )
-    parser.add_argument(
-        "--dry_run", type=boolean, default=False, help="only print the files, their sizes and the model card"
-    )
-    options = parser.parse_args(arguments)
-
-    from lid_toolkit.hub.upload import upload
-
-    upload(options.package, options.hf_repo, options.hf_private, options.dry_run)
-
+from lid_toolkit.commands.recipe.upload_hf import main
 
 if __name__ == "__main__":
     run(main)

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from lid_toolkit import progress
-from lid_toolkit.progress import Progress
+from lid_toolkit.progress import Progress, write_line
 
 
 class Terminal(io.StringIO):
@@ -66,3 +66,19 @@ def test_a_terminal_gets_a_bar():
         shown.advance(4, audio_s=8.0)
     assert "train: 100%" in terminal.getvalue()
     assert "audio-s/s" in terminal.getvalue()
+
+
+def test_the_total_may_be_known_later():
+    terminal, log = Terminal(), io.StringIO()
+    with Progress("identify", None, stream=terminal) as bar, Progress("identify", None, stream=log) as lines:
+        for progress in (bar, lines):
+            progress.advance(2)
+            progress.expect(4)
+            progress.advance(1)
+    assert "3/4" in terminal.getvalue()
+    assert log.getvalue().startswith("identify: 3/4 utt")
+
+
+def test_a_line_beside_a_bar_goes_to_standard_error(capsys):
+    write_line("error: a.wav: is broken")
+    assert capsys.readouterr().err == "error: a.wav: is broken\n"

@@ -138,7 +138,7 @@ def _csv_rows(stream: IO[str], path: Path, delimiter: str) -> Iterator[tuple[int
             fields = _columns(values, where)
             continue
         if delimiter == "\t":
-            values = [_unquoted(value) for value in values]
+            values = [unquoted(value) for value in values]
         if len(values) != len(fields):
             raise LidError(f"has {len(values)} columns, but the first line has {len(fields)}", where=where)
         row = dict(zip(fields, values, strict=True))
@@ -173,7 +173,8 @@ def _csv_values(stream: IO[str], path: Path, delimiter: str) -> Iterator[tuple[i
         raise LidError(f"not CSV: {error}", where=f"{path}:{first}", mend=mend) from None
 
 
-def _unquoted(value: str) -> str:
+def unquoted(value: str) -> str:
+    """Return a field of a table with tabs without the quotes that a spreadsheet puts around it."""
     is_quoted = len(value) > 1 and value[0] == value[-1] == '"'
     return value[1:-1].replace('""', '"') if is_quoted else value
 
@@ -230,8 +231,8 @@ def _item(row: Mapping[str, object], manifest: Path, where: str) -> Item:
     for name in REQUIRED:
         if not texts[name]:
             raise LidError(f"has no {name}", where=where)
-    start = _seconds(texts["start"], "start", where) or 0.0
-    end = _seconds(texts["end"], "end", where)
+    start = seconds_of(texts["start"], "start", where) or 0.0
+    end = seconds_of(texts["end"], "end", where)
     if end is not None and end <= start:
         raise LidError(f"ends at {end:g} s, but starts at {start:g} s", where=where)
     if texts["id"] and len(texts["id"].split()) != 1:
@@ -241,8 +242,12 @@ def _item(row: Mapping[str, object], manifest: Path, where: str) -> Item:
     return Item(str(path), texts["language"], name, where, start, end, texts["id"])
 
 
-def _seconds(text: str, name: str, where: str) -> float | None:
-    """Parse a time; an empty one is None."""
+def seconds_of(text: str, name: str, where: str) -> float | None:
+    """Parse a time in seconds; an empty one is None.
+
+    Raises:
+        LidError: it is not a number of at least 0; the message has ``name`` and ``where``.
+    """
     if not text:
         return None
     try:

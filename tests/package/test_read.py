@@ -282,7 +282,7 @@ def test_names_that_cannot_all_be_files(package, tmp_path):
 
 def test_the_command_says_it_in_one_line(package, tmp_path):
     path = rewritten(package, tmp_path / "x.zip", lambda content: content.update({"../evil": b"x"}))
-    entry = "from lid_toolkit.inference.command import main; main()"
+    entry = "from lid_toolkit.commands.main import main; main()"
     done = run_alone(tmp_path, "-c", entry, "identify", "--model", str(path), "speech.wav")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {path}: '../evil' leads out of the folder (do not use this file)\n"

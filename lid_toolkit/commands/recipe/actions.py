@@ -5,8 +5,6 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 
-import check_environment  # noqa: F401  # first: it finds lid_toolkit
-
 from lid_toolkit.cli import OptionParser, boolean, positive_int
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 
-import check_environment  # noqa: F401  # first: it finds lid_toolkit
-
 from lid_toolkit.audio.reader import LOWEST_RATE
 from lid_toolkit.audio.writer import HIGHEST_ODD_RATE, HIGHEST_RATE, is_rate
 from lid_toolkit.cli import OptionParser, boolean, positive_int

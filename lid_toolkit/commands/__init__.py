@@ -1,0 +1,1 @@
+"""The command ``lid``: one module for each subcommand."""

@@ -1,0 +1,27 @@
+"""``lid languages``: the languages of a model, one on each line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lid_toolkit import languages
+from lid_toolkit.cli import OptionParser
+from lid_toolkit.commands.model import MODEL_HELP, default_model
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print each label and its English name, separated by a tab, in the order of the model's scores."""
+    options = make_parser().parse_args(arguments)
+    source = options.model or default_model()
+
+    from lid_toolkit.inference.locate import labels_of  # imports torch
+
+    for label in labels_of(source):
+        print(f"{label}\t{languages.name(label)}")
+
+
+def make_parser() -> OptionParser:
+    """Return the parser of the command's options."""
+    parser = OptionParser("List the languages of a model: label and English name.")
+    parser.add_argument("--model", help=MODEL_HELP)
+    return parser

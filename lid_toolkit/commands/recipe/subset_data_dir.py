@@ -1,0 +1,60 @@
+"""Write a data directory with a subset of the utterances of another. Several options can be combined."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lid_toolkit.cli import OptionParser, positive_int
+from lid_toolkit.datadir.operations import Choice, subset
+from lid_toolkit.errors import LidError, reason_of
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse the options and write the subset."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    choice = Choice(
+        None if options.utt_list is None else listed(options.utt_list),
+        tuple(options.languages.split()),
+        options.per_lang or 0,
+        options.first or options.random or 0,
+        options.first is not None,
+        options.seed,
+    )
+    if choice == Choice(seed=options.seed):
+        parser.error("one of --utt_list, --languages, --per_lang, --random, --first is required")
+    print(f"{options.target}: {subset(options.source, options.target, choice)} utterances")
+
+
+def make_parser() -> OptionParser:
+    """Return the parser of the command's options."""
+    parser = OptionParser(__doc__)
+    parser.add_argument("source", type=Path, help="data directory to select from")
+    parser.add_argument("target", type=Path, help="data directory to write")
+    parser.add_argument("--utt_list", type=Path, help="file with an utterance id at the start of each line")
+    parser.add_argument("--languages", default="", help='keep only these languages, e.g. "eng fra"')
+    parser.add_argument(
+        "--per_lang", type=positive_int, help="maximum number of utterances per language, chosen at random"
+    )
+    count = parser.add_mutually_exclusive_group()
+    count.add_argument(
+        "--random", type=positive_int, help="maximum number of utterances in total, chosen at random"
+    )
+    count.add_argument(
+        "--first", type=positive_int, help="maximum number of utterances in total, the first ones in order"
+    )
+    parser.add_argument("--seed", type=positive_int, default=1, help="random seed")
+    return parser
+
+
+def listed(path: Path) -> list[str]:
+    """Return the first word of each line. Raise LidError if the file is not readable text or is empty."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise LidError(reason_of(error), where=path) from None
+    except UnicodeDecodeError:
+        raise LidError("not UTF-8 text", where=path) from None
+    words = [line.split()[0] for line in lines if line.strip()]
+    if not words:
+        raise LidError("lists no utterances", where=path)
+    return words
