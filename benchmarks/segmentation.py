@@ -41,7 +41,7 @@ LEAST_RECORDINGS, SHORTEST_S = 15, 4.0
 PENALTIES = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 DURATIONS = (0.5, 1.0, 2.0, 3.0)
 DEBOUNCES = (0.0, 1.0, 2.0, 3.0)
-FALSE_CHANGE_S = 2.0
+FALSE_CHANGE_S = 5.0
 """What a false change of a stream costs when settings are chosen, in seconds of delay."""
 
 

@@ -32,6 +32,8 @@ COMMANDS = {
         Command("segment", "segment", "find where the language of a recording changes"),
         Command("stream", "stream", "follow the language of audio on standard input"),
         Command("embed", "embed", "write the embeddings of recordings"),
+        Command("vote", "vote", "ask several models, and answer together"),
+        Command("calibrate", "calibrate", "fit the calibration of a model's scores"),
         Command("languages", "languages", "list the languages of a model"),
         Command("info", "info", "describe a model: languages, size, licence, results"),
     ),

@@ -98,7 +98,9 @@ def make_parser() -> OptionParser:
     add_policy(parser)
     parser.add_argument("--top_k", type=positive_int, default=3, help="number of languages with their scores")
     parser.add_argument("--window", type=non_negative, default=usual.window, help="seconds of a window")
-    parser.add_argument("--hop", type=non_negative, help="seconds between updates; default: half a window")
+    parser.add_argument(
+        "--hop", type=non_negative, help="seconds between updates; default: a quarter of a window"
+    )
     parser.add_argument(
         "--penalty", type=non_negative, default=usual.penalty, help="evidence that a change needs, in nats"
     )

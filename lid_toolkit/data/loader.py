@@ -20,15 +20,17 @@ from torch.utils.data import DataLoader, Dataset
 
 from lid_toolkit.audio.reader import AudioError
 from lid_toolkit.audio.silence import require_signal_in
-from lid_toolkit.augment.distortions import Wave
+from lid_toolkit.augment.drawn import Drawn, distorted
+from lid_toolkit.augment.fourier import Wave
+from lid_toolkit.data.device_augment import BatchDistortions, Later, collate, distort
 from lid_toolkit.data.features import Features, read_features
-from lid_toolkit.data.preprocess import PreprocessorConf, augment_wave, load_sounds
+from lid_toolkit.data.preprocess import PreprocessorConf, draw, load_sounds
 from lid_toolkit.data.samplers import Batch, utterances_in
 from lid_toolkit.data.sampling import AUGMENTATION
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.data.waves import pad, read_wave
 from lid_toolkit.errors import LidError, allowed_failures
-from lid_toolkit.processes import die_with_parent, stop_only_for, stop_signals_blocked
+from lid_toolkit.processes import die_with_parent, keep_freed_memory, stop_only_for, stop_signals_blocked
 
 FULL_SCALE = 2**15
 """What an int16 sample is divided by to lie in [-1, 1]."""
@@ -48,6 +50,8 @@ class Minibatch(NamedTuple):
         failed: (utterance, reason) of utterances that could not be read, and were replaced or skipped.
         samples: number of audio samples in the batch, or from which its features were computed.
         targets_bc: target weights of the classes (B, classes), float32; None to train with ``labels_b``.
+        distortions: what :meth:`model_inputs` still does with ``wave_bt``, which may be longer than
+            ``lengths_b`` until then; None: nothing.
     """
 
     wave_bt: Tensor
@@ -57,6 +61,7 @@ class Minibatch(NamedTuple):
     failed: list[tuple[str, str]]
     samples: int = 0
     targets_bc: Tensor | None = None
+    distortions: BatchDistortions | None = None
 
     def model_inputs(self, device: torch.device) -> tuple[Tensor, ...]:
         """Return the arguments of the model's forward pass, on its device except for the lengths."""
@@ -64,6 +69,8 @@ class Minibatch(NamedTuple):
         wave_bt, *targets = (tensor.to(device, non_blocking=True) for tensor in moved)
         if wave_bt.dtype is torch.int16:
             wave_bt = wave_bt.float() / FULL_SCALE
+        if self.distortions is not None:
+            wave_bt = distort(wave_bt, self.lengths_b, self.distortions)
         return (wave_bt, self.lengths_b, *targets)
 
     def narrowed(self) -> Minibatch:
@@ -107,6 +114,7 @@ class MinibatchReader(Dataset[Minibatch]):
     def read(self, batch: Batch) -> Minibatch:
         """Return a batch. Utterances that cannot be read are replaced in training, and skipped otherwise."""
         waves: list[Wave | Features] = []
+        laters: list[Later] = []
         rows: list[int] = []
         failed: list[tuple[str, str]] = []
         samples = 0
@@ -116,27 +124,32 @@ class MinibatchReader(Dataset[Minibatch]):
                 rng = np.random.default_rng((AUGMENTATION, *batch.seed[index_in_batch]))
             for row in self._candidates(planned, rng):
                 try:
-                    waves.append(self._wave(row, batch.crop, rng))
+                    wave, later = self._wave(row, batch.crop, rng)
                 except AudioError as error:
                     failed.append((self.utterances.refs.key(row), str(error)))
                 else:
                     rows.append(row)
-                    samples += self._samples(row, batch.crop, len(waves[-1]))
+                    waves.append(wave)
+                    laters += [] if later is None else [later]
+                    samples += self._samples(row, batch.crop, len(wave))
                     break
         targets = self.utterances.targets
+        wave_bt, lengths_b = pad(waves)
         return Minibatch(
-            *pad(waves),
+            wave_bt,
+            lengths_b if batch.crop is None or not laters else lengths_b.clamp(max=batch.crop),
             torch.from_numpy(self.utterances.labels_u[rows].astype(np.int64)),
             torch.tensor(rows, dtype=torch.int64),
             failed,
             samples,
             None if targets is None else torch.from_numpy(targets.dense(rows)),
+            collate(laters) if laters else None,
         )
 
     def _samples(self, row: int, crop: int | None, size: int) -> int:
         """Return the number of audio samples behind ``size`` samples or frames of an utterance."""
         if self.utterances.hop_length is None:
-            return size
+            return size if crop is None else min(crop, size)
         length = int(self.utterances.lengths_u[row])
         return length if crop is None else min(crop, length)
 
@@ -149,24 +162,33 @@ class MinibatchReader(Dataset[Minibatch]):
         same_language = np.setdiff1d(np.flatnonzero(labels_u == labels_u[row]), [row], assume_unique=True)
         yield from rng.permutation(same_language)[:REPLACEMENTS].tolist()
 
-    def _wave(self, row: int, crop: int | None, rng: np.random.Generator | None) -> Wave | Features:
+    def _wave(
+        self, row: int, crop: int | None, rng: np.random.Generator | None
+    ) -> tuple[Wave | Features, Later | None]:
+        """Return an utterance, and what is left to do with it on the device; raises AudioError."""
         ref, length = self.utterances.refs.value(row), int(self.utterances.lengths_u[row])
         if self.utterances.hop_length is not None:
-            return self._features(ref, length, crop, rng)
+            return self._features(ref, length, crop, rng), None
         if rng is None:
             wave = read_wave(ref, self.rate, 0, length)
             require_signal_in(wave, ref)
-            return wave
+            return wave, None
         # Raising the tempo shortens a waveform: read enough for the highest tempo. Example: for a crop of
         # 3 s and tempo up to 1.2, 3.6 s are read; cropped again after augmentation.
         reach = 1.0 if self.conf.voice_apply_prob == 0 else max(self.conf.tempo_range[1], 1.0)
         wanted = length if crop is None else min(int(crop * reach), length)
         start = int(rng.integers(length - wanted + 1))
-        wave = augment_wave(read_wave(ref, self.rate, start, start + wanted), self.conf, self.sounds, rng)
-        if crop is None or len(wave) <= crop:
-            return wave
-        start = int(rng.integers(len(wave) - crop + 1))
-        return wave[start : start + crop]
+        wave = read_wave(ref, self.rate, start, start + wanted)
+        now, rest = draw(len(wave), self.conf, self.sounds, rng), Drawn()
+        if self.conf.augment_on == "device":
+            now, rest = now.split()
+        wave = distorted(wave, now, self.rate)
+        start, kept = 0, len(wave)
+        if crop is not None and len(wave) > crop:
+            start, kept = int(rng.integers(len(wave) - crop + 1)), crop
+        if self.conf.augment_on == "device":
+            return wave, Later(rest, len(wave), start)
+        return wave[start : start + kept], None
 
     def _features(self, ref: str, length: int, crop: int | None, rng: np.random.Generator | None) -> Features:
         """Read a random crop of features; they were augmented when they were extracted.
@@ -319,3 +341,4 @@ def become_worker(_worker: int = 0) -> None:
         stop_only_for(parent.pid)
         die_with_parent(parent.pid)
     threadpool_limits(1)
+    keep_freed_memory()

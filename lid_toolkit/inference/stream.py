@@ -48,8 +48,8 @@ class Tracking:
 
     Attributes:
         window: seconds of a window.
-        hop: seconds from the start of one window to the next, and from one update to the next; None: half a
-            window.
+        hop: seconds from the start of one window to the next, and from one update to the next; None: a
+            quarter of a window.
         penalty: hysteresis in nats, at least 0; see above.
         debounce: seconds of speech, at least 0, for which a language must be the most probable one before it
             is named.
@@ -60,8 +60,8 @@ class Tracking:
 
     window: float = WINDOW_S
     hop: float | None = None
-    penalty: float = 2.0
-    debounce: float = 0.0
+    penalty: float = 1.0
+    debounce: float = 1.0
 
     def __post_init__(self) -> None:
         Windowing(self.window, self.hop)
@@ -121,7 +121,7 @@ class LanguageStream:
     ) -> None:
         self._score, self._rate, self._from_rate, self._top_k = score, rate, from_rate, top_k
         self._decides = decides
-        hop = tracking.window / 2 if tracking.hop is None else tracking.hop
+        hop = tracking.window / 4 if tracking.hop is None else tracking.hop
         self._size, self._step = (max(1, round(seconds * rate)) for seconds in (tracking.window, hop))
         self._resampler, self._tape = Resampler(from_rate, rate), _Tape()
         self._speech = _Speech(detector, rate)

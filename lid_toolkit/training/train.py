@@ -159,6 +159,7 @@ def gather_training(
     shapes = sources.stats_dir / "train" / "speech_shape"
     data = load_utterances(sources.train_dir, shapes, languages, by_dataset, config.targets)
     check_has_targets(data, config, sources.train_dir / UTT2LANGS)
+    check_augmentable(data, config)
     if config.selection_set == "valid":
         shapes = sources.stats_dir / "valid" / "speech_shape"
         valid = load_utterances(sources.valid_dir, shapes, languages, targets=config.targets)
@@ -282,6 +283,16 @@ def check_has_targets(data: Utterances, config: TrainConfig, utt2langs: Path) ->
             f"does not exist, but targets is {config.targets}",
             where=utt2langs,
             mend="write it in the data directory and format that again, or set targets: null",
+        )
+
+
+def check_augmentable(data: Utterances, config: TrainConfig) -> None:
+    """Raise LidError if distortions are to be applied on the device, and the training set has no audio."""
+    if config.preprocessor_conf.augment_on == "device" and data.hop_length is not None:
+        raise LidError(
+            "extracted features cannot be augmented in training",
+            where="preprocessor_conf.augment_on",
+            mend="set it to readers, and extract augmented copies of the utterances instead",
         )
 
 

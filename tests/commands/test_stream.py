@@ -22,7 +22,7 @@ from lid_toolkit.commands.stream import PcmReader
 from lid_toolkit.commands.stream import main as stream
 from lid_toolkit.inference.identifier import LanguageIdentifier
 
-WORDS = ("--device", "cpu", "--vad", "none", "--window", "1", "--debounce", "0")
+WORDS = ("--device", "cpu", "--vad", "none", "--window", "1", "--hop", "0.5", "--debounce", "0")
 
 
 @pytest.fixture(scope="module")
