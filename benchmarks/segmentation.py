@@ -41,7 +41,7 @@ LEAST_RECORDINGS, SHORTEST_S = 15, 4.0
 PENALTIES = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 DURATIONS = (0.5, 1.0, 2.0, 3.0)
 DEBOUNCES = (0.0, 1.0, 2.0, 3.0)
-FALSE_CHANGE_S = 5.0
+FALSE_CHANGE_S = 2.0
 """What a false change of a stream costs when settings are chosen, in seconds of delay."""
 
 
@@ -246,7 +246,7 @@ def stream_figures(trials: Sequence[Trial], settings: Tracking) -> dict[str, flo
 
 
 def stream_cost(figures: Mapping[str, float | None]) -> float:
-    """Return what is small for good settings: the mean delay, undetected utterances counted as 10 s."""
+    """Return what is small for good settings: delays, 10 s for each undetected utterance, false changes."""
     found = float(figures["detected"] or 0) / 100
     delay = found * float(figures["delay_median"] or 0) + (1 - found) * 10
     return delay + FALSE_CHANGE_S * float(figures["false_changes"] or 0) / float(figures["utterances"] or 1)
