@@ -30,6 +30,7 @@ COMMANDS = {
     "Use a model": (
         Command("identify", "identify", "identify the language of recordings"),
         Command("embed", "embed", "write the embeddings of recordings"),
+        Command("serve", "serve", "serve a page and a JSON service that identify languages"),
         Command("languages", "languages", "list the languages of a model"),
         Command("info", "info", "describe a model: languages, size, licence, results"),
     ),
