@@ -10,7 +10,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.inference.prediction import Prediction, reason_of
 from lid_toolkit.inference.speech import opened
-from lid_toolkit.serve.limits import Limits, Refusal
+from lid_toolkit.serve.limits import Limits, RefusedError
 from lid_toolkit.serve.upload import Upload
 
 
@@ -32,23 +32,23 @@ def answer(lid: LanguageIdentifier, upload: Upload, arguments: dict[str, Any], l
         limits: the limits of the server.
 
     Raises:
-        Refusal: an argument is not valid (400), the recording is too long (413), its format is not supported
-            (415), or it is damaged (422).
+        RefusedError: an argument is not valid (400), the recording is too long (413), its format is not
+            supported (415), or it is damaged (422).
     """
     try:
         with opened(NamedBytes(upload), lid.rate, upload.name) as samples:
             duration = samples.duration
     except UnsupportedError as error:
-        raise Refusal(415, f"the recording {reason_of(error)}") from None
+        raise RefusedError(415, f"the recording {reason_of(error)}") from None
     except AudioError as error:
-        raise Refusal(422, f"the recording {reason_of(error)}") from None
+        raise RefusedError(422, f"the recording {reason_of(error)}") from None
     if duration > limits.max_seconds:
         what = f"the recording lasts {duration:.0f} s, longer than {limits.max_seconds:g} s"
-        raise Refusal(413, f"{what}: send a shorter one")
+        raise RefusedError(413, f"{what}: send a shorter one")
     try:
         record: Prediction = lid.identify(NamedBytes(upload), **arguments)
     except LidError as error:
-        raise Refusal(400, str(error)) from None
+        raise RefusedError(400, str(error)) from None
     if record.status == "failed":
-        raise Refusal(422, f"the recording {record.reason}")
+        raise RefusedError(422, f"the recording {record.reason}")
     return record

@@ -20,7 +20,7 @@ from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.inference.prediction import Prediction, english_name
 from lid_toolkit.serve.answer import answer
 from lid_toolkit.serve.desk import Desk
-from lid_toolkit.serve.limits import Limits, Refusal
+from lid_toolkit.serve.limits import Limits, RefusedError
 from lid_toolkit.serve.options import Options
 from lid_toolkit.serve.page import make_page
 from lid_toolkit.serve.upload import FIELD, Body, read_upload
@@ -115,8 +115,8 @@ def make_app(
                 record = await desk.compute(job, body.until_client_leaves())
         except LidError as error:
             await body.discard()
-            raise Refusal(400, str(error)) from None
-        except Refusal:
+            raise RefusedError(400, str(error)) from None
+        except RefusedError:
             await body.discard()
             raise
         return JSONResponse(record.as_dict(), headers=HEADERS)
@@ -128,25 +128,25 @@ def require_own_page(request: Request) -> None:
     """Refuse what a browser sends for a page of another site; programs send no ``Origin``.
 
     Raises:
-        Refusal: it is from another site (403).
+        RefusedError: it is from another site (403).
     """
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
-        raise Refusal(403, f"the page {origin:.100} may not use this server: open the server's own page")
+        raise RefusedError(403, f"the page {origin:.100} may not use this server: open the server's own page")
 
 
 def add_refusals(app: FastAPI, limits: Limits) -> None:
     """Answer errors with ``{"detail": SENTENCE}``."""
 
-    @app.exception_handler(Refusal)
-    async def refuse(_: Request, error: Refusal) -> Response:
+    @app.exception_handler(RefusedError)
+    async def refuse(_: Request, error: RefusedError) -> Response:
         again = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
         return JSONResponse({"detail": error.sentence}, error.status, {**HEADERS, **again})
 
     @app.exception_handler(RequestValidationError)
     async def refuse_option(request: Request, error: RequestValidationError) -> Response:
         await Body(request, limits.max_bytes).discard()
-        return await refuse(request, Refusal(400, sentence_of(error.errors()[0])))
+        return await refuse(request, RefusedError(400, sentence_of(error.errors()[0])))
 
     @app.exception_handler(ClientDisconnect)
     async def leave(*_: object) -> Response:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect
 
-from lid_toolkit.serve.limits import Refusal
+from lid_toolkit.serve.limits import RefusedError
 
 Result = TypeVar("Result")
 
@@ -46,11 +46,13 @@ class Desk:
         """Hold a place from before the upload is read until the answer: uploads need memory.
 
         Raises:
-            Refusal: all places are taken (429).
+            RefusedError: all places are taken (429).
         """
         if self._taken >= self._places:
             wait_s = math.ceil(self._mean_s * self._taken / self._workers)
-            raise Refusal(429, "too many requests at a time: try again later", retry_after=max(1, wait_s))
+            raise RefusedError(
+                429, "too many requests at a time: try again later", retry_after=max(1, wait_s)
+            )
         self._taken += 1
         try:
             yield

@@ -29,7 +29,7 @@ class Limits:
         return self.max_bytes >> 20
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """An answer other than a record.
 
     Args:

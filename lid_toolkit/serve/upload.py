@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from lid_toolkit.serve.limits import Limits, Refusal
+from lid_toolkit.serve.limits import Limits, RefusedError
 
 FIELD = "file"
 DISCARD_SECONDS = 5.0
@@ -47,7 +47,7 @@ class Body:
         """Yield the body in blocks.
 
         Raises:
-            Refusal: it is too large (413).
+            RefusedError: it is too large (413).
             ClientDisconnect: the client has left.
         """
         declared = self._request.headers.get("content-length", "")
@@ -75,7 +75,9 @@ class Body:
 
     def _check(self, size: int) -> None:
         if size > self._most:
-            raise Refusal(413, f"the upload is larger than {self._most >> 20} MiB: send a shorter recording")
+            raise RefusedError(
+                413, f"the upload is larger than {self._most >> 20} MiB: send a shorter recording"
+            )
 
     async def _next(self) -> bytes:
         message = await self._request.receive()
@@ -96,7 +98,7 @@ async def read_upload(request: Request, body: Body, limits: Limits) -> Upload:
     """Return the recording that a request has as its body, or in the field ``file`` of a form.
 
     Raises:
-        Refusal: there is none (400), it is too large (413), or it does not arrive in time (408).
+        RefusedError: there is none (400), it is too large (413), or it does not arrive in time (408).
         ClientDisconnect: the client has left.
     """
     is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
@@ -105,9 +107,9 @@ async def read_upload(request: Request, body: Body, limits: Limits) -> Upload:
         upload = await asyncio.wait_for(reading, limits.upload_seconds)
     except asyncio.TimeoutError:
         what = f"the upload took longer than {limits.upload_seconds:g} s"
-        raise Refusal(408, f"{what}: send a shorter recording") from None
+        raise RefusedError(408, f"{what}: send a shorter recording") from None
     if not upload.content:
-        raise Refusal(400, f"no audio: send it as the body, or in the field '{FIELD}' of a form")
+        raise RefusedError(400, f"no audio: send it as the body, or in the field '{FIELD}' of a form")
     return upload
 
 
@@ -123,7 +125,7 @@ async def _of_form(request: Request, body: Body) -> Upload:
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise Refusal(400, f"the form is broken: {error.message.rstrip('.')}") from None
+        raise RefusedError(400, f"the form is broken: {error.message.rstrip('.')}") from None
     try:
         file = form.get(FIELD)
         if not isinstance(file, UploadFile):

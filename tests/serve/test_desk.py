@@ -11,7 +11,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from lid_toolkit.serve.desk import Desk
-from lid_toolkit.serve.limits import Refusal
+from lid_toolkit.serve.limits import RefusedError
 
 
 async def never() -> None:
@@ -26,7 +26,7 @@ def test_places_are_limited_and_given_back():
     desk = Desk(workers=1, waiting=1)
     with desk.place():
         with desk.place():
-            with pytest.raises(Refusal) as caught, desk.place():
+            with pytest.raises(RefusedError) as caught, desk.place():
                 pass
             assert (caught.value.status, caught.value.retry_after) == (429, 2)
             assert desk.taken == 2
@@ -44,7 +44,7 @@ def test_the_advice_to_wait_follows_the_durations_of_jobs(monkeypatch):
     with contextlib.ExitStack() as stack:
         for _ in range(4):
             stack.enter_context(desk.place())
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(RefusedError) as caught:
             stack.enter_context(desk.place())
     assert caught.value.retry_after == 14  # 4 jobs of 7 s on 2 workers
     desk.close()
@@ -98,8 +98,8 @@ def test_errors_of_jobs_are_raised():
     desk = Desk(1, 0)
 
     def job() -> None:
-        raise Refusal(415, "no")
+        raise RefusedError(415, "no")
 
-    with pytest.raises(Refusal, match="415"):
+    with pytest.raises(RefusedError, match="415"):
         asyncio.run(desk.compute(job, never()))
     desk.close()
