@@ -57,6 +57,7 @@ inference_max_duration=600.0            # float: longest utterance to identify, 
 inference_dtype=float32                 # float32|bfloat16|float16|auto: number format of identification; auto: bfloat16 on hardware with instructions for it
 extract_embd=false                      # bool: also write embeddings
 espnet_files=false                      # bool: also write what scripts for ESPnet's recipe read: results in its format, npz files of embeddings, a map of the languages
+policy=                                 # path: decision policy (YAML) of scoring; by default, the answer is the most probable language
 tsne_set=                               # word: set for the t-SNE plot; by default, the first test set
 max_utt_per_lang_for_tsne=1000          # int+: maximum number of utterances per language in the plot
 perplexity=5                            # float: t-SNE perplexity, at least 1
@@ -258,7 +259,7 @@ stage_7() {
   for set in ${test_sets}; do
     needs "${inference_dir}/${set}/${set}_lids"
     run "${python}" pyscripts/score.py --data_dir "${audio_feats}/${set}" --inference_dir "${inference_dir}/${set}" \
-      --espnet_files "${espnet_files}" --dry_run "${dry_run}"
+      ${policy:+--policy "${policy}"} --espnet_files "${espnet_files}" --dry_run "${dry_run}"
   done
 }
 

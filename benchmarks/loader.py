@@ -5,7 +5,9 @@
 
 The corpus is synthetic: tables of the given size whose rows share a few recordings of 20 s in an archive.
 Speeds are audio-seconds per second of CPU time on one core. The training step of the configuration is
-measured for comparison. The memory of a worker is its private memory, which it shares with no other process.
+measured for comparison. The memory of a worker is its private memory, which it shares with no other process;
+it is measured with the batches and augmentations of the configuration. Distortions alone are measured by
+``benchmarks/augmentation.py``.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.datadir.tables.table import parse_table
 from lid_toolkit.files import write_whole
 from lid_toolkit.models.build import build_model
+from lid_toolkit.processes import keep_freed_memory
 from lid_toolkit.training.build_sampler import build_sampler
 from lid_toolkit.training.config import TrainConfig, load_config
 
@@ -40,6 +43,7 @@ RECORDINGS = 64
 ROOM_DECAY_S = 0.5
 LANGUAGES = 107
 SMALL_CORPUS = 25_000
+MEASURED_AFTER = (5, 30)
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "no augmentation": {},
     "recorded noise": {"noise_scp": "{scp}"},
@@ -63,6 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", type=Path, default=Path("exp/benchmarks/loader.json"), help="output file")
     options, overrides = parser.parse_known_args(arguments)
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the workers that read
     config = load_config(options.config, overrides)
     with tempfile.TemporaryDirectory() as scratch, threadpool_limits(1):
         refs = write_recordings(Path(scratch), options.audio_format)
@@ -107,7 +112,8 @@ def measure_speeds(config: TrainConfig, utterances: Utterances, lists: str, coun
         text = json.dumps({**plain, **keys})
         text = text.replace("{scp}", f"{lists}/sounds.scp").replace("{rooms}", f"{lists}/rooms.scp")
         readers[name] = PreprocessorConf.model_validate_json(text)
-    readers["those of the configuration"] = conf
+    readers["those of the configuration"] = conf.model_copy(update={"augment_on": "readers"})
+    readers["the readers' part, on the device"] = conf.model_copy(update={"augment_on": "device"})
     speeds: dict[str, float] = {}
     for name, settings in readers.items():
         reader = MinibatchReader(utterances, batches, settings, RATE)
@@ -135,19 +141,20 @@ def measure_memory(config: TrainConfig, utterances: Utterances) -> dict[str, flo
     started = time.process_time()
     batches = build_sampler(config.model_copy(update={"num_iters_per_epoch": None}), utterances).epoch(1)
     seconds = time.process_time() - started
-    reader = MinibatchReader(utterances, batches, PreprocessorConf(target_duration=0.1), RATE)
+    reader = MinibatchReader(utterances, batches, config.preprocessor_conf, RATE)
     private: list[float] = []
     loaded = iterate(reader, 0, workers=2)
     for number, _ in enumerate(loaded):
-        if number in (20, 300):
+        if number in MEASURED_AFTER:
             workers = [child.pid for child in multiprocessing.active_children() if child.pid]
             private.append(max(private_megabytes(pid) for pid in workers))
-        if number == 300:
+        if number == MEASURED_AFTER[-1]:
             break
     del loaded
     print(
         f"{len(utterances):9d} utterances: {len(batches)} batches planned in {seconds:.2f} s; "
-        f"a worker's own memory {private[0]:.0f} MB after 20 batches, {private[-1]:.0f} MB after 300",
+        f"a worker's own memory {private[0]:.0f} MB after {MEASURED_AFTER[0]} batches, "
+        f"{private[-1]:.0f} MB after {MEASURED_AFTER[-1]}",
         flush=True,
     )
     return {"utterances": len(utterances), "early_mb": private[0], "late_mb": private[-1], "plan_s": seconds}

@@ -148,7 +148,9 @@ def parts(training: Training, sources: Sources, count: int) -> dict[str, float]:
     optimizer = 0.0
     for batch in loaded:
         forward_backward(batch)
-        optimizer += seconds(lambda _: step_optimizer(training, learner, state, False), [batch], warm=False)
+        optimizer += seconds(
+            lambda _: step_optimizer(training, learner, state, finite=True), [batch], warm=False
+        )
     rows = {
         "reading": reading,
         "augmenting": augmenting - reading,

@@ -216,6 +216,15 @@ def _differing(before: Mapping[str, object], now: Mapping[str, object]) -> list[
     return [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
 
 
+def recorded(directory: Path, step: str) -> Mapping[str, str | None]:
+    """Return the digests of the files that a step of this directory read, by name; empty without a record."""
+    try:
+        record = json.loads((directory / ".done" / f"{step}.json").read_text(encoding="utf-8"))
+        return dict(record["inputs"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
 def digest(path: Path) -> str | None:
     """Return the BLAKE2 digest of a file's content, or None if the file does not exist."""
     state = hashlib.blake2b(digest_size=16)

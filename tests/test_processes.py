@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -39,3 +42,31 @@ def test_parent_that_does_not_ask(asked, monkeypatch, value):
     monkeypatch.setenv("LID_PARENT", value)
     processes.stop_with_parent()
     assert asked == []
+
+
+FAULTS = """
+import resource
+import numpy
+from lid_toolkit.processes import keep_freed_memory
+
+def use():
+    arrays = [numpy.ones(1 << 18) for _ in range(3)]
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+keep_freed_memory()
+use()
+before = faults()
+for _ in range(20):
+    use()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="only glibc can be told to keep memory")
+def test_kept_memory_is_not_filled_with_zeros_again():
+    """Each of the 60 arrays has 512 pages."""
+    words = [sys.executable, "-c", FAULTS]
+    faults = int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    assert faults < 60

@@ -6,6 +6,7 @@ caller's generator.
 
 from __future__ import annotations
 
+import functools
 import io
 from typing import Literal, get_args
 
@@ -14,13 +15,13 @@ import numpy.typing as npt
 import soundfile
 
 from lid_toolkit.audio.resample import resample
-
-Wave = npt.NDArray[np.float32]
+from lid_toolkit.augment.fourier import Spectra, Wave, convolve, fast_size, waveform
 
 TELEPHONE_RATE = 8000
 Codec = Literal["PCM_16", "ULAW", "ALAW", "GSM610", "IMA_ADPCM"]
 TELEPHONE_CODECS: tuple[Codec, ...] = get_args(Codec)
 SILENCE_POWER = 1e-10
+EQUALISER_TAPS = 1023
 
 
 def scaled_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
@@ -29,20 +30,40 @@ def scaled_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
     The ratio refers to the whole waveform. Returns zeros if the waveform or the noise is silent.
     """
     noise = np.resize(noise, len(wave))
-    power = float(np.mean(wave**2))
-    noise_power = float(np.mean(noise**2))
-    if power < SILENCE_POWER or noise_power < SILENCE_POWER:
+    of_wave, of_noise = power(wave), power(noise)
+    if of_wave < SILENCE_POWER or of_noise < SILENCE_POWER:
         return np.zeros_like(wave)
-    scaled: Wave = noise * np.float32(np.sqrt(power / noise_power * 10 ** (-snr_db / 10)))
+    scaled: Wave = noise * np.float32(np.sqrt(of_wave / of_noise * 10 ** (-snr_db / 10)))
     return scaled
 
 
-def coloured_noise(samples: int, slope: float, rng: np.random.Generator) -> Wave:
-    """Return Gaussian noise of unit power; power spectrum 1 / f ** ``slope``: 0 white, 1 pink, 2 brown."""
-    spectrum = np.fft.rfft(rng.standard_normal(fast_size(samples), dtype=np.float32))
-    shape = np.arange(1, len(spectrum) + 1, dtype=np.float32) ** np.float32(-slope / 2)
-    noise = np.fft.irfft(spectrum * shape)[:samples]
-    return (noise / max(float(np.sqrt(np.mean(noise**2))), 1e-12)).astype(np.float32)
+def white_spectrum(samples: int, rng: np.random.Generator) -> Spectra:
+    """Return the transform of white Gaussian noise of at least ``samples`` samples and unit power."""
+    bins = fast_size(samples) // 2 + 1
+    parts = rng.standard_normal(2 * bins, dtype=np.float32)
+    parts[2:-2] *= np.float32(np.sqrt(0.5))  # the first and last number are real and stand only once
+    white: Spectra = parts.view(np.complex64)
+    return white
+
+
+def coloured_noise(white: Spectra, slope: float, samples: int) -> Wave:
+    """Return (samples,) noise of unit power; power spectrum 1 / f ** ``slope``: 0 white, 1 pink, 2 brown.
+
+    Args:
+        white: :func:`white_spectrum` of at least ``samples`` samples.
+        slope: exponent of the frequency.
+        samples: length of the noise.
+    """
+    shape = np.exp(log_bins(len(white)) * np.float32(-slope / 2))
+    noise = waveform(white * shape, 2 * len(white) - 2)[:samples]
+    coloured: Wave = noise / np.float32(max(np.sqrt(power(noise)), 1e-12))
+    return coloured
+
+
+@functools.lru_cache(maxsize=16)
+def log_bins(bins: int) -> Wave:
+    """Return the logarithms of 1 to ``bins``, float32."""
+    return np.log(np.arange(1, bins + 1, dtype=np.float32))
 
 
 def random_room(rate: int, decay_s: float, direct_db: float, rng: np.random.Generator) -> Wave:
@@ -57,37 +78,41 @@ def random_room(rate: int, decay_s: float, direct_db: float, rng: np.random.Gene
         rng: generator for the tail.
     """
     samples = max(int(decay_s * rate), 2)
-    tail = rng.standard_normal(samples) * 10 ** (-3 * np.arange(samples) / samples)
+    decay = np.exp(np.arange(samples, dtype=np.float32) * np.float32(-3 * np.log(10) / samples))
+    tail = rng.standard_normal(samples, dtype=np.float32) * decay
     tail[0] = 0.0
-    tail *= 10 ** (-direct_db / 20) / np.sqrt(np.sum(tail**2))
+    tail *= np.float32(10 ** (-direct_db / 20) / np.sqrt(np.dot(tail, tail)))
     tail[0] = 1.0
-    response: Wave = tail.astype(np.float32)
+    response: Wave = tail
     return response
 
 
 def reverberate(wave: Wave, response: Wave) -> Wave:
     """Convolve with an impulse response, which must begin with the direct sound, and restore the power."""
-    response = response[: len(wave)]
-    size = fast_size(len(wave) + len(response) - 1)
-    wet = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)[: len(wave)]
-    power = float(np.mean(wet**2))
-    if power < SILENCE_POWER:
+    wet = convolve(wave, response[: len(wave)])
+    of_wet = power(wet)
+    if of_wet < SILENCE_POWER:
         return wave
-    result: Wave = (wet * np.sqrt(float(np.mean(wave**2)) / power)).astype(np.float32)
+    result: Wave = wet * np.float32(np.sqrt(power(wave) / of_wet))
     return result
 
 
-def equalise(wave: Wave, gains_db: npt.NDArray[np.floating]) -> Wave:
-    """Apply gains at points from 0 to the Nyquist frequency, interpolated between the points.
+def equaliser(gains_db: npt.NDArray[np.floating]) -> Wave:
+    """Return a filter (EQUALISER_TAPS,) with gains at points from 0 to the Nyquist frequency.
 
-    At 16 kHz the points are evenly spaced on the mel-like scale log(1 + f / 700 Hz); at other rates this
-    scale is stretched. Random gains simulate microphones, rooms and lines. The filter has zero phase.
+    The gains in dB are interpolated between the points. At 16 kHz the points are evenly spaced on the
+    mel-like scale log(1 + f / 700 Hz); at other rates this scale is stretched. Random gains simulate
+    microphones, rooms and lines. The filter has zero phase: its middle tap is at time 0.
     """
-    spectrum = np.fft.rfft(wave, fast_size(len(wave)))
-    position = np.log1p(np.linspace(0.0, 11.4, len(spectrum))) / np.log1p(11.4)
+    position = np.log1p(np.linspace(0.0, 11.4, EQUALISER_TAPS // 2 + 2)) / np.log1p(11.4)
     curve_db = np.interp(position, np.linspace(0.0, 1.0, len(gains_db)), gains_db)
-    gains = (10 ** (curve_db / 20)).astype(np.float32)
-    return np.fft.irfft(spectrum * gains)[: len(wave)].astype(np.float32)
+    taps = np.fft.irfft(10 ** (curve_db / 20))
+    return np.roll(taps, len(taps) // 2)[1:].astype(np.float32)
+
+
+def equalise(wave: Wave, taps: Wave) -> Wave:
+    """Apply a filter of :func:`equaliser`."""
+    return convolve(wave, taps, len(taps) // 2)
 
 
 def telephone(wave: Wave, rate: int, codec: str) -> Wave:
@@ -112,9 +137,9 @@ def change_level(wave: Wave, peak_db: float) -> Wave:
     return scaled
 
 
-def fast_size(samples: int) -> int:
-    """Return the smallest power of two >= ``samples``, at least 2, because other FFT sizes can be slow."""
-    return 1 << max(samples - 1, 1).bit_length()
+def power(wave: Wave) -> float:
+    """Return the mean square of the samples."""
+    return float(np.dot(wave, wave)) / len(wave)
 
 
 def fit(wave: Wave, samples: int) -> Wave:

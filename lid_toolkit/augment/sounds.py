@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lid_toolkit.audio.reader import AudioError, audio_info, read_audio
+from lid_toolkit.audio.reader import AudioError, audio_info, open_audio, read_audio
 from lid_toolkit.audio.resample import resample, resampled_length
 from lid_toolkit.datadir.tables.table import Table, parse_table
 from lid_toolkit.errors import LidError, reason_of
@@ -76,13 +76,15 @@ def random_part(ref: str, samples: int, rate: int, short_share: float, rng: np.r
     Raises:
         AudioError: the recording cannot be read.
     """
-    info = audio_info(ref)
-    needed = math.ceil(samples * info.rate / rate)
-    if info.num_samples > needed:
-        start = int(rng.integers(info.num_samples - needed + 1))
-        wave, _ = read_audio(ref, start, start + needed)
-        return np.resize(resample(wave, info.rate, rate), samples)
-    wave = resample(read_audio(ref)[0], info.rate, rate)
+    with open_audio(ref) as recording:
+        info = recording.info
+        needed = math.ceil(samples * info.rate / rate)
+        longer = info.num_samples > needed
+        start = int(rng.integers(info.num_samples - needed + 1)) if longer else 0
+        wave = recording.read(start, start + needed if longer else info.num_samples)
+    wave = resample(wave, info.rate, rate)
+    if longer:
+        return np.resize(wave, samples)
     if len(wave) >= short_share * samples:
         return np.resize(wave, samples)
     part = np.zeros(samples, dtype=np.float32)

@@ -9,15 +9,16 @@ Shapes: f frames, b frequency bins.
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 import numpy.typing as npt
 
 from lid_toolkit.audio.resample import change_speed
+from lid_toolkit.augment.distortions import fit
+from lid_toolkit.augment.fourier import Spectra, Wave, spectrum, waveform
 
-Wave = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating]
-Spectra = npt.NDArray[np.complex64]
 
 FRAME_S, FRAMES_OVERLAP = 0.032, 4
 LIFTER_S = 0.0025  # a pitch period at 400 Hz; a shorter lifter would not move narrow formants of low voices
@@ -33,13 +34,18 @@ def change_voice(wave: Wave, rate: int, pitch: float, formants: float, tempo: fl
     1968), is stretched by ``formants / pitch``; the fine structure is kept.
 
     Returns:
-        The waveform, ``1 / tempo`` times as long.
+        The waveform, :func:`changed_length` samples.
     """
     shifted = change_speed(wave, pitch)
     size = 1 << round(np.log2(FRAME_S * rate))
     spectra = stretch_time(short_time_spectra(shifted, size), tempo / pitch)
     spectra *= envelope_gains(spectra, formants / pitch, max(int(LIFTER_S * rate), 2))
-    return overlapped(spectra, size, round(len(wave) / tempo))
+    return overlapped(spectra, size, changed_length(len(wave), tempo))
+
+
+def changed_length(samples: int, tempo: float) -> int:
+    """Return the number of samples that :func:`change_voice` makes of ``samples``."""
+    return round(samples / tempo)
 
 
 def short_time_spectra(wave: Wave, size: int) -> Spectra:
@@ -47,18 +53,14 @@ def short_time_spectra(wave: Wave, size: int) -> Spectra:
     hop = size // FRAMES_OVERLAP
     padded = np.pad(wave, (size, size + hop - len(wave) % hop))
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
-    spectra: Spectra = np.fft.rfft(frames * _window(size)).astype(np.complex64)
-    return spectra
+    return spectrum(frames * _window(size), size)
 
 
 def overlapped(spectra: Spectra, size: int, samples: int) -> Wave:
     """Return the waveform of :func:`short_time_spectra`, cut or zero-padded to ``samples``."""
     hop, window = size // FRAMES_OVERLAP, _window(size)
-    added = overlap_add(np.fft.irfft(spectra, size) * window, hop)[size:]
-    wave = np.zeros(samples, dtype=np.float32)
-    kept = min(samples, len(added))
-    wave[:kept] = added[:kept] * (hop / np.sum(window**2))
-    return wave
+    added = overlap_add(waveform(spectra, size) * (window * (hop / np.sum(window**2))), hop)[size:]
+    return fit(added, samples)
 
 
 def stretch_time(spectra: Spectra, speed: float) -> Spectra:
@@ -73,21 +75,38 @@ def stretch_time(spectra: Spectra, speed: float) -> Spectra:
     magnitude = np.abs(spectra)
     # A phase is kept as a number of length 1, so that advances are multiplied. No phase need be unwrapped:
     # whole turns change nothing.
-    sounding = np.divide(spectra, magnitude, out=np.ones_like(spectra), where=magnitude > 0)
+    silent = magnitude == 0
+    sounding = spectra * (1 / (magnitude + silent))
+    sounding[silent] = 1
     advance = sounding[1:] * sounding[:-1].conj()
-    phase = np.cumprod(np.vstack((sounding[:1], advance[low_f[:-1]])), axis=0, dtype=np.complex128)
-    moved = magnitude[low_f] * (1 - share_f1) + magnitude[low_f + 1] * share_f1
-    stretched: Spectra = (moved * phase).astype(np.complex64)
+    stretched = running_product(np.concatenate((sounding[:1], advance[low_f[:-1]])))
+    stretched *= magnitude[low_f] * (1 - share_f1) + magnitude[low_f + 1] * share_f1
     return stretched
+
+
+def running_product(factors: Spectra) -> Spectra:
+    """Return the product of each frame (frames, bins) with all frames before it.
+
+    Frames are multiplied in a square of blocks: 2 sqrt(frames) products of long rows are several times as
+    fast as one product for each frame.
+    """
+    side = math.isqrt(len(factors) - 1) + 1
+    product = np.ones((side, side, factors.shape[1]), dtype=np.complex64)
+    product.reshape(side * side, -1)[: len(factors)] = factors
+    for place in range(1, side):
+        product[:, place] *= product[:, place - 1]
+    for block in range(1, side):
+        product[block] *= product[block - 1, -1]
+    return product.reshape(side * side, -1)[: len(factors)]
 
 
 def envelope_gains(spectra: Spectra, factor: float, kept: int) -> Floats:
     """Return the gains that stretch each frame's envelope by ``factor`` along frequency."""
-    bins = np.arange(spectra.shape[1], dtype=np.float64)
+    bins = spectra.shape[1]
     cepstra = low_cepstrum(np.log(np.abs(spectra) + np.float32(LOG_FLOOR)), kept)
-    stretched = np.minimum(bins / factor, bins[-1])
-    change = log_envelope(cepstra, stretched, len(bins)) - log_envelope(cepstra, bins, len(bins))
-    gains: Floats = np.exp(np.clip(change, -LARGEST_GAIN, LARGEST_GAIN))
+    stretched = np.minimum(np.arange(bins) / factor, bins - 1.0)
+    change = cepstra @ (envelope_basis(stretched, bins, kept) - _basis_of_bins(bins, kept))
+    gains: Floats = np.exp(np.clip(change, -LARGEST_GAIN, LARGEST_GAIN, out=change))
     return gains
 
 
@@ -95,18 +114,21 @@ def low_cepstrum(log_magnitude: Floats, kept: int) -> Floats:
     """Return the first ``kept`` real cepstral coefficients (frames, kept) of log spectra (frames, bins)."""
     # The inverse Fourier transform of the symmetric spectrum, but only for the first `kept` coefficients.
     bins = log_magnitude.shape[1]
-    weight = np.full(bins, 1.0 / (bins - 1), dtype=np.float32)
-    weight[[0, -1]] /= 2
-    cepstra: Floats = (log_magnitude * weight) @ _cosines_of_bins(bins, kept).T
+    basis = _basis_of_bins(bins, kept) / (2 * bins - 2)
+    basis[0] *= 2
+    basis[:, [0, -1]] /= 2
+    cepstra: Floats = log_magnitude @ basis.T
     return cepstra
 
 
-def log_envelope(cepstra: Floats, position: npt.NDArray[np.float64], bins: int) -> Floats:
-    """Return the smooth log spectra of low cepstra at positions given in (fractional) bins."""
-    weight = np.full(cepstra.shape[1], 2.0, dtype=np.float32)
-    weight[0] = 1.0
-    envelope: Floats = (cepstra * weight) @ _cosines(position, bins, cepstra.shape[1])
-    return envelope
+def envelope_basis(position: npt.NDArray[np.float64], bins: int, kept: int) -> Floats:
+    """Return the matrix (kept, positions) by which low cepstra (frames, kept) become smooth log spectra.
+
+    Positions are given in (fractional) bins of spectra with ``bins`` bins.
+    """
+    basis = 2 * _cosines(position, bins, kept)
+    basis[0] /= 2
+    return basis
 
 
 def overlap_add(frames: Floats, hop: int) -> Floats:
@@ -120,8 +142,8 @@ def overlap_add(frames: Floats, hop: int) -> Floats:
 
 
 @functools.cache
-def _cosines_of_bins(bins: int, kept: int) -> Floats:
-    return _cosines(np.arange(bins, dtype=np.float64), bins, kept)
+def _basis_of_bins(bins: int, kept: int) -> Floats:
+    return envelope_basis(np.arange(bins, dtype=np.float64), bins, kept)
 
 
 def _cosines(position: npt.NDArray[np.float64], bins: int, kept: int) -> Floats:

@@ -8,7 +8,7 @@ import io
 import itertools
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,18 +69,36 @@ def main(arguments: Sequence[str]) -> None:
     options = parsed(arguments)
     lid = open_identifier(options)
     policy = chosen_policy(options, lid.policy)
+    settings = {"model": model_digest(options.model), **settings_of(options, policy)}
+    write_records(options, settings, lambda inputs: rows_of(lid, policy, inputs, options))
+
+
+def write_records(
+    options: argparse.Namespace,
+    settings: Mapping[str, object],
+    rows: Callable[[Iterator[Input]], Iterator[Row]],
+) -> None:
+    """Write or print the record of each input; name each that failed, and then exit with 2.
+
+    Args:
+        options: those of :func:`add_inputs`.
+        settings: what the answers depend on, besides the inputs.
+        rows: returns the records of inputs, in order.
+
+    Raises:
+        LidError: the output cannot be written or continued.
+    """
     inputs, tally = all_inputs(options), Tally()
     with contextlib.ExitStack() as stack:
         if options.output is None:
             write = print_columns if sys.stdout.isatty() and not options.json else print_json
         else:
-            settings = settings_of(options, policy)
             journal = stack.enter_context(open_journal(options.output, settings, options.resume))
             write = journal.add
             for row in continued(journal.rows(), inputs, options.output):
                 tally.see(row)
         progress = stack.enter_context(shown_progress(options, tally.records))
-        for row in rows_of(lid, policy, inputs, options):
+        for row in rows(inputs):
             write(row)
             tally.see(row)
             progress.advance(1, row["duration"] or 0.0)
@@ -124,13 +142,9 @@ def all_inputs(options: argparse.Namespace) -> Iterator[Input]:
 
 
 def settings_of(options: argparse.Namespace, policy: DecisionPolicy) -> dict[str, object]:
-    """Return what the answers depend on, besides the inputs."""
+    """Return what the answers depend on, besides the inputs and the model."""
     names = ("dtype", "top_k", "vad", "window", "hop")
-    return {
-        "model": model_digest(options.model),
-        "policy": policy.to_mapping(),
-        **{name: getattr(options, name) for name in names},
-    }
+    return {"policy": policy.to_mapping(), **{name: getattr(options, name) for name in names}}
 
 
 def shown_progress(options: argparse.Namespace, done: int) -> Progress:
@@ -148,13 +162,13 @@ def shown_progress(options: argparse.Namespace, done: int) -> Progress:
     return progress
 
 
-def parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options.
+def parsed(arguments: Sequence[str], parser: OptionParser | None = None) -> argparse.Namespace:
+    """Return the options of a parser with those of :func:`add_inputs`; None: of this command.
 
     Raises:
         LidError: one is wrong, or two do not fit.
     """
-    parser = make_parser()
+    parser = parser or make_parser()
     options = parser.parse_args(arguments)
     if not options.inputs and not options.audio:
         parser.error("the following arguments are required: INPUT")
@@ -170,6 +184,14 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 def make_parser() -> OptionParser:
     """Return the parser of the command's options."""
     parser = OptionParser("Identify the language of recordings: one record for each, in their order.")
+    add_inputs(parser)
+    add_model(parser)
+    add_decisions(parser)
+    return parser
+
+
+def add_inputs(parser: OptionParser) -> None:
+    """Add what to read and to write."""
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help=INPUT_HELP)
     parser.add_argument(
         "--audio",
@@ -189,10 +211,13 @@ def make_parser() -> OptionParser:
         help="continue the output of a run that was ended; needs the same inputs",
     )
     parser.add_argument("--json", action="store_true", help="print JSON lines on a terminal too")
-    add_model(parser)
     parser.add_argument(
         "--num_workers", type=int, help="processes that read ahead; default: one fewer than cores, at most 4"
     )
+
+
+def add_decisions(parser: OptionParser) -> None:
+    """Add how to decide from the scores."""
     add_policy(parser)
     parser.add_argument("--top_k", type=positive_int, default=3, help="number of languages with their scores")
     parser.add_argument(
@@ -200,4 +225,3 @@ def make_parser() -> OptionParser:
     )
     parser.add_argument("--hop", type=non_negative, help="seconds between windows; default: half a window")
     parser.add_argument("--vad", choices=VADS, default="auto", help="detector of speech")
-    return parser

@@ -47,7 +47,7 @@ def describe(source: str) -> dict[str, Any]:
     Raises:
         LidError: there is no such model, or it is damaged.
     """
-    from lid_toolkit.inference.locate import locate, open_model
+    from lid_toolkit.inference.locate import locate, open_model, policy_of
     from lid_toolkit.package.format import CONFIG, META, NEEDED, POLICY
     from lid_toolkit.package.licences import encoders, model_licence
 
@@ -68,7 +68,7 @@ def describe(source: str) -> dict[str, Any]:
             "pretrained_encoders": [encoder.name for encoder in origin],
             "training": {name: config[name] for name in TRAINING_KEYS if config.get(name)},
             "results": {str(file.parent.relative_to(folder)): scores(file) for file in found},
-            "policy": mapping(folder / POLICY),
+            "policy": policy_of(source).to_mapping(),
         }
 
 
@@ -105,9 +105,17 @@ def scores(path: Path) -> dict[str, Any]:
         return {}
 
 
+def calibration_text(calibration: Mapping[str, Any]) -> str:
+    """Return a calibration as a few words."""
+    temperature, biases = f"temperature {1 / calibration['scale']:.3f}", len(calibration["bias"])
+    return f"{temperature}, and biases of {biases} languages" if biases else temperature
+
+
 def lines_of(facts: Mapping[str, Any]) -> list[str]:
     """Return a description as lines for people."""
     labels = ", ".join(f"{label} ({languages.name(label)})" for label in facts["languages"])
+    policy = dict(facts["policy"])
+    calibration = policy.pop("calibration", None)
     rows = {
         "model": f"{facts['model']} ({facts['kind']})",
         "languages": f"{len(facts['languages'])}: {labels}",
@@ -116,7 +124,8 @@ def lines_of(facts: Mapping[str, Any]) -> list[str]:
         "licence": facts["licence"],
         "pretrained encoders": ", ".join(facts["pretrained_encoders"]),
         "training": ", ".join(f"{name} {value}" for name, value in facts["training"].items()),
-        "policy": json.dumps(facts["policy"], ensure_ascii=False) if facts["policy"] else "",
+        "calibration": calibration_text(calibration) if calibration else "none",
+        "policy": json.dumps(policy, ensure_ascii=False) if policy else "default",
     }
     lines = [f"{name}: {value}" for name, value in rows.items() if value]
     for name, result in facts["results"].items():

@@ -27,6 +27,11 @@ MODEL_HELP = (
 def add_model(parser: OptionParser) -> None:
     """Add ``--model`` and how to compute with it."""
     parser.add_argument("--model", help=MODEL_HELP)
+    add_computing(parser)
+
+
+def add_computing(parser: OptionParser) -> None:
+    """Add the options of how to compute with a model."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, … or mps")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="number format")
     parser.add_argument("--threads", type=positive_int, help="number of threads; default: one for each core")

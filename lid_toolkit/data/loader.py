@@ -9,8 +9,8 @@ import logging
 import multiprocessing
 import signal
 import threading
-from collections.abc import Generator, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -20,16 +20,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from lid_toolkit.audio.reader import AudioError
 from lid_toolkit.audio.silence import require_signal_in
-from lid_toolkit.augment.distortions import Wave
+from lid_toolkit.augment.drawn import Drawn, distorted
+from lid_toolkit.augment.fourier import Wave
+from lid_toolkit.data.device_augment import BatchDistortions, Later, collate, distort
 from lid_toolkit.data.features import Features, read_features
-from lid_toolkit.data.preprocess import PreprocessorConf, augment_wave, load_sounds
+from lid_toolkit.data.preprocess import PreprocessorConf, draw, load_sounds
 from lid_toolkit.data.samplers import Batch, utterances_in
 from lid_toolkit.data.sampling import AUGMENTATION
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.data.waves import pad, read_wave
 from lid_toolkit.errors import LidError, allowed_failures
-from lid_toolkit.processes import die_with_parent, stop_only_for, stop_signals_blocked
+from lid_toolkit.processes import die_with_parent, keep_freed_memory, stop_only_for, stop_signals_blocked
 
+FULL_SCALE = 2**15
+"""What an int16 sample is divided by to lie in [-1, 1]."""
 REPLACEMENTS = 3
 """Number of other utterances to try when one cannot be read."""
 
@@ -38,13 +42,16 @@ class Minibatch(NamedTuple):
     """One batch; all tensors are on the CPU.
 
     Attributes:
-        wave_bt: float32 waveforms, zero-padded at the end; or extracted features (B, T, D), float16.
+        wave_bt: float32 waveforms, zero-padded at the end, or int16 ones (:meth:`narrowed`); or extracted
+            features (B, T, D), float16.
         lengths_b: number of valid samples (frames, if features) of each utterance, int64.
         labels_b: class indices, int64.
         rows_b: row numbers in the tables of the data directory, int64.
         failed: (utterance, reason) of utterances that could not be read, and were replaced or skipped.
         samples: number of audio samples in the batch, or from which its features were computed.
         targets_bc: target weights of the classes (B, classes), float32; None to train with ``labels_b``.
+        distortions: what :meth:`model_inputs` still does with ``wave_bt``, which may be longer than
+            ``lengths_b`` until then; None: nothing.
     """
 
     wave_bt: Tensor
@@ -54,12 +61,28 @@ class Minibatch(NamedTuple):
     failed: list[tuple[str, str]]
     samples: int = 0
     targets_bc: Tensor | None = None
+    distortions: BatchDistortions | None = None
 
     def model_inputs(self, device: torch.device) -> tuple[Tensor, ...]:
         """Return the arguments of the model's forward pass, on its device except for the lengths."""
         moved = (self.wave_bt, self.labels_b, *(() if self.targets_bc is None else (self.targets_bc,)))
         wave_bt, *targets = (tensor.to(device, non_blocking=True) for tensor in moved)
+        if wave_bt.dtype is torch.int16:
+            wave_bt = wave_bt.float() / FULL_SCALE
+        if self.distortions is not None:
+            wave_bt = distort(wave_bt, self.lengths_b, self.distortions)
         return (wave_bt, self.lengths_b, *targets)
+
+    def narrowed(self) -> Minibatch:
+        """Return the batch with int16 samples if they are the same waveforms, which half the bytes then hold.
+
+        This is so for recordings of 16 bits that no augmentation has changed.
+        """
+        if self.wave_bt.dtype is not torch.float32:
+            return self
+        wide_bt = self.wave_bt * FULL_SCALE
+        narrow_bt = wide_bt.to(torch.int16)
+        return self._replace(wave_bt=narrow_bt) if torch.equal(narrow_bt.float(), wide_bt) else self
 
 
 class MinibatchReader(Dataset[Minibatch]):
@@ -85,9 +108,13 @@ class MinibatchReader(Dataset[Minibatch]):
         return len(self.batches)
 
     def __getitem__(self, index: int) -> Minibatch:
+        """Return batch number ``index``."""
+        return self.read(self.batches[index])
+
+    def read(self, batch: Batch) -> Minibatch:
         """Return a batch. Utterances that cannot be read are replaced in training, and skipped otherwise."""
-        batch = self.batches[index]
         waves: list[Wave | Features] = []
+        laters: list[Later] = []
         rows: list[int] = []
         failed: list[tuple[str, str]] = []
         samples = 0
@@ -97,27 +124,32 @@ class MinibatchReader(Dataset[Minibatch]):
                 rng = np.random.default_rng((AUGMENTATION, *batch.seed[index_in_batch]))
             for row in self._candidates(planned, rng):
                 try:
-                    waves.append(self._wave(row, batch.crop, rng))
+                    wave, later = self._wave(row, batch.crop, rng)
                 except AudioError as error:
                     failed.append((self.utterances.refs.key(row), str(error)))
                 else:
                     rows.append(row)
-                    samples += self._samples(row, batch.crop, len(waves[-1]))
+                    waves.append(wave)
+                    laters += [] if later is None else [later]
+                    samples += self._samples(row, batch.crop, len(wave))
                     break
         targets = self.utterances.targets
+        wave_bt, lengths_b = pad(waves)
         return Minibatch(
-            *pad(waves),
+            wave_bt,
+            lengths_b if batch.crop is None or not laters else lengths_b.clamp(max=batch.crop),
             torch.from_numpy(self.utterances.labels_u[rows].astype(np.int64)),
             torch.tensor(rows, dtype=torch.int64),
             failed,
             samples,
             None if targets is None else torch.from_numpy(targets.dense(rows)),
+            collate(laters) if laters else None,
         )
 
     def _samples(self, row: int, crop: int | None, size: int) -> int:
         """Return the number of audio samples behind ``size`` samples or frames of an utterance."""
         if self.utterances.hop_length is None:
-            return size
+            return size if crop is None else min(crop, size)
         length = int(self.utterances.lengths_u[row])
         return length if crop is None else min(crop, length)
 
@@ -130,24 +162,33 @@ class MinibatchReader(Dataset[Minibatch]):
         same_language = np.setdiff1d(np.flatnonzero(labels_u == labels_u[row]), [row], assume_unique=True)
         yield from rng.permutation(same_language)[:REPLACEMENTS].tolist()
 
-    def _wave(self, row: int, crop: int | None, rng: np.random.Generator | None) -> Wave | Features:
+    def _wave(
+        self, row: int, crop: int | None, rng: np.random.Generator | None
+    ) -> tuple[Wave | Features, Later | None]:
+        """Return an utterance, and what is left to do with it on the device; raises AudioError."""
         ref, length = self.utterances.refs.value(row), int(self.utterances.lengths_u[row])
         if self.utterances.hop_length is not None:
-            return self._features(ref, length, crop, rng)
+            return self._features(ref, length, crop, rng), None
         if rng is None:
             wave = read_wave(ref, self.rate, 0, length)
             require_signal_in(wave, ref)
-            return wave
+            return wave, None
         # Raising the tempo shortens a waveform: read enough for the highest tempo. Example: for a crop of
         # 3 s and tempo up to 1.2, 3.6 s are read; cropped again after augmentation.
         reach = 1.0 if self.conf.voice_apply_prob == 0 else max(self.conf.tempo_range[1], 1.0)
         wanted = length if crop is None else min(int(crop * reach), length)
         start = int(rng.integers(length - wanted + 1))
-        wave = augment_wave(read_wave(ref, self.rate, start, start + wanted), self.conf, self.sounds, rng)
-        if crop is None or len(wave) <= crop:
-            return wave
-        start = int(rng.integers(len(wave) - crop + 1))
-        return wave[start : start + crop]
+        wave = read_wave(ref, self.rate, start, start + wanted)
+        now, rest = draw(len(wave), self.conf, self.sounds, rng), Drawn()
+        if self.conf.augment_on == "device":
+            now, rest = now.split()
+        wave = distorted(wave, now, self.rate)
+        start, kept = 0, len(wave)
+        if crop is not None and len(wave) > crop:
+            start, kept = int(rng.integers(len(wave) - crop + 1)), crop
+        if self.conf.augment_on == "device":
+            return wave, Later(rest, len(wave), start)
+        return wave[start : start + kept], None
 
     def _features(self, ref: str, length: int, crop: int | None, rng: np.random.Generator | None) -> Features:
         """Read a random crop of features; they were augmented when they were extracted.
@@ -161,7 +202,11 @@ class MinibatchReader(Dataset[Minibatch]):
         return read_features(ref, start, start + max(crop // hop, 1))
 
 
-class _FaultsAsItems(Dataset["Minibatch | LidError"]):
+Item: TypeAlias = "Minibatch | LidError"
+"""What a worker makes of a batch."""
+
+
+class _FaultsAsItems(Dataset[Item]):
     """The reader's batches, with errors as items: an error raised in a worker would lose its message."""
 
     def __init__(self, reader: MinibatchReader) -> None:
@@ -189,9 +234,20 @@ def iterate(
     Raises:
         LidError: the sampling rate is wrong, too many utterances are unreadable, or a worker was killed.
     """
-    total = utterances_in(reader.batches)
+    loader = make_loader(_FaultsAsItems(reader), range(first, len(reader)), workers, pin)
+    yield from checked(loaded(loader), utterances_in(reader.batches), max_failed)
+
+
+def checked(
+    minibatches: Iterable[Minibatch], total: int, max_failed: float
+) -> Generator[Minibatch, None, None]:
+    """Yield minibatches, which have ``total`` utterances; log utterances that cannot be read.
+
+    Raises:
+        LidError: more than the fraction ``max_failed`` of the utterances are unreadable.
+    """
     failed = 0
-    for minibatch in _loaded(reader, first, workers, pin):
+    for minibatch in minibatches:
         for utterance, reason in minibatch.failed:
             logging.warning("%s skipped: %s", utterance, reason)
             failed += 1
@@ -207,16 +263,31 @@ def iterate(
         logging.warning("%d of %d utterances could not be read", failed, total)
 
 
-def _loaded(reader: MinibatchReader, first: int, workers: int, pin: bool) -> Iterator[Minibatch]:
-    loader = DataLoader(
-        _FaultsAsItems(reader),
+def make_loader(
+    dataset: Dataset[Item], order: Iterable[object], workers: int, pin: bool, persistent: bool = False
+) -> DataLoader[Item]:
+    """Return a loader of the dataset's items with the keys ``order``.
+
+    ``persistent`` workers serve every iteration of the loader; others are started anew for each.
+    """
+    return DataLoader(
+        dataset,
         batch_size=None,
-        sampler=range(first, len(reader)),
+        sampler=order,
         num_workers=workers,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
         worker_init_fn=become_worker,
+        persistent_workers=persistent and workers > 0,
     )
+
+
+def loaded(loader: DataLoader[Item]) -> Iterator[Minibatch]:
+    """Yield a loader's minibatches, and raise the errors among its items.
+
+    Raises:
+        LidError: an error of the reader, or a worker was killed.
+    """
     try:
         for item in _started(loader):
             if isinstance(item, LidError):
@@ -244,7 +315,7 @@ def _worker_died(error: Exception) -> bool:
     return not str(error).startswith("Caught")
 
 
-def _started(loader: DataLoader[Minibatch | LidError]) -> Iterator[Minibatch | LidError]:
+def _started(loader: DataLoader[Item]) -> Iterator[Item]:
     """Start the workers of a loader, protected from signals to the process group.
 
     PyTorch installs a handler for SIGCHLD that raises wherever the main thread is when a worker dies, for
@@ -270,3 +341,4 @@ def become_worker(_worker: int = 0) -> None:
         stop_only_for(parent.pid)
         die_with_parent(parent.pid)
     threadpool_limits(1)
+    keep_freed_memory()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import (
@@ -20,9 +20,10 @@ from pydantic import (
 )
 
 from lid_toolkit.augment import distortions
-from lid_toolkit.augment.distortions import Wave
+from lid_toolkit.augment.drawn import Drawn, Noise, distorted
+from lid_toolkit.augment.fourier import Wave
 from lid_toolkit.augment.sounds import find_list, impulse_response, list_places, random_part, read_sounds
-from lid_toolkit.augment.voice import change_voice
+from lid_toolkit.augment.voice import changed_length
 from lid_toolkit.datadir.tables.table import Table
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -65,6 +66,8 @@ class PreprocessorConf(BaseModel):
     """Train on random crops of `target_duration` instead of whole utterances; shorter ones stay whole."""
     target_duration: PositiveFloat | Range[PositiveFloat] | None = 3.0
     """Length of a crop in seconds, or a range from which it is drawn for each batch; null for no crops."""
+    augment_on: Literal["readers", "device"] = "readers"
+    """Where rooms, noise, equalizer and level are applied: in the workers, or on the model's device."""
     sample_rate: PositiveInt = 16000
     """Sampling rate of the formatted audio in Hz."""
     voice_apply_prob: Probability = 0.0
@@ -180,7 +183,7 @@ def _read_list(path: str, key: str) -> Table:
 
 
 def augment_wave(wave: Wave, conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> Wave:
-    """Augment a waveform in the physical order: voice, room, noise, microphone, line, level.
+    """Draw distortions for a waveform and apply them; raises like :func:`draw`.
 
     Args:
         wave: samples in [-1, 1]; not changed.
@@ -190,26 +193,40 @@ def augment_wave(wave: Wave, conf: PreprocessorConf, sounds: Sounds, rng: np.ran
 
     Returns:
         The augmented waveform; its length differs only if the tempo was changed.
+    """
+    return distorted(wave, draw(len(wave), conf, sounds, rng), conf.sample_rate)
+
+
+def draw(samples: int, conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> Drawn:
+    """Draw the distortions of an utterance.
+
+    Args:
+        samples: length of the utterance.
+        conf: probabilities and ranges.
+        sounds: recordings of noise and rooms.
+        rng: the only source of randomness.
 
     Raises:
         AudioError: a recording of noise or a room cannot be read.
     """
-    rate = conf.sample_rate
+    voice = room = filter_taps = line = peak_db = None
+    noises: tuple[Noise, ...] = ()
     if rng.random() < conf.voice_apply_prob:
-        factors = (log_uniform(r, rng) for r in (conf.pitch_range, conf.formant_range, conf.tempo_range))
-        wave = change_voice(wave, rate, *factors)
+        ranges = (conf.pitch_range, conf.formant_range, conf.tempo_range)
+        pitch, formants, tempo = (log_uniform(bounds, rng) for bounds in ranges)
+        voice = (pitch, formants, tempo)
+        samples = changed_length(samples, tempo)
     if rng.random() < conf.rir_prob():
-        wave = distortions.reverberate(wave, _room(conf, sounds, rng))
+        room = _room(conf, sounds, rng)
     if rng.random() < conf.noise_prob():
-        wave = wave + _noise(wave, conf, sounds, rng)
+        noises = _noises(samples, conf, sounds, rng)
     if rng.random() < conf.equalizer_apply_prob:
-        wave = distortions.equalise(wave, rng.uniform(*conf.equalizer_db_range, size=8))
+        filter_taps = distortions.equaliser(rng.uniform(*conf.equalizer_db_range, size=8))
     if rng.random() < conf.telephone_apply_prob:
-        wave = distortions.change_level(wave, rng.uniform(-12.0, 0.0))
-        wave = distortions.telephone(wave, rate, str(rng.choice(conf.telephone_codecs)))
+        line = (rng.uniform(-12.0, 0.0), str(rng.choice(conf.telephone_codecs)))
     if rng.random() < conf.volume_apply_prob:
-        wave = distortions.change_level(wave, rng.uniform(*conf.volume_db_range))
-    return wave
+        peak_db = rng.uniform(*conf.volume_db_range)
+    return Drawn(voice, room, noises, filter_taps, line, peak_db)
 
 
 def _room(conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> Wave:
@@ -220,21 +237,24 @@ def _room(conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> W
     return distortions.random_room(conf.sample_rate, decay_s, direct_db, rng)
 
 
-def _noise(wave: Wave, conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator) -> Wave:
-    """Return noise for a waveform: recordings of one kind, each at its own level, or synthesised noise."""
+def _noises(
+    samples: int, conf: PreprocessorConf, sounds: Sounds, rng: np.random.Generator
+) -> tuple[Noise, ...]:
+    """Return noise for an utterance: recordings of one kind, each at its own level, or synthesised noise."""
     if not sounds.noises:
-        noise = distortions.coloured_noise(len(wave), rng.uniform(0.0, 2.0), rng)
-        return distortions.scaled_noise(wave, noise, rng.uniform(*conf.noise_db_range))
+        white = distortions.white_spectrum(samples, rng)
+        return (Noise(white, rng.uniform(*conf.noise_db_range), rng.uniform(0.0, 2.0)),)
     kinds = conf.noise_kinds()
     weights = np.array([kind.weight for kind in kinds])
     number = int(rng.choice(len(kinds), p=weights / weights.sum()))
     kind, table = kinds[number], sounds.noises[number]
-    total = np.zeros_like(wave)
-    for _ in range(rng.integers(*kind.together, endpoint=True)):
+
+    def one() -> Noise:
         ref = table.value(int(rng.integers(len(table))))
-        noise = random_part(ref, len(wave), conf.sample_rate, conf.short_noise_thres, rng)
-        total += distortions.scaled_noise(wave, noise, rng.uniform(*kind.db_range))
-    return total
+        part = random_part(ref, samples, conf.sample_rate, conf.short_noise_thres, rng)
+        return Noise(part, rng.uniform(*kind.db_range))
+
+    return tuple(one() for _ in range(rng.integers(*kind.together, endpoint=True)))
 
 
 def log_uniform(bounds: tuple[float, float], rng: np.random.Generator) -> float:

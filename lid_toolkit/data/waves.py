@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lid_toolkit.audio.reader import AudioError, read_audio
-from lid_toolkit.augment.distortions import Wave
+from lid_toolkit.augment.fourier import Wave
 from lid_toolkit.data.features import Features
 from lid_toolkit.datadir.tables.table import Table
 from lid_toolkit.errors import LidError

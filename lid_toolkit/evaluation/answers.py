@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from lid_toolkit.languages import merged
 
 FAILED = -1
 NAMED_AT_MOST = 5
+
+Scores = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Answers:
         dropped: number of utterances that formatting left out because of their duration; they are not in
             ``truth``.
         broken: number of utterances that formatting left out because it could not read them.
+        abstained: number of utterances that a policy left without an answer; ``predicted`` is FAILED.
+        policy: the settings of the policy that gave the answers; None for the most probable language.
     """
 
     name: str
@@ -54,6 +58,8 @@ class Answers:
     failed: Table
     dropped: int
     broken: int
+    abstained: int = 0
+    policy: Mapping[str, object] | None = None
 
 
 def input_files(data_dir: Path, inference_dir: Path) -> dict[str, Path]:
@@ -133,7 +139,7 @@ def read_answers(data_dir: Path, inference_dir: Path, *, merge: bool = False) ->
     )
 
 
-def read_scores(inference_dir: Path, answers: Answers) -> npt.NDArray[np.float32]:
+def read_scores(inference_dir: Path, answers: Answers) -> Scores:
     """Return (utterances, known languages) log posteriors; utterances without an answer are rows of NaN.
 
     If several labels are merged into one language, its posterior is the sum of theirs.
@@ -141,8 +147,13 @@ def read_scores(inference_dir: Path, answers: Answers) -> npt.NDArray[np.float32
     Raises:
         LidError: scores and answers belong to different utterances, or a vector has the wrong length.
     """
+    return merge_columns(answers, read_columns(inference_dir, answers))
+
+
+def read_columns(inference_dir: Path, answers: Answers) -> Scores:
+    """Return (utterances, labels of the system) log posteriors; see :func:`read_scores`."""
     path = inference_dir / "scores.scp"
-    scores = np.full((len(answers.truth), answers.known), np.nan, np.float32)
+    scores = np.full((len(answers.truth), len(answers.columns)), np.nan, np.float32)
     if np.all(answers.predicted == FAILED):
         return scores
     keys, vectors = read_vectors(path)
@@ -155,10 +166,17 @@ def read_scores(inference_dir: Path, answers: Answers) -> npt.NDArray[np.float32
     rows = answers.truth.rows(keys)
     if not np.array_equal(rows, np.flatnonzero(answers.predicted != FAILED)):
         raise LidError("scores and answers belong to different utterances", where=path, redo="identification")
-    together = np.full((answers.known, len(rows)), -np.inf, np.float32)
-    np.logaddexp.at(together, answers.columns, vectors.T)
-    scores[rows] = together.T
+    scores[rows] = vectors
     return scores
+
+
+def merge_columns(answers: Answers, scores: Scores) -> Scores:
+    """Return (utterances, known languages) log posteriors from those of the system's labels."""
+    if not answers.merged:
+        return scores
+    together = np.full((answers.known, len(scores)), -np.inf, np.float32)
+    np.logaddexp.at(together, answers.columns, scores.T)
+    return np.ascontiguousarray(together.T)
 
 
 def read_optional_table(path: Path) -> Table:

@@ -19,7 +19,7 @@ from lid_toolkit.evaluation.metrics import Evaluation
 from lid_toolkit.evaluation.style import GRID, INK, MUTED, RIGHT, WRONG, display_name
 from lid_toolkit.evaluation.wording import plural
 
-FAILED_NAME = "(failed)"
+FAILED_NAME, NO_ANSWER_NAME = "(failed)", "(no answer)"
 MARGIN_INCH = 0.3
 LETTER_WIDTH = 0.6
 
@@ -49,7 +49,10 @@ class Confusion:
 def drawn_confusion(evaluation: Evaluation) -> Confusion:
     """Return the rows that have utterances, and the columns that have a row or an answer."""
     counts = evaluation.confusion
-    names = [*(display_name(label) for label in evaluation.languages), FAILED_NAME]
+    names = [
+        *(display_name(label) for label in evaluation.languages),
+        FAILED_NAME if evaluation.policy is None else NO_ANSWER_NAME,
+    ]
     present = np.flatnonzero(counts.sum(axis=1))
     answered = np.flatnonzero(counts.sum(axis=0))
     columns = np.concatenate([present, np.setdiff1d(answered, present)])

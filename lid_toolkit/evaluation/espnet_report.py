@@ -13,6 +13,9 @@ from lid_toolkit.evaluation.metrics import Evaluation
 NO_ANSWER = "failed"
 """What stands for the answer of an utterance that has none; ESPnet's recipe refuses such a set."""
 
+UNKNOWN = "unknown"
+"""What stands for the answer if a policy gives none, unless it has another label for it."""
+
 
 def espnet_report(evaluation: Evaluation, answers: Answers) -> str:
     """Return accuracy, precision, recall and F1 of the set and of each language, and every wrong answer."""
@@ -52,6 +55,7 @@ def _metrics(before: str, after: str, *values: float) -> list[str]:
 def _wrong_answers(answers: Answers) -> Iterable[tuple[str, str, str]]:
     """Yield utterance, true language and answer, sorted by utterance."""
     for row in np.flatnonzero(answers.true != answers.predicted).tolist():
-        answer = int(answers.predicted[row])
-        named = NO_ANSWER if answer == FAILED else answers.languages[answer]
-        yield answers.truth.key(row), answers.languages[answers.true[row]], named
+        key, answer = answers.truth.key(row), int(answers.predicted[row])
+        without = NO_ANSWER if key in answers.failed else (answers.policy or {}).get("unknown", UNKNOWN)
+        named = str(without) if answer == FAILED else answers.languages[answer]
+        yield key, answers.languages[answers.true[row]], named

@@ -28,7 +28,7 @@ def html_report(evaluation: Evaluation, mistakes: Sequence[Mistake], failed: Tab
         mistakes: the wrong answers to list.
         failed: utterance -> why it has no answer; the first FAILURES_LISTED are listed.
     """
-    wrong = evaluation.accuracy.utterances - evaluation.failed - evaluation.accuracy.correct
+    wrong = evaluation.accuracy.utterances - evaluation.unanswered - evaluation.accuracy.correct
     metrics = reported_metrics.LANGUAGE_METRICS
     columns = [heading for metric in metrics for heading in metric.headings]
     return render(

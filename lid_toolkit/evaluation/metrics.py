@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,12 +91,14 @@ class Evaluation:
         accuracy: over all utterances.
         macro_accuracy: the mean of the recalls of the languages present in the truth.
         answered: over the utterances that have an answer; None if none has.
-        confusion: (L, L + 1) counts; rows: true, columns: answered language, the last one: failed.
+        confusion: (L, L + 1) counts; rows: true, columns: answered language, the last one: no answer.
         languages: L labels.
         dropped: utterances that the formatting left out for their duration; they are not scored.
         broken: utterances that the formatting could not read; they are not scored.
         merged: whether a macrolanguage and its members count as one.
         sets: the metrics of utterances of several languages; None if the set has no ``utt2langs``.
+        abstained: utterances that a policy left without an answer. They count as wrong.
+        policy: the settings of the policy; None if there is none.
     """
 
     name: str
@@ -110,14 +113,21 @@ class Evaluation:
     broken: int
     merged: bool
     sets: LanguageSets | None = None
+    abstained: int = 0
+    policy: Mapping[str, object] | None = None
 
     @property
     def coverage(self) -> float:
         """The proportion of utterances that have an answer."""
-        return 1 - self.failed / self.accuracy.utterances
+        return 1 - self.unanswered / self.accuracy.utterances
 
     @property
     def failed(self) -> int:
+        """The number of utterances that could not be identified."""
+        return self.unanswered - self.abstained
+
+    @property
+    def unanswered(self) -> int:
         """The number of utterances that have no answer."""
         return int(self.confusion[:, -1].sum())
 
@@ -144,6 +154,8 @@ def evaluate(answers: Answers, sets: LanguageSets | None = None) -> Evaluation:
         broken=answers.broken,
         merged=answers.merged,
         sets=sets,
+        abstained=answers.abstained,
+        policy=answers.policy,
     )
 
 

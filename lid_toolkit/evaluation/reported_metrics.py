@@ -90,15 +90,29 @@ def _macro_note(evaluation: Evaluation) -> str:
 
 def _coverage_note(evaluation: Evaluation) -> str:
     """Return a note with the number of failed utterances and the accuracy without them."""
-    if not evaluation.failed:
+    if not evaluation.unanswered:
         return "none failed"
     without = evaluation.answered
     if without is None:
-        return "all failed"
+        return "none answered" if evaluation.abstained else "all failed"
+    failed = [f"{evaluation.failed} failed"] if evaluation.failed or not evaluation.abstained else []
+    abstained = [f"{evaluation.abstained} not answered by the policy"] if evaluation.abstained else []
     return (
-        f"{evaluation.failed} failed; without them {100 * without.estimate.value:.2f} % "
+        f"{', '.join(failed + abstained)}; without them {100 * without.estimate.value:.2f} % "
         f"{interval(without.estimate)}, {without.correct} of {without.utterances} correct"
     )
+
+
+def _answered_error(evaluation: Evaluation) -> Estimate | None:
+    """Return the proportion of wrong answers among the answers; None if there are none."""
+    if evaluation.answered is None:
+        return None
+    right = evaluation.answered.estimate
+    return Estimate(1 - right.value, 1 - right.high, 1 - right.low)
+
+
+def _has_policy(evaluation: Evaluation) -> bool:
+    return evaluation.policy is not None
 
 
 def _has_sets(evaluation: Evaluation) -> bool:
@@ -127,6 +141,14 @@ METRICS: tuple[Metric[Evaluation], ...] = (
         note=_macro_note,
     ),
     Metric("coverage", "coverage", lambda evaluation: evaluation.coverage, note=_coverage_note),
+    Metric(
+        "answered_error",
+        "error of answers",
+        _answered_error,
+        has_interval=True,
+        note=lambda _: "wrong answers among the answers of the policy",
+        applies=_has_policy,
+    ),
     Metric(
         "exact_set_accuracy",
         "exact sets",
@@ -180,6 +202,7 @@ def as_dict(evaluation: Evaluation) -> dict[str, object]:
         "merged_macrolanguages": evaluation.merged,
         "correct": evaluation.accuracy.correct,
         "failed": evaluation.failed,
+        **({} if evaluation.policy is None else _policy_dict(evaluation)),
         "not_scored": {"dropped": evaluation.dropped, "broken": evaluation.broken},
         **without,
         **_mixed_dict(evaluation),
@@ -209,6 +232,10 @@ def _mixed_dict(evaluation: Evaluation) -> dict[str, object]:
     if evaluation.sets is None:
         return {}
     return {"several_languages": None if evaluation.sets.mixed is None else evaluation.sets.mixed.as_dict()}
+
+
+def _policy_dict(evaluation: Evaluation) -> dict[str, object]:
+    return {"abstained": evaluation.abstained, "policy": dict(evaluation.policy or {})}
 
 
 def _bucket_dict(bucket: Bucket) -> dict[str, object]:

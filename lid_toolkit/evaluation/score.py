@@ -7,7 +7,15 @@ import logging
 from pathlib import Path
 
 from lid_toolkit.datadir.mixtures import UTT2LANGS
-from lid_toolkit.evaluation.answers import Answers, check_directories, input_files, read_answers, read_scores
+from lid_toolkit.evaluation.answers import (
+    Answers,
+    Scores,
+    check_directories,
+    input_files,
+    read_answers,
+    read_scores,
+)
+from lid_toolkit.evaluation.decided import Policy, decided
 from lid_toolkit.evaluation.espnet_report import espnet_report
 from lid_toolkit.evaluation.language_sets import language_sets
 from lid_toolkit.evaluation.metrics import evaluate
@@ -27,6 +35,7 @@ def score(
     *,
     merge: bool = False,
     espnet_format: bool = False,
+    policy: Policy | None = None,
 ) -> None:
     """Write ``results``, ``results.json``, ``confusion.png`` and ``report.html`` unless current.
 
@@ -36,6 +45,7 @@ def score(
         dry_run: only log whether there is work to do.
         merge: count a macrolanguage and its members as one.
         espnet_format: write ``results`` in the format of ESPnet's recipe.
+        policy: what answers; None for the most probable language.
 
     Raises:
         LidError: see :func:`lid_toolkit.evaluation.answers.read_answers`.
@@ -54,6 +64,7 @@ def score(
             "merge_macrolanguages": merge,
             "metrics": metric_keys(),
             **({"espnet_format": True} if espnet_format else {}),
+            **({} if policy is None else {"policy": dict(policy.settings)}),
         },
         version=2,
     )
@@ -64,17 +75,22 @@ def score(
     with step.work("scoring", lock=inference_dir) as work:
         if work is not None:
             answers = read_answers(data_dir, inference_dir, merge=merge)
-            _write_results(inference_dir, answers, data_dir / UTT2LANGS, espnet_format)
+            if policy is None:
+                scores = read_scores(inference_dir, answers)
+            else:
+                answers, scores = decided(answers, inference_dir, policy)
+            _write_results(inference_dir, answers, scores, data_dir / UTT2LANGS, espnet_format)
             work.finish(inference_dir / name for name in OUTPUTS)
     logging.info("see %s and %s", inference_dir / "results", inference_dir / "report.html")
 
 
-def _write_results(inference_dir: Path, answers: Answers, utt2langs: Path, espnet_format: bool) -> None:
+def _write_results(
+    inference_dir: Path, answers: Answers, scores: Scores, utt2langs: Path, espnet_format: bool
+) -> None:
     # Not above: it takes longer to import matplotlib and plotly than to see that the results are current.
     from lid_toolkit.evaluation.confusion_picture import confusion_png
     from lid_toolkit.evaluation.html_report import html_report
 
-    scores = read_scores(inference_dir, answers)
     mistakes = confident_mistakes(answers, scores)
     evaluation = evaluate(answers, language_sets(answers, scores, utt2langs))
     numbers = json.dumps(as_dict(evaluation), indent=1, ensure_ascii=False) + "\n"

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from lid_toolkit.audio.references import AudioError
 from lid_toolkit.inference.inputs.item import Input
 from lid_toolkit.inference.prediction import Prediction, failed
 
-Identify = Callable[[Iterator[Any]], Iterable[Prediction]]
-"""From a stream of speech to a stream of records, which may be some inputs behind."""
+Answer = TypeVar("Answer")
 
 
-def identify_inputs(identify: Identify, inputs: Iterable[Input]) -> Iterator[tuple[str, Prediction]]:
+def identify_inputs(
+    identify: Callable[[Iterator[Any]], Iterable[Answer]], inputs: Iterable[Input]
+) -> Iterator[tuple[str, Answer | Prediction]]:
     """Yield the id and the record of each input.
 
     Args:
-        identify: identifies what can be read, such as :meth:`LanguageIdentifier.identify`.
+        identify: from a stream of what can be read to a stream of records, which may be some inputs behind,
+            such as :meth:`LanguageIdentifier.identify`.
         inputs: the inputs; only as many are taken as ``identify`` looks ahead.
     """
     waiting: deque[Input] = deque()

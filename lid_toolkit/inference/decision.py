@@ -34,6 +34,11 @@ class Decider:
     offset_c: npt.NDArray[np.float64]
     fallback: str | None
 
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The labels to choose from."""
+        return tuple(np.array(self.labels)[np.isfinite(self.offset_c)].tolist())
+
     def posteriors(self, log_posteriors_nc: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Return the log posteriors (N, C) under the policy; minus infinity for what is no candidate.
 
@@ -74,6 +79,7 @@ class Decider:
         windows: int = 1,
         segments: Sequence[Segment] = (),
         top_k: int | None = None,
+        doubt: str | None = None,
     ) -> Prediction:
         """Return the record of an input.
 
@@ -87,6 +93,7 @@ class Decider:
             windows: number of windows that were scored.
             segments: parts of the input by language.
             top_k: number of labels in ``scores``; None for all candidates.
+            doubt: a reason beyond the scores not to answer; None if there is none.
         """
         early = self.abstains(duration, speech_seconds, vad)
         if early is not None:
@@ -97,7 +104,7 @@ class Decider:
         best, *others = scores.values()
         margin = best - (others[0] if others else 0.0)
         language: str | None = self.labels[order[0]]
-        reason = self._doubt(str(language), best, margin)
+        reason = self._doubt(str(language), best, margin) if doubt is None else doubt
         if reason is not None:
             language = self.fallback
             reason = reason if language is None else f"fallback: {reason}"
@@ -115,6 +122,26 @@ class Decider:
             reason=reason,
             vad=vad,
         )
+
+    def choose(
+        self, posteriors_nc: npt.NDArray[np.float64], seconds_n: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int64]:
+        """Return the column of each answer, as :meth:`decide` gives it; -1 where there is none.
+
+        Args:
+            posteriors_nc: log posteriors under the policy, see :meth:`posteriors`.
+            seconds_n: seconds of audio. Speech is not considered.
+        """
+        rows = np.arange(len(posteriors_nc))
+        shares_nc = np.exp(posteriors_nc)
+        best_n = shares_nc.argmax(axis=1)
+        score_n = shares_nc[rows, best_n]
+        shares_nc[rows, best_n] = 0.0
+        is_doubtful_n = score_n < self.policy.min_score
+        is_doubtful_n |= score_n - shares_nc.max(axis=1) < self.policy.min_margin
+        instead = -1 if self.fallback is None else self.labels.index(self.fallback)
+        chosen_n = np.where(is_doubtful_n, instead, best_n)
+        return np.where(seconds_n < self.policy.min_seconds, -1, chosen_n)
 
     def _doubt(self, best: str, score: float, margin: float) -> str | None:
         """Return why the most probable label is not certain enough; None if it is."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.importers.espnet import experiment_of
 from lid_toolkit.importers.read import is_foreign, read_foreign
-from lid_toolkit.inference.policy import DecisionPolicy
+from lid_toolkit.inference.policy import Calibration, DecisionPolicy
 from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.models.frontends.pretrained.hub import hub_fault
 from lid_toolkit.package.format import LANGUAGES, META, MODEL, NEEDED, POLICY
 from lid_toolkit.package.read import read_labels, read_package, read_policy
+from lid_toolkit.steps import digest
 from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model, restore
 
 MENDS = {
@@ -53,13 +56,37 @@ def open_with_policy(
     Arguments and errors are those of :func:`open_model`. A model without a policy has the default one.
     """
     path, kind = locate(source, revision, (*NEEDED, POLICY))
+    policy = _policy_at(path, kind)
+    if kind == "packed model":
+        return read_package(path, external), policy
+    return read_imported(path) if kind == "foreign model" else load_model(path, external), policy
+
+
+def model_file_of(source: str | Path) -> Path | None:
+    """Return the model file of an experiment, or a model file itself; None for every other model."""
+    path, kind = locate(source, None, (META,))
+    return path if kind == "model file" else None
+
+
+def policy_of(source: str | Path, revision: str | None = None) -> DecisionPolicy:
+    """Return a model's policy, without loading its weights.
+
+    Arguments and errors are those of :func:`open_model`.
+    """
+    return _policy_at(*locate(source, revision, (META, POLICY)))
+
+
+def _policy_at(path: Path, kind: Kind) -> DecisionPolicy:
+    """Return the policy of a located model, without the calibration of another model file."""
     if kind == "packed model":
         content = read_policy(path)
-        policy = DecisionPolicy() if content is None else DecisionPolicy.from_mapping(content, path)
-        return read_package(path, external), policy
+        return DecisionPolicy() if content is None else DecisionPolicy.from_mapping(content, path)
     beside = (path if path.is_dir() else path.parent) / POLICY
     policy = DecisionPolicy.from_yaml(beside) if beside.is_file() else DecisionPolicy()
-    return read_imported(path) if kind == "foreign model" else load_model(path, external), policy
+    if kind == "model file" and policy.calibration.model not in (None, digest(path)):
+        logging.warning("%s: the calibration is not used: it is that of another model than %s", beside, path)
+        return replace(policy, calibration=Calibration())
+    return policy
 
 
 def labels_of(source: str | Path, revision: str | None = None) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +44,21 @@ class Calibration:
     Attributes:
         scale: above 0; 1 / temperature.
         bias: added to the scaled log posterior of a language; 0 for languages that are not named.
+        model: digest of the model file whose scores it was fitted on (:func:`lid_toolkit.steps.digest`);
+            None if it is for any. Beside another model file it is not used.
     """
 
     scale: float = 1.0
     bias: Mapping[str, float] = field(default_factory=dict)
+    model: str | None = None
 
     def __post_init__(self) -> None:
         _number("calibration.scale", self.scale, most=LARGEST, above=0.0)
         for language, bias in _mapping("calibration.bias", self.bias).items():
             _text("calibration.bias", language)
             _number(f"calibration.bias.{language}", bias, least=-LARGEST, most=LARGEST)
+        if self.model is not None:
+            _text("calibration.model", self.model)
 
     @classmethod
     def temperature(cls, temperature: float) -> Calibration:
@@ -63,18 +68,18 @@ class Calibration:
 
     @classmethod
     def from_mapping(cls, content: object, where: object = None) -> Calibration:
-        """Return the calibration of a mapping: ``temperature``, or ``scale`` and ``bias``.
+        """Return the calibration of a mapping: ``temperature``, or ``scale`` and ``bias``; ``model``.
 
         Raises:
             LidError: a key is unknown or a value is not valid.
         """
         values = _mapping("calibration", content)
-        _known(values, ("temperature", "scale", "bias"), "calibration.", where)
+        _known(values, ("temperature", "scale", "bias", "model"), "calibration.", where)
         if "temperature" not in values:
             return cls(**values)
-        if len(values) > 1:
+        if "scale" in values or "bias" in values:
             raise LidError("calibration: temperature or scale, not both", where=where, mend="leave one out")
-        return cls.temperature(values["temperature"])
+        return replace(cls.temperature(values["temperature"]), model=values.get("model"))
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,10 @@ class DecisionPolicy:
         """Return the values that differ from the defaults, as plain values."""
         values = {**asdict(self), "candidates": None if self.candidates is None else list(self.candidates)}
         default = asdict(DecisionPolicy())
-        return {key: value for key, value in values.items() if value != default[key]}
+        changed = {key: value for key, value in values.items() if value != default[key]}
+        if "calibration" in changed and self.calibration.model is None:
+            del changed["calibration"]["model"]
+        return changed
 
     @classmethod
     def from_yaml(cls, path: Path) -> DecisionPolicy:

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lid_toolkit.models.autograd import Context
-from lid_toolkit.models.masking import widened
+from lid_toolkit.models.masking import on_device, widened
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,10 @@ class FrameRows:
 
     @classmethod
     def _of(cls, lengths_b: Tensor, frames: int, device: torch.device) -> FrameRows:
-        lengths_b = lengths_b.clamp(max=frames)
+        if int(lengths_b.max()) > frames:
+            lengths_b = lengths_b.clamp(max=frames)
         count, full = int(lengths_b.sum()), int(lengths_b.min()) == frames
-        lengths_b = lengths_b.to(device)
+        lengths_b = on_device(lengths_b, device)
         first_b1 = (lengths_b.cumsum(0) - lengths_b)[:, None]
         steps_t = torch.arange(frames, device=device)
         row_bt = torch.where(steps_t < lengths_b[:, None], first_b1 + steps_t, count)

@@ -107,6 +107,8 @@ class LidModel(nn.Module):
             targets_bc: target weights of the classes, if the loss uses them instead of the labels.
         """
         targets = labels_b if targets_bc is None else targets_bc
+        # FSDP moves them to the GPU. Back on the CPU, the model waits only once for them.
+        lengths_b = lengths_b.cpu()
         loss_b, scores_bc = self.loss(self.embed(wave_bt, lengths_b), targets)
         return LidOutput(loss_b.mean(), scores_bc.argmax(dim=1) == labels_b, loss_b.detach())
 

@@ -1,7 +1,8 @@
 """Masks that keep padding out of every sum, so that results do not depend on the batch.
 
 Convention: ``lengths_b`` is the number of valid frames of each utterance, on the CPU. A mask is None if
-nothing is padded; every function is then as fast as the one of PyTorch.
+nothing is padded; every function is then as fast as the one of PyTorch. A GPU gets a copy of the lengths and
+makes a mask only once for each tensor of lengths, and the host never waits for it.
 
 Example: utterances of 3 and 1 frames in a batch of T = 3 have lengths [3, 1] and the mask
 [[1, 1, 1], [1, 0, 0]]. Their means are (x_1 + x_2 + x_3) / 3 and y_1. A convolution must read zeros after
@@ -12,6 +13,8 @@ Shapes: b batch, t time, c channels; 1 an axis of length 1. A name without a suf
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +29,32 @@ def padding_mask(lengths_b: Tensor, frames: int, device: torch.device) -> Tensor
     With lengths on the CPU, this test does not wait for a device. Compiled code always uses a mask: the test
     would split its graph, and in compiled code a mask costs no extra pass over the data.
     """
-    if not torch.compiler.is_compiling() and int(lengths_b.min()) >= frames:
+
+    def make() -> Tensor:
+        return (torch.arange(frames, device=device) < on_device(lengths_b, device)[:, None])[:, None]
+
+    if torch.compiler.is_compiling():
+        return make()
+    if int(lengths_b.min()) >= frames:
         return None
-    steps_t = torch.arange(frames, device=device)
-    return (steps_t < lengths_b.to(device)[:, None])[:, None]
+    return _made_once(lengths_b, ("mask", frames, device), make)
+
+
+def on_device(lengths_b: Tensor, device: torch.device) -> Tensor:
+    """Return lengths, which are on the CPU, on a device; they are copied once, and the host does not wait."""
+    if torch.compiler.is_compiling() or lengths_b.device == device:
+        return lengths_b.to(device)
+    return _made_once(lengths_b, device, lambda: lengths_b.to(device, non_blocking=True))
+
+
+def _made_once(lengths_b: Tensor, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+    """Return what ``make`` makes of lengths; kept in an attribute of their tensor until that is freed."""
+    kept: dict[Hashable, Tensor] = vars(lengths_b).setdefault("made_of_them", {})
+    key = (key, *lengths_b.tolist())  # so that lengths that were changed in place are other lengths
+    if key not in kept:
+        with torch.inference_mode(mode=False):  # so that it may be used in training too
+            kept[key] = make()
+    return kept[key]
 
 
 def zero_padding(x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
@@ -66,7 +91,7 @@ def mirror_ends(x_bt: Tensor, lengths_b: Tensor, reach: int) -> Tensor:
     # Mirrored twice: |i| at the start, last - |last - i| at the end. Example: an utterance a b c in a batch
     # of 4 frames, reach 2. The indices are 2 1 0 1 2 1 0 0: c b a b c b a, and one that no valid frame needs.
     position_t = torch.arange(-reach, frames + reach, device=x_bt.device).abs()
-    last_b1 = (lengths_b.to(x_bt.device) - 1)[:, None]
+    last_b1 = (on_device(lengths_b, x_bt.device) - 1)[:, None]
     source_bt = (last_b1 - (last_b1 - position_t).abs()).clamp(min=0)
     inner = x_bt.shape[1:-1]
     return x_bt.gather(-1, source_bt.view(len(x_bt), *[1] * len(inner), -1).expand(-1, *inner, -1))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lid_toolkit.models.arguments import NotNegative
-from lid_toolkit.models.masking import masked_mean, padding_mask
+from lid_toolkit.models.masking import masked_mean, on_device, padding_mask
 
 WarpMode = Literal["bicubic", "bilinear"]
 CUBIC_SLOPE = -0.75
@@ -73,11 +73,13 @@ class SpecAug(nn.Module):
         if not self.training:
             return feats_btd
         mask_b1t = padding_mask(lengths_b, feats_btd.shape[1], feats_btd.device)
-        lengths_b = lengths_b.to(feats_btd.device)
+        lengths_b = on_device(lengths_b, feats_btd.device)
         if self.warp_window:
             feats_btd = warp_time(feats_btd, lengths_b, self.warp_window, self.warp_mode)
         dims_b = torch.full_like(lengths_b, feats_btd.shape[2])
-        hidden_bd = random_spans(dims_b, self._widths(dims_b, self.freq_masks, *self.freq_range))
+        hidden_bd = random_spans(
+            dims_b, self._widths(dims_b, self.freq_masks, *self.freq_range), size=feats_btd.shape[2]
+        )
         if self.time_ratio is None:
             widths_bm = self._widths(lengths_b, self.time_masks, *self.time_range)
         else:
@@ -97,13 +99,12 @@ class SpecAug(nn.Module):
         return low + (high - low) * torch.rand(len(lengths_b), masks, device=lengths_b.device)
 
 
-def random_spans(lengths_b: Tensor, widths_bm: Tensor, size: int | None = None) -> Tensor:
+def random_spans(lengths_b: Tensor, widths_bm: Tensor, size: int) -> Tensor:
     """Return a bool mask (B, size) with spans of the given widths at random positions within each length.
 
     To leave at least one frame of every utterance, each of its M spans (not counting those of width 0) is at
     most ``(length - 1) // M`` wide.
     """
-    size = int(lengths_b.max()) if size is None else size
     room_b1 = lengths_b[:, None]
     count_b1 = (widths_bm > 0).sum(dim=1, keepdim=True).clamp(min=1)
     widths_bm = torch.minimum(widths_bm, (room_b1 - 1) // count_b1)

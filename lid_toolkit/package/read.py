@@ -65,7 +65,7 @@ def read_package(source: Path, external: Packages = NONE) -> SavedModel:
         LidError: not a packed model, damaged, or not safe to unpack.
     """
     with _opened(source, NEEDED) as folder:
-        meta = _read_meta(folder, source)
+        meta = read_meta(folder, source)
         for file in NEEDED[1:]:
             _check(folder, file, meta, source)
         description = Description.from_mapping(_read_mapping(folder / MODEL, source), source)
@@ -87,7 +87,7 @@ def read_labels(source: Path) -> tuple[str, ...]:
         LidError: not a packed model, damaged, or not safe to unpack.
     """
     with _opened(source, (META, LANGUAGES)) as folder:
-        _check(folder, LANGUAGES, _read_meta(folder, source), source)
+        _check(folder, LANGUAGES, read_meta(folder, source), source)
         labels = Labels.from_mapping(_read_mapping(folder / LANGUAGES, source), source).labels
         check_labels(labels, source)
         return labels
@@ -103,7 +103,7 @@ def read_policy(source: Path) -> Mapping[str, object] | None:
         LidError: not a packed model, damaged, or not safe to unpack.
     """
     with _opened(source, (META,)) as folder:
-        meta = _read_meta(folder, source)
+        meta = read_meta(folder, source)
     if POLICY not in meta.sha256:
         return None
     with _opened(source, (META, POLICY)) as folder:
@@ -190,7 +190,8 @@ def _check_size(archive: Path, unpacked_size: int) -> None:
         raise LidError(what, where=archive, mend=DO_NOT_USE)
 
 
-def _read_meta(folder: Path, source: Path) -> Meta:
+def read_meta(folder: Path, source: Path) -> Meta:
+    """Return the content of ``meta.yaml``; raise LidError, which names ``source``, if it is not valid."""
     return Meta.from_mapping(_read_mapping(folder / META, source), source)
 
 

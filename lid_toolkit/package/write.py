@@ -42,8 +42,9 @@ from lid_toolkit.package.format import (
 )
 from lid_toolkit.package.licences import encoders, model_licence
 from lid_toolkit.package.read import BLOCK, sha256
-from lid_toolkit.steps import Step, digest
+from lid_toolkit.steps import Step, digest, recorded
 from lid_toolkit.training.checkpoint import SavedModel, load_model
+from lid_toolkit.training.overrides import read_settings
 
 SCORED = ("results", "results.json", "confusion.png")
 PICTURES = "tsne_plots/*.png"
@@ -130,6 +131,7 @@ def pack(packing: Packing, dry_run: bool = False) -> None:
         folder.mkdir()
         try:
             saved = load_model(packing.model_file)
+            check_policy(packing.model_file.parent / POLICY, work.digests["model"])
             for directory in packing.inference_dirs:
                 check_results(directory, work.digests["model"])
             files = gather(packing, saved, folder)
@@ -218,6 +220,16 @@ def read_results(packing: Packing) -> dict[str, Any]:
     return found
 
 
+def check_policy(path: Path, model: str | None) -> None:
+    """Raise LidError if a policy has the calibration of another model than the one with this digest."""
+    content = read_settings(path) if path.exists() else {}
+    calibration = content.get("calibration")
+    made_for = calibration.get("model") if isinstance(calibration, Mapping) else None
+    if made_for not in (None, model):
+        mend = "run lid calibrate again, or remove it"
+        raise LidError("has the calibration of another model", where=path, mend=mend)
+
+
 def check_results(directory: Path, model: str | None) -> None:
     """Check that scores and pictures were made by this model.
 
@@ -252,15 +264,6 @@ def check_results(directory: Path, model: str | None) -> None:
 def reads(inputs: Mapping[str, str | None], files: Mapping[str, Path]) -> bool:
     """Return whether a step read these files with their current content."""
     return all(name in inputs and inputs[name] == digest(path) for name, path in files.items())
-
-
-def recorded(directory: Path, step: str) -> Mapping[str, str | None]:
-    """Return the digests of the files that a step of this directory read, by name; empty without a record."""
-    try:
-        record = json.loads((directory / ".done" / f"{step}.json").read_text(encoding="utf-8"))
-        return dict(record["inputs"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}
 
 
 def to_yaml(value: object) -> str:

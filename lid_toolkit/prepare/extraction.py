@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lid_toolkit.augment.distortions import Wave
+from lid_toolkit.augment.fourier import Wave
 from lid_toolkit.data.features import DESCRIPTION, TABLE, Features, reference
 from lid_toolkit.data.preprocess import PreprocessorConf, Sounds, augment_wave, load_sounds
 from lid_toolkit.data.samplers import sorted_batches
@@ -118,7 +118,9 @@ class Extraction:
         """Return all options that determine the features of a copy."""
         description = self.config.model_description()
         acts_later = set() if one_frame_per_utterance(description) else CROPS
-        augmentation = self.config.preprocessor_conf.model_dump(mode="json", exclude=acts_later)
+        augmentation = self.config.preprocessor_conf.model_dump(
+            mode="json", exclude=acts_later | {"augment_on"}
+        )
         return {
             "frontend": description["frontend"],
             "frontend_conf": description["frontend_conf"],

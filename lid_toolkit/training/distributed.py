@@ -22,6 +22,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.models.protocols import skips_parameters
 from lid_toolkit.processes import MEMBER_VARIABLES, is_member
 from lid_toolkit.training.device import choose_device, count_gpus
+from lid_toolkit.training.optimization import with_own_kernels
 
 if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
@@ -128,7 +129,13 @@ def _is_lost_connection(error: Exception) -> bool:
     return isinstance(error, dist.DistError) or any(words in str(error) for words in telling)
 
 
-def spread(model: nn.Module, world: World, sharded: bool, unused_parameters: bool) -> nn.Module:
+def spread(
+    model: nn.Module,
+    world: World,
+    sharded: bool,
+    unused_parameters: bool,
+    dtype: torch.dtype | None = None,
+) -> nn.Module:
     """Return a module that computes the model's loss and averages the gradients over the processes.
 
     DDP waits for the gradient of every parameter. Looking for parameters that a batch does not use takes
@@ -139,19 +146,23 @@ def spread(model: nn.Module, world: World, sharded: bool, unused_parameters: boo
         world: the processes.
         sharded: give each process a part of the weights (FSDP2) instead of a copy (DDP).
         unused_parameters: always let DDP look for parameters without a gradient.
+        dtype: 16-bit format of the forward pass, if it has one; see :func:`.sharding.shard`.
     """
     if world.size == 1:
         return model
     if sharded:
         from lid_toolkit.training.sharding import shard
 
-        shard(model, world.device.type, world.size)
+        shard(model, world.device.type, world.size, dtype)
         return model
-    # The update averages running statistics; a broadcast would keep only those of one process.
+    # With device_ids, DDP would move the lengths to the GPU, and the model would wait for each look at them.
+    # The update averages running statistics; a broadcast would keep only those of one process. The gradients
+    # are parts of the buffers that are exchanged, instead of copies. A static graph would only spare the
+    # search for unused parameters, and would hide a parameter that never gets a gradient.
     return DistributedDataParallel(
         model,
-        device_ids=None if world.device.index is None else [world.device.index],
         broadcast_buffers=False,
+        gradient_as_bucket_view=True,
         find_unused_parameters=unused_parameters or skips_parameters(model),
     )
 
@@ -174,10 +185,15 @@ def is_sharded(module: nn.Module) -> bool:
     return hasattr(module, "set_requires_gradient_sync")
 
 
-def clip_gradient(model: nn.Module, largest: float, exponent: float) -> float:
-    """Scale the gradient down to a norm of at most ``largest``; return its norm before that."""
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), largest, exponent)
-    return float(cast("DTensor", norm).full_tensor() if is_sharded(model) else norm)
+def gradient_norm(model: nn.Module, exponent: float) -> Tensor:
+    """Return the norm of the gradient, on the device; of a sharded model, each process has a part of it."""
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients, exponent)
+
+
+def whole_norm(model: nn.Module, norm: Tensor) -> Tensor:
+    """Return what :func:`gradient_norm` returned as a plain tensor. Every process must call it."""
+    return cast("DTensor", norm).full_tensor() if is_sharded(model) else norm
 
 
 def full_model_state(model: nn.Module) -> dict[str, Tensor]:
@@ -202,6 +218,7 @@ def load_optimizer_state(
     model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, object]
 ) -> None:
     """Set a state returned by :func:`full_optimizer_state`. Every process must pass the whole state."""
+    state = with_own_kernels(state, optimizer)
     if not is_sharded(model):
         optimizer.load_state_dict(state)
         return

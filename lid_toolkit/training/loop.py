@@ -53,7 +53,7 @@ def train_epoch(training: Training, learner: Learner, state: State, stop: StopRe
                 logging.info("epoch %d, %s", position.epoch, line)
             saving, *signals = result.votes
             if saving:
-                save_now()
+                save_now(wait=False)
                 last_saved = time.monotonic()
             obey(elected(signals), before_leaving=save_now)
     next(minibatches, None)  # lets the reader log how many utterances it could not read

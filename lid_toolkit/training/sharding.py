@@ -18,7 +18,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lid_toolkit.models.lid_model import LidOutput
 
@@ -31,11 +32,24 @@ torch.export.register_dataclass(LidOutput)
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
-def shard(model: nn.Module, device_type: str, processes: int) -> None:
-    """Split the weights over the processes, in place; large layers are gathered one at a time."""
+def shard(model: nn.Module, device_type: str, processes: int, dtype: torch.dtype | None = None) -> None:
+    """Split the weights over the processes, in place; large layers are gathered one at a time.
+
+    Args:
+        model: the model on its device; changed.
+        device_type: ``cpu`` or ``cuda``.
+        processes: number of processes.
+        dtype: 16-bit format of the forward pass, if it has one. In bfloat16, large layers are gathered in
+            it, which halves what is exchanged; their gradients are summed in float32, and each process keeps
+            its part of the weights in float32. Layers with batch normalisation are gathered in float32.
+    """
     mesh = init_device_mesh(device_type, (processes,))
+    narrow = MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
+    )
     for layer in gathered_alone(model):
-        fully_shard(layer, mesh=mesh)
+        fits = dtype is torch.bfloat16 and not any(isinstance(part, _BatchNorm) for part in layer.modules())
+        fully_shard(layer, mesh=mesh, mp_policy=narrow if fits else MixedPrecisionPolicy())
     fully_shard(model, mesh=mesh)
 
 

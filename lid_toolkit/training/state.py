@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
-from lid_toolkit.data.loader import Minibatch, MinibatchReader, iterate
+from lid_toolkit.data.loader import Minibatch
+from lid_toolkit.data.readers import Readers
 from lid_toolkit.data.samplers import Batch, Position, Sampler
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.lid_model import LidModel, LidOutput
+from lid_toolkit.training.background import Background, snapshot
 from lid_toolkit.training.checkpoint import load, save
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.distributed import (
@@ -129,6 +132,7 @@ class Training:
         identity: settings and digests that a checkpoint must match to be continued.
         checkpoint: the checkpoint file.
         checkpoint_interval_s: longest time between two checkpoints in seconds.
+        background: writes checkpoints while the training goes on.
     """
 
     config: TrainConfig
@@ -142,13 +146,18 @@ class Training:
     identity: Mapping[str, object]
     checkpoint: Path
     checkpoint_interval_s: float
+    background: Background = field(default_factory=Background)
+
+    @cached_property
+    def _readers(self) -> Readers:
+        """The workers, which are started with the first batches and serve all epochs."""
+        config, gpu = self.config, self.world.device.type == "cuda"
+        sets = (self.train, self.valid)
+        return Readers(sets, config.preprocessor_conf, config.num_workers, gpu, config.max_failed)
 
     def minibatches(self, utterances: Utterances, batches: Sequence[Batch]) -> Iterator[Minibatch]:
-        """Yield the given batches of a set, read and augmented."""
-        conf = self.config.preprocessor_conf
-        reader = MinibatchReader(utterances, batches, conf, conf.sample_rate)
-        pin = self.world.device.type == "cuda"
-        return iterate(reader, 0, self.config.num_workers, pin, self.config.max_failed)
+        """Yield the given batches of ``train`` or ``valid``, read and augmented."""
+        return self._readers.read(utterances, batches)
 
 
 class Progress(TypedDict):
@@ -174,11 +183,21 @@ class Checkpoint(TypedDict):
     state: Progress
 
 
-def save_checkpoint(training: Training, learner: Learner, state: State) -> None:
+def save_checkpoint(training: Training, learner: Learner, state: State, wait: bool = True) -> None:
     """Write a checkpoint. The previous one is replaced only when this one is complete.
 
-    Every process must call it; it returns once the file is written. No state of random generators is
-    saved, because each batch has its own seed.
+    Every process must call it. No state of random generators is saved, because each batch has its own seed.
+
+    Args:
+        training: configuration and processes.
+        learner: what has been learnt.
+        state: the progress.
+        wait: return once the file is written. Otherwise, with a GPU, return once everything is copied to the
+            CPU's memory, and write the file while the training goes on; an error of this is raised by the
+            next call. Without a GPU the write would take the processor from the training.
+
+    Raises:
+        LidError: this checkpoint, or the one before, cannot be written.
     """
     content: Checkpoint = {
         "identity": training.identity,
@@ -197,8 +216,19 @@ def save_checkpoint(training: Training, learner: Learner, state: State) -> None:
         },
     }
     if training.world.main:
-        save(training.checkpoint, content)
-    training.world.wait()
+        aside = not wait and in_background(training.world)
+        training.background.wait()
+        if aside:
+            training.background.start(partial(save, training.checkpoint, snapshot(content)))
+        else:
+            save(training.checkpoint, content)
+    if wait:
+        training.world.wait()
+
+
+def in_background(world: World) -> bool:
+    """Return whether a checkpoint may be written while the training goes on."""
+    return world.device.type == "cuda"
 
 
 def read_checkpoint(path: Path, identity: Mapping[str, object]) -> Checkpoint:

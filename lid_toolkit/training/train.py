@@ -159,6 +159,7 @@ def gather_training(
     shapes = sources.stats_dir / "train" / "speech_shape"
     data = load_utterances(sources.train_dir, shapes, languages, by_dataset, config.targets)
     check_has_targets(data, config, sources.train_dir / UTT2LANGS)
+    check_augmentable(data, config)
     if config.selection_set == "valid":
         shapes = sources.stats_dir / "valid" / "speech_shape"
         valid = load_utterances(sources.valid_dir, shapes, languages, targets=config.targets)
@@ -212,7 +213,8 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
     freeze(model, config.freeze_param)
     model.to(world.device).train()
     average = None if config.ema_decay is None else moving_average(model, config.ema_decay)
-    wrapped = spread(model, world, config.sharded_ddp, config.unused_parameters)
+    dtype = training.precision.dtype
+    wrapped = spread(model, world, config.sharded_ddp, config.unused_parameters, dtype)
     learner = Learner(
         model=model,
         wrapped=wrapped,
@@ -281,6 +283,16 @@ def check_has_targets(data: Utterances, config: TrainConfig, utt2langs: Path) ->
             f"does not exist, but targets is {config.targets}",
             where=utt2langs,
             mend="write it in the data directory and format that again, or set targets: null",
+        )
+
+
+def check_augmentable(data: Utterances, config: TrainConfig) -> None:
+    """Raise LidError if distortions are to be applied on the device, and the training set has no audio."""
+    if config.preprocessor_conf.augment_on == "device" and data.hop_length is not None:
+        raise LidError(
+            "extracted features cannot be augmented in training",
+            where="preprocessor_conf.augment_on",
+            mend="set it to readers, and extract augmented copies of the utterances instead",
         )
 
 

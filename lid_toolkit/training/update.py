@@ -16,12 +16,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lid_toolkit.data.loader import Minibatch
-from lid_toolkit.training.distributed import clip_gradient, gradients_averaged
+from lid_toolkit.training.config import TrainConfig
+from lid_toolkit.training.distributed import World, gradient_norm, gradients_averaged, whole_norm
 from lid_toolkit.training.schedules import Standing, learning_rate
 from lid_toolkit.training.state import Learner, State, Training, measure
+
+BufferGroups = Sequence[list[Tensor]]
+CLIPPING_MARGIN = 1e-6
+"""What PyTorch adds to the norm before it divides by it: a gradient this close to the limit is scaled too."""
 
 
 @dataclass(frozen=True)
@@ -98,33 +103,42 @@ def run_update(
         minibatches: yields this process's batches.
         votes: numbers to be summed over the processes.
     """
-    device = training.world.device
-    buffers = list(learner.model.buffers())
-    before = [buffer.clone() for buffer in buffers]
-    floating = [index for index, buffer in enumerate(buffers) if buffer.is_floating_point()]
-    moved = [torch.zeros_like(buffers[index]) for index in floating]
-    sums = torch.zeros(6, dtype=torch.float64, device=device)
+    config, world = training.config, training.world
+    groups = buffer_groups(learner.model)
+    before = values_of(groups)
+    moved = [torch.zeros_like(values) for values in before]
+    known = [0.0, 0.0, 0.0]
+    sums = torch.zeros(3, dtype=torch.float64, device=world.device)
+    whole = False
     for step in range(update.steps):
         minibatch = next(minibatches)
-        set_buffers(buffers, before)
-        number = update.first + step * training.world.size + training.world.rank
-        seed_everything(training.config.seed, state.position.epoch, number)
+        if step:
+            set_values(groups, before)
+        number = update.first + step * world.size + world.rank
+        seed_everything(config.seed, state.position.epoch, number)
         with gradients_averaged(learner.wrapped, now=step + 1 == update.steps):
             sums += add_gradient(training, learner, minibatch, update.utterances)
+        known = [sum(pair) for pair in zip(known, known_sums(minibatch, config), strict=True)]
         weight = len(minibatch.rows_b) / update.utterances
-        for total, index in zip(moved, floating, strict=True):
-            total.add_(buffers[index] - before[index], alpha=weight)
-    head = torch.cat((sums, torch.tensor(votes, dtype=torch.float64, device=device)))
-    summed = training.world.sum(torch.cat((head, *(total.flatten().double() for total in moved))))
-    loss, correct, utterances, audio_s, failed, infinite, *votes = summed[: len(head)].tolist()
+        whole = weight == 1  # then the statistics move as in this batch
+        if not whole:
+            for total, values, old in zip(moved, values_of(groups), before, strict=True):
+                if values.is_floating_point():
+                    total.add_(values - old, alpha=weight)
+    learner.scaler.unscale_(learner.optimizer)
+    norm = gradient_norm(learner.model, config.grad_clip_type)
+    totals = totals_of(world, [*known, *votes], sums, whole_norm(learner.model, norm))
+    utterances, audio_s, failed, *votes, loss, correct, infinite, its_norm = totals
     state.failed += int(failed)
-    skipped, faulty = step_optimizer(training, learner, state, bool(infinite))
+    finite = math.isfinite(its_norm) and not infinite
+    if finite and its_norm + CLIPPING_MARGIN > config.grad_clip:
+        torch.nn.utils.clip_grads_with_norm_(learner.model.parameters(), config.grad_clip, norm)
+    skipped, faulty = step_optimizer(training, learner, state, finite, bool(infinite))
     if skipped:
-        set_buffers(buffers, before)
+        set_values(groups, before)
     else:
-        movements = torch.split(summed[len(head) :], [total.numel() for total in moved])
-        for index, movement in zip(floating, movements, strict=True):
-            buffers[index].copy_(before[index] + movement.view_as(before[index]).to(before[index].dtype))
+        if not whole:
+            move(world, groups, before, moved)
         if learner.average is not None:
             learner.average.update_parameters(learner.model)
         state.add(loss=loss, correct=correct, utterances=utterances, audio_s=audio_s)
@@ -141,13 +155,11 @@ def add_gradient(training: Training, learner: Learner, minibatch: Minibatch, utt
         utterances: number of utterances in the whole update.
 
     Returns:
-        Float64 (6,): sum of the losses, correct answers, utterances, seconds of audio, unreadable
-        recordings, and 1 if the loss is not finite.
+        Float64 (3,), on the device: sum of the losses, correct answers, and 1 if the loss is not finite.
     """
-    device, rate = training.world.device, training.config.preprocessor_conf.sample_rate
-    size, failed = len(minibatch.rows_b), len(minibatch.failed)
+    device, size = training.world.device, len(minibatch.rows_b)
     if not size:  # no recording could be read, but the other processes wait for a gradient
-        minibatch = silence(rate)
+        minibatch = silence(training.config.preprocessor_conf.sample_rate)
     with training.precision.autocast(device):
         output = learner.forward(*minibatch.model_inputs(device))
     # The batch's loss is a mean over `size` utterances; the update's is a mean over `utterances`. DDP and
@@ -157,16 +169,38 @@ def add_gradient(training: Training, learner: Learner, minibatch: Minibatch, utt
     weight = size / utterances * training.world.size
     torch.autograd.backward(learner.scaler.scale(output.loss * weight))
     if not size:
-        return torch.tensor([0, 0, 0, 0, failed, 0], dtype=torch.float64, device=device)
-    audio_s = minibatch.samples / rate
-    known = torch.tensor([size, audio_s, failed], dtype=torch.float64, device=device)
-    return torch.cat(
-        (
-            torch.stack((output.loss_b.double().sum(), output.correct_b.sum().double())),
-            known,
-            (~output.loss.detach().isfinite()).double()[None],
-        )
-    )
+        return torch.zeros(3, dtype=torch.float64, device=device)
+    infinite = ~output.loss.detach().isfinite()
+    return torch.stack([value.double() for value in (output.loss_b.sum(), output.correct_b.sum(), infinite)])
+
+
+def known_sums(minibatch: Minibatch, config: TrainConfig) -> tuple[float, float, float]:
+    """Return a batch's number of utterances, seconds of audio and number of unreadable recordings."""
+    rate = config.preprocessor_conf.sample_rate
+    return float(len(minibatch.rows_b)), minibatch.samples / rate, float(len(minibatch.failed))
+
+
+def totals_of(world: World, known: Sequence[float], sums: Tensor, norm: Tensor) -> list[float]:
+    """Return numbers of the host and sums on the device, summed over the processes, and the gradient's norm.
+
+    The host waits for the device once.
+    """
+    if world.size == 1:
+        return [*known, *torch.cat((sums, norm.to(sums)[None])).tolist()]
+    moved = torch.tensor(known, dtype=sums.dtype).to(world.device, non_blocking=True)
+    totals: list[float] = torch.cat((world.sum(torch.cat((moved, sums))), norm.to(sums)[None])).tolist()
+    return totals
+
+
+def move(world: World, groups: BufferGroups, before: Sequence[Tensor], moved: Sequence[Tensor]) -> None:
+    """Set running statistics to their values before the update plus the movements of all processes.
+
+    Their own number format, float32, is exact enough for this sum: a movement is a tenth of the statistic
+    or less, so its rounding is below that of the statistic, and the counts, which are integers, stay.
+    """
+    for group, old, movement in zip(groups, before, moved, strict=True):
+        if old.is_floating_point():
+            set_values([group], [old + world.sum(movement)])
 
 
 def silence(rate: int) -> Minibatch:
@@ -175,16 +209,22 @@ def silence(rate: int) -> Minibatch:
     return Minibatch(torch.zeros(1, rate), torch.tensor([rate]), zeros, zeros, [])
 
 
-def step_optimizer(training: Training, learner: Learner, state: State, infinite: bool) -> tuple[str, bool]:
-    """Clip the gradient and step with this update's learning rate, unless loss or gradient is not finite.
+def step_optimizer(
+    training: Training, learner: Learner, state: State, finite: bool, infinite: bool = False
+) -> tuple[str, bool]:
+    """Step with this update's learning rate, unless loss or gradient is not finite.
+
+    Args:
+        training: the configuration.
+        learner: model and optimizer, whose gradient is no longer scaled; changed.
+        state: progress of the training; changed.
+        finite: whether the loss and the gradient are finite.
+        infinite: whether the loss is not.
 
     Returns:
         Why the step was skipped (``""`` if it was not), and whether that counts as a fault.
     """
-    config, optimizer, scaler = training.config, learner.optimizer, learner.scaler
-    scaler.unscale_(optimizer)
-    norm = clip_gradient(learner.model, config.grad_clip, config.grad_clip_type)
-    finite = math.isfinite(norm) and not infinite
+    optimizer, scaler = learner.optimizer, learner.scaler
     if finite:
         set_rates(training, learner, state)
         scaler.step(optimizer)
@@ -210,10 +250,24 @@ def set_rates(training: Training, learner: Learner, state: State) -> None:
         group["lr"] = learning_rate(config.scheduler, config.scheduler_conf, group["initial_lr"], standing)
 
 
-def set_buffers(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    """Copy running statistics and counts into the model's buffers."""
-    for buffer, value in zip(buffers, values, strict=True):
-        buffer.copy_(value)
+def buffer_groups(model: nn.Module) -> BufferGroups:
+    """Return the model's running statistics, counts and other buffers, grouped by number format."""
+    groups: dict[torch.dtype, list[Tensor]] = {}
+    for buffer in model.buffers():
+        groups.setdefault(buffer.dtype, []).append(buffer)
+    return list(groups.values())
+
+
+def values_of(groups: BufferGroups) -> list[Tensor]:
+    """Return a copy of each group's values as one vector, which a GPU computes with one operation."""
+    return [torch.cat([buffer.flatten() for buffer in group]) for group in groups]
+
+
+def set_values(groups: BufferGroups, values: Sequence[Tensor]) -> None:
+    """Copy what :func:`values_of` returned back into the buffers."""
+    for group, vector in zip(groups, values, strict=True):
+        parts = torch.split(vector, [buffer.numel() for buffer in group])
+        torch._foreach_copy_(group, [part.view_as(own) for part, own in zip(parts, group, strict=True)])
 
 
 def seed_everything(*numbers: int) -> None:

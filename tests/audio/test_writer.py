@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from lid_toolkit.audio import writer
 from lid_toolkit.audio.reader import read_audio
 from lid_toolkit.audio.writer import AUDIO_FORMATS, audio_writer, encode, file_name, is_rate, quantise
 from lid_toolkit.errors import LidError
@@ -82,6 +83,33 @@ def test_a_failure_keeps_the_old_and_leaves_no_other(tmp_path, audio_format):
         fail_half_way()
     assert list(tmp_path.iterdir()) == [target]
     assert not read_audio(ref)[0].any()
+
+
+def test_every_file_and_their_names_reach_the_disk_before_the_directory_is_renamed(tmp_path, monkeypatch):
+    reached, target = [], tmp_path / "out"
+
+    def fsync(path):
+        reached.append((path.name, target.exists()))
+
+    monkeypatch.setattr(writer, "fsync", fsync)
+    with audio_writer(target, "wav") as write:
+        for key in "abc":
+            write(key, file_bytes(np.ones(10, np.int16), "wav"))
+    *before, last = reached
+    names = sorted(name for name, _ in before if not name.startswith(".tmp"))
+    assert (names, len(before)) == (["a.wav", "b.wav", "c.wav"], 4)
+    assert not any(there for _, there in before)
+    assert last == (tmp_path.name, True)
+
+
+def test_a_file_that_does_not_reach_the_disk_is_an_error(tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(writer, "fsync", full)
+    with pytest.raises(OSError, match="No space"), audio_writer(tmp_path / "out", "wav") as write:
+        write("a", file_bytes(np.ones(10, np.int16), "wav"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("audio_format", AUDIO_FORMATS)

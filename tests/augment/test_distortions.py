@@ -15,6 +15,10 @@ def noise(samples=RATE, seed=0):
     return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
+def coloured(samples, slope, rng):
+    return distortions.coloured_noise(distortions.white_spectrum(samples, rng), slope, samples)
+
+
 def band_power(wave, low, high):
     spectrum = np.abs(np.fft.rfft(wave)) ** 2
     bins = np.fft.rfftfreq(len(wave), 1 / RATE)
@@ -25,11 +29,9 @@ def band_power(wave, low, high):
 @pytest.mark.parametrize(
     "distort",
     [
-        lambda wave, rng: distortions.scaled_noise(
-            wave, distortions.coloured_noise(len(wave), 1.0, rng), 10.0
-        ),
+        lambda wave, rng: distortions.scaled_noise(wave, coloured(len(wave), 1.0, rng), 10.0),
         lambda wave, rng: distortions.reverberate(wave, distortions.random_room(RATE, 0.3, 3.0, rng)),
-        lambda wave, rng: distortions.equalise(wave, rng.uniform(-10, 10, 8)),
+        lambda wave, rng: distortions.equalise(wave, distortions.equaliser(rng.uniform(-10, 10, 8))),
         lambda wave, rng: distortions.telephone(wave, RATE, str(rng.choice(distortions.TELEPHONE_CODECS))),
         lambda wave, rng: distortions.change_level(wave, rng.uniform(-30, 0)),
     ],
@@ -56,10 +58,23 @@ def test_noise_has_the_level_asked_for(snr_db):
 
 @pytest.mark.parametrize(("slope", "fall_db"), [(0.0, 0.0), (1.0, 9.03), (2.0, 18.06)])
 def test_coloured_noise_falls_with_its_slope(slope, fall_db):
-    wave = distortions.coloured_noise(1 << 17, slope, np.random.default_rng(0))
+    wave = coloured(1 << 17, slope, np.random.default_rng(0))
     assert np.mean(wave**2) == pytest.approx(1.0, rel=1e-3)
     low, high = band_power(wave, 490, 510), band_power(wave, 3920, 4080) / 8
     assert 10 * np.log10(low / high) == pytest.approx(fall_db, abs=1.0)
+
+
+@pytest.mark.parametrize("samples", [2, 3, 100, 5000])
+def test_white_noise_has_unit_power_at_all_frequencies(samples):
+    rng = np.random.default_rng(0)
+    spectra = np.stack([distortions.white_spectrum(samples, rng) for _ in range(4000)])
+    size = 2 * spectra.shape[1] - 2
+    assert samples <= size
+    waves = np.fft.irfft(spectra, norm="ortho")
+    assert np.mean(waves**2) == pytest.approx(1.0, rel=0.03)
+    assert np.mean(np.abs(np.fft.rfft(waves, norm="ortho")[:, [0, -1]]) ** 2, axis=0) == pytest.approx(
+        1.0, rel=0.15
+    )
 
 
 def test_a_room_decays_by_60_db_in_its_reverberation_time():
@@ -82,7 +97,7 @@ def test_a_room_keeps_onset_and_power():
 def test_the_equaliser_applies_its_gains_at_its_points():
     gains_db = np.array([0.0, 0.0, 12.0, 12.0])
     wave = noise(1 << 15)
-    bright = distortions.equalise(wave, gains_db)
+    bright = distortions.equalise(wave, distortions.equaliser(gains_db))
     for low, high, gain_db in ((0, 50, 0.0), (6000, 8000, 12.0)):
         measured = 10 * np.log10(band_power(bright, low, high) / band_power(wave, low, high))
         assert measured == pytest.approx(gain_db, abs=0.5)

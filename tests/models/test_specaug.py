@@ -38,7 +38,7 @@ def test_spans_lie_within_the_length_at_every_place(length):
 def test_spans_are_as_wide_as_in_a_batch_of_ones_own():
     """Width 0 means no span: other utterances' spans do not shorten an utterance's own."""
     widths = torch.tensor([[9, 0, 0, 0], [9, 9, 9, 9], [0, 9, 9, 0]])
-    hidden = random_spans(torch.tensor([12, 12, 12]), widths)
+    hidden = random_spans(torch.tensor([12, 12, 12]), widths, size=12)
     assert hidden[0].sum() == 9  # of at most 11
     assert 2 <= hidden[1].sum() <= 4 * 2  # each at most 11 // 4
     assert 5 <= hidden[2].sum() <= 2 * 5

@@ -275,6 +275,16 @@ def test_batches_leave_room_for_the_silence_that_is_added(whole_config, tmp_path
     assert all(utterances * (samples + added) <= 9 * RATE for utterances, samples in shapes)
 
 
+def on_device(config):
+    conf = config.preprocessor_conf.model_copy(update={"augment_on": "device"})
+    return config.model_copy(update={"preprocessor_conf": conf})
+
+
+def test_where_audio_is_augmented_in_training_makes_no_copy_stale(whole_config, tmp_path):
+    task = Extraction(whole_config, tmp_path, tmp_path / "extracted", copies=1)
+    assert dataclasses.replace(task, config=on_device(whole_config)).options(1) == task.options(1)
+
+
 def test_one_vector_for_an_utterance_trains_and_identifies(whole_config, tmp_path):
     tasks = [
         Extraction(whole_config, write_set(tmp_path / name, 9, seed), tmp_path / "extracted" / name)
@@ -284,6 +294,8 @@ def test_one_vector_for_an_utterance_trains_and_identifies(whole_config, tmp_pat
         extract(task)
     train_dir, valid_dir = (task.output_dir for task in tasks)
     stats = write_stats(tmp_path / "stats", train_dir, valid_dir)
+    with pytest.raises(LidError, match=r"augment_on: extracted features cannot be augmented"):
+        train(on_device(whole_config), Sources(train_dir, valid_dir, stats, tmp_path / "no"), World(CPU), 1e9)
     models = train(whole_config, Sources(train_dir, valid_dir, stats, tmp_path / "exp"), World(CPU), 1e9)
     from_audio = scores(models[0], tasks[1].data_dir, tmp_path / "audio")
     from_features = scores(models[0], valid_dir, tmp_path / "features")

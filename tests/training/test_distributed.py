@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from training.experiment import (
 )
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.training import distributed
 from lid_toolkit.training.distributed import MEMBER_VARIABLES, World, joined, spread
 from lid_toolkit.training.launch import fail, member_environments
 from lid_toolkit.training.sharding import shard
@@ -224,6 +226,48 @@ def test_parameters_that_a_batch_leaves_alone_are_looked_for(announced, configur
 def test_a_parameter_without_a_gradient_is_told_in_one_line():
     with pytest.raises(LidError, match=r"no gradient.*unused_parameters: true"):
         run_twice(Halves(announced=False))
+
+
+def test_ddp_leaves_the_lengths_on_the_cpu(monkeypatch):
+    """With device_ids it would move them to the GPU."""
+    given = {}
+    monkeypatch.setattr(distributed, "DistributedDataParallel", lambda _, **named: given.update(named))
+    spread(Halves(announced=False), World(torch.device("cuda", 1), 1, 2), False, False)
+    assert "device_ids" not in given
+
+
+class Stack(torch.nn.Module):
+    """A small layer, and a large one in a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Linear(8, 256)
+        large = torch.nn.TransformerEncoderLayer(256, 4, 2048, dropout=0.0, batch_first=True)
+        self.layers = torch.nn.ModuleList([large])
+
+    def forward(self, x_btd):
+        return self.layers[0](self.first(x_btd))
+
+
+@pytest.mark.usefixtures("alone_in_a_group")
+def test_large_layers_are_gathered_in_bfloat16_and_kept_in_float32():
+    torch.manual_seed(0)
+    model = Stack()
+    alone, x_btd, seen = copy.deepcopy(model), torch.randn(2, 5, 8), []
+    with joined("0"):
+        shard(model, "cpu", 1, torch.bfloat16)
+        layer = model.layers[0]
+        layer.register_forward_pre_hook(lambda part, _: seen.append(part.linear1.weight.dtype))
+        results = []
+        for module in (alone, model):
+            with torch.autocast("cpu", torch.bfloat16):
+                results.append(module(x_btd))
+            results[-1].float().square().mean().backward()
+        assert seen == [torch.bfloat16]
+        assert torch.allclose(*results, atol=0.02)
+        gradient = layer.linear1.weight.grad.full_tensor()
+        assert gradient.dtype == layer.linear1.weight.dtype == model.first.weight.dtype == torch.float32
+        assert torch.allclose(gradient, alone.layers[0].linear1.weight.grad, atol=1e-5)
 
 
 @pytest.mark.usefixtures("alone_in_a_group")

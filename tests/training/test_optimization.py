@@ -8,7 +8,13 @@ from torch import nn
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.training.config import parse_config
-from lid_toolkit.training.optimization import configured_optimizer, freeze, make_optimizer
+from lid_toolkit.training.optimization import (
+    configured_optimizer,
+    freeze,
+    fused_kernels,
+    make_optimizer,
+    with_own_kernels,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +44,37 @@ def test_optimizers_by_name(name, kind):
 def test_faults_name_the_nearest(name, conf, message):
     with pytest.raises(LidError, match=message):
         make_optimizer([{"params": list(nn.Linear(2, 2).parameters())}], name, conf)
+
+
+def test_fused_kernels_only_on_nvidia_gpus_and_where_nothing_else_is_chosen():
+    gpu = torch.device("cuda")
+    assert fused_kernels("adam", gpu, [{"lr": 0.1}]) == fused_kernels("adamw", gpu, [{}]) == {"fused": True}
+    assert fused_kernels("adam", torch.device("cpu"), [{}]) == {}
+    assert fused_kernels("sgd", gpu, [{}]) == {}
+    assert fused_kernels("adam", gpu, [{}, {"foreach": False}]) == {}
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_state_of_other_kernels_goes_on_with_its_own(fused):
+    """As from a GPU to a CPU and back; PyTorch's fused Adam runs on a CPU too."""
+
+    def step(optimizer, weight, gradient):
+        weight.grad = torch.full_like(weight, gradient)
+        optimizer.step()
+
+    whole, before, after = (nn.Parameter(torch.ones(3)) for _ in range(3))
+    reference = torch.optim.Adam([whole], lr=0.1)
+    first = torch.optim.Adam([before], lr=0.1, fused=fused)
+    for gradient in (1.0, -3.0):
+        step(reference, whole, gradient)
+        step(first, before, gradient)
+    after.data.copy_(before.data)
+    second = torch.optim.Adam([after], lr=0.1, fused=not fused)
+    second.load_state_dict(with_own_kernels(first.state_dict(), second))
+    assert second.param_groups[0]["fused"] is not fused
+    step(reference, whole, 2.0)
+    step(second, after, 2.0)
+    assert torch.allclose(after, whole)
 
 
 def model():

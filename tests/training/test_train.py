@@ -137,7 +137,7 @@ def test_gradients_are_gathered_whole_between_checkpoints(tmp_path, monkeypatch)
     saved = []
     original = loop.save_checkpoint
     monkeypatch.setattr(
-        loop, "save_checkpoint", lambda *a: saved.append(a[2].position.batches) or original(*a)
+        loop, "save_checkpoint", lambda *a, **k: saved.append(a[2].position.batches) or original(*a, **k)
     )
     run(directory, "often", interval_s=0.0)
     assert saved == [3, 6, 8]
@@ -347,6 +347,10 @@ def test_a_checkpoint_of_other_languages_says_which(tmp_path):
         run(directory)
 
 
+AUGMENTED = {
+    "target_duration": [0.2, 0.3],
+    **{f"{name}_apply_prob": 0.5 for name in ("voice", "rir", "noise", "equalizer", "telephone", "volume")},
+}
 SETTINGS = {
     "float16 and a moving average": {"use_amp": True, "amp_dtype": "float16", "ema_decay": 0.9},
     "plateau, groups and gathered gradients": {
@@ -356,6 +360,7 @@ SETTINGS = {
         "optim_groups": {"loss": {"lr": 0.01}, "encoder.layer1": {"weight_decay": 0.1}},
         "accum_grad": 3,
     },
+    "augmentation on the device": {"preprocessor_conf": {**AUGMENTED, "augment_on": "device"}},
 }
 
 
@@ -368,8 +373,8 @@ def test_going_on_equals_not_having_stopped_with_other_settings(tmp_path, monkey
     for stop_after in (1, 9 if changes.get("use_amp") else 2, 2):
         calls = []
 
-        def stopping(*arguments, calls=calls, stop_after=stop_after):
-            original(*arguments)
+        def stopping(*arguments, calls=calls, stop_after=stop_after, **named):
+            original(*arguments, **named)
             calls.append(1)
             if len(calls) == stop_after:
                 raise StoppedError
@@ -381,6 +386,17 @@ def test_going_on_equals_not_having_stopped_with_other_settings(tmp_path, monkey
     run(directory, "exp")
     assert untimed(epochs(directory / "exp")) == untimed(epochs(straight))
     assert same(directory / "exp" / "2epoch.pth", straight / "2epoch.pth")
+
+
+def test_augmentation_on_the_device_trains_the_same(tmp_path):
+    directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=3)
+    losses = []
+    for where in ("readers", "device"):
+        conf = {**AUGMENTED, "augment_on": where}
+        write_config(directory, max_epoch=1, num_iters_per_epoch=3, preprocessor_conf=conf)
+        (epoch,) = epochs(run(directory, where))
+        losses.append(epoch["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_a_compiled_model_trains_the_same_and_a_compiler_that_fails_is_one_line(tmp_path, monkeypatch):

@@ -12,6 +12,8 @@ from lid_toolkit.inference.identification import Identification, plan
 from lid_toolkit.inference.merge import merge
 from lid_toolkit.training.config import DTYPES
 
+GPU_WORKERS = 2
+
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the options and run the sub-command."""
@@ -30,7 +32,11 @@ def main(arguments: Sequence[str]) -> None:
         from lid_toolkit.inference.job import run_job  # imports torch
         from lid_toolkit.training.device import choose_device
 
-        run_job(task, number, options.batch_size, choose_device(options.ngpu), options.num_workers)
+        device = choose_device(options.ngpu)
+        workers = options.num_workers
+        if workers is None:
+            workers = GPU_WORKERS if device.type == "cuda" else 0
+        run_job(task, number, options.batch_size, device, workers)
 
     def export() -> None:
         if options.espnet_files and options.extract_embd:
@@ -71,6 +77,10 @@ def make_parser() -> OptionParser:
         help="longest utterance to identify, in seconds; longer ones fail; 0: no limit",
     )
     parser.add_argument("--ngpu", default="0", help="job: number of GPUs: 0, 1 or auto")
-    parser.add_argument("--num_workers", type=int, default=0, help="job: number of data-loading workers")
+    parser.add_argument(
+        "--num_workers",
+        type=int,
+        help="job: number of data-loading workers; default: 2 with a GPU, which would wait for audio; else 0",
+    )
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="number format")
     return parser

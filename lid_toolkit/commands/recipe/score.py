@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lid_toolkit.cli import OptionParser, boolean
+from lid_toolkit.errors import LidError
+from lid_toolkit.evaluation.decided import Policy
 from lid_toolkit.evaluation.score import score
+from lid_toolkit.inference.decision import decider
+from lid_toolkit.inference.policy import DecisionPolicy
+from lid_toolkit.steps import recorded
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -16,7 +21,18 @@ def main(arguments: Sequence[str]) -> None:
         options.dry_run,
         merge=options.merge_macrolanguages,
         espnet_format=options.espnet_files,
+        policy=None if options.policy is None else policy_of(options.policy, options.inference_dir),
     )
+
+
+def policy_of(path: Path, inference_dir: Path) -> Policy:
+    """Return the policy of a file; raise LidError if its calibration is that of another model."""
+    policy = DecisionPolicy.from_yaml(path)
+    made_by = recorded(inference_dir, "identify").get("model")
+    if policy.calibration.model not in (None, made_by):
+        mend = "run lid calibrate for this model, or leave the calibration out"
+        raise LidError("has the calibration of another model", where=path, mend=mend)
+    return Policy(policy.to_mapping(), lambda labels: decider(policy, labels))
 
 
 def make_parser() -> OptionParser:
@@ -34,6 +50,11 @@ def make_parser() -> OptionParser:
     )
     parser.add_argument(
         "--dry_run", type=boolean, default=False, help="only report whether there is work to do"
+    )
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        help="decision policy (YAML) that answers; by default, the answer is the most probable language",
     )
     parser.add_argument(
         "--espnet_files", type=boolean, default=False, help="write results in the format of ESPnet's recipe"

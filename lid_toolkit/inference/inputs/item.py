@@ -11,15 +11,10 @@ import numpy.typing as npt
 from lid_toolkit.audio.references import AudioError
 from lid_toolkit.prepare.manifest import SUFFIXES
 
-__all__ = ["AUDIO_SUFFIXES", "Input", "Source", "broken", "is_recording", "text_of"]
-
 Floats: TypeAlias = "npt.NDArray[np.float32]"
 
 Source: TypeAlias = "str | bytes | tuple[str, float, float] | tuple[Floats, float]"
 """A path or ``ark:offset``; the bytes of a file; a path with start and end in seconds; samples and rate."""
-
-AUDIO_SUFFIXES = SUFFIXES | {".m4a", ".aac", ".mp4", ".webm", ".amr", ".wma"}
-"""Suffixes of the files in a folder or tar shard that count as recordings, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -49,4 +44,4 @@ def is_recording(name: str) -> bool:
     """Return whether a file in a folder or archive is a recording by its name; hidden ones are not."""
     base = name.rpartition("/")[2]
     dot = base.rfind(".")
-    return not base.startswith(".") and base[dot:].lower() in AUDIO_SUFFIXES
+    return not base.startswith(".") and base[dot:].lower() in SUFFIXES

@@ -12,14 +12,14 @@ from lid_toolkit.inference.inputs.item import Input, broken, is_recording, text_
 from lid_toolkit.inference.inputs.lists import read_data_dir, read_paths, read_rows, read_scp
 from lid_toolkit.inference.inputs.parquet import read_parquet
 from lid_toolkit.inference.inputs.tar import TAR_SUFFIXES, read_tar
-from lid_toolkit.prepare.manifest import DELIMITERS
+from lid_toolkit.prepare.manifest import DELIMITERS, JSON_SUFFIXES
 
 STANDARD_INPUT = "-"
 
 LISTS: Mapping[str, Callable[[BinaryIO, str], Iterator[Input]]] = {
     ".txt": read_paths,
     ".scp": read_scp,
-    **dict.fromkeys((*DELIMITERS, ".jsonl", ".ndjson"), lambda stream, name: read_rows(stream, Path(name))),
+    **dict.fromkeys((*DELIMITERS, *JSON_SUFFIXES), lambda stream, name: read_rows(stream, Path(name))),
 }
 PARQUET = ".parquet"
 

@@ -26,6 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lid_toolkit.models.masking import on_device
+
 RelPosType = Literal["legacy", "latest"]
 
 BLOCK_QUERIES = 512
@@ -126,7 +128,7 @@ class RelativeSelfAttention(nn.Module):
         if self.legacy:
             # The last column used is n - 1, of the utterance's own length and not of the batch's: its scores
             # must be the same as without a batch.
-            last_b11 = (lengths_b.to(device) - 1)[:, None, None]
+            last_b11 = (on_device(lengths_b, device) - 1)[:, None, None]
             behind_bqt = query_q1 * distances + (last_b11 + ahead_qt).clamp(min=0)
             next_query_qt = (query_q1 + 1) * distances + ahead_qt - 2
             index_bqt = torch.where(ahead_qt >= 2, next_query_qt, behind_bqt)

@@ -84,7 +84,7 @@ def mask_projection(upstream: nn.Module, probability: float, width: int) -> None
     def hide(x: Tensor, dim: int) -> Tensor:
         size = x.shape[dim]
         hidden_bd = span_mask(torch.full((len(x),), size), size, probability, width)
-        return x.masked_fill(hidden_bd.to(x.device).unsqueeze(3 - dim), 0.0)
+        return x.masked_fill(hidden_bd.to(x.device, non_blocking=True).unsqueeze(3 - dim), 0.0)
 
     def hide_output(module: nn.Module, _given: object, made: LayerOutput) -> LayerOutput:
         if not module.training:

@@ -6,12 +6,13 @@ The other modules of this package: ``load`` finds and loads an encoder, ``famili
 encoders, ``inputs`` turns waveforms into an encoder's inputs, ``adapt`` changes an encoder before training,
 and ``hidden_states`` and ``whisper_states`` run it on padded batches.
 
-Shapes: b batch, t time, d features.
+Shapes: b batch, t time, d features, l layers (here not languages).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -206,15 +207,15 @@ class TransformersFrontend(FrontendBase):
         if wave_bt.dim() == 3:
             return self._sum(list(wave_bt.float().chunk(len(self.layers), dim=2))), lengths_b
         states, frames_b = self._states(wave_bt, lengths_b)
-        return self._sum(states), frames_b
+        # The sum first: repeating a frame of the sum is repeating that frame of every state.
+        return self._continued(self._sum(states), frames_b, lengths_b)
 
     def frozen_states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the chosen layers' states side by side (B, frames, L * D), and the frame counts (B,)."""
         states, frames_b = self._states(wave_bt, lengths_b)
-        return torch.cat(states, dim=2), frames_b
+        return self._continued(torch.cat(states, dim=2), frames_b, lengths_b)
 
     def _states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[list[Tensor], Tensor]:
-        samples_b = lengths_b + self.added_samples
         resting = self.frozen or self._waits()
         self.upstream.train(self.training and not resting)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not resting):
@@ -222,12 +223,14 @@ class TransformersFrontend(FrontendBase):
                 wave_bt, lengths_b = add_silence(wave_bt, lengths_b, self.added_samples)
             inputs, lengths_b = self.inputs(wave_bt, lengths_b)
             states, frames_b = self.family.states(self.upstream, inputs, lengths_b, self._draw_spans)
-        chosen = [states[layer] for layer in self.layers]
-        if self.repeat_last:
-            wanted_b = (samples_b + self.hop_length - 1) // self.hop_length
-            chosen = [repeat_last(state_btd, frames_b, wanted_b) for state_btd in chosen]
-            frames_b = wanted_b
-        return chosen, frames_b
+        return [states[layer] for layer in self.layers], frames_b
+
+    def _continued(self, x_btd: Tensor, frames_b: Tensor, samples_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Repeat each utterance's last frame, if configured; return (B, frames, D) and frame counts (B,)."""
+        if not self.repeat_last:
+            return x_btd, frames_b
+        wanted_b = (samples_b + self.added_samples + self.hop_length - 1) // self.hop_length
+        return repeat_last(x_btd, frames_b, wanted_b), wanted_b
 
     def _waits(self) -> bool:
         """Count a training batch; return whether it belongs to the first ``freeze_steps`` updates.
@@ -246,18 +249,28 @@ class TransformersFrontend(FrontendBase):
         if not probability or not self.upstream.training:
             return None
         # If transformers gets a mask, even an empty one, it draws no mask of its own.
-        return span_mask(lengths_b, size, probability, width).to(self.upstream.device)
+        return span_mask(lengths_b, size, probability, width).to(self.upstream.device, non_blocking=True)
 
     def _sum(self, states: list[Tensor]) -> Tensor:
         if self.layer_norm:
             states = [F.layer_norm(state_btd, state_btd.shape[-1:]) for state_btd in states]
         if self.weights is None:
             return states[0]
-        weights = self.weights.softmax(dim=0)
-        total_btd = weights[0] * states[0]
-        for weight, state_btd in zip(weights[1:], states[1:], strict=True):
-            total_btd = total_btd + weight * state_btd
-        return total_btd
+        return weighted_sum(states, self.weights.softmax(dim=0))
+
+
+def weighted_sum(states: Sequence[Tensor], weights_l: Tensor) -> Tensor:
+    """Return the sum of l-th weight times l-th state, (B, T, D), with the widest type of the states.
+
+    One operation for each state adds to one result, so no other tensor of this size is made. One matrix
+    product would need all states side by side: a copy of them all.
+    """
+    first, *others = weights_l.unbind()
+    widest = functools.reduce(torch.promote_types, (state_btd.dtype for state_btd in states))
+    total_btd = states[0].to(widest) * first
+    for weight, state_btd in zip(others, states[1:], strict=True):
+        total_btd.addcmul_(state_btd.to(widest), weight)
+    return total_btd
 
 
 def probability_and_width(
@@ -278,5 +291,5 @@ def add_silence(wave_bt: Tensor, lengths_b: Tensor, samples: int) -> tuple[Tenso
 def repeat_last(state_btd: Tensor, frames_b: Tensor, wanted_b: Tensor) -> Tensor:
     """Append copies of its last frame to each utterance, up to ``wanted_b`` frames."""
     step_t = torch.arange(int(wanted_b.max()))
-    source_bt = torch.minimum(step_t, frames_b[:, None] - 1).to(state_btd.device)
+    source_bt = torch.minimum(step_t, frames_b[:, None] - 1).to(state_btd.device, non_blocking=True)
     return state_btd.gather(1, source_bt[..., None].expand(-1, -1, state_btd.shape[2]))

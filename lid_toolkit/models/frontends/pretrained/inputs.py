@@ -98,7 +98,7 @@ class KaldiFilterbank(nn.Module):
             count_b = (lengths_b - FRAME) // HOP + 1
             mask_b1t = padding_mask(count_b, feats_bmt.shape[2], feats_bmt.device)
             feats_bmt = feats_bmt - masked_mean(feats_bmt, mask_b1t)
-            unbiased_b11 = (count_b / (count_b - 1)).to(feats_bmt.device)[:, None, None]
+            unbiased_b11 = (count_b / (count_b - 1)).to(feats_bmt.device, non_blocking=True)[:, None, None]
             variance_bm1 = masked_mean(feats_bmt.square(), mask_b1t) * unbiased_b11
             feats_bmt = (feats_bmt * torch.rsqrt(variance_bm1 + VARIANCE_FLOOR)).float()
         stacked_b, steps = count_b // self.STRIDE, feats_bmt.shape[2] // self.STRIDE

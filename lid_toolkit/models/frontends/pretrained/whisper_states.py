@@ -39,11 +39,12 @@ def whisper_states(
     mel_wmt = mel_bmt.view(batch, bands, windows, window).transpose(1, 2).reshape(-1, bands, window)
     lengths_bw = (lengths_b[:, None] - window * torch.arange(windows)).clamp(0, window)
     filled_w = lengths_bw.flatten() > 0
-    states = _whisper_window(encoder, mel_wmt[filled_w.to(mel_wmt.device)], lengths_bw.flatten()[filled_w])
+    places = filled_w.nonzero()[:, 0].to(mel_wmt.device, non_blocking=True)
+    states = _whisper_window(encoder, mel_wmt[places], lengths_bw.flatten()[filled_w])
     joined = []
     for state_wtd in states:
         whole_wtd = state_wtd.new_zeros(batch * windows, *state_wtd.shape[1:])
-        whole_wtd[filled_w.to(whole_wtd.device)] = state_wtd
+        whole_wtd[places] = state_wtd
         joined.append(whole_wtd.view(batch, -1, whole_wtd.shape[2])[:, : (frames + 1) // 2])
     return joined, (lengths_b + 1) // 2
 

@@ -1,0 +1,123 @@
+"""``lid calibrate``: fit the calibration of a model's scores, and store it with the model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lid_toolkit.cli import OptionParser
+from lid_toolkit.commands.model import add_model, default_model, open_identifier
+from lid_toolkit.files import require_directory
+from lid_toolkit.inference.policy import DecisionPolicy
+from lid_toolkit.steps import digest
+
+if TYPE_CHECKING:
+    from lid_toolkit.inference.calibration import Fit, Scored
+    from lid_toolkit.inference.prediction import Prediction
+
+METHODS = ("temperature", "affine")
+MEASURED = "after: every fifth of the utterances with a calibration fitted on the others"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Fit, print the measures before and after, and store the calibration if it is better than none.
+
+    Raises:
+        LidError: the data are not usable, or the model was trained on them.
+    """
+    options = make_parser().parse_args(arguments)
+    options.model = options.model or default_model()
+    require_directory(options.data_dir)
+    from lid_toolkit.inference.calibration import fitted  # imports torch
+    from lid_toolkit.inference.locate import model_file_of, policy_of
+    from lid_toolkit.inference.store import store_policy
+
+    model = model_file_of(options.model)
+    check_unseen(options.data_dir, model)
+    fit = fitted(scores_of(options, model), options.method)
+    print("\n".join(lines_of(fit, options.method)))
+    if fit.after.cross_entropy >= fit.before.cross_entropy:
+        print("The cross-entropy is not lower, so nothing is stored.")
+        return
+    calibration = replace(fit.calibration, model=None if model is None else digest(model))
+    policy = replace(policy_of(options.model), calibration=calibration)
+    if options.output is not None:
+        policy.to_yaml(options.output)
+    print(f"stored in {options.output or store_policy(options.model, policy)}")
+
+
+def check_unseen(data_dir: Path, model: Path | None) -> None:
+    """Raise LidError if the model was trained on the data; say so if this is not known."""
+    from lid_toolkit.inference.held_out import require_unseen
+
+    if model is None or not require_unseen(data_dir, model.parent):
+        print("The training data of the model are not known: make sure that these data are not among them.")
+
+
+def scores_of(options: argparse.Namespace, model: Path | None) -> Scored:
+    """Return the scores of the data: those that are given, else of the identified recordings."""
+    from lid_toolkit.inference.held_out import from_records, from_scores
+    from lid_toolkit.inference.locate import labels_of
+
+    if options.scores is not None:
+        labels = labels_of(options.model)
+        return from_scores(options.data_dir, options.scores, labels, None if model is None else digest(model))
+    return from_records(options.data_dir, records_of(options), labels_of(options.model))
+
+
+def records_of(options: argparse.Namespace) -> Iterator[tuple[str, Prediction]]:
+    """Yield the id and the record of each utterance, with the posteriors of all languages as they are."""
+    from lid_toolkit.inference.bulk import identify_inputs
+    from lid_toolkit.inference.inputs.lists import read_data_dir
+
+    lid = open_identifier(options)
+
+    def identify(speech: Iterator[Any]) -> Iterator[Prediction]:
+        return lid.identify(speech, options.batch_size, policy=DecisionPolicy(min_seconds=0.0), vad="none")
+
+    return identify_inputs(identify, read_data_dir(options.data_dir))
+
+
+def lines_of(fit: Fit, method: str) -> list[str]:
+    """Return a fit as lines for people."""
+    before, after = fit.before, fit.after
+    about = (
+        "A temperature never changes answers." if method == "temperature" else "Biases may change answers."
+    )
+    return [
+        f"{method}: scale {fit.calibration.scale:.4f}, temperature {1 / fit.calibration.scale:.4f}",
+        f"{'':<22}{'before':>9}{'after':>9}",
+        f"{'cross-entropy, nats':<22}{before.cross_entropy:9.4f}{after.cross_entropy:9.4f}",
+        f"{'calibration error':<22}{before.calibration_error:9.4f}{after.calibration_error:9.4f}",
+        f"{'accuracy':<22}{before.accuracy:9.4f}{after.accuracy:9.4f}",
+        MEASURED,
+        f"{about} Answers changed by this one: {fit.changed} of {fit.utterances}.",
+    ]
+
+
+def make_parser() -> OptionParser:
+    """Return the parser of the command's options."""
+    parser = OptionParser("Fit the calibration of a model's scores on data that it was not trained on.")
+    add_model(parser)
+    parser.add_argument(
+        "--data_dir",
+        type=Path,
+        required=True,
+        help="data directory with the languages of its utterances: data/SET or dump/raw/SET",
+    )
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        help="scores of this set that lid infer wrote: .../MODEL/SET; by default, they are identified",
+    )
+    parser.add_argument(
+        "--method",
+        choices=METHODS,
+        default="temperature",
+        help="temperature: one scale; affine: also a bias for each language",
+    )
+    parser.add_argument("--output", type=Path, help="policy file to write, instead of storing with the model")
+    return parser

@@ -1,0 +1,190 @@
+"""Several models on the same input: their posteriors together, or no answer where they disagree.
+
+The languages of the models are compared by their ISO 639-3 codes. For a language c that all models m of M
+know, the evidence is the mean of the log posteriors, normalised over these languages:
+
+    e_c = (1 / M) * sum over m of log p_m(c),      log p(c) = e_c - log(sum over k of exp(e_k))
+
+This is the geometric mean of the posteriors. A language that one model rules out is ruled out.
+
+Shapes: m models, c languages that all models know.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from lid_toolkit import languages
+from lid_toolkit.errors import LidError
+from lid_toolkit.inference.decision import Decider, decider
+from lid_toolkit.inference.identifier import LanguageIdentifier
+from lid_toolkit.inference.policy import DecisionPolicy
+from lid_toolkit.inference.prediction import Prediction
+from lid_toolkit.inference.speech import Speech
+
+Rule = Literal["fuse", "agree"]
+
+SMALLEST = np.finfo(np.float64).tiny
+"""Stands for posteriors that are too small for a float."""
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """The answer of one model.
+
+    Attributes:
+        model: its name.
+        language: the ISO 639-3 code of its most probable candidate; None if it gave no scores.
+        score: posterior of this language among the candidates, 0 to 1; None if it gave no scores.
+    """
+
+    model: str
+    language: str | None
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Vote:
+    """The answer of several models to one input, and the answer of each."""
+
+    answer: Prediction
+    ballots: tuple[Ballot, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values: those of the answer, and ``models`` with the answer of each model."""
+        return {**self.answer.as_dict(), "models": [asdict(ballot) for ballot in self.ballots]}
+
+
+class Voters:
+    """Models that vote.
+
+    Args:
+        models: the models by name, at least two.
+        rule: ``fuse``: the policy decides from the posteriors of all models together. ``agree``: the same,
+            but there is no answer where the most probable candidates of the models differ.
+        policy: decides. Its languages are ISO 639-3 codes or anything that means one. Of the models' own
+            policies only the calibrations are used.
+
+    Raises:
+        LidError: there are fewer than two models, they have fewer than two languages in common, or the
+            policy does not fit these languages.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, LanguageIdentifier],
+        rule: Rule = "fuse",
+        policy: DecisionPolicy | None = None,
+    ) -> None:
+        if len(models) < 2:
+            raise LidError(f"{len(models)} model: a vote needs two or more", where="models")
+        self.models, self.rule = dict(models), rule
+        self.policy = DecisionPolicy() if policy is None else policy
+        self.languages = common([model.languages for model in models.values()])
+        self._decider = decider(self.policy, self.languages)
+
+    def identify(self, speech: Iterable[Speech], top_k: int | None = None, **options: Any) -> Iterator[Vote]:
+        """Yield the vote on each input, in order.
+
+        Args:
+            speech: the inputs. Every model reads each of them, so none may be a pipe or an open file.
+            top_k: number of languages in ``scores``; None for all.
+            options: further arguments of :meth:`LanguageIdentifier.identify`: ``batch_size``,
+                ``sample_rate``, ``window``, ``hop``, ``vad``.
+        """
+        limits = self.policy
+        streams = itertools.tee(speech, len(self.models))
+        records = [
+            model.identify(
+                stream,
+                policy=DecisionPolicy(
+                    calibration=model.policy.calibration,
+                    min_seconds=limits.min_seconds,
+                    min_speech_seconds=limits.min_speech_seconds,
+                ),
+                **options,
+            )
+            for model, stream in zip(self.models.values(), streams, strict=True)
+        ]
+        for own in zip(*records, strict=True):
+            yield vote(dict(zip(self.models, own, strict=True)), self._decider, self.rule, top_k)
+
+
+def common(labels_m: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return the codes of the languages that all models know, in the order of the first.
+
+    Raises:
+        LidError: there are fewer than two.
+    """
+    codes_m = [dict.fromkeys(map(code_of, labels)) for labels in labels_m]
+    found = tuple(code for code in codes_m[0] if all(code in codes for codes in codes_m))
+    if len(found) < 2:
+        what = f"the models have {len(found)} languages in common"
+        raise LidError(what, where="models", mend="a vote needs at least two")
+    return found
+
+
+def code_of(label: str) -> str:
+    """Return the ISO 639-3 code of a label, or the label itself if it is not known."""
+    try:
+        return languages.code(label)
+    except LidError:
+        return label
+
+
+def vote(records: Mapping[str, Prediction], decides: Decider, rule: Rule, top_k: int | None = None) -> Vote:
+    """Return the vote of models on one input.
+
+    If a model gave no scores, the answer is its record: the input is too short, has no speech or failed.
+
+    Args:
+        records: by the names of the models, with the posteriors of all their languages.
+        decides: the policy for the languages that all models know.
+        rule: see :class:`Voters`.
+        top_k: number of languages in ``scores``; None for all.
+    """
+    by_code = {name: posteriors_by_code(record.scores) for name, record in records.items()}
+    candidates = None if decides.policy.candidates is None else decides.candidates
+    ballots = tuple(ballot_of(name, posteriors, candidates) for name, posteriors in by_code.items())
+    first = next((record for record in records.values() if not record.scores), None)
+    if first is not None:
+        return Vote(first, ballots)
+    posteriors_mc = np.array([[own[code] for code in decides.labels] for own in by_code.values()])
+    some = next(iter(records.values()))
+    doubt = None
+    if rule == "agree" and len({ballot.language for ballot in ballots}) > 1:
+        answers = ", ".join(f"{ballot.language} ({ballot.model})" for ballot in ballots)
+        doubt = f"the models disagree: {answers}"
+    answer = decides.decide(
+        np.log(np.maximum(posteriors_mc, SMALLEST)).mean(axis=0),
+        some.duration,
+        some.speech_seconds,
+        some.vad,
+        some.windows,
+        top_k=top_k,
+        doubt=doubt,
+    )
+    return Vote(answer, ballots)
+
+
+def posteriors_by_code(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return the posteriors of ISO 639-3 codes; those of labels with the same code are added."""
+    found: dict[str, float] = defaultdict(float)
+    for label, posterior in scores.items():
+        found[code_of(label)] += posterior
+    return dict(found)
+
+
+def ballot_of(name: str, posteriors: Mapping[str, float], candidates: Sequence[str] | None) -> Ballot:
+    """Return the answer of a model: its most probable candidate, of all its languages if there are none."""
+    chosen = {c: p for c, p in posteriors.items() if candidates is None or c in candidates}
+    if not chosen:
+        return Ballot(name, None, None)
+    best = max(chosen, key=chosen.__getitem__)
+    return Ballot(name, best, chosen[best] / max(sum(chosen.values()), SMALLEST))

@@ -1,0 +1,64 @@
+"""The benchmark of the GPU's path: counts on the meta device, and a run of all of it on a CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from gpu_counts import META, DeviceCounter, count  # noqa: E402
+
+
+def test_kernels_copies_and_reads_by_hand():
+    host = torch.ones(3)
+    with DeviceCounter() as counter:
+        waits = host.to(META)
+        at_once = host.to(META, non_blocking=True)
+        total = (waits + at_once).view(3, 1).sum()
+        total.tolist()
+        host.add(1).view(3, 1)
+    assert counter.counts == {"kernels": 4, "blocking copies": 1, "copies": 1, "host reads": 1}
+    assert counter.names["aten.add.Tensor"] == 1
+
+
+@pytest.mark.parametrize("shape", ["ecapa-8", "xlsr-small"])
+def test_nothing_waits_for_a_gpu_but_one_read_in_an_update(shape):
+    """``transformers`` itself reads whether its mask hides anything, once in each forward pass."""
+    theirs = int(shape == "xlsr-small")
+    counts = count(shape, 2)
+    for name, forwards, own in (("identification", 1, 0), ("update of 2", 2, 1)):
+        assert counts[name]["blocking copies"] == 0
+        assert counts[name]["host reads"] == forwards * theirs + own
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_without_a_gpu_it_ends_with_one_line(tmp_path):
+    done = run("--json", str(tmp_path / "gpu.json"))
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: benchmarks/gpu.py: there is no NVIDIA GPU (--count needs none)"
+    ]
+
+
+@pytest.mark.slow
+def test_it_measures_small_models_on_a_cpu(tmp_path):
+    small = ("--shapes", "ecapa-8,xlsr-small", "--seconds", "0.5", "--batch_size", "4", "--steps", "1")
+    done = run(*small, "--device", "cpu", "--num_workers", "1", "--json", str(tmp_path / "gpu.json"))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
+    assert [row["shape"] for row in rows] == ["ecapa-8"] * 4 + ["xlsr-small"] * 4
+    assert all(row["audio_s_s"] > 0 and row["of_peak"] > 0 for row in rows)
+    assert all(0 <= row["waiting"] <= 1 for row in rows if "waiting" in row)
