@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lid_toolkit.cli import names, probabilities
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.policy import DecisionPolicy
+from lid_toolkit.inference.segmentation import segmenting_windows
 
 LEAST_WINDOW_S = 0.5
 MOST_OVERLAP = 10
@@ -36,6 +37,9 @@ class Options(BaseModel):
         None, ge=LEAST_WINDOW_S, description="Seconds of a window; default: the whole recording."
     )
     hop: float | None = Field(None, gt=0, description="Seconds between windows; default: half a window.")
+    segments: bool = Field(
+        False, description="Find the parts of the recording by language; then a window has 5 s by default."
+    )
     vad: Literal["auto", "silero", "energy", "none"] = Field("auto", description="Detector of speech.")
     fallback: str | None = Field(None, description="Language to answer instead of unknown.")
     min_seconds: float | None = Field(None, ge=0, description="Shorter recordings are too_short.")
@@ -58,8 +62,8 @@ class Options(BaseModel):
         Raises:
             LidError: an option is not valid, or the windows overlap too much.
         """
-        if self.hop is not None and self.window is not None and self.hop < self.window / MOST_OVERLAP:
-            least = self.window / MOST_OVERLAP
+        window = segmenting_windows(self.window, None).window if self.segments else self.window
+        if self.hop is not None and window is not None and self.hop < (least := window / MOST_OVERLAP):
             raise LidError(f"must be at least {least:g} s with these windows", where="hop")
         given: dict[str, Any] = {name: getattr(self, name) for name in LIMITS}
         given["candidates"] = None if self.languages is None else _parsed(names, self.languages, "languages")
@@ -70,6 +74,7 @@ class Options(BaseModel):
             "top_k": self.top_k,
             "window": self.window,
             "hop": self.hop,
+            "segments": self.segments,
             "vad": self.vad,
         }
 

@@ -46,6 +46,13 @@ def test_options_are_those_of_identify(client, lid):
     assert expected.windows == 5
 
 
+def test_segments_are_found_if_asked_for(client, lid):
+    audio = spoken(4)
+    record = client.post("/identify?segments=true&window=1", content=audio).json()
+    assert record == plain(lid.identify(audio, segments=True, window=1))
+    assert record["segments"]
+
+
 def test_the_servers_policy_holds_unless_an_option_says_otherwise(client_of):
     client = client_of(DecisionPolicy(min_score=1.0, min_seconds=1.0))
     assert client.post("/identify", content=spoken()).json()["status"] == "unknown"
@@ -76,6 +83,8 @@ def test_a_suffix_names_formats_without_a_header(client):
         ("window=nan", "window: must be a finite number, not 'nan'"),
         ("window=0.1", "window: must be greater than or equal to 0.5, not '0.1'"),
         ("window=10&hop=0.5", "hop: must be at least 1 s with these windows"),
+        ("segments=true&hop=0.4", "hop: must be at least 0.5 s with these windows"),
+        ("segments=perhaps", "segments: must be a valid boolean"),
         ("hop=1", "hop: has no effect without window (give window too)"),
         ("window=1&hop=2", "hop: must be above 0 s and at most window (1 s), not 2.0"),
         ("vad=mine", "vad: must be 'auto', 'silero', 'energy' or 'none', not 'mine'"),

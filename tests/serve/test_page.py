@@ -139,7 +139,7 @@ def test_segments_are_a_timeline_and_a_list(page_of, monkeypatch, size, scheme):
     assert lefts == pytest.approx([0, 100 * 43 / 95, 100 * 61 / 95], abs=0.01)
     colours = [piece.evaluate("piece => getComputedStyle(piece).backgroundColor") for piece in pieces]
     assert colours[0] == colours[2] != colours[1]
-    lines = [line.inner_text().split("\n") for line in page.query_selector_all("#segments li")]
+    lines = [line.inner_text().split("\n") for line in page.query_selector_all("#parts li")]
     assert lines[1] == ["0:43 to 1:01", "high, 72 %"]
     shot(page, f"timeline-{size[0]}-{scheme}")
 
@@ -204,12 +204,14 @@ def test_options_are_sent_and_silence_is_explained(page_of):
     page.click("summary:has-text('Options')")
     page.fill("#languages", "low, high")
     page.fill("#window", "1")
+    page.check("#segments")
     page.click("summary:has-text('The languages of the model')")
     shot(page, "options")
     upload(page, spoken(3))
     page.wait_for_selector("#result:not([hidden])")
     assert len(page.query_selector_all("#scores li")) == 2
     assert "Windows5" in page.text_content("#facts")
+    assert len(page.query_selector_all("#parts li")) >= 1
     upload(page, encoded(np.zeros(RATE)))
     page.wait_for_selector("#answer:text-is('No speech')")
     assert page.text_content("#reason")
@@ -222,10 +224,10 @@ def test_options_are_sent_and_silence_is_explained(page_of):
 def test_the_keyboard_reaches_everything_and_everything_has_a_name(page_of):
     page = page_of()
     reached = []
-    for _ in range(3):
+    for _ in range(4):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
-    assert reached == ["file", "record", "Options"]
+    assert reached == ["file", "record", "segments", "Options"]
     page.keyboard.press("Enter")
     for name in ("languages", "window"):
         assert page.get_by_label({"languages": "Only these", "window": "Seconds of"}[name]).is_visible()

@@ -22,6 +22,7 @@ function query() {
     const value = element(name).value.trim();
     if (value) options.set(name, value);
   }
+  if (element("segments").checked) options.set("segments", "true");
   return options;
 }
 
@@ -110,7 +111,7 @@ function showTimeline(record, named) {
     piece.style.background = colour(language);
     return piece;
   }));
-  element("segments").replaceChildren(...record.segments.map(({ start, end, language, score }) => {
+  element("parts").replaceChildren(...record.segments.map(({ start, end, language, score }) => {
     const item = made("li");
     const key = made("i");
     key.style.background = colour(language);
