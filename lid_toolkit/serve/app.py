@@ -22,7 +22,7 @@ from lid_toolkit.serve.answer import answer
 from lid_toolkit.serve.desk import Desk
 from lid_toolkit.serve.limits import Limits, RefusedError
 from lid_toolkit.serve.options import Options
-from lid_toolkit.serve.page import make_page
+from lid_toolkit.serve.page import Page, make_page
 from lid_toolkit.serve.upload import FIELD, Body, read_upload
 
 CLIENT_LEFT = 499
@@ -81,7 +81,13 @@ def make_app(
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     add_refusals(app, limits)
-    page = make_page(lid, name, limits)
+    add_information(app, lid, make_page(lid, name, limits), desk)
+    add_identify(app, lid, policy, limits, desk)
+    return app
+
+
+def add_information(app: FastAPI, lid: LanguageIdentifier, page: Page, desk: Desk) -> None:
+    """Add the page, and what the server says about itself and its model."""
 
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
@@ -96,6 +102,12 @@ def make_app(
     async def languages() -> list[dict[str, str | None]]:
         """List the labels of the model, in the order of its scores, with their English names."""
         return [{"language": label, "name": english_name(label)} for label in lid.languages]
+
+
+def add_identify(
+    app: FastAPI, lid: LanguageIdentifier, policy: DecisionPolicy, limits: Limits, desk: Desk
+) -> None:
+    """Add the address that identifies."""
 
     @app.post(
         "/identify",
@@ -120,8 +132,6 @@ def make_app(
             await body.discard()
             raise
         return JSONResponse(record.as_dict(), headers=HEADERS)
-
-    return app
 
 
 def require_own_page(request: Request) -> None:

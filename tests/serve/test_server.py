@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -21,6 +23,8 @@ from serve_load import broken, measure
 
 from lid_toolkit.commands.serve import main
 from lid_toolkit.errors import LidError
+from lid_toolkit.serve.app import REFUSALS
+from lid_toolkit.serve.options import Options
 from lid_toolkit.serve.server import address_of, listen
 
 
@@ -70,6 +74,7 @@ def until_taken(url: str, count: int) -> None:
 
 
 AUDIO = spoken()
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +100,20 @@ def test_load_with_broken_uploads(server, lid):
     report = measure(server, lid, [spoken(0.6, seed) for seed in range(4)], requests=24, clients=6)
     assert report.wrong == []
     assert report.statuses[200] == 24 - sum(broken(number) for number in range(24))
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_commands_of_the_documentation_work(server, tmp_path):
+    (tmp_path / "a.wav").write_bytes(AUDIO)
+    text = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    commands = [line for line in text.splitlines() if line.startswith("curl ")]
+    assert len(commands) == 4
+    for command in commands:
+        own = command.replace("http://localhost:8000", server).replace("fin,Turkish", "low,high")
+        done = subprocess.run(["sh", "-c", own], cwd=tmp_path, capture_output=True, timeout=60, check=True)
+        assert "detail" not in json.loads(done.stdout)
+    for name in (*Options.model_fields, *map(str, REFUSALS)):
+        assert re.search(rf"`{name}`|\| {name} \|", text), name
 
 
 def test_sigterm_answers_what_was_admitted(model_file):
