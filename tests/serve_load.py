@@ -110,13 +110,17 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3, help="the memory is printed after each")
+    parser.add_argument(
+        "--waiting", type=int, default=8, help="of the server: fewer than clients, so that some are refused"
+    )
     parser.add_argument("audio", nargs="+", type=Path)
     options = parser.parse_args()
     lid = LanguageIdentifier.from_pretrained(options.model, "cpu", threads=1)
     audio = [path.read_bytes() for path in options.audio]
     command = [sys.executable, "-m", "lid_toolkit.commands", "serve", "--model", options.model, "--port", "0"]
     wrong = 0
-    with subprocess.Popen([*command, "--threads", "1"], stderr=subprocess.PIPE, text=True) as server:
+    command += ["--threads", "1", "--waiting", str(options.waiting)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         url = next(filter(None, (re.search(r"http://\S+", line) for line in server.stderr)))[0]
         try:

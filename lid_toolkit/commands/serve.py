@@ -40,10 +40,16 @@ def main(arguments: Sequence[str]) -> None:
     policy = chosen_policy(options, lid.policy)
     decider(policy, lid.languages)  # refuses languages that the model lacks
     hosts = (*LOOPBACK, *options.allowed_hosts)
-    app = make_app(lid, policy, PurePath(options.model).name, limits_of(options), hosts)
+    app = make_app(lid, policy, name_of(options.model), limits_of(options), hosts)
     sys.stderr.write(f"lid serve: open {address_of(listening)} (Ctrl-C stops the server)\n")
     sys.stderr.flush()
     run_server(app, listening)
+
+
+def name_of(model: str) -> str:
+    """Return what the page calls a model: its folder or file, or the folder of a file of weights."""
+    path = PurePath(model)
+    return (path.parent.name if path.suffix == ".pth" else "") or path.name
 
 
 def port_number(text: str) -> int:

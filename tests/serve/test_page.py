@@ -140,7 +140,7 @@ def test_segments_are_a_timeline_and_a_list(page_of, monkeypatch, size, scheme):
     colours = [piece.evaluate("piece => getComputedStyle(piece).backgroundColor") for piece in pieces]
     assert colours[0] == colours[2] != colours[1]
     lines = [line.inner_text().split("\n") for line in page.query_selector_all("#parts li")]
-    assert lines[1] == ["0:43 to 1:01", "high, 72 %"]
+    assert lines[1] == ["0:43.0 to 1:01.0", "high, 72 %"]
     shot(page, f"timeline-{size[0]}-{scheme}")
 
 

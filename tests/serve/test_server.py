@@ -21,7 +21,7 @@ import pytest
 from serve.conftest import spoken
 from serve_load import broken, measure
 
-from lid_toolkit.commands.serve import main
+from lid_toolkit.commands.serve import main, name_of
 from lid_toolkit.errors import LidError
 from lid_toolkit.serve.app import REFUSALS
 from lid_toolkit.serve.options import Options
@@ -154,6 +154,20 @@ def test_a_port_in_use_is_named():
 def test_the_address_is_one_that_a_browser_can_open():
     with listen("127.0.0.1", 0) as v4:
         assert address_of(v4) == f"http://localhost:{v4.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("exp/a/best.pth", "a"),
+        ("best.pth", "best.pth"),
+        ("exp/a", "a"),
+        ("b/a.zip", "a.zip"),
+        ("user/repo", "repo"),
+    ],
+)
+def test_the_page_has_a_name_for_the_model(model, name):
+    assert name_of(model) == name
 
 
 def test_missing_packages_are_named(model_file, monkeypatch):

@@ -11,6 +11,7 @@ function made(tag, content, className) {
 }
 
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+const exact = (seconds) => `${clock(seconds)}.${Math.floor((10 * seconds) % 10)}`;
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const percent = (score) => `${(100 * score).toFixed(score > 0.995 || score < 0.1 ? 1 : 0)} %`;
 
@@ -115,7 +116,7 @@ function showTimeline(record, named) {
     const item = made("li");
     const key = made("i");
     key.style.background = colour(language);
-    item.append(key, made("time", `${clock(start)} to ${clock(end)}`), made("span", `${named[language] ?? language}, ${percent(score)}`));
+    item.append(key, made("time", `${exact(start)} to ${exact(end)}`), made("span", `${named[language] ?? language}, ${percent(score)}`));
     return item;
   }));
 }
