@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 import soundfile
+import uvicorn
 from data.corpus import RATE, beeps, vowel
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from inference.conftest import model_file
 
@@ -15,6 +19,7 @@ from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.serve.app import make_app
 from lid_toolkit.serve.limits import Limits
+from lid_toolkit.serve.server import address_of, listen
 
 __all__ = ["model_file"]
 
@@ -53,3 +58,18 @@ def client_of(lid) -> Iterator[Callable[..., TestClient]]:
 @pytest.fixture
 def client(client_of) -> TestClient:
     return client_of()
+
+
+@contextlib.contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """Run an application in a thread; give its address."""
+    listening = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="warning", access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield address_of(listening)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()

@@ -1,4 +1,4 @@
-"""The server as a process: overload, slow and leaving clients, signals, and a load with broken uploads."""
+"""The server: overload, slow and leaving clients, signals, and a load with broken uploads."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from serve.conftest import spoken
+from serve.conftest import running, spoken
 from serve_load import broken, measure
 
 from lid_toolkit.commands.serve import main, name_of
 from lid_toolkit.errors import LidError
-from lid_toolkit.serve.app import REFUSALS
+from lid_toolkit.serve.app import REFUSALS, make_app
+from lid_toolkit.serve.limits import Limits
 from lid_toolkit.serve.options import Options
-from lid_toolkit.serve.server import address_of, listen
+from lid_toolkit.serve.server import LOOPBACK, address_of, listen
 
 
 @contextlib.contextmanager
-def serving(model, *options: str) -> Iterator[tuple[subprocess.Popen, str]]:
+def serving(model) -> Iterator[tuple[subprocess.Popen, str]]:
     """Run ``lid serve`` on a free port; give the process and the address."""
     command = [sys.executable, "-m", "lid_toolkit.commands", "serve", "--model", str(model), "--port", "0"]
-    process = subprocess.Popen([*command, "--threads", "1", *options], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, "--threads", "1"], stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
         found = next(filter(None, (re.search(r"http://\S+", line) for line in process.stderr)))
@@ -78,8 +79,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def server(model_file) -> Iterator[str]:
-    with serving(model_file, "--waiting", "1") as (_, url):
+def server(lid) -> Iterator[str]:
+    with running(make_app(lid, lid.policy, "tiny", Limits(workers=1, waiting=1), LOOPBACK)) as url:
         yield url
 
 
