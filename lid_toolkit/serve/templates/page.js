@@ -196,6 +196,7 @@ function pressed(on) {
 
 function showLevel(stream) {
   const context = new AudioContext();
+  context.resume();
   const analyser = context.createAnalyser();
   context.createMediaStreamSource(stream).connect(analyser);
   const wave = new Float32Array(analyser.fftSize);
