@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from lid_toolkit.audio.reader import read_audio
@@ -36,7 +37,7 @@ class Joined:
     parts: tuple[Part, ...]
 
 
-def by_language(folder: Path, least: int, shortest_s: float, rate: int, half: int) -> dict[str, list[Path]]:
+def by_language(folder: Path, least: int, shortest_s: float, half: int) -> dict[str, list[Path]]:
     """Return half of the recordings ``LANG/*`` of a folder, by language.
 
     Recordings of one video, or of one speaker, are in the same half: the name before ``__`` decides.
@@ -45,18 +46,14 @@ def by_language(folder: Path, least: int, shortest_s: float, rate: int, half: in
         folder: has a folder for each language.
         least: languages with fewer recordings in both halves together are left out.
         shortest_s: shorter recordings are left out, but counted.
-        rate: of the files, in Hz.
         half: 0 or 1.
     """
-    import soundfile
-
     found: dict[str, list[Path]] = defaultdict(list)
     for language in sorted(path for path in folder.iterdir() if path.is_dir()):
         paths = sorted(path for path in language.iterdir() if path.suffix in SUFFIXES)
         for path in paths if len(paths) >= least else ():
             if half_of(path) == half and soundfile.info(path).duration >= shortest_s:
                 found[language.name].append(path)
-    assert rate > 0
     return found
 
 

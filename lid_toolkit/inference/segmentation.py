@@ -18,6 +18,7 @@ Shapes: n windows, t steps, c languages.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.inference.decision import Decider
 from lid_toolkit.inference.listening import Summary
 from lid_toolkit.inference.prediction import Segment
-from lid_toolkit.inference.speech import Floats, is_number
+from lid_toolkit.inference.speech import is_number
 from lid_toolkit.inference.windows import Windowing, evidence
 
 STEP_S = 0.1
@@ -117,10 +118,11 @@ def find_segments(
     ends_segment_t = (np.diff(path_t) != 0) | (begins_t[1:] - ends_t[:-1] > settings.max_pause + STEP_S / 2)
     cuts = [0, *(np.flatnonzero(ends_segment_t) + 1), len(path_t)]
     found = []
-    for first, stop in zip(cuts[:-1], cuts[1:], strict=True):
-        scores_c = evidence(logs_tc[first:stop], seconds_t[first:stop])
+    for first, stop in itertools.pairwise(cuts):
+        scores_c = evidence(logs_tc[first:stop], seconds_t[first:stop].tolist())
         language, score = _named(int(path_t[first]), scores_c, decides)
-        found.append(Segment(float(begins_t[first]), float(ends_t[stop - 1]), language, score))
+        start, end = round(float(begins_t[first]), 3), round(float(ends_t[stop - 1]), 3)
+        found.append(Segment(start, end, language, score))
     return tuple(found)
 
 
@@ -195,7 +197,7 @@ def _named(column: int, scores_c: Array, decides: Decider) -> tuple[str, float]:
     """Return the language and the score of a segment that the best path gives to a column."""
     posteriors_c = np.exp(decides.posteriors(scores_c))
     score = float(posteriors_c[column])
-    margin = score - float(np.delete(posteriors_c, column).max(initial=0.0))
+    margin = max(0.0, score - float(np.delete(posteriors_c, column).max(initial=0.0)))
     label = decides.labels[column]
     if decides.doubt(label, score, margin) is None:
         return label, score

@@ -48,8 +48,8 @@ class Tracking:
 
     Attributes:
         window: seconds of a window.
-        hop: seconds from the start of one window to the next, and from one update to the next; None: half a
-            window.
+        hop: seconds from the start of one window to the next, and from one update to the next; None: a
+            quarter of a window.
         penalty: hysteresis in nats, at least 0; see above.
         debounce: seconds of speech, at least 0, for which a language must be the most probable one before it
             is named.
@@ -121,7 +121,7 @@ class LanguageStream:
     ) -> None:
         self._score, self._rate, self._from_rate, self._top_k = score, rate, from_rate, top_k
         self._decides = decides
-        hop = tracking.window / 2 if tracking.hop is None else tracking.hop
+        hop = tracking.window / 4 if tracking.hop is None else tracking.hop
         self._size, self._step = (max(1, round(seconds * rate)) for seconds in (tracking.window, hop))
         self._resampler, self._tape = Resampler(from_rate, rate), _Tape()
         self._speech = _Speech(detector, rate)
@@ -208,11 +208,12 @@ class LanguageStream:
         self._least = float(fresh_t.min(initial=self._least))
         self._most = float(fresh_t.max(initial=self._most))
         self._stop, changed = stop, False
-        if spoken_s > 0 and self._has_signal:
+        if spoken_s > 0:
             scores_c = self._score(self._tape.read(start, stop))
             self._evidence.add(scores_c, spoken_s, is_window)
-            weight = 1.0 if start == 0 else fresh_s * self._rate / self._size
-            changed = self._present.hear(scores_c, weight, fresh_s, is_first=start == 0, time=end)
+            if self._has_signal:
+                weight = 1.0 if start == 0 else fresh_s * self._rate / self._size
+                changed = self._present.hear(scores_c, weight, fresh_s, is_first=start == 0, time=end)
         elif is_window:
             self._evidence.windows += 1
         self._tape.forget(start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -28,7 +29,9 @@ SHARP = Segmenting(penalty=0.2, min_duration=0.1)
 
 
 def value(path, gains, penalty):
-    return sum(gains[row, column] for row, column in enumerate(path)) - penalty * np.count_nonzero(np.diff(path))
+    return sum(gains[row, column] for row, column in enumerate(path)) - penalty * np.count_nonzero(
+        np.diff(path)
+    )
 
 
 def lengths(path):
@@ -134,6 +137,9 @@ def test_pauses_end_segments_and_are_in_none():
         times = [time for part in parts for time in (part.start, part.end)]
         assert times == pytest.approx([0.0, 3.2, 4.8, 10.0])
     assert len(found(one, Segmenting(max_pause=2.0), summary)) == 1
+    first, second = found(TWO, Segmenting(penalty=100.0), summary)
+    assert (first.language, second.language) == ("fra", "fra"), "also where it is not the most probable"
+    assert first.score < 0.1
     assert found(TWO, summary=Summary(10.0, "silero", np.zeros(313, np.float32))) == ()
 
 
@@ -155,6 +161,28 @@ def test_policy():
     assert found(TWO, min_score=0.5) == found(TWO)
     calm = found(TWO, calibration=Calibration.temperature(10.0), priors={"eng": 0.9})
     assert [part.language for part in calm] == ["eng"]
+
+
+def test_an_hour_with_a_hundred_languages_needs_bounded_memory():
+    """35 MB for the scores of each step, and a few copies of them."""
+    labels = tuple(f"l{number:02d}" for number in range(100))
+    starts = np.arange(0.0, 3597.5, 2.5)
+    scores = np.full((len(starts), 100), -5.0, np.float32)
+    scores[np.arange(len(starts)), (starts // 300).astype(int)] = 0.0
+    summary = Summary(3600.0, "none")
+    tracemalloc.start()
+    parts = find_segments(
+        [(start, start + 5.0) for start in starts],
+        scores,
+        summary,
+        decider(DecisionPolicy(), labels),
+        Segmenting(),
+    )
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [part.language for part in parts] == list(labels[:12])
+    assert [part.end for part in parts] == pytest.approx([*range(300, 3600, 300), 3600], abs=1.4)
+    assert most < 300e6
 
 
 @pytest.mark.parametrize("name", ["penalty", "min_duration", "max_pause"])

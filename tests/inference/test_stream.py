@@ -96,14 +96,15 @@ def scripted(script, tracking, vad="none", **policy):
     """Return the updates of a model that hears in a window the language of its last sample."""
     logs = np.log(np.full((4, 3), 0.1) + 0.7 * np.eye(4, 3)).astype(np.float32)
     stream = LanguageStream(
-        lambda wave: logs[int(wave[-1] * 10)],
+        lambda wave: logs[round(float(wave[-1]))],
         100,
         100,
         decider(DecisionPolicy(**policy), LANGUAGES),
         detector(vad),
         tracking,
     )
-    wave = np.concatenate([np.full(100 * seconds, language / 10) for language, seconds in script])
+    wave = np.concatenate([np.full(100 * seconds, float(language)) for language, seconds in script])
+    wave[::2] += 0.1
     return list(stream.follow(np.split(wave.astype(np.float32), 7)))
 
 
