@@ -74,13 +74,14 @@ def main(arguments: Sequence[str]) -> None:
         "segments": options.segments,
         **settings_of(options, policy),
     }
-    write_records(options, settings, lambda inputs: rows_of(lid, policy, inputs, options))
+    write_records(options, settings, lambda inputs: rows_of(lid, policy, inputs, options), policy.unknown)
 
 
 def write_records(
     options: argparse.Namespace,
     settings: Mapping[str, object],
     rows: Callable[[Iterator[Input]], Iterator[Row]],
+    unknown: str = "unknown",
 ) -> None:
     """Write or print the record of each input; name each that failed, and then exit with 2.
 
@@ -88,6 +89,7 @@ def write_records(
         options: those of :func:`add_inputs`.
         settings: what the answers depend on, besides the inputs.
         rows: returns the records of inputs, in order.
+        unknown: what stands for the language of an ``unknown`` input in tables.
 
     Raises:
         LidError: the output cannot be written or continued.
@@ -97,7 +99,8 @@ def write_records(
         if options.output is None:
             write = print_columns if sys.stdout.isatty() and not options.json else print_json
         else:
-            journal = stack.enter_context(open_journal(options.output, settings, options.resume))
+            opened = open_journal(options.output, settings, options.resume, unknown)
+            journal = stack.enter_context(opened)
             write = journal.add
             for row in continued(journal.rows(), inputs, options.output):
                 tally.see(row)

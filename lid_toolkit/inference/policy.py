@@ -101,7 +101,7 @@ class DecisionPolicy:
         min_score: inputs whose best posterior is lower are ``unknown``; 0 to 1.
         min_margin: inputs whose best posterior exceeds the second by less are ``unknown``; 0 to 1.
         fallback: language to answer instead of ``unknown``; None for none.
-        unknown: what stands for a language in tables where an input has none.
+        unknown: what tables and segments have in place of the language where it is unknown.
 
     Raises:
         LidError: a value is not valid.

@@ -84,13 +84,16 @@ def line_of(row: Row) -> str:
 
 
 @contextlib.contextmanager
-def open_journal(output: Path, settings: Mapping[str, object], resume: bool) -> Iterator[Journal]:
+def open_journal(
+    output: Path, settings: Mapping[str, object], resume: bool, unknown: str = "unknown"
+) -> Iterator[Journal]:
     """Open the journal of an output; if all goes well until the end, write the output.
 
     Args:
         output: the file to write; its suffix says the format.
         settings: what the answers depend on, as values of JSON.
         resume: continue a run that was ended, if there is one. A torn last line is dropped.
+        unknown: what stands for the language of an ``unknown`` input in every format but JSON lines.
 
     Raises:
         LidError: the suffix is not known, the output exists and is not to be continued, it was made with
@@ -116,7 +119,12 @@ def open_journal(output: Path, settings: Mapping[str, object], resume: bool) -> 
             yield journal
             journal.sync()
         if not is_journal:
-            WRITERS[output.suffix.lower()](journal.rows(), output)
+            WRITERS[output.suffix.lower()](_labelled(journal.rows(), unknown), output)
+
+
+def _labelled(rows: Iterable[Row], unknown: str) -> Iterator[Row]:
+    for row in rows:
+        yield {**row, "language": unknown} if row["status"] == "unknown" else row
 
 
 def _refuse_existing(output: Path, journal: Path) -> None:

@@ -12,6 +12,7 @@ from pyarrow import parquet as pq
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.outputs import formats
 from lid_toolkit.inference.outputs.formats import COLUMNS, WRITERS, require_writer
+from lid_toolkit.inference.outputs.journal import open_journal
 from lid_toolkit.inference.outputs.lines import columns_of
 from lid_toolkit.inference.prediction import Prediction, Segment
 
@@ -60,6 +61,20 @@ def test_rttm_has_the_segments_or_the_whole_recording(tmp_path):
         "SPEAKER %C3%A9%09b.wav 1 0.000 1.250 <NA> <NA> eng 0.9000 <NA>",
         "SPEAKER %C3%A9%09b.wav 1 1.250 1.750 <NA> <NA> fra 0.7500 <NA>",
     ]
+
+
+def test_tables_have_the_label_of_unknown_and_json_lines_have_none(tmp_path):
+    doubtful = Prediction("unknown", None, None, 0.4, {"eng": 0.4}, 0.1, 2.5, reason="low")
+    rows = [*ROWS, {"id": "doubtful.wav", **doubtful.as_dict()}]
+    for suffix in (".csv", ".rttm", ".jsonl"):
+        with open_journal(tmp_path / f"a{suffix}", {}, False, unknown="und") as journal:
+            for row in rows:
+                journal.add(row)
+    with open(tmp_path / "a.csv", newline="", encoding="utf-8") as stream:
+        assert [row["language"] for row in csv.DictReader(stream)] == ["eng", "fra", "", "", "und"]
+    last = (tmp_path / "a.rttm").read_text().splitlines()[-1]
+    assert last == "SPEAKER doubtful.wav 1 0.000 2.500 <NA> <NA> und 0.4000 <NA>"
+    assert json.loads((tmp_path / "a.jsonl").read_text().splitlines()[-1])["language"] is None
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
