@@ -26,23 +26,15 @@ from typing import Any
 
 import yaml
 from processes import ROOT
+from settings import ECAPA_512
 
 from lid_toolkit.cli import OptionParser, positive_int, run
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 
 SHARED: dict[str, Any] = {
-    "frontend": "default",
-    "frontend_conf": {"n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 80},
-    "normalize": "utterance_mvn",
-    "encoder": "ecapa_tdnn",
-    "encoder_conf": {"model_scale": 8, "ndim": 512, "output_size": 1536},
-    "pooling": "chn_attn_stat",
-    "projector": "rawnet3",
-    "projector_conf": {"output_size": 192},
+    **ECAPA_512,
     "preprocessor": "lid",
-    "loss": "aamsoftmax_sc_topk",
-    "loss_conf": {"margin": 0.5, "scale": 30, "K": 3, "mp": 0.06, "k_top": 5},
     "batch_type": "catpow",
     "category_upsampling_factor": 0.5,
     "max_epoch": 1,
@@ -117,7 +109,7 @@ def espnet(conf: dict[str, Any], options: Any) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as scratch:
         notes, directory = Path(scratch) / "notes", Path(scratch) / "exp"
         config = write_config({**conf, "target_duration": 3.0}, Path(scratch))
-        command = [options.espnet_python, ROOT / "benchmarks" / "espnet_driver.py", notes]
+        command = [options.espnet_python, ROOT / "benchmarks" / "peers" / "espnet_train.py", notes]
         pinned(
             [*command, "--config", config, "--output_dir", directory, *words],
             options.core,

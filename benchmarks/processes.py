@@ -23,10 +23,13 @@ class Figures(NamedTuple):
         return f"{self.seconds:8.1f} s, {self.cpu_seconds:6.1f} s of a core, {self.peak_mib:6.0f} MiB"
 
 
-def python(script: str | Path, *arguments: object) -> Figures:
-    """Run a Python script of the repository and return its figures. If it fails, the benchmark ends."""
-    words = [sys.executable, str(ROOT / script), *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+def python(script: str | Path, *arguments: object, interpreter: Path | None = None) -> Figures:
+    """Run a Python script of the repository and return its figures. If it fails, the benchmark ends.
+
+    ``interpreter`` is the Python of another toolkit, which then cannot import this one.
+    """
+    words = [str(interpreter or sys.executable), str(ROOT / script), *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": "" if interpreter else str(ROOT)}
     started = time.monotonic()
     process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     errors = process.stderr.read().decode() if process.stderr else ""

@@ -28,6 +28,15 @@ Identify: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 LONGEST_BATCH_S = 600
 """Seconds of padded audio in a batch. This limits the memory; results do not depend on it."""
 
+LONGEST_CPU_BATCH_S = 20
+"""The same on a CPU, where larger batches are slower.
+
+ECAPA-TDNN's largest tensors, 3 x 1024 channels at 100 frames per second, then have less than 32 MiB. The C
+library reuses the memory of blocks up to this size. It requests and returns larger blocks each time
+(mallopt(3), ``M_MMAP_THRESHOLD``), and the system fills their pages with zeros, which took up to 40 % of the
+time.
+"""
+
 
 def compiled_identify(saved: SavedModel) -> Identify:
     """Return the model's ``identify``, compiled when it is first called; results agree up to rounding.
@@ -38,9 +47,19 @@ def compiled_identify(saved: SavedModel) -> Identify:
     return compiled(saved.model.identify, "torch_compile", "identify without it")
 
 
-def plan_batches(lengths_u: npt.NDArray[np.integer], rate: int, batch_size: int) -> Batches:
-    """Cut utterances of these lengths in samples, longest first, into batches of at most ``batch_size``."""
-    return sorted_batches(lengths_u, LONGEST_BATCH_S * rate, batch_size)
+def plan_batches(
+    lengths_u: npt.NDArray[np.integer], rate: int, batch_size: int, device: torch.device
+) -> Batches:
+    """Cut utterances into batches, longest first.
+
+    Args:
+        lengths_u: lengths in samples.
+        rate: samples per second.
+        batch_size: largest number of utterances in a batch; batches for a CPU are short, and may hold fewer.
+        device: where they are computed.
+    """
+    longest_s = LONGEST_CPU_BATCH_S if device.type == "cpu" else LONGEST_BATCH_S
+    return sorted_batches(lengths_u, longest_s * rate, batch_size)
 
 
 def identify_batches(

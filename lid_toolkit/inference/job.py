@@ -67,7 +67,7 @@ def run_job(
         with write_whole(task.languages) as stream:
             stream.writelines(f"{language}\n" for language in saved.languages)
         fitting = [part.rows_p[task.fits(lengths_u[part.rows_p], rate)] for part in todo]
-        batches = [plan_batches(lengths_u[rows], rate, batch_size) for rows in fitting]
+        batches = [plan_batches(lengths_u[rows], rate, batch_size, device) for rows in fitting]
         reader = MinibatchReader(utterances, _joined(batches, fitting), PreprocessorConf(), rate)
         sizes = {part.number: len(own) for part, own in zip(todo, batches, strict=True)}
         # One stream for all parts, so that workers also read ahead across the end of a part.

@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.compute import (
-    LONGEST_BATCH_S,
     Identify,
     ReadBatch,
     compiled_identify,
     identify_batches,
+    plan_batches,
 )
 from lid_toolkit.inference.locate import open_with_policy
 from lid_toolkit.inference.policy import DecisionPolicy
@@ -30,9 +29,6 @@ from lid_toolkit.training.checkpoint import SavedModel
 from lid_toolkit.training.config import DType
 from lid_toolkit.training.device import named_device
 from lid_toolkit.training.precision import Precision, named_precision
-
-CPU_BATCH_S = 160
-"""Seconds of padded audio in a batch on a CPU, which larger batches make no faster."""
 
 SAME = 1e-3
 """Largest difference of log posteriors of an embedding and its double that is rounding."""
@@ -67,9 +63,9 @@ class Loaded:
         lengths = np.array([len(wave) for wave in waves], dtype=np.int64)
 
         def padded() -> Iterator[ReadBatch]:
-            longest_s = CPU_BATCH_S if self.device.type == "cpu" else LONGEST_BATCH_S
-            longest = round(longest_s * self.saved.rate)
-            for batch in sorted_batches(lengths, longest, batch_size) if len(waves) else ():
+            if not len(waves):
+                return
+            for batch in plan_batches(lengths, self.saved.rate, batch_size, self.device):
                 tensors = [torch.from_numpy(waves[row]) for row in batch.rows_b]
                 wave_bt = pad_sequence(tensors, batch_first=True)
                 yield batch.rows_b, wave_bt, torch.from_numpy(lengths[batch.rows_b])

@@ -87,7 +87,7 @@ class DecisionPolicy:
     """Which languages are possible, how probable they are, and when not to name one.
 
     Languages may be labels of the model, codes of any kind, or English names: ``en``, ``eng``, ``English``.
-    The defaults change no scores and abstain only without speech and below 0.3 s.
+    The defaults change no scores and abstain only below 0.3 s and without a syllable of speech (0.2 s).
 
     Attributes:
         candidates: the languages to choose from; None for all of the model's.
@@ -112,7 +112,7 @@ class DecisionPolicy:
     training_priors: Mapping[str, float] = field(default_factory=dict)
     calibration: Calibration = field(default_factory=Calibration)
     min_seconds: float = 0.3
-    min_speech_seconds: float = 0.0
+    min_speech_seconds: float = 0.2
     min_score: float = 0.0
     min_margin: float = 0.0
     fallback: str | None = None

@@ -38,7 +38,7 @@ def compiled(forward: Callable[Given, Result], where: str, mend: str) -> Callabl
 
     def call(*arguments: Given.args, **named: Given.kwargs) -> Result:
         try:
-            with settings.patch(capture_scalar_outputs=True):  # type: ignore[attr-defined]
+            with settings.patch(capture_scalar_outputs=True):
                 return fast(*arguments, **named)
         except TorchDynamoException as error:
             reason = str(error).strip().partition("\n\n")[0]

@@ -132,7 +132,7 @@ class FrameRows:
             lengths_b = lengths_b.clamp(max=frames)
         count = int(lengths_b.sum())
         if compiling:  # without this promise, each test of the size would split the graph
-            torch._check(count > 1)
+            torch._check(count > 1)  # type: ignore[no-untyped-call]
         full = not compiling and int(lengths_b.min()) == frames
         lengths_b = on_device(lengths_b, device)
         first_b1 = (lengths_b.cumsum(0) - lengths_b)[:, None]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from lid_toolkit.data.features import check_made_by

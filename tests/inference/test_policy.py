@@ -107,7 +107,11 @@ def test_too_short_and_no_speech_need_no_scores():
     assert little.reason == "contains 0.4 s of speech, less than min_speech_seconds (0.5 s)"
     for speech in (0.5, None):
         assert decides.abstains(0.3, speech, "silero") is None
-    assert decider(DecisionPolicy(), LABELS).abstains(5.0, 0.001, "silero") is None
+    assert decider(DecisionPolicy(), LABELS).abstains(5.0, 0.2, "silero") is None
+    assert decider(DecisionPolicy(), LABELS).abstains(5.0, 0.19, "silero").status == "no_speech"
+    any_speech = decider(DecisionPolicy(min_speech_seconds=0.0), LABELS)
+    assert any_speech.abstains(5.0, 0.001, "silero") is None
+    assert any_speech.abstains(5.0, 0.0, "silero").status == "no_speech"
     record = decides.decide(LOGS_C, 5.0, 0.0, "silero", windows=3)
     assert (record.status, record.score, dict(record.scores), record.windows) == ("no_speech", None, {}, 0)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run ESPnet's ``lid_train``, and record the start time and the amount of speech of each training batch.
 
-    espnet_driver.py NOTES [options of espnet2.bin.lid_train]
+    espnet_train.py NOTES [options of espnet2.bin.lid_train]
 
 ``espnet_training.py`` runs it with the Python in which ESPnet is installed. The file NOTES receives a JSON
 list of [monotonic seconds, samples without padding, samples with padding].
