@@ -88,6 +88,25 @@ def fraction(text: str) -> float:
     return number
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Parse names that are separated by commas."""
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not found:
+        raise argparse.ArgumentTypeError("the list is empty")
+    return found
+
+
+def probabilities(text: str) -> dict[str, float]:
+    """Parse ``NAME=PROBABILITY,…``."""
+    found = {}
+    for part in names(text):
+        name, mark, number = part.partition("=")
+        if not mark or not name:
+            raise argparse.ArgumentTypeError(f"'{part}' is not LANGUAGE=PROBABILITY")
+        found[name.strip()] = fraction(number)
+    return found
+
+
 def run(
     main: Callable[[Sequence[str]], None],
     arguments: Sequence[str] | None = None,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lid_toolkit.audio.container_ends import require_whole
 from lid_toolkit.audio.foreign import CONVERT, Foreign
-from lid_toolkit.audio.references import COPY_AGAIN, AudioError, ByteRange
+from lid_toolkit.audio.references import COPY_AGAIN, AudioError, ByteRange, UnsupportedError
 from lid_toolkit.audio.window import Window
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ class Container:
         """Close FFmpeg's handle; the file stays open."""
         self._container.close()
 
-    def _fail(self, what: str, mend: str = CONVERT) -> NoReturn:
-        raise AudioError(what, where=self._byte_range.ref, mend=f"it is {self._kind.name}: {mend}")
+    def _fail(self, what: str, mend: str = CONVERT, error: type[AudioError] = AudioError) -> NoReturn:
+        raise error(what, where=self._byte_range.ref, mend=f"it is {self._kind.name}: {mend}")
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -108,7 +108,7 @@ class Container:
         try:
             import av
         except ImportError:
-            self._fail("cannot be decoded by libsndfile", INSTALL + CONVERT)
+            self._fail("cannot be decoded by libsndfile", INSTALL + CONVERT, UnsupportedError)
         try:
             yield
         except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
@@ -130,10 +130,10 @@ class Container:
         if len(streams) > 1:
             self._fail(f"contains {len(streams)} audio streams", FIRST_STREAM)
         if not streams:
-            self._fail("contains no audio stream", "remove it")
+            self._fail("contains no audio stream", "remove it", UnsupportedError)
         self._stream = streams[0]
         if self._codec not in DECODERS:
-            self._fail(f"the codec of its sound, {self._codec}, is not supported")
+            self._fail(f"the codec of its sound, {self._codec}, is not supported", error=UnsupportedError)
 
     @property
     def _codec(self) -> str:

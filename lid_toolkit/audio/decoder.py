@@ -11,10 +11,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from lid_toolkit.audio.container import Container
-from lid_toolkit.audio.foreign import foreign, mend_for
+from lid_toolkit.audio.foreign import foreign, is_unknown, mend_for
 from lid_toolkit.audio.mp3 import Mp3Stream, is_mp3, mp3_streams
 from lid_toolkit.audio.ogg import is_ogg, longest_packet, ogg_streams
-from lid_toolkit.audio.references import COPY_AGAIN, AudioError, ByteRange
+from lid_toolkit.audio.references import COPY_AGAIN, AudioError, ByteRange, UnsupportedError
 from lid_toolkit.audio.sph import MARK as SPH_MARK
 from lid_toolkit.audio.sph import sph_end
 from lid_toolkit.audio.wav_header import WavHeader, filled_in
@@ -123,7 +123,8 @@ def _named(byte_range: ByteRange) -> Iterator[None]:
         yield
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError, MemoryError) as error:
         what = str(getattr(error, "error_string", error)).rstrip(".")
-        raise AudioError(
+        kind = UnsupportedError if is_unknown(what) else AudioError
+        raise kind(
             f"cannot be decoded: {what}", where=byte_range.ref, mend=mend_for(byte_range, what)
         ) from None
 

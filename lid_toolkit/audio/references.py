@@ -14,6 +14,7 @@ bounds are checked, so that a crop can be read by seeking.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import select
@@ -23,7 +24,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from lid_toolkit.errors import LidError, reason_of
 
@@ -43,6 +44,10 @@ _IN_ARCHIVE = re.compile(r"(.+):(\d+)")
 
 class AudioError(LidError):
     """A recording that cannot be read; ``where`` is its reference."""
+
+
+class UnsupportedError(AudioError):
+    """A recording in a format that is not read here, or something else than audio."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +160,12 @@ def kind_of(mode: int) -> str:
 def copied(content: BinaryIO, name: str) -> Iterator[ByteRange]:
     """Copy what a file object gives, from its position to its end, into a temporary file; yield its bytes.
 
+    What is in memory stays there, if the system has files in memory.
+
     Raises:
         AudioError: it gives no bytes, cannot be read, or, unless it can seek, gives too many.
     """
-    with tempfile.TemporaryFile() as copy:
+    with _in_memory() if isinstance(content, io.BytesIO) else tempfile.TemporaryFile() as copy:
         try:
             most = None if content.seekable() else LARGEST_STREAM
             while block := content.read(STREAM_BLOCK):
@@ -170,6 +177,13 @@ def copied(content: BinaryIO, name: str) -> Iterator[ByteRange]:
             raise AudioError(f"cannot be read: {reason_of(error)}", where=name, mend=mend) from error
         copy.flush()
         yield _byte_range(copy.fileno(), None, name, PurePath(name).suffix.lower())
+
+
+def _in_memory() -> IO[bytes]:
+    """Return a temporary file that is not on a disk; on a system without these, one on disk."""
+    if not hasattr(os, "memfd_create"):
+        return tempfile.TemporaryFile()
+    return open(os.memfd_create("audio", os.MFD_CLOEXEC), "w+b")
 
 
 @contextlib.contextmanager

@@ -37,19 +37,34 @@ def resample_blocks(
 
     The results, joined, are those of :func:`resample` for the joined blocks, except for rounding.
     """
-    if from_rate == to_rate:
-        yield from blocks
-        return
-    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="HQ")
-    taken = given = 0
+    stream = Resampler(from_rate, to_rate)
     for block in blocks:
-        taken += len(block)
-        converted = stream.resample_chunk(np.ascontiguousarray(block, dtype=np.float32))
-        given += len(converted)
-        yield converted
-    lacking = resampled_length(taken, from_rate, to_rate) - given
-    rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)[:lacking]
-    yield np.pad(rest, (0, lacking - len(rest)))
+        yield stream.feed(block)
+    yield stream.finish()
+
+
+class Resampler:
+    """Converts a waveform from one rate in Hz to another in blocks; see :func:`resample_blocks`."""
+
+    def __init__(self, from_rate: float, to_rate: float) -> None:
+        self._rates = from_rate, to_rate
+        self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="HQ")
+        self._taken = self._given = 0
+
+    def feed(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take the next samples; return those that are ready at the other rate."""
+        if self._rates[0] == self._rates[1]:
+            return block
+        self._taken += len(block)
+        converted = self._stream.resample_chunk(np.ascontiguousarray(block, dtype=np.float32))
+        self._given += len(converted)
+        return np.asarray(converted, dtype=np.float32)
+
+    def finish(self) -> NDArray[np.float32]:
+        """Return the remaining samples, so that the length is that of :func:`resample`."""
+        lacking = resampled_length(self._taken, *self._rates) - self._given
+        rest = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)[:lacking] if lacking else ()
+        return np.pad(np.asarray(rest, dtype=np.float32), (0, lacking - len(rest)))
 
 
 def change_speed(wave: NDArray[np.float32], factor: float) -> NDArray[np.float32]:

@@ -160,15 +160,19 @@ def speech_seconds(wave_t: NDArray[np.float32], rate: int, using: Detector | Non
     return seconds_of_speech(speech_frames(wave_t, rate, using), 0.0, len(wave_t) / rate)
 
 
-def seconds_of_speech(probabilities_t: NDArray[np.float32], start: float, end: float) -> float:
+def seconds_of_speech(
+    probabilities_t: NDArray[np.float32], start: float, end: float, skipped: int = 0
+) -> float:
     """Return the seconds of speech between two times of a recording.
 
     Args:
-        probabilities_t: (frames,), of the whole recording.
+        probabilities_t: (frames,), of the whole recording, or without its first frames.
         start: seconds from the start of the recording.
         end: the same; at least ``start``.
+        skipped: number of frames that are left out at the start; they count as no speech.
     """
-    first, last = int(start / FRAME_S), int(np.ceil(end / FRAME_S))
-    begins_t = np.arange(first, min(last, len(probabilities_t))) * FRAME_S
+    first, last = max(skipped, int(start / FRAME_S)), int(np.ceil(end / FRAME_S))
+    chosen_t = probabilities_t[first - skipped : max(0, last - skipped)]
+    begins_t = np.arange(first, first + len(chosen_t)) * FRAME_S
     seconds_t = np.minimum(begins_t + FRAME_S, end) - np.maximum(begins_t, start)
-    return float(seconds_t[probabilities_t[first:last] >= THRESHOLD].sum())
+    return float(seconds_t[chosen_t >= THRESHOLD].sum())

@@ -69,7 +69,11 @@ def main(arguments: Sequence[str]) -> None:
     options = parsed(arguments)
     lid = open_identifier(options)
     policy = chosen_policy(options, lid.policy)
-    settings = {"model": model_digest(options.model), **settings_of(options, policy)}
+    settings = {
+        "model": model_digest(options.model),
+        "segments": options.segments,
+        **settings_of(options, policy),
+    }
     write_records(options, settings, lambda inputs: rows_of(lid, policy, inputs, options))
 
 
@@ -121,6 +125,7 @@ def rows_of(
             window=options.window,
             hop=options.hop,
             vad=options.vad,
+            segments=options.segments,
         )
 
     ready = read_ahead(inputs, lid.rate, workers_of(options))
@@ -187,6 +192,11 @@ def make_parser() -> OptionParser:
     add_inputs(parser)
     add_model(parser)
     add_decisions(parser)
+    parser.add_argument(
+        "--segments",
+        action="store_true",
+        help="find the parts of each recording by language too; --window is then 5 unless given",
+    )
     return parser
 
 

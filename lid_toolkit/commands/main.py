@@ -29,9 +29,12 @@ class Command(NamedTuple):
 COMMANDS = {
     "Use a model": (
         Command("identify", "identify", "identify the language of recordings"),
+        Command("segment", "segment", "find where the language of a recording changes"),
+        Command("stream", "stream", "follow the language of audio on standard input"),
         Command("embed", "embed", "write the embeddings of recordings"),
         Command("vote", "vote", "ask several models, and answer together"),
         Command("calibrate", "calibrate", "fit the calibration of a model's scores"),
+        Command("serve", "serve", "serve a page and a JSON service that identify languages"),
         Command("languages", "languages", "list the languages of a model"),
         Command("info", "info", "describe a model: languages, size, licence, results"),
     ),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lid_toolkit.cli import OptionParser, fraction, non_negative
+from lid_toolkit.cli import OptionParser, fraction, names, non_negative, probabilities
 from lid_toolkit.inference.policy import DecisionPolicy
 
 LIMITS = ("min_seconds", "min_speech_seconds", "min_score", "min_margin", "fallback")
@@ -27,7 +27,7 @@ def add_policy(parser: OptionParser) -> None:
     )
     group.add_argument(
         "--prior",
-        type=priors,
+        type=probabilities,
         metavar="LIST",
         help="probabilities of languages where the model is used: eng=0.7,fra=0.3",
     )
@@ -56,22 +56,3 @@ def chosen_policy(options: argparse.Namespace, otherwise: DecisionPolicy) -> Dec
     given: dict[str, Any] = {name: getattr(options, name) for name in LIMITS}
     given |= {"candidates": options.languages, "priors": options.prior}
     return replace(policy, **{name: value for name, value in given.items() if value is not None})
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Parse names that are separated by commas."""
-    found = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not found:
-        raise argparse.ArgumentTypeError("the list is empty")
-    return found
-
-
-def priors(text: str) -> dict[str, float]:
-    """Parse ``LANGUAGE=PROBABILITY,…``."""
-    found = {}
-    for part in names(text):
-        name, mark, number = part.partition("=")
-        if not mark or not name:
-            raise argparse.ArgumentTypeError(f"'{part}' is not LANGUAGE=PROBABILITY")
-        found[name.strip()] = fraction(number)
-    return found

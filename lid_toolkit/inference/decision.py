@@ -14,7 +14,7 @@ import numpy.typing as npt
 from lid_toolkit import languages
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.policy import DecisionPolicy
-from lid_toolkit.inference.prediction import Prediction, Segment, VadName, english_name
+from lid_toolkit.inference.prediction import Prediction, Segment, VadName, english_name, reason_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,11 @@ class Decider:
         return scaled_nc - np.logaddexp.reduce(scaled_nc, axis=-1, keepdims=True)
 
     def abstains(
-        self, duration: float | None, speech_seconds: float | None, vad: VadName
+        self,
+        duration: float | None,
+        speech_seconds: float | None,
+        vad: VadName,
+        silent: LidError | None = None,
     ) -> Prediction | None:
         """Return the record of an input that needs no scores: too short or without speech. Else None.
 
@@ -57,11 +61,14 @@ class Decider:
             duration: seconds of audio; None if not known.
             speech_seconds: seconds of speech; None if no detector was used.
             vad: the detector.
+            silent: the error for an input without a signal; None if it has one.
         """
         limits, facts = self.policy, {"duration": duration, "speech_seconds": speech_seconds, "vad": vad}
         if duration is not None and duration < limits.min_seconds:
             what = f"lasts {duration:.3g} s, less than min_seconds ({limits.min_seconds:g} s)"
             return Prediction("too_short", reason=what, **facts)  # type: ignore[arg-type]
+        if silent is not None:
+            return Prediction("no_speech", reason=reason_of(silent), **facts)  # type: ignore[arg-type]
         if speech_seconds is None or (speech_seconds > 0 and speech_seconds >= limits.min_speech_seconds):
             return None
         what = "no speech was found"
@@ -104,7 +111,7 @@ class Decider:
         best, *others = scores.values()
         margin = best - (others[0] if others else 0.0)
         language: str | None = self.labels[order[0]]
-        reason = self._doubt(str(language), best, margin) if doubt is None else doubt
+        reason = self.doubt(str(language), best, margin) if doubt is None else doubt
         if reason is not None:
             language = self.fallback
             reason = reason if language is None else f"fallback: {reason}"
@@ -143,8 +150,8 @@ class Decider:
         chosen_n = np.where(is_doubtful_n, instead, best_n)
         return np.where(seconds_n < self.policy.min_seconds, -1, chosen_n)
 
-    def _doubt(self, best: str, score: float, margin: float) -> str | None:
-        """Return why the most probable label is not certain enough; None if it is."""
+    def doubt(self, best: str, score: float, margin: float) -> str | None:
+        """Return why a label with this posterior and margin is not certain enough; None if it is."""
         limits = self.policy
         if score < limits.min_score:
             return f"{best} has a score of {score:.3f}, below min_score ({limits.min_score:g})"

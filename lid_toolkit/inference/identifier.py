@@ -22,8 +22,10 @@ from lid_toolkit.inference.lazy_model import LazyModel, Origin
 from lid_toolkit.inference.listening import Abstains, Listener, shared_detector
 from lid_toolkit.inference.lookahead import BATCHES_AHEAD, Heard, LookAhead
 from lid_toolkit.inference.policy import DecisionPolicy
-from lid_toolkit.inference.prediction import Prediction, failed, reason_of
+from lid_toolkit.inference.prediction import Prediction, Segment, failed
+from lid_toolkit.inference.segmentation import Segmenting, find_segments, segmenting_windows
 from lid_toolkit.inference.speech import KINDS, Floats, Speech, at_least_one, is_supported, valid_rate
+from lid_toolkit.inference.stream import LanguageStream, Tracking
 from lid_toolkit.inference.windows import Windowing
 from lid_toolkit.training.config import DType
 from lid_toolkit.training.device import named_device
@@ -131,6 +133,7 @@ class LanguageIdentifier(LazyModel):
         window: float | None = ...,
         hop: float | None = ...,
         vad: str = ...,
+        segments: bool | Segmenting = ...,
     ) -> Prediction: ...
 
     @overload
@@ -146,6 +149,7 @@ class LanguageIdentifier(LazyModel):
         window: float | None = ...,
         hop: float | None = ...,
         vad: str = ...,
+        segments: bool | Segmenting = ...,
     ) -> list[Prediction]: ...
 
     @overload
@@ -161,6 +165,7 @@ class LanguageIdentifier(LazyModel):
         window: float | None = ...,
         hop: float | None = ...,
         vad: str = ...,
+        segments: bool | Segmenting = ...,
     ) -> Iterator[Prediction]: ...
 
     def identify(
@@ -175,6 +180,7 @@ class LanguageIdentifier(LazyModel):
         window: float | None = None,
         hop: float | None = None,
         vad: str = "auto",
+        segments: bool | Segmenting = False,
     ) -> Prediction | list[Prediction] | Iterator[Prediction]:
         """Identify one input, each of a list, or each of any other iterable while it is read.
 
@@ -197,6 +203,8 @@ class LanguageIdentifier(LazyModel):
             hop: seconds from the start of one window to the next; None: half a window.
             vad: detector of speech: ``silero``, ``energy``, ``none``, or ``auto`` for silero where it is
                 installed, else energy.
+            segments: whether to find the parts of each input by language, or how; see
+                :mod:`lid_toolkit.inference.segmentation`. Then ``window`` is 5 s unless given.
 
         Returns:
             A record for one input, a list of records for a list, else an iterator of records.
@@ -207,8 +215,10 @@ class LanguageIdentifier(LazyModel):
         """
         at_least_one(batch_size=batch_size, top_k=1 if top_k is None else top_k)
         decides = self._decider(policy, languages)
-        listener = self._listener(sample_rate, Windowing(window, hop), vad, decides.abstains)
-        records = self._records(_inputs(speech), listener, decides, batch_size, top_k)
+        windowing = segmenting_windows(window, hop) if segments else Windowing(window, hop)
+        listener = self._listener(sample_rate, windowing, vad, decides.abstains)
+        settings = segments if isinstance(segments, Segmenting) else Segmenting() if segments else None
+        records = self._records(_inputs(speech), listener, decides, batch_size, top_k, settings)
         if is_supported(speech):
             return next(records)
         return list(records) if isinstance(speech, list) else records
@@ -282,6 +292,45 @@ class LanguageIdentifier(LazyModel):
         records = [decides.decide(scores_c, None, top_k=top_k) for scores_c in np.atleast_2d(scores)]
         return records[0] if scores.ndim == 1 else records
 
+    def stream(
+        self,
+        sample_rate: float | None = None,
+        languages: Iterable[str] | None = None,
+        top_k: int | None = None,
+        *,
+        policy: DecisionPolicy | None = None,
+        vad: str = "auto",
+        tracking: Tracking | None = None,
+    ) -> LanguageStream:
+        """Begin a recording that comes in chunks, such as from a microphone or a call.
+
+        >>> stream = lid.stream(8000)  # doctest: +SKIP
+        >>> for update in stream.follow(chunks):  # doctest: +SKIP
+        ...     print(update.time, update.language)
+
+        Args:
+            sample_rate: samples per second of the chunks; None for the model's ``rate``.
+            languages: as in :meth:`identify`.
+            top_k: as in :meth:`identify`.
+            policy: as in :meth:`identify`.
+            vad: as in :meth:`identify`.
+            tracking: the windows, and when the language changes; None for the defaults.
+
+        Raises:
+            LidError: an argument is not valid.
+        """
+        at_least_one(top_k=1 if top_k is None else top_k)
+        loaded = self.load()
+        return LanguageStream(
+            lambda wave: loaded.compute([wave], 1)[0][0],
+            self.rate,
+            self.rate if sample_rate is None else valid_rate(sample_rate),
+            self._decider(policy, languages),
+            shared_detector(vad),
+            tracking or Tracking(),
+            top_k,
+        )
+
     def _decider(self, policy: DecisionPolicy | None, languages: Iterable[str] | None) -> Decider:
         chosen = self.policy if policy is None else policy
         if languages is not None:
@@ -308,9 +357,10 @@ class LanguageIdentifier(LazyModel):
         decides: Decider,
         batch_size: int,
         top_k: int | None,
+        segmenting: Segmenting | None,
     ) -> Iterator[Prediction]:
         for heard in self._heard(items, listener, batch_size):
-            yield _record(heard, decides, top_k)
+            yield _record(heard, decides, top_k, segmenting)
 
 
 def _inputs(speech: Speech | Iterable[Speech]) -> Iterable[Speech]:
@@ -322,21 +372,24 @@ def _inputs(speech: Speech | Iterable[Speech]) -> Iterable[Speech]:
     return speech  # type: ignore[return-value]
 
 
-def _record(heard: Heard, decides: Decider, top_k: int | None) -> Prediction:
+def _record(
+    heard: Heard, decides: Decider, top_k: int | None, segmenting: Segmenting | None = None
+) -> Prediction:
     summary = heard.summary
     if heard.error is not None or summary is None:
         return failed(heard.error or LidError("not read"))
     duration, speech_seconds, vad = summary.duration, summary.speech_seconds, summary.vad
-    early = decides.abstains(duration, None if summary.silent else speech_seconds, vad)
-    if early is None and summary.silent is not None:
-        early = Prediction("no_speech", reason=reason_of(summary.silent))
+    early = decides.abstains(duration, speech_seconds, vad, summary.silent)
     if early is not None:
-        return dataclasses.replace(early, duration=duration, speech_seconds=speech_seconds, vad=vad)
+        return early
     try:
         scores_c = heard.scores_c()
     except LidError as error:
         return failed(error, duration)
-    return decides.decide(scores_c, duration, speech_seconds, vad, len(heard.scores_n), top_k=top_k)
+    found: tuple[Segment, ...] = ()
+    if segmenting is not None:
+        found = find_segments(heard.spans_n, np.stack(heard.scores_n), summary, decides, segmenting)
+    return decides.decide(scores_c, duration, speech_seconds, vad, len(heard.scores_n), found, top_k)
 
 
 def _embedding(heard: Heard) -> Floats:

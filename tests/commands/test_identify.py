@@ -50,6 +50,13 @@ def test_records_in_a_pipe_are_those_of_the_interface(model_file, recordings, ca
     ]
 
 
+def test_segments_are_in_the_records_if_asked_for(model_file, recordings, capsys):
+    rows, _ = answers(model_file, recordings, capsys)
+    assert [row["segments"] for row in rows] == [[]] * len(recordings)
+    rows, _ = answers(model_file, [*recordings, "--segments"], capsys)
+    assert [(part["start"], part["end"]) for row in rows for part in row["segments"]] == [(0, 0.5)] * 3
+
+
 def test_columns_on_a_terminal(model_file, recordings, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Terminal())
     broken = str(tmp_path / "none.wav")

@@ -90,7 +90,14 @@ def _groups(rows: Rows) -> Iterator[list[dict[str, Any]]]:
 
 
 def write_rttm(rows: Rows, output: Path) -> None:
-    """Write the segments in NIST's Rich Transcription Time Marked format.
+    """Write the segments in NIST's Rich Transcription Time Marked format; see :func:`rttm_lines`."""
+    with write_whole(output) as stream:
+        for row in rows:
+            stream.write(rttm_lines(row))
+
+
+def rttm_lines(row: Mapping[str, Any]) -> str:
+    """Return the segments of a record in NIST's Rich Transcription Time Marked format.
 
     A line is ``SPEAKER id 1 start duration <NA> <NA> language score <NA>``: tools for diarization read the
     language as they would a speaker. An input without segments has one from its begin to its end, and one
@@ -98,14 +105,12 @@ def write_rttm(rows: Rows, output: Path) -> None:
 
     Source: NIST, "The 2009 (RT-09) Rich Transcription Meeting Recognition Evaluation Plan", appendix A.
     """
-    with write_whole(output) as stream:
-        for row in rows:
-            for part in row.get("segments") or _whole(row):
-                times = f"{part['start']:.3f} {part['end'] - part['start']:.3f}"
-                name = quote(row["id"], safe="/:.,+-_~=@#[]()")
-                stream.write(
-                    f"SPEAKER {name} 1 {times} <NA> <NA> {part['language']} {part['score']:.4f} <NA>\n"
-                )
+    name = quote(row["id"], safe="/:.,+-_~=@#[]()")
+    return "".join(
+        f"SPEAKER {name} 1 {part['start']:.3f} {part['end'] - part['start']:.3f} <NA> <NA> "
+        f"{part['language']} {part['score']:.4f} <NA>\n"
+        for part in row.get("segments") or _whole(row)
+    )
 
 
 def _whole(row: Mapping[str, Any]) -> list[dict[str, Any]]:
