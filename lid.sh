@@ -55,6 +55,7 @@ inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment dir
 inference_batch_size=8                  # int+: batch size; the results do not depend on it
 inference_max_duration=600.0            # float: longest utterance to identify, in seconds; longer ones are listed as failed; 0: no limit
 inference_dtype=float32                 # float32|bfloat16|float16|auto: number format of identification; auto: bfloat16 on hardware with instructions for it
+inference_torch_compile=false           # bool: compile the model for identification, which takes minutes in each job: for large sets on a GPU
 extract_embd=false                      # bool: also write embeddings
 espnet_files=false                      # bool: also write what scripts for ESPnet's recipe read: results in its format, npz files of embeddings, a map of the languages
 policy=                                 # path: decision policy (YAML) of scoring; by default, the answer is the most probable language
@@ -243,7 +244,8 @@ infer_set() {
   ((jobs > 0)) || return 0
   # shellcheck disable=SC2086  # a command and its options
   run ${cmd} "${resources[@]}" JOB=1:"${jobs}" "${out}/logs/infer.JOB.log" \
-    "${python}" pyscripts/infer.py job "${task[@]}" --batch_size "${inference_batch_size}" --ngpu "${gpus_each}" --job JOB
+    "${python}" pyscripts/infer.py job "${task[@]}" --batch_size "${inference_batch_size}" --ngpu "${gpus_each}" \
+    --torch_compile "${inference_torch_compile}" --job JOB
   run "${python}" pyscripts/infer.py merge "${task[@]}"
 }
 

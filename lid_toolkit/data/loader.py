@@ -207,16 +207,22 @@ Item: TypeAlias = "Minibatch | LidError"
 
 
 class _FaultsAsItems(Dataset[Item]):
-    """The reader's batches, with errors as items: an error raised in a worker would lose its message."""
+    """The reader's batches, with errors as items: an error raised in a worker would lose its message.
 
-    def __init__(self, reader: MinibatchReader) -> None:
-        self.reader = reader
+    Args:
+        reader: the batches.
+        narrow: give int16 samples where they are the same (:meth:`Minibatch.narrowed`).
+    """
+
+    def __init__(self, reader: MinibatchReader, narrow: bool) -> None:
+        self.reader, self.narrow = reader, narrow
 
     def __getitem__(self, index: int) -> Minibatch | LidError:
         try:
-            return self.reader[index]
+            minibatch = self.reader[index]
         except LidError as error:
             return error
+        return minibatch.narrowed() if self.narrow else minibatch
 
 
 def iterate(
@@ -228,13 +234,14 @@ def iterate(
         reader: the batches.
         first: number of the first batch to yield.
         workers: number of worker processes; 0 reads in this process.
-        pin: use pinned memory, from which a GPU can copy while it computes.
+        pin: for a GPU: use pinned memory, from which it can copy while it computes, and int16 samples where
+            they are the same waveforms (:meth:`Minibatch.narrowed`).
         max_failed: largest proportion of utterances that may be unreadable, from 0 to 1.
 
     Raises:
         LidError: the sampling rate is wrong, too many utterances are unreadable, or a worker was killed.
     """
-    loader = make_loader(_FaultsAsItems(reader), range(first, len(reader)), workers, pin)
+    loader = make_loader(_FaultsAsItems(reader, pin), range(first, len(reader)), workers, pin)
     yield from checked(loaded(loader), utterances_in(reader.batches), max_failed)
 
 

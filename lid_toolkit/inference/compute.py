@@ -5,7 +5,7 @@ Shapes: u utterances, b batch, t samples, c languages, d embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import numpy as np
@@ -15,11 +15,15 @@ from torch import Tensor
 
 from lid_toolkit.data.samplers import Batches, sorted_batches
 from lid_toolkit.inference.identification import Floats
+from lid_toolkit.models.compiled import compiled
 from lid_toolkit.training.checkpoint import SavedModel
 from lid_toolkit.training.precision import Precision
 
 ReadBatch: TypeAlias = "tuple[npt.NDArray[np.int64], Tensor, Tensor]"
 """The utterances of a batch by number, their zero-padded waveforms (B, T), and their lengths in samples."""
+
+Identify: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Maps waveforms (B, T) and their lengths to log posteriors (B, C) and embeddings (B, D)."""
 
 LONGEST_BATCH_S = 600
 """Seconds of padded audio in a batch. This limits the memory; results do not depend on it."""
@@ -32,6 +36,15 @@ library reuses the memory of blocks up to this size. It requests and returns lar
 (mallopt(3), ``M_MMAP_THRESHOLD``), and the system fills their pages with zeros, which took up to 40 % of the
 time.
 """
+
+
+def compiled_identify(saved: SavedModel) -> Identify:
+    """Return the model's ``identify``, compiled when it is first called; results agree up to rounding.
+
+    Raises:
+        LidError: from the returned function, if there is no compiler or it fails.
+    """
+    return compiled(saved.model.identify, "torch_compile", "identify without it")
 
 
 def plan_batches(
@@ -55,6 +68,7 @@ def identify_batches(
     precision: Precision,
     utterances: int,
     batches: Iterable[ReadBatch],
+    identify: Identify | None = None,
 ) -> tuple[Floats, Floats]:
     """Identify all utterances of the batches.
 
@@ -64,6 +78,7 @@ def identify_batches(
         precision: number format.
         utterances: number of utterances.
         batches: the batches, whose rows are numbers of utterances.
+        identify: the model's ``identify`` (:func:`compiled_identify`); None for the one that is not compiled.
 
     Returns:
         Log posteriors (U, C) and L2-normalised embeddings (U, D). Both are NaN for an utterance in no batch.
@@ -72,7 +87,7 @@ def identify_batches(
     embeddings_ud = np.full((utterances, saved.embedding_size), np.nan, dtype=np.float32)
     for rows_b, wave_bt, lengths_b in batches:
         with precision.autocast(device):
-            scores_bc, embeddings_bd = saved.model.identify(wave_bt.to(device), lengths_b)
+            scores_bc, embeddings_bd = (identify or saved.model.identify)(wave_bt.to(device), lengths_b)
         scores_uc[rows_b] = scores_bc.float().cpu().numpy()
         embeddings_ud[rows_b] = embeddings_bd.cpu().numpy()
     return scores_uc, embeddings_ud

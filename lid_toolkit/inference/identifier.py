@@ -57,6 +57,7 @@ class LanguageIdentifier(LazyModel):
         threads: int | None = None,
         dtype: DType = "float32",
         policy: DecisionPolicy | None = None,
+        torch_compile: bool = False,
     ) -> LanguageIdentifier:
         """Load a model.
 
@@ -73,6 +74,8 @@ class LanguageIdentifier(LazyModel):
             dtype: number format: ``float32``, ``bfloat16``, ``float16``, or ``auto`` for bfloat16 on a device
                 with instructions for it. 16 bits are faster there, and change few answers.
             policy: when to answer; None for the policy that the model was packed with, else the default.
+            torch_compile: compile the model with ``torch.compile`` at the first batch. That takes minutes and
+                needs a C++ compiler, so it is for many recordings on a GPU. Answers agree up to rounding.
 
         Raises:
             LidError: the model does not exist, is not a model, or is not safe to load, the device or the
@@ -80,7 +83,7 @@ class LanguageIdentifier(LazyModel):
         """
         place = str(Path(source).absolute()) if Path(source).exists() else str(source)
         name = device if isinstance(device, str) else str(named_device(device))
-        lid = cls(Origin(place, name, revision, tuple(external), threads, dtype, policy))
+        lid = cls(Origin(place, name, revision, tuple(external), threads, dtype, policy, torch_compile))
         lid.load()
         return lid
 

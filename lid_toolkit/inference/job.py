@@ -17,7 +17,13 @@ from lid_toolkit.data.samplers import Batches
 from lid_toolkit.data.utterances import Utterances, load_unlabelled
 from lid_toolkit.datadir.datadir import check_sampling_rate
 from lid_toolkit.files import write_whole
-from lid_toolkit.inference.compute import ReadBatch, identify_batches, plan_batches
+from lid_toolkit.inference.compute import (
+    Identify,
+    ReadBatch,
+    compiled_identify,
+    identify_batches,
+    plan_batches,
+)
 from lid_toolkit.inference.identification import Identification, IdentifiedPart
 from lid_toolkit.parts import do_parts, load_plan, parts_to_do
 from lid_toolkit.progress import Progress
@@ -25,7 +31,14 @@ from lid_toolkit.training.checkpoint import SavedModel, load_model
 from lid_toolkit.training.precision import named_precision
 
 
-def run_job(task: Identification, job: int, batch_size: int, device: torch.device, workers: int) -> None:
+def run_job(
+    task: Identification,
+    job: int,
+    batch_size: int,
+    device: torch.device,
+    workers: int,
+    torch_compile: bool = False,
+) -> None:
     """Identify the utterances in the parts of job number ``job``, from 1, that are not done yet.
 
     Args:
@@ -34,6 +47,7 @@ def run_job(task: Identification, job: int, batch_size: int, device: torch.devic
         batch_size: largest number of utterances computed together.
         device: the device to compute on.
         workers: number of processes that read ahead.
+        torch_compile: compile the model; answers agree up to rounding, so it is no setting of the task.
 
     Raises:
         LidError: there is no plan or no such job, the inputs changed, or audio has another rate.
@@ -48,6 +62,7 @@ def run_job(task: Identification, job: int, batch_size: int, device: torch.devic
             return
         saved = load_model(task.model)
         saved.model.to(device)
+        identify = compiled_identify(saved) if torch_compile else saved.model.identify
         check_sampling_rate(task.data_dir, saved.rate, "the model")
         with write_whole(task.languages) as stream:
             stream.writelines(f"{language}\n" for language in saved.languages)
@@ -60,7 +75,7 @@ def run_job(task: Identification, job: int, batch_size: int, device: torch.devic
 
             def do(part: IdentifiedPart, progress: Progress) -> list[Path]:
                 own = itertools.islice(read, sizes[part.number])
-                _do_part(task, part, utterances, saved, device, own, progress)
+                _do_part(task, part, utterances, saved, device, own, identify, progress)
                 return part.files
 
             do_parts(task.step.name, todo, do)
@@ -85,6 +100,7 @@ def _do_part(
     saved: SavedModel,
     device: torch.device,
     batches: Iterator[Minibatch],
+    identify: Identify,
     progress: Progress,
 ) -> None:
     """Compute the batches of a part and write the results."""
@@ -96,11 +112,12 @@ def _do_part(
             failed.update(batch.failed)
             if len(batch.rows_b):
                 # Rows of the set become numbers within the part: rows 3, 5, 9 are numbers 0, 1, 2.
-                yield np.searchsorted(part.rows_p, batch.rows_b.numpy()), batch.wave_bt, batch.lengths_b
+                wave_bt = batch.model_inputs(device)[0]
+                yield np.searchsorted(part.rows_p, batch.rows_b.numpy()), wave_bt, batch.lengths_b
             progress.advance(len(batch.rows_b) + len(batch.failed), batch.samples / saved.rate)
 
     precision = named_precision(task.dtype, device)
-    scores_pc, embeddings_pd = identify_batches(saved, device, precision, part.size, numbered())
+    scores_pc, embeddings_pd = identify_batches(saved, device, precision, part.size, numbered(), identify)
     keys = [utterances.refs.key(int(row)) for row in part.rows_p]
     for number in np.flatnonzero(~np.isfinite(scores_pc).all(axis=1)).tolist():
         failed.setdefault(keys[number], "scores are not finite")

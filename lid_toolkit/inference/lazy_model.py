@@ -15,7 +15,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.compute import ReadBatch, identify_batches, plan_batches
+from lid_toolkit.inference.compute import (
+    Identify,
+    ReadBatch,
+    compiled_identify,
+    identify_batches,
+    plan_batches,
+)
 from lid_toolkit.inference.locate import open_with_policy
 from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.inference.speech import Floats, at_least_one
@@ -39,6 +45,7 @@ class Origin:
     threads: int | None = None
     dtype: DType = "float32"
     policy: DecisionPolicy | None = None
+    torch_compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Loaded:
     device: torch.device
     precision: Precision
     policy: DecisionPolicy
+    identify: Identify | None = None
 
     def compute(self, waves: Sequence[Floats], batch_size: int) -> tuple[Floats, Floats]:
         """Return log posteriors (B, C) and L2-normalised embeddings (B, D) of waveforms (samples,)."""
@@ -62,7 +70,7 @@ class Loaded:
                 wave_bt = pad_sequence(tensors, batch_first=True)
                 yield batch.rows_b, wave_bt, torch.from_numpy(lengths[batch.rows_b])
 
-        return identify_batches(self.saved, self.device, self.precision, len(waves), padded())
+        return identify_batches(self.saved, self.device, self.precision, len(waves), padded(), self.identify)
 
     def classify(self, embeddings: Tensor) -> Floats:
         """Return the log posteriors of embeddings (D,) or (B, D), each of length 1.
@@ -130,4 +138,5 @@ def _load(origin: Origin) -> Loaded:
         torch.set_num_threads(origin.threads)
     saved, policy = open_with_policy(origin.source, origin.revision, origin.external)
     saved.model.to(device)
-    return Loaded(saved, device, precision, origin.policy or policy)
+    identify = compiled_identify(saved) if origin.torch_compile else None
+    return Loaded(saved, device, precision, origin.policy or policy, identify)

@@ -124,19 +124,16 @@ class FrameRows:
     def of(cls, lengths_b: Tensor, frames: int, device: torch.device) -> FrameRows:
         """Describe a batch of ``frames`` frames; ``lengths_b`` on the CPU avoids waiting for a device.
 
-        Compiled code calls this uncompiled: the number of rows would be another constant for each batch.
+        In compiled code N is a size that the compiler does not know, so one graph serves all batches. Such a
+        batch must have at least two valid frames.
         """
-        # Not a decorator: it would import the compiler, a second of work, in every process.
-        if torch.compiler.is_compiling():
-            uncompiled: FrameRows = torch.compiler.disable(cls._of)(lengths_b, frames, device)  # type: ignore[no-untyped-call]
-            return uncompiled
-        return cls._of(lengths_b, frames, device)
-
-    @classmethod
-    def _of(cls, lengths_b: Tensor, frames: int, device: torch.device) -> FrameRows:
-        if int(lengths_b.max()) > frames:
+        compiling = torch.compiler.is_compiling()
+        if compiling or int(lengths_b.max()) > frames:
             lengths_b = lengths_b.clamp(max=frames)
-        count, full = int(lengths_b.sum()), int(lengths_b.min()) == frames
+        count = int(lengths_b.sum())
+        if compiling:  # without this promise, each test of the size would split the graph
+            torch._check(count > 1)  # type: ignore[no-untyped-call]
+        full = not compiling and int(lengths_b.min()) == frames
         lengths_b = on_device(lengths_b, device)
         first_b1 = (lengths_b.cumsum(0) - lengths_b)[:, None]
         steps_t = torch.arange(frames, device=device)

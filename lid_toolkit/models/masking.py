@@ -67,7 +67,7 @@ def continue_by_zeros(x_bt: Tensor, lengths_b: Tensor, shortest: int) -> tuple[T
 
     A layer with a minimum length then accepts any utterance, and its result is the same in every batch.
     """
-    if int(lengths_b.min()) >= shortest:
+    if not torch.compiler.is_compiling() and int(lengths_b.min()) >= shortest:
         return x_bt, lengths_b
     mask_b1t = padding_mask(lengths_b, x_bt.shape[1], x_bt.device)
     inner = x_bt.dim() - 2
@@ -84,7 +84,7 @@ def mirror_ends(x_bt: Tensor, lengths_b: Tensor, reach: int) -> Tensor:
     frame reads them.
     """
     frames = x_bt.shape[-1]
-    if int(lengths_b.min()) >= frames:
+    if not torch.compiler.is_compiling() and int(lengths_b.min()) >= frames:
         return F.pad(x_bt.view(len(x_bt), -1, frames), (reach, reach), mode="reflect").view(
             *x_bt.shape[:-1], -1
         )

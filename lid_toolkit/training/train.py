@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from lid_toolkit.data.features import check_made_by
@@ -20,8 +20,9 @@ from lid_toolkit.datadir.mixtures import UTT2LANGS
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import remove_leftovers, write_whole
 from lid_toolkit.models.build import build_model
+from lid_toolkit.models.compiled import compiled
 from lid_toolkit.models.external import EVERY
-from lid_toolkit.models.lid_model import LidModel, LidOutput
+from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.models.protocols import skips_blocks, target_kinds
 from lid_toolkit.steps import digest
 from lid_toolkit.training.build_sampler import build_sampler
@@ -65,6 +66,8 @@ FREE_TO_CHANGE = (
 
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
+TORCH_COMPILE = "torch_compile", "set torch_compile: false"
+"""The option that compiles the model, and how to do without it."""
 
 
 def train(
@@ -218,33 +221,12 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
     learner = Learner(
         model=model,
         wrapped=wrapped,
-        forward=compiled(wrapped) if config.torch_compile else wrapped,
+        forward=compiled(wrapped, *TORCH_COMPILE) if config.torch_compile else wrapped,
         optimizer=configured_optimizer(model, config),
         scaler=training.precision.scaler(world.device),
         average=average,
     )
     return learner, State() if content is None else restore(content, learner)
-
-
-def compiled(module: nn.Module) -> Callable[..., LidOutput]:
-    """Return a module's forward pass, which is compiled when it is first called.
-
-    Raises:
-        LidError: from the returned function, if there is no compiler or it fails.
-    """
-    from torch._dynamo.exc import TorchDynamoException  # takes a second to import
-
-    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
-    fast: Callable[..., LidOutput] = torch.compile(module, dynamic=True)
-
-    def forward(*arguments: Tensor) -> LidOutput:
-        try:
-            return fast(*arguments)
-        except TorchDynamoException as error:
-            reason = str(error).strip().partition("\n\n")[0]
-            raise LidError(reason, where="torch_compile", mend="set torch_compile: false") from error
-
-    return forward
 
 
 def check_rate(model: LidModel, rate: int) -> None:

@@ -84,3 +84,10 @@ def test_a_gpu_gets_int16(directory):
     whole = whole_reader(directory)
     readers = Readers((whole.utterances,), PreprocessorConf(), 0, gpu=True)
     assert {batch.wave_bt.dtype for batch in readers.read(whole.utterances, whole.batches)} == {torch.int16}
+
+
+@pytest.mark.filterwarnings("ignore:.*pin_memory")
+def test_identification_on_a_gpu_gets_int16(directory):
+    whole = whole_reader(directory)
+    for pin, kind in ((True, torch.int16), (False, torch.float32)):
+        assert {batch.wave_bt.dtype for batch in iterate(whole, 0, 0, pin)} == {kind}

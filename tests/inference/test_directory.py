@@ -45,6 +45,21 @@ def identify(work, batch_size=8, workers=0, jobs=1):
     return work.output_dir
 
 
+def test_compiled_only_where_asked_with_the_same_answers(model_file, speech, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function, **_: compiled.append(function) or function)
+    answers = []
+    for asked in (False, True):
+        work = task(model_file, speech, str(asked))
+        run_job(work, plan(work, 1), 8, CPU, 0, asked)
+        merge(work)
+        answers.append((work.output_dir / "some_set_lids").read_text())
+        lid = LanguageIdentifier.from_pretrained(model_file, "cpu", torch_compile=asked)
+        lid.embed(np.random.default_rng(0).normal(size=8000))
+        assert len(compiled) == 2 * asked
+    assert answers[0] == answers[1]
+
+
 def test_jobs_batches_and_workers_do_not_change_answers(model_file, speech):
     expected = identify(task(model_file, speech, "one"), batch_size=1)
     keys, scores = read_vectors(expected / "scores.scp")

@@ -399,17 +399,10 @@ def test_augmentation_on_the_device_trains_the_same(tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_a_compiled_model_trains_the_same_and_a_compiler_that_fails_is_one_line(tmp_path, monkeypatch):
+def test_a_compiled_model_trains_the_same(tmp_path, monkeypatch):
     directory = write_experiment(tmp_path, max_epoch=1, num_iters_per_epoch=2)
     straight = epochs(run(directory, "straight"))
     compile_model = torch.compile
     monkeypatch.setattr(torch, "compile", lambda module, **_: compile_model(module, backend="eager"))
     (compiled,) = epochs(run(directory, "compiled", 1e9, "--torch_compile", "true"))
     assert compiled["train_loss"] == pytest.approx(straight[0]["train_loss"], rel=1e-5)
-
-    def broken(_graph, _inputs):
-        raise RuntimeError("no C++ compiler")
-
-    monkeypatch.setattr(torch, "compile", lambda module, **_: compile_model(module, backend=broken))
-    with pytest.raises(LidError, match=r"torch_compile: .*no C\+\+ compiler.*set torch_compile: false"):
-        run(directory, "broken", 1e9, "--torch_compile", "true")

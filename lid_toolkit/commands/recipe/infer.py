@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
         workers = options.num_workers
         if workers is None:
             workers = GPU_WORKERS if device.type == "cuda" else 0
-        run_job(task, number, options.batch_size, device, workers)
+        run_job(task, number, options.batch_size, device, workers, options.torch_compile)
 
     def export() -> None:
         if options.espnet_files and options.extract_embd:
@@ -82,5 +82,6 @@ def make_parser() -> OptionParser:
         type=int,
         help="job: number of data-loading workers; default: 2 with a GPU, which would wait for audio; else 0",
     )
+    parser.add_argument("--torch_compile", type=boolean, default=False, help="job: compile the model")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="number format")
     return parser

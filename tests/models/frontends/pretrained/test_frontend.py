@@ -276,3 +276,23 @@ def test_a_folder_that_lacks_weights_or_is_broken_is_named(tmp_path):
     (path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(LidError, match="type 'bert' is not supported"):
         make(path)
+
+
+@pytest.mark.parametrize("kind", ["xlsr", "hubert", "mhubert", "whisper"])
+@torch.no_grad()
+def test_attention_gets_no_mask_where_nothing_is_padded(kind, folders, monkeypatch):
+    """A mask excludes PyTorch's flash kernel. w2v-BERT always adds its relative positions as a mask."""
+    frontend = make(folders[kind], layers="last", attention="sdpa")
+    masks = []
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(*arguments, attn_mask=None, **named):
+        masks.append(attn_mask)
+        return attend(*arguments, attn_mask=attn_mask, **named)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    for lengths, padded in (([9000, 9000], False), ([9000, 4000], True)):
+        masks.clear()
+        frontend(*batch(lengths)[1:])
+        assert masks
+        assert all((mask is not None) is padded for mask in masks)
