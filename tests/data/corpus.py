@@ -25,14 +25,22 @@ def beeps(language: str, samples: int, seed: int) -> np.ndarray:
 
 
 def vowel(seconds: float) -> np.ndarray:
-    """Return a sound that detectors take for speech: pulses through three formants, with pauses."""
-    pulses = np.zeros(round(seconds * RATE))
-    pulses[:: RATE // 120] = 1
-    for formant in (700, 1200, 2500):
-        radius, angle = 0.97, 2 * np.pi * formant / RATE
+    """Return a sound that detectors take for speech: a voice that glides between two vowels, with pauses."""
+    time_s = np.arange(round(seconds * RATE)) / RATE
+    pitch = 120 * (1 + 0.2 * np.sin(2 * np.pi * 1.7 * time_s))
+    pulses = np.diff(np.floor(np.cumsum(pitch / RATE)), prepend=0.0)
+    a, i = (formants(pulses, frequencies) for frequencies in ((700, 1200, 2500), (300, 2200, 3000)))
+    share = 0.5 + 0.5 * np.sin(2 * np.pi * 3 * time_s)
+    loudness = np.clip(0.3 + np.sin(2 * np.pi * time_s), 0, 1)
+    return (0.3 * loudness * (share * a + (1 - share) * i)).astype(np.float32)
+
+
+def formants(pulses: np.ndarray, frequencies: tuple[int, ...]) -> np.ndarray:
+    """Return pulses through resonances at frequencies in Hz, with a largest sample of 1."""
+    radius = np.exp(-np.pi * 80 / RATE)
+    for angle in 2 * np.pi * np.array(frequencies) / RATE:
         pulses = lfilter([1], [1, -2 * radius * np.cos(angle), radius**2], pulses)
-    spoken = np.arange(len(pulses)) / RATE % 1 < 0.6
-    return (0.3 * spoken * pulses / np.abs(pulses).max()).astype(np.float32)
+    return pulses / np.abs(pulses).max()
 
 
 def write_set(directory: Path, utterances: int, seed: int = 0, shortest=4000, longest=9000) -> Path:
