@@ -163,7 +163,7 @@ def speech_seconds(wave_t: NDArray[np.float32], rate: int, using: Detector | Non
 def seconds_of_speech(
     probabilities_t: NDArray[np.float32], start: float, end: float, skipped: int = 0
 ) -> float:
-    """Return the seconds of speech between two times of a recording.
+    """Return the seconds of speech between two times of a recording, to the microsecond.
 
     Args:
         probabilities_t: (frames,), of the whole recording, or without its first frames.
@@ -175,4 +175,5 @@ def seconds_of_speech(
     chosen_t = probabilities_t[first - skipped : max(0, last - skipped)]
     begins_t = np.arange(first, first + len(chosen_t)) * FRAME_S
     seconds_t = np.minimum(begins_t + FRAME_S, end) - np.maximum(begins_t, start)
-    return float(seconds_t[chosen_t >= THRESHOLD].sum())
+    # A sum of many frames is off in its last digits, and could exceed the duration.
+    return min(round(float(seconds_t[chosen_t >= THRESHOLD].sum()), 6), end - start)

@@ -182,3 +182,10 @@ def test_seconds_between_two_times():
 def test_an_empty_recording_has_no_frames():
     for name in ("silero", "energy", "none"):
         assert len(speech_frames(np.empty(0, np.float32), RATE, detector(name))) == 0
+
+
+@pytest.mark.parametrize("seconds", [9.47, 3601.23])
+def test_speech_throughout_is_not_longer_than_the_recording(seconds):
+    everything = np.ones(int(np.ceil(seconds / FRAME_S)), np.float32)
+    assert seconds_of_speech(everything, 0.0, seconds) == seconds
+    assert seconds_of_speech(everything, 0.0, 0.1) == 0.1
