@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from gpu_counts import META, DeviceCounter, count  # noqa: E402
 
 
-def test_kernels_copies_and_reads_by_hand():
+@pytest.fixture(scope="module")
+def gpu_counts() -> Iterator[ModuleType]:
+    """Import the script with its folder on the path only meanwhile: it has a ``data.py``, as the tests do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        yield importlib.import_module("gpu_counts")
+
+
+def test_kernels_copies_and_reads_by_hand(gpu_counts):
     host = torch.ones(3)
-    with DeviceCounter() as counter:
-        waits = host.to(META)
-        at_once = host.to(META, non_blocking=True)
+    with gpu_counts.DeviceCounter() as counter:
+        waits = host.to(gpu_counts.META)
+        at_once = host.to(gpu_counts.META, non_blocking=True)
         total = (waits + at_once).view(3, 1).sum()
         total.tolist()
         host.add(1).view(3, 1)
@@ -30,10 +38,10 @@ def test_kernels_copies_and_reads_by_hand():
 
 
 @pytest.mark.parametrize("shape", ["ecapa-8", "xlsr-small"])
-def test_nothing_waits_for_a_gpu_but_one_read_in_an_update(shape):
+def test_nothing_waits_for_a_gpu_but_one_read_in_an_update(shape, gpu_counts):
     """``transformers`` itself reads whether its mask hides anything, once in each forward pass."""
     theirs = int(shape == "xlsr-small")
-    counts = count(shape, 2)
+    counts = gpu_counts.count(shape, 2)
     for name, forwards, own in (("identification", 1, 0), ("update of 2", 2, 1)):
         assert counts[name]["blocking copies"] == 0
         assert counts[name]["host reads"] == forwards * theirs + own
