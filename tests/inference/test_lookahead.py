@@ -147,7 +147,8 @@ def test_a_recording_that_breaks_off_is_one_failed_record(lid, long_wave, tmp_pa
     content = (tmp_path / "a.flac").read_bytes()
     (tmp_path / "a.flac").write_bytes(content[: len(content) * 2 // 3])
     first, bad, last = lid.identify([long_wave, tmp_path / "a.flac", long_wave], window=2, hop=1, vad="none")
-    assert (first.status, bad.status, last) == ("ok", "failed", first)
+    assert [record.status for record in (first, bad, last)] == ["ok", "failed", "ok"]
+    assert last.scores == pytest.approx(first.scores, abs=1e-5)  # batches of windows differ by rounding
 
 
 def test_threads_share_an_identifier(lid):

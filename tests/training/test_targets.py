@@ -84,7 +84,9 @@ def recall(model_file, sources):
     ],
 )
 def test_a_training_learns_both_languages_of_mixed_utterances(experiment, changes):
-    config, sources = experiment(**changes)
+    # With fewer updates, the outcome depends on how the processor rounds.
+    longer = {"num_iters_per_epoch": 60, "max_epoch": 1, "optim_conf": {"lr": 0.005}}
+    config, sources = experiment(**longer, **changes)
     model_file, *_ = train(config, sources, World(), 1e9)
     assert recall(model_file, sources) > 0.95  # 5 in 9 by chance
 
