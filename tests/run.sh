@@ -57,6 +57,19 @@ clusters() {
   step "${python}" -m pytest -m "slurm or sge"
 }
 
+# Tests on clusters mostly wait for a scheduler, so they run beside the slow ones. Their output comes after theirs.
+slow_and_clusters() {
+  local failed=0 output
+  output=$(mktemp)
+  clusters >"${output}" 2>&1 &
+  local on_clusters=$!
+  slow || failed=1
+  wait "${on_clusters}" || failed=1
+  cat "${output}"
+  rm "${output}"
+  return "${failed}"
+}
+
 extras=recipe,dev
 . ./path.sh
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
@@ -64,8 +77,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 case "${1:-all}" in
   all)
     fast
-    slow
-    clusters
+    slow_and_clusters
     ;;
   lint | docs | fast | slow) "$1" ;;
   clusters) INSTALL_CLUSTERS=1 clusters ;;
