@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lid_toolkit.cli import OptionParser
-from lid_toolkit.commands.model import add_model, default_model, open_identifier
+from lid_toolkit.commands.model import add_batch_size, add_model, default_model, open_identifier
 from lid_toolkit.files import require_directory
 from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.steps import digest
@@ -102,6 +102,7 @@ def make_parser() -> OptionParser:
     """Return the parser of the command's options."""
     parser = OptionParser("Fit the calibration of a model's scores on data that it was not trained on.")
     add_model(parser)
+    add_batch_size(parser)
     parser.add_argument(
         "--data_dir",
         type=Path,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lid_toolkit.audio.references import AudioError
 from lid_toolkit.cli import USER_ERROR, OptionParser
-from lid_toolkit.commands.model import add_model, open_identifier
+from lid_toolkit.commands.model import add_batch_size, add_model, open_identifier
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.inputs.item import Floats, Input
 from lid_toolkit.inference.inputs.read import read_inputs
@@ -83,4 +83,5 @@ def make_parser() -> OptionParser:
         help=".npz file with ids (N,) and embeddings (N, D), float32",
     )
     add_model(parser)
+    add_batch_size(parser)
     return parser

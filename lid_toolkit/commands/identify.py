@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lid_toolkit.cli import USER_ERROR, OptionParser, non_negative, positive_int
-from lid_toolkit.commands.model import add_model, model_digest, open_identifier
+from lid_toolkit.commands.model import add_batch_size, add_model, model_digest, open_identifier
 from lid_toolkit.commands.policy import add_policy, chosen_policy
 from lid_toolkit.cores import count_cores
 from lid_toolkit.inference.inputs.count import count_inputs
@@ -194,6 +194,7 @@ def make_parser() -> OptionParser:
     parser = OptionParser("Identify the language of recordings: one record for each, in their order.")
     add_inputs(parser)
     add_model(parser)
+    add_batch_size(parser)
     add_decisions(parser)
     parser.add_argument(
         "--segments",

@@ -35,6 +35,10 @@ def add_computing(parser: OptionParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, … or mps")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="number format")
     parser.add_argument("--threads", type=positive_int, help="number of threads; default: one for each core")
+
+
+def add_batch_size(parser: OptionParser) -> None:
+    """Add ``--batch_size``, of commands that compute several recordings or windows."""
     parser.add_argument("--batch_size", type=positive_int, default=16, help="recordings computed together")
 
 

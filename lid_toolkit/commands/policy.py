@@ -36,7 +36,9 @@ def add_policy(parser: OptionParser) -> None:
         "--min_seconds", type=non_negative, help="shorter recordings are too_short (0.3 without a policy)"
     )
     group.add_argument(
-        "--min_speech_seconds", type=non_negative, help="recordings with less speech are no_speech"
+        "--min_speech_seconds",
+        type=non_negative,
+        help="recordings with less speech are no_speech (0.2 without a policy)",
     )
     group.add_argument("--min_score", type=fraction, help="recordings with a lower score are unknown")
     group.add_argument("--min_margin", type=fraction, help="recordings with a smaller margin are unknown")

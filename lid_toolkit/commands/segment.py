@@ -10,7 +10,7 @@ from typing import Any
 
 from lid_toolkit.cli import OptionParser, non_negative
 from lid_toolkit.commands.identify import VADS
-from lid_toolkit.commands.model import add_model, open_identifier
+from lid_toolkit.commands.model import add_batch_size, add_model, open_identifier
 from lid_toolkit.commands.policy import add_policy, chosen_policy
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
@@ -104,6 +104,7 @@ def make_parser() -> OptionParser:
     )
     parser.add_argument("--picture", type=Path, help="timeline to draw: .png or .svg")
     add_model(parser)
+    add_batch_size(parser)
     add_policy(parser)
     parser.add_argument("--window", type=non_negative, default=WINDOW_S, help="seconds of a window")
     parser.add_argument("--hop", type=non_negative, help="seconds between windows; default: half a window")

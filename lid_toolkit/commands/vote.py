@@ -15,7 +15,7 @@ from lid_toolkit.commands.identify import (
     workers_of,
     write_records,
 )
-from lid_toolkit.commands.model import add_computing, model_digest
+from lid_toolkit.commands.model import add_batch_size, add_computing, model_digest
 from lid_toolkit.commands.policy import chosen_policy
 from lid_toolkit.cores import count_cores
 from lid_toolkit.inference.inputs.item import Input
@@ -104,5 +104,6 @@ def make_parser() -> OptionParser:
         help="fuse: decide from all posteriors together; agree: no answer where the models disagree",
     )
     add_computing(parser)
+    add_batch_size(parser)
     add_decisions(parser)
     return parser

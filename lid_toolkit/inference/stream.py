@@ -311,6 +311,7 @@ class _Evidence:
         self._start_c = np.zeros(labels)
 
     def add(self, scores_c: Floats, seconds: float, is_window: bool) -> None:
+        """Add the log posteriors (C,) of a window with its seconds of speech, or of the start before it."""
         if is_window:
             self.windows += 1
             self._sum_c += seconds * scores_c.astype(np.float64)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import itertools
 import json
 import subprocess
 import sys
@@ -182,3 +184,39 @@ def test_embeddings_are_those_of_the_interface(model_file, recordings, tmp_path,
     assert embeddings.dtype == np.float32
     with pytest.raises(LidError, match=r"must end with \.npz"):
         embed.main([*words, "--model", str(model_file), "--output", "a.txt"])
+
+
+@pytest.mark.parametrize("command", COMMANDS["Use a model"], ids=lambda command: command.name)
+def test_a_command_reads_each_of_its_options(command):
+    """In its module, or in what it imports from other commands: ``options.NAME``, or NAME in a tuple."""
+    own = importlib.import_module(f"lid_toolkit.commands.{command.module}")
+    tree = ast.parse(Path(own.__file__).read_text())
+    read = options_in(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lid_toolkit.commands."):
+            path = Path(own.__file__).with_name(f"{node.module.rpartition('.')[2]}.py")
+            read |= options_in(*used_by({alias.name for alias in node.names}, ast.parse(path.read_text())))
+    assert {action.dest for action in own.make_parser()._actions} - {"help"} <= read
+
+
+def used_by(names, tree):
+    """Return the functions and constants of a module with these names, and those that they use."""
+    nodes = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    nodes |= {ast.unparse(node.targets[0]): node for node in tree.body if isinstance(node, ast.Assign)}
+    done = set()
+    while todo := names & set(nodes) - done:
+        done |= todo
+        used = itertools.chain.from_iterable(ast.walk(nodes[name]) for name in todo)
+        names = names | {node.id for node in used if isinstance(node, ast.Name)}
+    return [nodes[name] for name in done]
+
+
+def options_in(*trees):
+    """Return the names of the options that code reads."""
+    found = set()
+    for node in itertools.chain.from_iterable(map(ast.walk, trees)):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "options":
+            found.add(node.attr)
+        elif isinstance(node, ast.Tuple):
+            found |= {item.value for item in node.elts if isinstance(item, ast.Constant)}
+    return found

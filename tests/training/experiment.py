@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,11 @@ from typing import Any
 import torch
 import yaml
 from data.corpus import write_set, write_stats
+
+from lid_toolkit.training.config import load_config
+from lid_toolkit.training.distributed import World
+from lid_toolkit.training.sources import Sources
+from lid_toolkit.training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG: dict[str, Any] = {
@@ -97,3 +103,17 @@ def same(one: Path, other: Path) -> bool:
     """Return whether two model files hold the same weights, bit for bit."""
     ours, theirs = weights(one), weights(other)
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def run(directory, out="exp", interval_s=1e9, *words):
+    sources = Sources(directory / "train", directory / "valid", directory / "stats", directory / out)
+    train(load_config(directory / "train.yaml", words), sources, World(), interval_s)
+    return directory / out
+
+
+def epochs(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def untimed(history):
+    return [{k: v for k, v in epoch.items() if k not in ("seconds", "waited_s")} for epoch in history]

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from training.experiment import CONFIG, same, weights, write_config, write_experiment
+from training.experiment import CONFIG, epochs, run, same, untimed, weights, write_config, write_experiment
 
 from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.training import loop, update
 from lid_toolkit.training.checkpoint import average, load, load_model
-from lid_toolkit.training.config import load_config
-from lid_toolkit.training.distributed import World
 from lid_toolkit.training.model_selection import rank
-from lid_toolkit.training.sources import Sources
-from lid_toolkit.training.train import train
 
 ACCURACY = ("valid", "accuracy", "max")
 AVERAGE = "valid.accuracy.ave_2best.pth"
-
-
-def run(directory, out="exp", interval_s=1e9, *words):
-    sources = Sources(directory / "train", directory / "valid", directory / "stats", directory / out)
-    train(load_config(directory / "train.yaml", words), sources, World(), interval_s)
-    return directory / out
-
-
-def epochs(out):
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-
-def untimed(history):
-    return [{k: v for k, v in epoch.items() if k not in ("seconds", "waited_s")} for epoch in history]
 
 
 @pytest.fixture(scope="module")

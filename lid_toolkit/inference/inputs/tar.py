@@ -32,6 +32,7 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> _Header:
+        """Return the header in a block; raise _BrokenTarError if it is damaged or too large."""
         try:
             header = super().frombuf(buf, encoding, errors)  # type: ignore[arg-type]
         except tarfile.HeaderError as error:
