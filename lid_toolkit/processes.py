@@ -17,6 +17,8 @@ PARENT = "LID_PARENT"
 """Environment variable: process id of the parent; when the parent ends, the command must stop."""
 MEMBER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables of torchrun in each of several training processes."""
+SHARING = "LID_SHARING"
+"""Environment variable: number of training processes that share the ``accum_grad`` batches of an update."""
 
 # SIGINT: Ctrl-C. SIGTERM: `kill`, `timeout`, a scheduler's time limit. SIGUSR1: Slurm's warning before the
 # time limit (`--signal=USR1@60`). SIGHUP: a closed terminal.

@@ -130,7 +130,7 @@ class TrainConfig(BaseModel):
     max_epoch: PositiveInt = 20
     """Number of epochs."""
     accum_grad: PositiveInt = 1
-    """Number of batches per update (gradient accumulation)."""
+    """Number of batches per update (gradient accumulation). On a CPU, several processes share them."""
     grad_clip: PositiveFloat = 5.0
     """Largest norm of the gradient; larger gradients are scaled down."""
     grad_clip_type: PositiveFloat = 2.0

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.protocols import skips_parameters
-from lid_toolkit.processes import MEMBER_VARIABLES, is_member
+from lid_toolkit.processes import MEMBER_VARIABLES, SHARING, is_member
 from lid_toolkit.training.device import choose_device, count_gpus
 from lid_toolkit.training.optimization import with_own_kernels
 
@@ -42,11 +42,13 @@ class World:
         device: the device this process computes on.
         rank: its number, from 0.
         size: number of processes.
+        sharing: number of processes that share the ``accum_grad`` batches of an update; 1: each has so many.
     """
 
     device: torch.device = CPU
     rank: int = 0
     size: int = 1
+    sharing: int = 1
 
     @property
     def main(self) -> bool:
@@ -96,7 +98,7 @@ def joined(ngpu: str) -> Iterator[World]:
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo", device_id=device if device.type == "cuda" else None
         )
-        yield World(device, rank, size)
+        yield World(device, rank, size, int(os.environ.get(SHARING, 1)))
     except (dist.DistError, RuntimeError) as error:
         if UNUSED in str(error):
             raise LidError(

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from types import FrameType
 
 from torch.distributed.elastic.multiprocessing import (
@@ -26,8 +27,10 @@ from torch.distributed.elastic.multiprocessing import (
 )
 
 from lid_toolkit.cli import USER_ERROR
+from lid_toolkit.cores import count_cores
 from lid_toolkit.errors import LidError
-from lid_toolkit.processes import PARENT
+from lid_toolkit.processes import PARENT, SHARING
+from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.device import count_gpus
 from lid_toolkit.training.signals import REQUEUE, SAME_REQUEST_S, caught_signals, leave
 
@@ -35,13 +38,39 @@ DEFAULT_PORT = "29500"
 LONGEST_CHECKPOINT_S = 600
 
 
-def processes_here(ngpu: str) -> int:
-    """Return the number of training processes on this machine: one per GPU, or one on the CPU."""
-    return int(os.environ.get("PET_NPROC_PER_NODE", max(count_gpus(ngpu), 1)))
+@dataclass(frozen=True)
+class Members:
+    """The training processes on this machine.
+
+    Attributes:
+        here: their number.
+        sharing: whether they share the ``accum_grad`` batches of an update; otherwise each has so many.
+    """
+
+    here: int = 1
+    sharing: bool = False
 
 
-def launch(command: Sequence[str], here: int, nodes: int) -> None:
-    """Run a Python command in ``here`` processes on this machine, as each of ``nodes`` machines does.
+def members(ngpu: str, nodes: int, config: TrainConfig) -> Members:
+    """Return the processes to start: ``PET_NPROC_PER_NODE`` if set, or one per GPU, or as many as share well.
+
+    On the CPU of one machine, each of several processes computes a part of the ``accum_grad`` batches of an
+    update on cores of its own, because threads lose much time waiting for each other in short operations.
+    A pretrained front end stays in one process: its weights would be in memory several times.
+    """
+    given = os.environ.get("PET_NPROC_PER_NODE")
+    if given is not None:
+        return Members(int(given))
+    gpus = count_gpus(ngpu)
+    if gpus or nodes > 1 or config.frontend == "s3prl":
+        return Members(max(gpus, 1))
+    cores = min(count_cores(), config.accum_grad)
+    most = max(number for number in range(1, cores + 1) if config.accum_grad % number == 0)
+    return Members(most, sharing=most > 1)
+
+
+def launch(command: Sequence[str], started: Members, nodes: int) -> None:
+    """Run a Python command in several processes on this machine, as each of ``nodes`` machines does.
 
     Stop signals are passed on to the processes. If one process fails, the others are ended.
 
@@ -50,14 +79,14 @@ def launch(command: Sequence[str], here: int, nodes: int) -> None:
         SystemExit: with the exit code of the process that failed first; it has printed its error.
         KeyboardInterrupt: after Ctrl-C.
     """
-    environments = member_environments(here, nodes)
+    environments = member_environments(started, nodes)
     os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(number.name for number in caught_signals())
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as scratch:
         processes = start_processes(
             "train",
             sys.executable,
-            dict.fromkeys(range(here), tuple(command)),
+            dict.fromkeys(range(started.here), tuple(command)),
             dict(enumerate(environments)),
             DefaultLogsSpecs(scratch),
         )
@@ -71,13 +100,13 @@ def launch(command: Sequence[str], here: int, nodes: int) -> None:
         fail(failures)
 
 
-def member_environments(here: int, nodes: int) -> list[dict[str, str]]:
+def member_environments(started: Members, nodes: int) -> list[dict[str, str]]:
     """Return the environment variables of each process on this machine.
 
     Raises:
         LidError: there are several machines, but their addresses are missing.
     """
-    node = int(os.environ.get("PET_NODE_RANK", 0))
+    here, node = started.here, int(os.environ.get("PET_NODE_RANK", 0))
     address, port = os.environ.get("PET_MASTER_ADDR"), os.environ.get("PET_MASTER_PORT", DEFAULT_PORT)
     if nodes == 1:
         node, address, port = 0, "127.0.0.1", free_port()
@@ -89,8 +118,9 @@ def member_environments(here: int, nodes: int) -> list[dict[str, str]]:
         )
     shared = {"MASTER_ADDR": address, "MASTER_PORT": port, "WORLD_SIZE": str(here * nodes)}
     shared |= {"LOCAL_WORLD_SIZE": str(here), "GROUP_RANK": str(node), PARENT: str(os.getpid())}
+    shared[SHARING] = str(here if started.sharing else 1)
     if "OMP_NUM_THREADS" not in os.environ:
-        shared["OMP_NUM_THREADS"] = str(max(len(os.sched_getaffinity(0)) // here, 1))
+        shared["OMP_NUM_THREADS"] = str(max(count_cores() // here, 1))
     return [shared | {"RANK": str(node * here + rank), "LOCAL_RANK": str(rank)} for rank in range(here)]
 
 

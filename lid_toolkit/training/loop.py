@@ -32,7 +32,8 @@ def train_epoch(training: Training, learner: Learner, state: State, stop: StopRe
     """Train for the rest of the current epoch; write checkpoints at intervals and before stopping early."""
     config, world, position = training.config, training.world, state.position
     batches = training.sampler.epoch(position.epoch)
-    updates = updates_of_epoch(batches.sizes_b().tolist(), position.batches, config.accum_grad, world.size)
+    each = config.accum_grad // world.sharing
+    updates = updates_of_epoch(batches.sizes_b().tolist(), position.batches, each, world.size)
     own = batches.share(world.rank, world.size, position.batches)
     minibatches = timed(training.minibatches(training.train, own), state)
     save_now = partial(save_checkpoint, training, learner, state)

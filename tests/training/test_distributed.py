@@ -28,12 +28,20 @@ from training.experiment import (
 )
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.training import distributed
+from lid_toolkit.training import distributed, launch
+from lid_toolkit.training.config import parse_config
 from lid_toolkit.training.distributed import MEMBER_VARIABLES, World, joined, spread
-from lid_toolkit.training.launch import fail, member_environments
+from lid_toolkit.training.launch import Members, fail, member_environments, members
 from lid_toolkit.training.sharding import shard
 
-PAIR = {"PET_NPROC_PER_NODE": "2"}
+WITH_TWO_CORES = """
+import sys
+from lid_toolkit.cli import run
+from lid_toolkit.commands.recipe.train import main
+from lid_toolkit.training import launch
+launch.count_cores = lambda: 2
+run(main)
+"""
 SHORT = {"max_epoch": 1, "num_iters_per_epoch": 6}
 
 
@@ -47,9 +55,9 @@ def measures(out):
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def trained(directory, out, **changes):
+def trained(directory, out, script="train.py", **changes):
     write_config(directory, **{**SHORT, **changes})
-    code, _, messages = finish(start("train.py", arguments(directory, out)))
+    code, _, messages = finish(start(script, arguments(directory, out)))
     assert code == 0, messages
     return measures(directory / out)
 
@@ -61,12 +69,17 @@ def same_losses(one, other, rel=1e-5):
         assert (ours["updates"], ours["train_accuracy"]) == (theirs["updates"], theirs["train_accuracy"])
 
 
-def test_two_processes_train_as_one_with_twice_the_batches(tmp_path, monkeypatch):
+def test_two_processes_share_the_batches_of_an_update_and_train_as_one(tmp_path, monkeypatch):
     directory = write_experiment(tmp_path)
-    one = trained(directory, "one", accum_grad=2, ema_decay=0.5)
-    for name, value in PAIR.items():
-        monkeypatch.setenv(name, value)
-    two = trained(directory, "two", ema_decay=0.5)
+    # Adam would make whole steps even of gradients that are only rounding, as of a bias before a softmax.
+    changes = {"accum_grad": 4, "ema_decay": 0.5, "optim": "sgd", "optim_conf": {"lr": 0.02}}
+    with monkeypatch.context() as alone:
+        alone.setenv("PET_NPROC_PER_NODE", "1")
+        one = trained(directory, "one", **changes)
+    script = tmp_path / "with_two_cores.py"
+    script.write_text(WITH_TWO_CORES)
+    monkeypatch.delenv("PET_NPROC_PER_NODE", raising=False)
+    two = trained(directory, "two", script, **changes)
     same_losses(one, two)
     ours, theirs = (weights(directory / out / "1epoch.pth") for out in ("one", "two"))
     assert all(torch.allclose(value, theirs[name], atol=1e-5) for name, value in ours.items())
@@ -76,6 +89,7 @@ def test_two_processes_train_as_one_with_twice_the_batches(tmp_path, monkeypatch
 @pytest.mark.slow
 def test_sharing_the_weights_out_changes_nothing_and_goes_on(tmp_path, monkeypatch):
     directory = write_experiment(tmp_path)
+    monkeypatch.setenv("PET_NPROC_PER_NODE", "1")
     one = trained(directory, "one", accum_grad=2, max_epoch=2)
     monkeypatch.setenv("PET_NPROC_PER_NODE", "2")
     same_losses(one[:1], trained(directory, "two", sharded_ddp=True))
@@ -289,13 +303,31 @@ def test_who_is_who_on_several_machines(monkeypatch):
     monkeypatch.setenv("PET_MASTER_ADDR", "node0")
     monkeypatch.setenv("PET_NODE_RANK", "1")
     monkeypatch.delenv("PET_MASTER_PORT", raising=False)
-    members = member_environments(here=2, nodes=3)
-    assert [member["RANK"] for member in members] == ["2", "3"]
-    assert [member["LOCAL_RANK"] for member in members] == ["0", "1"]
-    assert {(m["WORLD_SIZE"], m["MASTER_ADDR"], m["MASTER_PORT"]) for m in members} == {
-        ("6", "node0", "29500")
-    }
-    assert {member["LID_PARENT"] for member in members} == {str(os.getpid())}  # killed, it takes them along
+    found = member_environments(Members(here=2), nodes=3)
+    assert [member["RANK"] for member in found] == ["2", "3"]
+    assert [member["LOCAL_RANK"] for member in found] == ["0", "1"]
+    assert {(m["WORLD_SIZE"], m["MASTER_ADDR"], m["MASTER_PORT"]) for m in found} == {("6", "node0", "29500")}
+    assert {member["LID_PARENT"] for member in found} == {str(os.getpid())}  # killed, it takes them along
+
+
+@pytest.mark.parametrize(
+    ("cores", "variables", "nodes", "config", "expected"),
+    [
+        (4, {}, 1, {}, Members(1)),
+        (4, {}, 1, {"accum_grad": 4}, Members(4, sharing=True)),
+        (4, {}, 1, {"accum_grad": 6}, Members(3, sharing=True)),  # 4 processes could not have equal shares
+        (1, {}, 1, {"accum_grad": 6}, Members(1)),
+        (4, {}, 2, {"accum_grad": 4}, Members(1)),  # the machines may have different numbers of cores
+        (4, {"PET_NPROC_PER_NODE": "2"}, 1, {"accum_grad": 4}, Members(2)),
+        (4, {}, 1, {"accum_grad": 4, "frontend": "s3prl"}, Members(1)),
+    ],
+)
+def test_processes_on_the_cores_of_a_machine(monkeypatch, cores, variables, nodes, config, expected):
+    monkeypatch.setattr(launch, "count_cores", lambda: cores)
+    monkeypatch.delenv("PET_NPROC_PER_NODE", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert members("0", nodes, parse_config(config, "here")) == expected
 
 
 @pytest.mark.parametrize("variables", [{}, {"PET_MASTER_ADDR": "node0", "PET_NODE_RANK": "2"}])
@@ -305,4 +337,4 @@ def test_several_machines_that_do_not_know_each_other(monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(LidError, match="2 machines, but PET_MASTER_ADDR or PET_NODE_RANK is missing"):
-        member_environments(here=1, nodes=2)
+        member_environments(Members(here=1), nodes=2)

@@ -36,13 +36,13 @@ def main(arguments: Sequence[str], again: Sequence[str] = AGAIN) -> None:
 
     # After the return: torch takes longer to import than it takes to see that the training is finished.
     from lid_toolkit.training.distributed import joined
-    from lid_toolkit.training.launch import launch, processes_here
+    from lid_toolkit.training.launch import launch, members
     from lid_toolkit.training.train import train
 
     if not is_member():
-        here = processes_here(options.ngpu)
-        if here > 1 or options.num_nodes > 1:
-            launch([*again, *arguments], here, options.num_nodes)
+        started = members(options.ngpu, options.num_nodes, config)
+        if started.here > 1 or options.num_nodes > 1:
+            launch([*again, *arguments], started, options.num_nodes)
             return
     with joined(options.ngpu) as world, contextlib.ExitStack() as stack:
         work = stack.enter_context(step.work("training", lock=out)) if world.main else None
