@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Import a language identification model of ESPnet (lid1) or SpeechBrain into an experiment directory."""
+"""Write a model of another toolkit as an experiment directory: ``lid import``."""
 
 from stages import run
 

@@ -83,6 +83,6 @@ def model_digest(source: str) -> str:
     from lid_toolkit.package.format import META, NEEDED
     from lid_toolkit.steps import digest
 
-    path, _ = locate(source, None, NEEDED)
+    path = locate(source, None, NEEDED).path
     file = path / META if path.is_dir() else path
     return digest(file) or str(path)

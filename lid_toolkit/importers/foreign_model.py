@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath
 
 import torch
 import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from lid_toolkit.errors import LidError
@@ -21,6 +23,11 @@ TAG = "!"
 LARGEST_TEXT = 16 << 20
 LARGEST_WEIGHTS = 64 << 30
 ANOTHER = "give another model"
+UNREADABLE = (
+    *(pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, OSError, ValueError, LookupError),
+    *(AttributeError, TypeError, OverflowError, MemoryError),
+)
+"""Exceptions of the readers of weights for a file that is damaged or holds something else."""
 # Exceptions of PyYAML besides its own errors, for values that do not match their tags.
 BAD_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
@@ -30,16 +37,18 @@ class Imported:
     """A foreign model, translated to this toolkit's components and parameter names.
 
     Attributes:
-        description: components and their arguments.
+        description: components and their arguments, and ``licence`` if the model states it.
         weights: the parameters of the model that the description builds, by name.
         languages: labels in index order.
         rate: samples per second.
+        kept: the labels that could not be mapped to languages, and so stay as their author wrote them.
     """
 
     description: dict[str, object]
     weights: dict[str, Tensor]
     languages: tuple[str, ...]
     rate: int
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,15 +124,17 @@ class ForeignModel:
                 raise LidError(f"{name} is not UTF-8", where=self.path, mend="download it again") from error
 
     def weights(self, name: str) -> dict[str, Tensor]:
-        """Return the tensors in a file of ``torch.save``, loaded with ``weights_only=True``.
+        """Return the tensors in a safetensors file, or in one of ``torch.save`` (``weights_only=True``).
 
         Raises:
             LidError: damaged, or the file holds anything but named tensors.
         """
         with self.file(name, LARGEST_WEIGHTS) as path:
             try:
+                if name.endswith(".safetensors"):
+                    return load_file(path)
                 content = torch.load(path, map_location="cpu", weights_only=True)
-            except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+            except UNREADABLE as error:
                 reason = str(error).partition("\n")[0]
                 what = f"{name} is damaged, or holds more than tensors: {reason}"
                 raise LidError(what, where=self.path, mend="give another file") from error

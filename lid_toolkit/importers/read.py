@@ -8,10 +8,11 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.importers.espnet import CONFIG, read_espnet
 from lid_toolkit.importers.foreign_model import ForeignModel, Imported, read_settings
 from lid_toolkit.importers.speechbrain import SETTINGS, read_speechbrain
+from lid_toolkit.importers.transformers_models import read_config, read_transformers
 
 
 def is_foreign(path: Path, never: str) -> bool:
-    """Return whether a directory or zip holds a model of ESPnet's ``lid1`` or of SpeechBrain.
+    """Return whether a directory or zip holds a model of ESPnet's ``lid1``, SpeechBrain or ``transformers``.
 
     An experiment of this toolkit has a ``config.yaml`` too, but not with ESPnet's ``lang2utt``.
 
@@ -23,7 +24,7 @@ def is_foreign(path: Path, never: str) -> bool:
     try:
         if model.find(never) is not None:
             return False
-        if model.find(SETTINGS) is not None:
+        if model.find(SETTINGS) is not None or read_config(model) is not None:
             return True
         config = model.find(CONFIG)
         return config is not None and "lang2utt" in read_settings(model, config)
@@ -31,21 +32,32 @@ def is_foreign(path: Path, never: str) -> bool:
         return False
 
 
-def read_foreign(source: Path, lang2utt: Path | None = None, model_file: str | None = None) -> Imported:
-    """Read a model of ESPnet or SpeechBrain.
+def read_foreign(
+    source: Path, lang2utt: Path | None = None, model_file: str | None = None, name: str | None = None
+) -> Imported:
+    """Read a model of ESPnet, SpeechBrain or ``transformers``.
 
     Args:
-        source: directory or zip. SpeechBrain's have a hyperparams.yaml.
+        source: directory or zip. SpeechBrain's have a hyperparams.yaml, those of ``transformers`` a
+            config.json.
         lang2utt: for ESPnet, the table whose lines are in index order, if the model lacks it.
         model_file: for ESPnet, the name of the file with the weights; None for the best.
+        name: the repository on the Hub that it comes from; None for the name of the directory or zip.
 
     Raises:
         LidError: not such a model, or it is not supported.
     """
     opened = ForeignModel(source)
-    if opened.find(SETTINGS) is None:
-        return read_espnet(opened, lang2utt, model_file)
-    if lang2utt is None and model_file is None:
+    if opened.find(SETTINGS) is not None:
+        _refuse_options(source, "a SpeechBrain model", lang2utt, model_file)
         return read_speechbrain(opened)
-    what = "lang2utt and model_file are for ESPnet's models, but this is a SpeechBrain model"
-    raise LidError(what, where=source, mend="leave them out")
+    if (config := read_config(opened)) is not None:
+        _refuse_options(source, "a model of transformers", lang2utt, model_file)
+        return read_transformers(opened, config, name or source.resolve().stem)
+    return read_espnet(opened, lang2utt, model_file)
+
+
+def _refuse_options(source: Path, kind: str, lang2utt: Path | None, model_file: str | None) -> None:
+    if lang2utt is not None or model_file is not None:
+        what = f"lang2utt and model_file are for ESPnet's models, but this is {kind}"
+        raise LidError(what, where=source, mend="leave them out")

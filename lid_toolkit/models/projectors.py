@@ -29,6 +29,26 @@ class IdentityProjector(nn.Module):
 
 
 @component(small={"output_size": 5})
+class LinearProjector(nn.Module):
+    """A linear map, W x + b (``linear``): the projection of the audio classifiers of ``transformers``.
+
+    Args:
+        input_size: dimension of the pooled vector.
+        output_size: dimension of the embedding.
+    """
+
+    def __init__(self, input_size: int, output_size: PositiveInt = 256) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.fc = nn.Linear(input_size, output_size)
+
+    def forward(self, pooled_bd: Tensor) -> Tensor:
+        """Map (B, input_size) to (B, output_size)."""
+        embedding_bd: Tensor = self.fc(pooled_bd)
+        return embedding_bd
+
+
+@component(small={"output_size": 5})
 class RawNet3Projector(nn.Module):
     """Batch normalisation and a linear map, W norm(x) + b (``rawnet3``; Jung et al., Interspeech 2022).
 

@@ -52,6 +52,7 @@ COMPONENTS: Mapping[Kind, Mapping[str, str]] = {
         "rawnet3": "projectors:RawNet3Projector",
         "ska_tdnn": "projectors:SkaTdnnProjector",
         "xvector": "projectors:XvectorProjector",
+        "linear": "projectors:LinearProjector",
         "identity": "projectors:IdentityProjector",
     },
     "loss": {

@@ -156,7 +156,7 @@ def gather(packing: Packing, saved: SavedModel, folder: Path) -> dict[str, Path]
             if saved.description.get(part) is not None
         },
         parameters=sum(weight.numel() for weight in saved.model.parameters()),
-        licence=packing.licence or model_licence(origin),
+        licence=packing.licence or model_licence(saved.description),
         origin=origin,
         datasets=packing.datasets,
         command=portable(packing.command),

@@ -123,7 +123,7 @@ def test_other_weights_are_refused(copy):
 
 
 def test_the_command_writes_an_experiment(tmp_path):
-    done = call("import_model", "--source", FIXTURES, "--output_dir", tmp_path / "ours")
+    done = call("import_model", FIXTURES, tmp_path / "ours")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "ours" / "valid.accuracy.best.pth")
     assert load_model(Path(done.stdout.strip())).languages[0] == "ces"

@@ -1,4 +1,4 @@
-"""Import a language identification model of ESPnet (lid1) or SpeechBrain into an experiment directory."""
+"""``lid import SOURCE DIR``: a model of another toolkit as an experiment of this one."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ from lid_toolkit.cli import OptionParser
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the options and import the model."""
+    """Parse the options, import the model, and print the model file."""
     options = make_parser().parse_args(arguments)
 
     from lid_toolkit.hub.import_model import import_model
 
-    print(import_model(options.source, options.output_dir, options.lang2utt, options.model_file))
+    given = (options.lang2utt, options.model_file, options.revision)
+    print(import_model(options.source, options.output_dir, *given))
 
 
 def make_parser() -> OptionParser:
     """Return the parser of the command's options."""
-    parser = OptionParser(__doc__ or "")
-    parser.add_argument("--source", type=Path, required=True, help="directory or zip file of the model")
-    parser.add_argument("--output_dir", type=Path, required=True, help="experiment directory to write")
+    parser = OptionParser(
+        "Write a model of another toolkit as an experiment, which is used like a trained one: an audio"
+        " classifier of transformers, Whisper, or a model of ESPnet or SpeechBrain (see docs/exchange.md)."
+    )
+    parser.add_argument(
+        "source", metavar="SOURCE", help="directory or file of the model, or user/repo on the Hub"
+    )
+    parser.add_argument("output_dir", type=Path, metavar="DIR", help="experiment directory to write")
+    parser.add_argument("--revision", help="branch, tag or commit of the repository on the Hub")
     parser.add_argument(
         "--lang2utt",
         type=Path,
