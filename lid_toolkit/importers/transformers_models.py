@@ -6,7 +6,6 @@ model's author is run.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -52,7 +51,7 @@ def read_config(foreign: ForeignModel) -> dict[str, Any] | None:
         LidError: it is not JSON.
     """
     name = foreign.find(CONFIG)
-    config = None if name is None else _json(foreign, name)
+    config = None if name is None else foreign.json(name)
     return config if config is not None and "model_type" in config else None
 
 
@@ -202,7 +201,7 @@ def read_architecture(foreign: ForeignModel, config: Mapping[str, Any]) -> Archi
 
     inputs = foreign.find(INPUTS)
     with refusing_nonsense(str(foreign.path)):
-        return described(config, None if inputs is None else _json(foreign, inputs))
+        return described(config, None if inputs is None else foreign.json(inputs))
 
 
 def read_labels(foreign: ForeignModel, config: Mapping[str, Any]) -> list[str]:
@@ -234,7 +233,7 @@ def read_weights(foreign: ForeignModel, folder: PurePosixPath) -> dict[str, Tens
         raise LidError(f"{' or '.join(WEIGHTS)} is missing", where=foreign.path, mend=ANOTHER)
     if not found.endswith(".json"):
         return foreign.weights(found)
-    listed = _json(foreign, found).get("weight_map")
+    listed = foreign.json(found).get("weight_map")
     parts = sorted({str(part) for part in listed.values()}) if isinstance(listed, dict) else []
     for part in parts:
         if str(folder / part) not in names:
@@ -253,18 +252,6 @@ def read_licence(foreign: ForeignModel) -> str | None:
     head = lines[1 : lines.index("---", 1)] if "---" in lines[1:] else []
     found = next((line for line in head if re.match(r"licen[sc]e:", line)), "")
     return found.partition(":")[2].strip().strip("\"'") or None
-
-
-def _json(foreign: ForeignModel, name: str) -> dict[str, Any]:
-    try:
-        content = json.loads(foreign.text(name))
-    except (ValueError, RecursionError) as error:
-        raise LidError(
-            f"{name} is not JSON: {error}", where=foreign.path, mend="download it again"
-        ) from error
-    if not isinstance(content, dict):
-        raise LidError(f"{name} is not a mapping", where=foreign.path, mend="download it again")
-    return content
 
 
 def _renamed(key: str) -> str:

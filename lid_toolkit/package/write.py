@@ -41,10 +41,11 @@ from lid_toolkit.package.format import (
     without_places,
 )
 from lid_toolkit.package.licences import encoders, model_licence
-from lid_toolkit.package.read import BLOCK, sha256
+from lid_toolkit.package.read import sha256
 from lid_toolkit.steps import Step, digest, recorded
 from lid_toolkit.training.checkpoint import SavedModel, load_model
 from lid_toolkit.training.overrides import read_settings
+from lid_toolkit.untrusted import BLOCK
 
 SCORED = ("results", "results.json", "confusion.png")
 PICTURES = "tsne_plots/*.png"

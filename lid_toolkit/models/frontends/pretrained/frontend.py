@@ -125,9 +125,8 @@ class TransformersFrontend(FrontendBase):
                 mend="leave out freeze_*, lora, layerdrop, mask_* and gradient_checkpointing",
             )
         self.rate = RATE
-        self.frozen, self.freeze_steps = frozen, freeze_steps
-        self.layer_norm, self.repeat_last = layer_norm, repeat_last
-        self.added_samples = round(silence * RATE)
+        self.frozen, self.freeze_steps, self.layer_norm = frozen, freeze_steps, layer_norm
+        self.added_samples, self.repeat_last = round(silence * RATE), repeat_last
         source = path_or_url if architecture is None else None
         self.architecture = choose_architecture(architecture, path_or_url, download_dir)
         config = self.architecture["config"]
