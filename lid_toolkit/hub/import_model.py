@@ -26,6 +26,8 @@ def import_model(
     lang2utt: Path | None = None,
     model_file: str | None = None,
     revision: str | None = None,
+    labels: Path | None = None,
+    rate: int | None = None,
 ) -> Path:
     """Read a model of another toolkit and write it as an experiment; return the model file.
 
@@ -36,6 +38,8 @@ def import_model(
         lang2utt: as above.
         model_file: as above.
         revision: branch, tag or commit of the repository.
+        labels: as above, like ``rate``.
+        rate: as above.
 
     Raises:
         LidError: not such a model, or ``output_dir`` holds a training.
@@ -48,7 +52,7 @@ def import_model(
             raise LidError(
                 "is a packed model, not one of another toolkit", where=source, mend="use it as it is"
             )
-    imported = read_foreign(path, lang2utt, model_file, name)
+    imported = read_foreign(path, lang2utt, model_file, name, labels, rate)
     for line in notes(imported):
         logging.info("%s: %s", source, line)
     with locked(output_dir, "importing"):
@@ -59,8 +63,9 @@ def import_model(
 
 def write_experiment(imported: Imported, output_dir: Path) -> Path:
     """Write ``config.yaml`` and then the model file, so that an interrupted import has no model file."""
+    components = {key: value for key, value in imported.description.items() if key != "licence"}
     settings = {
-        **_without_architecture(imported.description),
+        **_without_architecture(components),
         "preprocessor_conf": {"sample_rate": imported.rate},
     }
     config = parse_config(settings, output_dir / "config.yaml")

@@ -32,7 +32,7 @@ BEST_MODEL = "valid.*.best.pth"
 WEIGHTS = ".pth"
 SHOWN = 10
 Kind = Literal["packed model", "model file", "foreign model"]
-MARKS = ("config.json", "hyperparams.yaml")
+MARKS = ("hyperparams.yaml", "config.json")  # SpeechBrain has both
 """Files that tell what a repository without a packed model holds."""
 OF_TRANSFORMERS = ("*config.json", "README.md", "model*.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model.bin",)
@@ -207,11 +207,11 @@ def download(repository: str, revision: str | None, files: Sequence[str]) -> tup
     if meta.exists() and not is_espnet(meta):
         return folder, "packed model"
     if (folder / MARKS[0]).exists():
+        folder = fetch(repository, revision, OF_SPEECHBRAIN, unreachable)
+    elif (folder / MARKS[1]).exists():
         folder = fetch(repository, revision, OF_TRANSFORMERS, unreachable)
         if not any(folder.glob("model*.safetensors")):
             folder = fetch(repository, revision, PICKLED, unreachable)
-    elif (folder / MARKS[1]).exists():
-        folder = fetch(repository, revision, OF_SPEECHBRAIN, unreachable)
     elif meta.exists():
         folder = fetch(repository, revision, OF_ESPNET, unreachable)
     else:

@@ -14,8 +14,10 @@ from models.pretrained_encoders import CONVOLUTIONS, SIZES, WHISPER
 from safetensors.torch import load_file, save_file
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.hub.import_model import import_model
 from lid_toolkit.inference.locate import labels_of, open_model
-from lid_toolkit.training.checkpoint import SavedModel
+from lid_toolkit.package.licences import model_licence
+from lid_toolkit.training.checkpoint import SavedModel, load_model
 
 LABELS = {0: "fr", 1: "Czech", 2: "jw", 3: "Dialect 7", 4: "swh"}
 LAYERED = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
@@ -253,6 +255,15 @@ def test_the_licence_is_said(tmp_path, caplog):
         assert open_model(folder).description["licence"] == "cc-by-nc-4.0"
     assert "its licence is cc-by-nc-4.0" in caplog.text
     assert "stay: Dialect_7" in caplog.text
+
+
+def test_the_licence_stays_with_an_imported_model(tmp_path):
+    folder = tmp_path / "theirs"
+    write_classifier(folder, "xlsr")
+    (folder / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    saved = load_model(import_model(folder, tmp_path / "exp"))
+    assert model_licence(saved.description) == "cc-by-nc-4.0"
+    assert torch.equal(our_posteriors(saved, waves()), our_posteriors(open_model(folder), waves()))
 
 
 def test_labels_of_a_folder(tmp_path):

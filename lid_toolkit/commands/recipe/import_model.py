@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser
+from lid_toolkit.cli import OptionParser, positive_int
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -14,7 +14,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from lid_toolkit.hub.import_model import import_model
 
-    given = (options.lang2utt, options.model_file, options.revision)
+    given = (options.lang2utt, options.model_file, options.revision, options.labels, options.rate)
     print(import_model(options.source, options.output_dir, *given))
 
 
@@ -22,7 +22,8 @@ def make_parser() -> OptionParser:
     """Return the parser of the command's options."""
     parser = OptionParser(
         "Write a model of another toolkit as an experiment, which is used like a trained one: an audio"
-        " classifier of transformers, Whisper, or a model of ESPnet or SpeechBrain (see docs/exchange.md)."
+        " classifier of transformers, Whisper, a model of ESPnet, SpeechBrain or NeMo, or an ONNX file"
+        " (see docs/exchange.md)."
     )
     parser.add_argument(
         "source", metavar="SOURCE", help="directory or file of the model, or user/repo on the Hub"
@@ -37,4 +38,10 @@ def make_parser() -> OptionParser:
     parser.add_argument(
         "--model_file", help="ESPnet: name of the checkpoint; by default, the best by accuracy"
     )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        help="ONNX: file with the labels in index order, one a line; by default, labels.txt",
+    )
+    parser.add_argument("--rate", type=positive_int, help="ONNX: samples per second (default: 16000)")
     return parser
