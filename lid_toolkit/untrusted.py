@@ -228,9 +228,9 @@ class Untrusted:
                 return
             tar = stack.enter_context(_tar(self.path))
             for info in tar:
-                path = targets.get(info.name.removeprefix("./"))
-                if path is not None and (stream := tar.extractfile(info)) is not None:
-                    _write(stream, path)
+                target = targets.get(info.name.removeprefix("./"))
+                if target is not None and (stream := tar.extractfile(info)) is not None:
+                    _write(stream, target)
 
 
 def is_tar(path: Path) -> bool:
@@ -346,7 +346,7 @@ def _tar(path: Path) -> Iterator[tarfile.TarFile]:
     """Open a tar, compressed by gzip or not, to be read once from its beginning to its end."""
     with path.open("rb") as raw:
         reader = _Bounded(raw, LARGEST_RATIO * path.stat().st_size + BLOCK)
-        with tarfile.open(fileobj=reader, mode="r|") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=reader, mode="r|") as archive:
             yield archive
 
 

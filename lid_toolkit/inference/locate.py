@@ -61,9 +61,8 @@ def open_model(source: str | Path, revision: str | None = None, external: Packag
 
     Args:
         source: an experiment directory (its best model is loaded), a model file, a packed model (the zip
-            or its unpacked folder), the same of ESPnet's ``lid1``, a folder or zip of SpeechBrain or
-            ``transformers``, or ``user/repo`` with one of these on the Hugging Face Hub if no such path
-            exists.
+            or its unpacked folder), a model of another toolkit (``transformers``, ESPnet, SpeechBrain,
+            NeMo, ONNX), or ``user/repo`` with one of these on the Hugging Face Hub if no such path exists.
         revision: branch, tag or commit of the repository; None for its main branch.
         external: packages other than this toolkit that components may be imported from.
 

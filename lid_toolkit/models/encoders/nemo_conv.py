@@ -115,10 +115,12 @@ class Stage(nn.Module):
 
     def __init__(self, input_size: int, filters: int, kernel: int, dilation: int, separable: bool) -> None:
         super().__init__()
-        size = {"dilation": dilation, "padding": dilation * (kernel - 1) // 2, "bias": False}
+        reach = dilation * (kernel - 1) // 2
         between = input_size if separable else filters
         groups = input_size if separable else 1
-        self.conv = nn.Conv1d(input_size, between, kernel, groups=groups, **size)
+        self.conv = nn.Conv1d(
+            input_size, between, kernel, padding=reach, dilation=dilation, groups=groups, bias=False
+        )
         self.mix = nn.Conv1d(input_size, filters, 1, bias=False) if separable else None
         self.norm = MaskedBatchNorm1d(filters, eps=NORM_EPS)
 
