@@ -3,7 +3,7 @@
 
     benchmarks/data.py directories --utterances 2500000
     benchmarks/data.py planning --utterances 2500000      # stages 3 and 4 without the audio
-    benchmarks/data.py merging --utterances 1600000       # stage 6, its merge
+    benchmarks/data.py merging --utterances 1600000       # the merge of stage 6, and stage 7
     benchmarks/formatting.py --data_dir data/train        # the audio of stage 3
 
 Each figure is measured in one process. On a busy machine, CPU time is more reliable than wall time.

@@ -1,4 +1,4 @@
-"""The merge of stage 6 for many utterances; used by data.py.
+"""The merge of stage 6, and stage 7, for many utterances; used by data.py.
 
 The results of the jobs are random log posteriors and embeddings. The last row copies the bytes of all parts
 to one file, which the merge must do at least.
@@ -23,8 +23,27 @@ SECONDS = 10
 
 
 def figures(work: Path, utterances: int) -> dict[str, Figures]:
-    """Make a set and finished parts, and return time and memory of the merge and of a copy of the parts."""
-    task = Identification(work / "model.pth", work / "set", work / "results")
+    """Make a set and finished parts, and return time and memory of the commands and of a copy of the parts.
+
+    The set is made in another process: what this one uses would count as memory of the commands it starts.
+    """
+    task = identification(work)
+    python(__file__, "make", work, utterances)
+    copied = python(__file__, "copy", work)
+    (work / "copy").unlink()
+    where = ("--model", task.model, "--data_dir", task.data_dir, "--output_dir", task.output_dir)
+    merged = python("pyscripts/infer.py", "merge", *where)
+    scored = python("pyscripts/score.py", "--data_dir", task.data_dir, "--inference_dir", task.output_dir)
+    return {"stage 6: merge": merged, "stage 7: score": scored, "copy of the parts": copied}
+
+
+def identification(work: Path) -> Identification:
+    return Identification(work / "model.pth", work / "set", work / "results")
+
+
+def make(work: Path, utterances: int) -> None:
+    """Make a set, and the plan and the results of its identification."""
+    task = identification(work)
     task.model.touch()
     make_set(task.data_dir, utterances)
     keys = [line.split(" ", 1)[0] for line in (task.data_dir / "wav.scp").read_text().splitlines()]
@@ -32,10 +51,6 @@ def figures(work: Path, utterances: int) -> dict[str, Figures]:
     (task.data_dir / "sampling_rate").write_text(f"{RATE}\n")
     plan(task, 1)
     make_up_results(task, utterances)
-    copy = python(__file__, task.work_dir, work / "copy")
-    (work / "copy").unlink()
-    where = ("--model", task.model, "--data_dir", task.data_dir, "--output_dir", task.output_dir)
-    return {"stage 6: merge": python("pyscripts/infer.py", "merge", *where), "copy of the parts": copy}
 
 
 def make_up_results(task: Identification, utterances: int) -> None:
@@ -54,8 +69,14 @@ def make_up_results(task: Identification, utterances: int) -> None:
                 work.finish(part.files)
 
 
-if __name__ == "__main__":  # the copy, in a process of its own
-    with open(sys.argv[2], "wb") as target:
-        for path in sorted(Path(sys.argv[1]).glob("*.npy")):
+def copy(work: Path) -> None:
+    """Copy the bytes of all parts to one file."""
+    with open(work / "copy", "wb") as target:
+        for path in sorted(identification(work).work_dir.glob("*.npy")):
             with open(path, "rb") as source:
                 shutil.copyfileobj(source, target)
+
+
+if __name__ == "__main__":
+    action, folder, *size = sys.argv[1:]
+    make(Path(folder), int(size[0])) if action == "make" else copy(Path(folder))
