@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,7 @@ class Answers:
         broken: number of utterances that formatting left out because it could not read them.
         abstained: number of utterances that a policy left without an answer; ``predicted`` is FAILED.
         policy: the settings of the policy that gave the answers; None for the most probable language.
+        skipped: utterances of unknown languages that :func:`known_only` left out; None if it was not used.
     """
 
     name: str
@@ -60,6 +61,15 @@ class Answers:
     broken: int
     abstained: int = 0
     policy: Mapping[str, object] | None = None
+    skipped: Skipped | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Numbers of utterances and languages that are not scored, because the system does not know them."""
+
+    utterances: int
+    languages: int
 
 
 def input_files(data_dir: Path, inference_dir: Path) -> dict[str, Path]:
@@ -177,6 +187,25 @@ def merge_columns(answers: Answers, scores: Scores) -> Scores:
     together = np.full((answers.known, len(scores)), -np.inf, np.float32)
     np.logaddexp.at(together, answers.columns, scores.T)
     return np.ascontiguousarray(together.T)
+
+
+def known_only(answers: Answers, scores: Scores) -> tuple[Answers, Scores]:
+    """Return answers and scores without the utterances of languages that the system does not know.
+
+    So do ESPnet's recipe and the published results on other corpora count (``--unknown_languages skip``).
+    """
+    kept = np.flatnonzero(answers.true < answers.known)
+    unknown = len(np.unique(answers.true[answers.true >= answers.known]))
+    restricted = replace(
+        answers,
+        truth=answers.truth.select(kept),
+        languages=answers.languages[: answers.known],
+        true=answers.true[kept],
+        predicted=answers.predicted[kept],
+        seconds=answers.seconds[kept],
+        skipped=Skipped(len(answers.true) - len(kept), unknown),
+    )
+    return restricted, scores[kept]
 
 
 def read_optional_table(path: Path) -> Table:

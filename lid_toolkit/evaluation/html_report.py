@@ -14,7 +14,7 @@ from lid_toolkit.evaluation.metrics import Evaluation, LanguageResult
 from lid_toolkit.evaluation.mistakes import Mistake
 from lid_toolkit.evaluation.pages import figure_json, plotly_library, render
 from lid_toolkit.evaluation.style import FONT, GRID, INK, MUTED, display_name
-from lid_toolkit.evaluation.text_report import MERGED, RULE, not_scored_note
+from lid_toolkit.evaluation.text_report import INDEPENDENT, MERGED, RULE, not_scored_note
 from lid_toolkit.evaluation.wording import plural
 
 FAILURES_LISTED = 200
@@ -36,6 +36,7 @@ def html_report(evaluation: Evaluation, mistakes: Sequence[Mistake], failed: Tab
         title=f"Language identification of {evaluation.name}",
         style={"font": Markup(FONT), "ink": INK, "grid": GRID, "muted": MUTED},
         cards=_cards(evaluation),
+        details=_details(evaluation),
         notes=_notes(evaluation),
         mistakes=[_mistake_row(mistake) for mistake in mistakes],
         wrong_answers=plural(wrong, "wrong answer"),
@@ -54,15 +55,28 @@ def html_report(evaluation: Evaluation, mistakes: Sequence[Mistake], failed: Tab
 
 
 def _cards(evaluation: Evaluation) -> list[dict[str, object]]:
-    values = [(metric, metric.compute(evaluation)) for metric in reported_metrics.metrics_of(evaluation)]
     return [
         {
             "title": metric.title,
             "value": metric.with_unit(value),
             "lines": [metric.interval(value), metric.note(evaluation)],
         }
-        for metric, value in values
+        for metric, value in _values(evaluation, details=False)
     ]
+
+
+def _details(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    return [
+        (metric.title, metric.with_unit(value), metric.interval(value), metric.note(evaluation))
+        for metric, value in _values(evaluation, details=True)
+    ]
+
+
+def _values(
+    evaluation: Evaluation, details: bool
+) -> list[tuple[reported_metrics.Metric[Evaluation], reported_metrics.Value]]:
+    metrics = reported_metrics.metrics_of(evaluation)
+    return [(metric, metric.compute(evaluation)) for metric in metrics if metric.detail == details]
 
 
 def _notes(evaluation: Evaluation) -> list[str]:
@@ -70,7 +84,7 @@ def _notes(evaluation: Evaluation) -> list[str]:
     return [
         *([f"Not scored: {note}."] if note else []),
         *([f"Macrolanguages are {MERGED}."] if evaluation.merged else []),
-        RULE,
+        RULE if evaluation.clustered else f"{RULE} {INDEPENDENT}",
     ]
 
 

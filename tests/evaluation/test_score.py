@@ -56,7 +56,7 @@ def test_durations_follow_the_sampling_rate_of_the_set(tmp_path: Path):
     score(made.data_dir, made.inference_dir)
     buckets = json.loads((made.inference_dir / "results.json").read_text())["duration_buckets"]
     assert [(bucket["from_s"], bucket["utterances"]) for bucket in buckets if bucket["utterances"]] == [
-        (2.0, 2)
+        (3.0, 2)
     ]
 
 

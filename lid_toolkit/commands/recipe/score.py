@@ -22,6 +22,8 @@ def main(arguments: Sequence[str]) -> None:
         merge=options.merge_macrolanguages,
         espnet_format=options.espnet_files,
         policy=None if options.policy is None else policy_of(options.policy, options.inference_dir),
+        unknown_languages=options.unknown_languages,
+        cluster_from=options.cluster_from,
     )
 
 
@@ -55,6 +57,18 @@ def make_parser() -> OptionParser:
         "--policy",
         type=Path,
         help="decision policy (YAML) that answers; by default, the answer is the most probable language",
+    )
+    parser.add_argument(
+        "--unknown_languages",
+        choices=("wrong", "skip"),
+        default="wrong",
+        help="count utterances in languages that the system does not know as wrong, or leave them out",
+    )
+    parser.add_argument(
+        "--cluster_from",
+        metavar="REGEX",
+        help="find what utterances of one speaker or recording have in common in their ids, for the "
+        "intervals; by default, the speaker in utt2spk",
     )
     parser.add_argument(
         "--espnet_files", type=boolean, default=False, help="write results in the format of ESPnet's recipe"
