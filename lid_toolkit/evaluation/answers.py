@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.datadir.datadir import SAMPLING_RATE, read_sampling_rate
-from lid_toolkit.datadir.tables.table import Table, parse_table, read_table
+from lid_toolkit.datadir.tables.table import Table, parse_table, read_table, table_from_pairs
 from lid_toolkit.errors import LidError, WorkName, nearest
 from lid_toolkit.files import require_directory
 from lid_toolkit.languages import merged
@@ -146,6 +146,42 @@ def read_answers(data_dir: Path, inference_dir: Path, *, merge: bool = False) ->
         failed=failed,
         dropped=len(read_optional_table(files["dropped"])),
         broken=len(read_optional_table(files["broken"])),
+    )
+
+
+def answers_of_tables(predicted: Path, target: Path) -> Answers:
+    """Read answers and true languages from two tables ``utterance language``, as of any system.
+
+    The languages are those of both tables. An utterance without an answer counts as failed.
+
+    Raises:
+        LidError: a table is missing or malformed, or an answer belongs to an utterance not in the set.
+    """
+    truth, answered = read_table(target), read_table(predicted)
+    rows = truth.rows(answered.keys())
+    if len(extra := np.flatnonzero(rows < 0)):
+        names = some([answered.key(row) for row in extra.tolist()])
+        raise LidError(f"answers for utterances that are not in the set: {names}", where=predicted)
+    true_labels, true_codes = truth.codes()
+    labels, codes = answered.codes()
+    languages = tuple(sorted({*true_labels, *labels}))
+    index = {label: number for number, label in enumerate(languages)}
+    found = np.full(len(truth), FAILED, np.int64)
+    found[rows] = np.array([index[label] for label in labels], np.int64)[codes]
+    without = np.flatnonzero(found == FAILED)
+    return Answers(
+        name=target.name,
+        truth=truth,
+        languages=languages,
+        known=len(languages),
+        columns=np.arange(len(languages)),
+        merged=False,
+        true=np.array([index[label] for label in true_labels], np.int64)[true_codes],
+        predicted=found,
+        seconds=np.full(len(truth), np.nan),
+        failed=table_from_pairs([(truth.key(row), "no answer") for row in without.tolist()]),
+        dropped=0,
+        broken=0,
     )
 
 

@@ -64,17 +64,10 @@ class Confusions:
     def interval(self, statistic: Statistic, value: float) -> Estimate:
         """Return the 95 % interval of a statistic with this value over all utterances, within [0, 1].
 
-        The limits are the percentiles of the draws. Their distances from the value are widened by Student's
-        t, because a variance from few clusters is itself uncertain.
+        See :func:`percentile_interval`.
         """
-        drawn = self.values(statistic)
-        low, high = np.percentile(drawn[np.isfinite(drawn)], (2.5, 97.5)).tolist()
-        wider = float(t.ppf(0.975, max(self.freedom, 1))) / Z_95
-        return Estimate(
-            value,
-            max(0.0, min(value, value - wider * (value - low))),
-            min(1.0, max(value, value + wider * (high - value))),
-        )
+        low, high = percentile_interval(self.values(statistic), value, self.freedom)
+        return Estimate(value, max(0.0, low), min(1.0, high))
 
 
 def resampled(
@@ -137,6 +130,25 @@ def drawn_units(rng: np.random.Generator, stratum_c: Counts) -> Iterator[Floats]
         unsorted = np.empty_like(weights_dc)
         unsorted[:, order] = weights_dc
         yield unsorted
+
+
+def drawn_means(values_u: Floats, clusters: Clusters) -> Floats:
+    """Return the mean of values (U,) in each draw of clusters (D,), and weigh each cluster by its size."""
+    sums_c = np.bincount(clusters.of_u, values_u, clusters.count)
+    sizes_c = np.bincount(clusters.of_u, minlength=clusters.count)
+    blocks = drawn_units(np.random.default_rng(SEED), np.zeros(clusters.count, np.int64))
+    return np.concatenate([weights_dc @ sums_c / (weights_dc @ sizes_c) for weights_dc in blocks])
+
+
+def percentile_interval(drawn_d: Floats, value: float, freedom: int) -> tuple[float, float]:
+    """Return the 2.5 and 97.5 % percentiles of draws, widened around the value.
+
+    Their distances from the value are multiplied by the ratio of Student's t and the normal quantile, because
+    a variance from few clusters is itself uncertain.
+    """
+    low, high = np.percentile(drawn_d[np.isfinite(drawn_d)], (2.5, 97.5)).tolist()
+    factor = float(t.ppf(0.975, max(freedom, 1))) / Z_95
+    return min(value, value - factor * (value - low)), max(value, value + factor * (high - value))
 
 
 def design_effect(accuracies_d: Floats, accuracy: float, utterances: int) -> float:

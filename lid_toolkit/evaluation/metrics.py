@@ -349,7 +349,12 @@ def language_result(
 def duration_buckets(
     seconds: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], effect: float = 1.0
 ) -> tuple[Bucket, ...]:
-    """Return the proportion of correct answers by duration, between ``BUCKET_EDGES_S``."""
+    """Return the proportion of correct answers by duration, between ``BUCKET_EDGES_S``.
+
+    There are no buckets if the durations are not known (NaN).
+    """
+    if np.isnan(seconds).all():
+        return ()
     place = np.digitize(seconds, BUCKET_EDGES_S)
     inside = [right[place == number] for number in range(len(BUCKET_EDGES_S) + 1)]
     return tuple(

@@ -24,7 +24,7 @@ from lid_toolkit.evaluation.espnet_report import espnet_report
 from lid_toolkit.evaluation.from_scores import from_scores
 from lid_toolkit.evaluation.language_sets import language_sets
 from lid_toolkit.evaluation.metrics import Details, evaluate
-from lid_toolkit.evaluation.mistakes import confident_mistakes
+from lid_toolkit.evaluation.mistakes import LISTED_AT_MOST, Mistake, confident_mistakes
 from lid_toolkit.evaluation.reported_metrics import metric_keys
 from lid_toolkit.evaluation.results_json import as_dict
 from lid_toolkit.evaluation.text_report import headline, text_report
@@ -33,7 +33,8 @@ from lid_toolkit.steps import Step
 
 GROUP_TABLES = ("utt2dataset", "utt2dialect")
 MOST_GROUPS = 1000
-OUTPUTS = ("results", "results.json", "confusion.png", "report.html")
+OUTPUTS = ("results", "results.json", "errors.tsv", "confusion.png", "report.html")
+ERROR_COLUMNS = ("utt", "lang", "predicted", "posterior", "posterior_of_lang", "seconds")
 
 
 def score(
@@ -47,7 +48,7 @@ def score(
     unknown_languages: Literal["wrong", "skip"] = "wrong",
     cluster_from: str | None = None,
 ) -> None:
-    """Write ``results``, ``results.json``, ``confusion.png`` and ``report.html`` unless current.
+    """Write the files ``OUTPUTS`` unless they are current.
 
     Args:
         data_dir: the truth, ``dump/raw/SET``.
@@ -116,21 +117,37 @@ def _write_results(
     from lid_toolkit.evaluation.confusion_picture import confusion_png
     from lid_toolkit.evaluation.html_report import html_report
 
-    mistakes = confident_mistakes(answers, scores)
+    mistakes = confident_mistakes(answers, scores, None)
     evaluation = evaluate(answers, details)
     numbers = json.dumps(as_dict(evaluation), indent=1, ensure_ascii=False) + "\n"
-    report = html_report(evaluation, mistakes, answers.failed)
+    report = html_report(evaluation, mistakes[:LISTED_AT_MOST], answers.failed)
     picture = confusion_png(evaluation)
     with write_whole(inference_dir / "results") as stream:
         stream.write(espnet_report(evaluation, answers) if espnet_format else text_report(evaluation))
     with write_whole(inference_dir / "results.json") as stream:
         stream.write(numbers)
+    with write_whole(inference_dir / "errors.tsv") as stream:
+        for row in (ERROR_COLUMNS, *map(error_row, mistakes)):
+            stream.write("\t".join(row) + "\n")
     with write_whole(inference_dir / "report.html") as stream:
         stream.write(report)
     with write_whole(inference_dir / "confusion.png", "wb") as stream:
         stream.write(picture)
     for line in headline(evaluation).splitlines():
         logging.info("%s", line)
+
+
+def error_row(mistake: Mistake) -> tuple[str, ...]:
+    """Return a wrong answer as a row of ``errors.tsv``; a posterior of an unknown language is empty."""
+    known = mistake.true_probability
+    return (
+        mistake.utterance,
+        mistake.true,
+        mistake.predicted,
+        f"{mistake.probability:.4f}",
+        "" if known is None else f"{known:.4f}",
+        f"{mistake.seconds:.2f}",
+    )
 
 
 def group_tables(data_dir: Path, truth: Table) -> dict[str, Table]:

@@ -20,9 +20,7 @@ def text_report(evaluation: Evaluation) -> str:
     parts = [
         headline(evaluation, details=True),
         _languages_text(evaluation),
-        columns_text(
-            ("seconds", "n", "correct", "accuracy %", "95 % interval"), _bucket_rows(evaluation), ">>>>>"
-        ),
+        *([_durations_text(evaluation)] if evaluation.buckets else []),
         *([_groups_text(evaluation)] if evaluation.groups else []),
         RULE if evaluation.clustered else f"{RULE} {INDEPENDENT}",
     ]
@@ -91,8 +89,9 @@ def _groups_text(evaluation: Evaluation) -> str:
     return columns_text(("table", "value", "n", "correct", "accuracy %", "95 % interval"), rows, "<<>>>>")
 
 
-def _bucket_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
-    return [(seconds_range(bucket), *_right_cells(bucket.right)) for bucket in evaluation.buckets]
+def _durations_text(evaluation: Evaluation) -> str:
+    rows = [(seconds_range(bucket), *_right_cells(bucket.right)) for bucket in evaluation.buckets]
+    return columns_text(("seconds", "n", "correct", "accuracy %", "95 % interval"), rows, ">>>>>")
 
 
 def _right_cells(right: Proportion | None) -> tuple[str, str, str, str]:
