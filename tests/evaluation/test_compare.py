@@ -84,7 +84,7 @@ def test_clusters_widen_the_difference(small_set: WrittenSet, tmp_path: Path):
 
 
 def test_the_gain_of_clusters_covers_the_truth():
-    """30 speakers of 8 utterances: on each, one system is better by a draw of its own, 5 points on average."""
+    """30 speakers of 8 utterances; the gain on each is a draw of its own, 5 points on average."""
     random, sets, held = np.random.default_rng(0), 200, 0
     clusters = Clusters("utt2spk", np.repeat(np.arange(30), 8), 30)
     for _ in range(sets):

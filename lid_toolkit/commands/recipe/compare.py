@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lid_toolkit.cli import OptionParser
 from lid_toolkit.errors import LidError
-from lid_toolkit.evaluation.answers import Answers, read_answers
+from lid_toolkit.evaluation.answers import Answers, check_directories, read_answers
 from lid_toolkit.evaluation.clusters import read_clusters
 from lid_toolkit.evaluation.compare import compare, summary
 from lid_toolkit.evaluation.compare_many import FORMATS, changes, comparison_tables, recalls
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     for path in paths:
         if str(path) in systems:
             raise LidError("given twice", where=path)
+        check_directories(options.data_dir, path)
         systems[str(path)] = read_answers(options.data_dir, path.resolve())
     first, *others = systems.values()
     clusters = read_clusters(options.data_dir, first.truth, options.cluster_from)
