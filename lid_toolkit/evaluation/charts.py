@@ -15,6 +15,8 @@ from lid_toolkit.evaluation.style import FONT, GRID, INK, MUTED, RIGHT, WRONG, d
 from lid_toolkit.evaluation.wording import interval, seconds_range
 
 LEGIBLE_COUNTS = 40
+BESIDE_A_TABLE = 15
+"""Number of languages up to which the confusions fit beside a table."""
 
 
 def confusion_chart(evaluation: Evaluation) -> go.Figure:
@@ -33,6 +35,7 @@ def confusion_chart(evaluation: Evaluation) -> go.Figure:
             rows, confusion.counts, confusion.shares, confusion.counts.sum(axis=1), strict=True
         )
     ]
+    beside = len(columns) <= BESIDE_A_TABLE
     cell = 12 if many else max(26, min(48, 720 // len(columns)))
     figure = go.Figure(
         go.Heatmap(
@@ -51,7 +54,7 @@ def confusion_chart(evaluation: Evaluation) -> go.Figure:
             texttemplate="" if many else "%{text}",
         )
     )
-    styled(figure, height=cell * len(rows) + 200, width=cell * len(columns) + 260)
+    styled(figure, height=cell * len(rows) + 200, width=None if beside else cell * len(columns) + 260)
     axis = {"showgrid": False, "zeroline": False, "tickfont": {"size": 9 if many else 12}}
     # A vertical tool bar at the right, because a horizontal one would cover the title of the top axis.
     figure.update_layout(plot_bgcolor=GRID, modebar={"orientation": "v"}, margin={"r": 60})

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from lid_toolkit.datadir.tables.table import Table
 from lid_toolkit.evaluation import reported_metrics
-from lid_toolkit.evaluation.charts import confusion_chart, duration_chart, language_chart
+from lid_toolkit.evaluation.charts import BESIDE_A_TABLE, confusion_chart, duration_chart, language_chart
 from lid_toolkit.evaluation.curve_charts import score_charts
 from lid_toolkit.evaluation.metrics import FREQUENT, Evaluation, LanguageResult
 from lid_toolkit.evaluation.mistakes import Mistake
@@ -58,6 +58,7 @@ def html_report(evaluation: Evaluation, mistakes: Sequence[Mistake], failed: Tab
         language_classes=["left", "right", "right", *["right"] * len(columns), "left"],
         plotly=plotly_library(),
         pairs=_confused_pairs(evaluation),
+        whole_row=len(evaluation.languages) > BESIDE_A_TABLE,
         score_charts={name: (title, note) for name, (title, note, _) in from_scores.items()},
         charts={name: figure_json(figure) for name, figure in figures.items()},
     )

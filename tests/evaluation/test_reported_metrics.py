@@ -54,7 +54,7 @@ def test_a_new_metric_makes_a_scored_set_out_of_date_and_appears_everywhere(more
     assert "<span>error rate</span><b>25.00 %</b>" in read["report.html"]
     assert "<span>of &lt;all&gt; utterances</span>" in read["report.html"]
     assert "<span>average cost</span><b>1.5</b>" in read["report.html"]
-    assert "missed %</th>" in read["report.html"]
+    assert "missed %</button></th>" in read["report.html"]
     card = model_card(FACTS, {"test_x": results})
     assert "| error rate | 25.00 % [12.50, 50.00] |\n" in card
     assert "| average cost | 1.5 |" in card
