@@ -51,7 +51,7 @@ COMMANDS = {
         Command("plot_tsne", "recipe.plot_tsne", "draw a map of embeddings"),
         Command("pack", "recipe.pack", "pack a model into one zip file"),
         Command("upload_hf", "recipe.upload_hf", "upload a packed model to the Hugging Face Hub"),
-        Command("import", "recipe.import_model", "import a model of another toolkit"),
+        Command("import", "import_model", "import a model of another toolkit"),
     ),
     "Prepare data": (
         Command("import_data", "recipe.import_data", "import recordings into a data directory"),

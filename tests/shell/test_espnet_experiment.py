@@ -77,7 +77,7 @@ def test_an_experiment_of_espnet_goes_through_the_recipe(recipe: Recipe):
     assert (trained / "lid_config_raw_valid.accuracy.best.zip").stat().st_size
 
     model = (recipe.path / "theirs", recipe.path / "exp/lid_imported")
-    assert call("import_model.py", *model).returncode == 0
+    assert call("lid_toolkit.commands.import_model", *model).returncode == 0
     imported = ["--stage", "6", "--stop_stage", "7", "--lid_exp", "exp/lid_imported"]
     done = recipe.run("lid.sh", *imported, *options, timeout=300)
     assert done.returncode == 0, done.stderr
