@@ -89,8 +89,8 @@ def moments_model(languages: int, with_lengths: bool = False) -> bytes:
 
 
 def bomb() -> bytes:
-    """Return a model that makes 2^38 zeros."""
-    tensors = [tensor("size", np.array([2**38], dtype=np.int64))]
+    """Return a model that makes 2^32 zeros, 16 GiB."""
+    tensors = [tensor("size", np.array([2**32], dtype=np.int64))]
     nodes = [
         node("ConstantOfShape", ["size"], ["z"]),
         node("ReduceSum", ["z"], ["s"]),

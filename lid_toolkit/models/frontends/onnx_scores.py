@@ -20,6 +20,8 @@ from lid_toolkit.models.masking import continue_by_zeros, padding_mask, zero_pad
 LARGEST_ARENA = 8 * 2**30
 """Bytes that onnxruntime may allocate: a model may name sizes that are nonsense."""
 SHORTEST_S = 0.1
+LONGEST_REASON = 160
+"""Characters of an error of onnxruntime; the last ones say the most."""
 INSTALL = "pip install onnxruntime"
 KINDS = (["tensor(float)"], ["tensor(float)", "tensor(int64)"])
 NOT_SUCH = "give a model from waveforms to scores of languages"
@@ -103,7 +105,7 @@ class OnnxScores(FrontendBase):
         try:
             scores_bk = self._session.run(None, {first.name: shaped, **more})[0]
         except Exception as error:  # onnxruntime's own exceptions have no common class
-            reason = str(error).partition("\n")[0][:200]
+            reason = " ".join(str(error).split())[-LONGEST_REASON:]
             raise LidError(f"the ONNX model cannot be computed: {reason}", mend=NOT_SUCH) from error
         if scores_bk.size != len(waves_bt) * self.output_size:
             what = f"the ONNX model gives {list(scores_bk.shape)} scores, not (B, {self.output_size})"
@@ -129,7 +131,7 @@ def open_session(content: bytes) -> Any:
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions have no common class
-        reason = str(error).partition("\n")[0][:200]
+        reason = " ".join(str(error).split())[-LONGEST_REASON:]
         raise LidError(f"onnxruntime cannot load the model: {reason}", mend=NOT_SUCH) from error
     inputs = session.get_inputs()
     kinds = [given.type for given in inputs]
