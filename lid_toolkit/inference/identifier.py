@@ -22,8 +22,9 @@ from lid_toolkit.inference.lazy_model import LazyModel, Origin
 from lid_toolkit.inference.listening import Abstains, Listener, shared_detector
 from lid_toolkit.inference.lookahead import BATCHES_AHEAD, Heard, LookAhead
 from lid_toolkit.inference.policy import DecisionPolicy
-from lid_toolkit.inference.prediction import Prediction, Segment, failed
-from lid_toolkit.inference.segmentation import Segmenting, find_segments, segmenting_windows
+from lid_toolkit.inference.prediction import Prediction
+from lid_toolkit.inference.records import embedding_of, record_of
+from lid_toolkit.inference.segmentation import Segmenting, segmenting_windows
 from lid_toolkit.inference.speech import KINDS, Floats, Speech, at_least_one, is_supported, valid_rate
 from lid_toolkit.inference.stream import LanguageStream, Tracking
 from lid_toolkit.inference.windows import Windowing
@@ -264,7 +265,7 @@ class LanguageIdentifier(LazyModel):
         """
         at_least_one(batch_size=batch_size)
         listener = self._listener(sample_rate, Windowing(), "none", lambda *_: None)
-        found = [_embedding(heard) for heard in self._heard(_inputs(speech), listener, batch_size)]
+        found = [embedding_of(heard) for heard in self._heard(_inputs(speech), listener, batch_size)]
         return np.stack(found) if found else np.zeros((0, self.load().saved.embedding_size), np.float32)
 
     def classify_embedding(
@@ -360,7 +361,7 @@ class LanguageIdentifier(LazyModel):
         segmenting: Segmenting | None,
     ) -> Iterator[Prediction]:
         for heard in self._heard(items, listener, batch_size):
-            yield _record(heard, decides, top_k, segmenting)
+            yield record_of(heard, decides, top_k, segmenting)
 
 
 def _inputs(speech: Speech | Iterable[Speech]) -> Iterable[Speech]:
@@ -370,30 +371,3 @@ def _inputs(speech: Speech | Iterable[Speech]) -> Iterable[Speech]:
     if not isinstance(speech, Iterable) or isinstance(speech, tuple | Mapping):
         raise LidError(f"{type(speech).__name__} is not supported", where="speech", mend=KINDS)
     return speech  # type: ignore[return-value]
-
-
-def _record(
-    heard: Heard, decides: Decider, top_k: int | None, segmenting: Segmenting | None = None
-) -> Prediction:
-    summary = heard.summary
-    if heard.error is not None or summary is None:
-        return failed(heard.error or LidError("not read"))
-    duration, speech_seconds, vad = summary.duration, summary.speech_seconds, summary.vad
-    early = decides.abstains(duration, speech_seconds, vad, summary.silent)
-    if early is not None:
-        return early
-    try:
-        scores_c = heard.scores_c()
-    except LidError as error:
-        return failed(error, duration)
-    found: tuple[Segment, ...] = ()
-    if segmenting is not None:
-        found = find_segments(heard.spans_n, np.stack(heard.scores_n), summary, decides, segmenting)
-    return decides.decide(scores_c, duration, speech_seconds, vad, len(heard.scores_n), found, top_k)
-
-
-def _embedding(heard: Heard) -> Floats:
-    silent = None if heard.summary is None else heard.summary.silent
-    if (error := heard.error or silent) is not None:
-        raise error
-    return heard.embedding_d()

@@ -51,7 +51,14 @@ def test_a_broken_policy_is_refused_before_anything_is_written(model, tmp_path, 
     shutil.copytree(model.parent, own, ignore=shutil.ignore_patterns("*.zip", ".done"))
     (own / "policy.yaml").write_text(text)
     before = sorted(own.rglob("*"))
-    words = ("--model", str(own / model.name), "--output", str(own / "new" / "x.zip"), "--command", "./lid.sh")
+    words = (
+        "--model",
+        str(own / model.name),
+        "--output",
+        str(own / "new" / "x.zip"),
+        "--command",
+        "./lid.sh",
+    )
     for dry_run in ("true", "false"):
         with pytest.raises(LidError, match=what):
             main([*words, "--dry_run", dry_run])

@@ -46,12 +46,11 @@ def policy_beside(model: Path) -> Mapping[str, object] | None:
     path = model.parent / POLICY
     if not path.exists():
         return None
-    policy = DecisionPolicy.from_yaml(path)
+    policy, labels = DecisionPolicy.from_yaml(path), load_labels(model)
     try:
-        decider(policy, load_labels(model))
+        decider(policy, labels)
     except LidError as error:
-        where = error.where if error.where == model else f"{path}: {error.where}"
-        raise LidError(error.what, where=where, mend=error.mend, redo=error.redo) from None
+        raise LidError(error.what, where=f"{path}: {error.where}", mend=error.mend) from None
     return policy.to_mapping() or None
 
 
