@@ -131,7 +131,7 @@ def rows_of(
             segments=options.segments,
         )
 
-    ready = read_ahead(inputs, lid.rate, workers_of(options))
+    ready = read_ahead(inputs, lid.rate, workers_of(options), options.vad)
     for key, answer in identify_inputs(identify, ready):
         yield {"id": key, **answer.as_dict()}
 

@@ -20,7 +20,7 @@ from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.inference.decision import Decider, decider
 from lid_toolkit.inference.lazy_model import LazyModel, Origin
 from lid_toolkit.inference.listening import Abstains, Listener, shared_detector
-from lid_toolkit.inference.lookahead import BATCHES_AHEAD, Heard, LookAhead
+from lid_toolkit.inference.lookahead import Heard, LookAhead
 from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.inference.prediction import Prediction
 from lid_toolkit.inference.records import embedding_of, record_of
@@ -190,8 +190,8 @@ class LanguageIdentifier(LazyModel):
 
         Args:
             speech: one input (see :data:`lid_toolkit.inference.speech.Speech`), a list of them, or an
-                iterable, such as a generator. Of an iterable, at most ``8 * batch_size`` inputs are read
-                ahead, and at most 20 minutes of audio.
+                iterable, such as a generator. Of an iterable, at most ``16 * batch_size`` inputs are read
+                ahead, of which at most ``8 * batch_size``, and 20 minutes of audio, wait for the model.
             batch_size: largest number of clips computed together; answers do not depend on it.
             languages: the languages to choose from, as labels, codes or English names; instead of the
                 policy's candidates.
@@ -346,9 +346,7 @@ class LanguageIdentifier(LazyModel):
 
     def _heard(self, items: Iterable[Speech], listener: Listener, batch_size: int) -> Iterator[Heard]:
         loaded = self.load()
-        ahead = LookAhead(
-            lambda waves: loaded.compute(waves, batch_size), self.rate, BATCHES_AHEAD * batch_size
-        )
+        ahead = LookAhead(lambda waves: loaded.compute(waves, batch_size), self.rate, batch_size)
         return ahead.hear(items, listener)
 
     def _records(
