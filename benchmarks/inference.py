@@ -75,6 +75,12 @@ def main(arguments: Sequence[str]) -> None:
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--speech", type=Path, required=True, help="folder of recordings with speech")
     parser.add_argument("--files", type=positive_int, default=10000, help="number of short files")
+    parser.add_argument(
+        "--channels",
+        type=positive_int,
+        default=512,
+        help="of the model; with few, only memory counts",
+    )
     parser.add_argument("--num_workers", type=positive_int, default=1, help="processes that read ahead")
     parser.add_argument("--vad", default="auto", help="detector of speech")
     parser.add_argument(
@@ -86,7 +92,8 @@ def main(arguments: Sequence[str]) -> None:
         seconds = write_pieces(options.speech, scratch / "files", options.files)
         listing = scratch / "files.txt"
         listing.write_text("".join(f"{path}\n" for path in sorted((scratch / "files").iterdir())))
-        model = random_model(scratch / "model.pth", ECAPA_512)
+        encoder = {**ECAPA_512["encoder_conf"], "ndim": options.channels}
+        model = random_model(scratch / "model.pth", {**ECAPA_512, "encoder_conf": encoder})
         floors = [timed(ALONE, scratch / "notes", model, listing)]
         words = ["--model", model, "--device", "cpu", "--threads", 1, "--vad", options.vad]
         words += ["--num_workers", options.num_workers, "--output", scratch / "answers.jsonl"]
