@@ -3,6 +3,7 @@
 
     benchmarks/data.py directories --utterances 2500000
     benchmarks/data.py planning --utterances 2500000      # stages 3 and 4 without the audio
+    benchmarks/data.py merging --utterances 1600000       # the merge of stage 6, and stage 7
     benchmarks/formatting.py --data_dir data/train        # the audio of stage 3
 
 Each figure is measured in one process. On a busy machine, CPU time is more reliable than wall time.
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import directories
+import merging
 import planning
 from processes import Figures
 
@@ -25,6 +27,7 @@ from lid_toolkit.files import write_whole
 PARTS: dict[str, Callable[[Path, int], dict[str, Figures]]] = {
     "directories": directories.figures,
     "planning": planning.figures,
+    "merging": merging.figures,
 }
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,13 +29,24 @@ def python(script: str | Path, *arguments: object, interpreter: Path | None = No
 
     ``interpreter`` is the Python of another toolkit, which then cannot import this one.
     """
-    words = [str(interpreter or sys.executable), str(ROOT / script), *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": "" if interpreter else str(ROOT)}
+    words = [interpreter or sys.executable, ROOT / script, *arguments]
+    return command(words, PYTHONPATH="" if interpreter else str(ROOT))
+
+
+def command(words: Sequence[object], **environment: str) -> Figures:
+    """Run a command and return its figures, with its children. If it fails, the benchmark ends."""
     started = time.monotonic()
-    process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*map(str, words)],
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     errors = process.stderr.read().decode() if process.stderr else ""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"error: {' '.join(words)} ended with exit code {process.returncode}\n{errors}")
+        raise SystemExit(
+            f"error: {' '.join(map(str, words))} ended with exit code {process.returncode}\n{errors}"
+        )
     return Figures(time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)

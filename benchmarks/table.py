@@ -47,6 +47,11 @@ class Source:
 PROMPTS = "--train_dir dump/prompts/raw/train_prompts --valid_dir dump/prompts/raw/dev_prompts"
 SOURCES = {
     "identification": Source("identification.py", "--recordings 3", ("espnet_python", "speechbrain_python")),
+    "start_up": Source("start_up.py"),
+    "merging": Source("data.py merging --utterances 1600000", "--utterances 20000"),
+    "small_scores": Source("data.py merging --utterances 10700", "--utterances 2140"),
+    "augmentation": Source("augmentation.py"),
+    "gpu": Source("gpu.py --count"),
     "models": Source("models.py --batch_size 8 --hows float32,bfloat16", "--channels 64 --seconds 1"),
     "espnet_training": Source(
         f"espnet_training.py {PROMPTS} --stats_dir exp/prompts/lid_stats_16k",
@@ -91,6 +96,12 @@ ROWS = (
         "import LanguageIdentifier/cpu_seconds", "", "import torch/cpu_seconds", "≤ 1.15 x floor"),
     Row("3", "`lid identify`, one file of 2 s; floor: torch", CPU_S, "identification",
         "lid identify, one recording of 2 s/cpu_seconds", "", "import torch/cpu_seconds", "≤ floor + 1"),
+    Row("4", "`./run.sh` of `mini` again, all current", CPU_S, "start_up", "./run.sh again/cpu_seconds",
+        aim="≤ 6"),
+    Row("5", "stage 6 of 480 utterances; floor: torch", CPU_S, "start_up", "stage 6/cpu_seconds", "",
+        "import torch/cpu_seconds", "torch once"),
+    Row("6", "324 million parameters loaded; floor: torch", CPU_S, "start_up",
+        "324 million parameters/cpu_seconds", "", "import torch/cpu_seconds"),
     *(Row("7", f"{WHOLE} {size}; ESPnet", CPU_S, "identification", f"batches of {size}/cpu_seconds",
           beside_espnet(size, "cpu_seconds"), "import torch/cpu_seconds", aim)
       for size, aim in ((1, "peer / 3.5"), (8, "peer / 4.5"), (32, "batch 8"))),
@@ -113,12 +124,25 @@ ROWS = (
     Row("12", "reader of a training, no augmentation", LOOP, "loader", "audio_s_per_s/no augmentation"),
     Row("12", "reader of a training, `voxlingua107_ecapa`", LOOP, "loader",
         "audio_s_per_s/those of the configuration"),
+    *(Row("12", f"a reader's time: {name}", LOOP, "augmentation", f"reader/{name}", "", "", aim)
+      for name, aim in (("voice, pitch 1.15", "≥ 400"), ("simulated room, 0.5 s", ""), ("recorded noise", ""),
+                        ("synthesised noise", ""), ("equalizer", ""))),
+    Row("13", "scores of 10,700 answers, 107 languages", CPU_S, "small_scores",
+        "stage 7: score/cpu_seconds", "", "", "≤ 3 and torch's start"),
+    Row("13", "scores of 1.6 million answers, 107 languages", CPU_S, "merging", "stage 7: score/cpu_seconds",
+        "", "", "≤ 20"),
+    Row("14", "merge of 1.6 million answers and embeddings; floor: copy", CPU_S, "merging",
+        "stage 6: merge/cpu_seconds", "", "copy of the parts/cpu_seconds", "≤ 15"),
+    Row("14", "its memory", MEMORY, "merging", "stage 6: merge/peak_mib", "", "copy of the parts/peak_mib",
+        "≤ 1,000"),
     Row("15", "stage 3, `wav.ark`; floor: a loop that writes `wav`", "s", "formatting", "wav.ark/seconds", "",
         "plain loop, wav/seconds"),
     Row("16", "own memory of a reader, 2.5 million utterances; floor: 25,000", "MB", "loader",
         "memory/1/late_mb", "", "memory/0/late_mb", "floor"),
     Row("17", "plan an epoch of 2.5 million utterances, catpow", CPU_S, "samplers", "rows/0/epoch_s",
         "", "", "keep"),
+    *(Row("GPU", f"an update of {shape}, one batch", kind, "gpu", f"{shape}/update of 1/{kind}", aim="fewer")
+      for shape in ("ecapa-512", "mms-1b") for kind in ("kernels", "blocking copies", "host reads")),
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -25,35 +25,56 @@ VECTOR_MARKS = (b"\0BFV ", b"\0BDV ")
 """How an entry starts that contains a vector, of float32 or float64."""
 
 
+Keys = Sequence[str]
+"""Keys without white space, unique and in byte order over all blocks of a table."""
+
+
 def write_vectors(
-    ark: str | Path, scp: str | Path, blocks: Iterable[tuple[Sequence[str], NDArray[np.floating]]]
+    ark: str | Path, scp: str | Path, blocks: Iterable[tuple[Keys, NDArray[np.floating]]]
 ) -> None:
+    """Write blocks of vectors; see :func:`vector_writer`."""
+    with vector_writer(ark, scp) as write:
+        for keys, matrix in blocks:
+            write(keys, matrix)
+
+
+@contextlib.contextmanager
+def vector_writer(ark: str | Path, scp: str | Path) -> Iterator[Callable[[Keys, NDArray[np.floating]], None]]:
     """Write vectors to ``ark``, many at a time, and their offsets to ``scp``. Both files appear whole.
 
     Args:
         ark: the archive; its name is written to ``scp`` as given, so a relative path stays relative.
         scp: the table ``key ark:offset``.
-        blocks: keys without white space, unique and in byte order over all blocks, and a (keys, D) matrix
-            with their vectors, which are stored as float32.
+
+    Yields:
+        A function of keys and a (keys, D) matrix with their vectors, which are stored as float32.
 
     Raises:
         LidError: a key is not after the one before it.
     """
-    last = b""
+    last, end = b"", 0
     with write_whole(ark, "wb") as stream, write_whole(scp) as table:
-        for keys, matrix in blocks:
+
+        def write(keys: Keys, matrix: NDArray[np.floating]) -> None:
+            nonlocal last, end
+            names = [key.encode() for key in keys]
+            for before, name in zip([last, *names], names, strict=False):
+                if name <= before:
+                    raise LidError(f"key '{name.decode()}' is not after '{before.decode()}'", where=scp)
             size, data = 4 * matrix.shape[1], np.ascontiguousarray(matrix, dtype="<f4").tobytes()
-            head = VECTOR_MARKS[0] + struct.pack("<bi", 4, matrix.shape[1])
-            entry, begin = [], stream.tell()
-            for row, key in enumerate(keys):
-                name = key.encode()
-                if name <= last:
-                    raise LidError(f"key '{key}' is not after '{last.decode()}'", where=scp)
-                entry += [name, b" ", head, data[row * size : (row + 1) * size]]
-                table.write(f"{key} {ark}:{begin + len(name) + 1}\n")
-                begin += len(name) + 1 + len(head) + size
-                last = name
-            stream.writelines(entry)
+            head = b" " + VECTOR_MARKS[0] + struct.pack("<bi", 4, matrix.shape[1])
+            for row, name in enumerate(names):
+                stream.write(b"".join((name, head, data[row * size : (row + 1) * size])))
+            sizes = np.fromiter(map(len, names), np.int64, len(names))
+            ends = end + np.cumsum(sizes + len(head) + size)
+            offsets = ends - size - len(head) + 1
+            table.writelines(
+                f"{key} {ark}:{offset}\n" for key, offset in zip(keys, offsets.tolist(), strict=True)
+            )
+            if names:
+                last, end = names[-1], int(ends[-1])
+
+        yield write
 
 
 def read_vector(ref: str) -> NDArray[np.float32]:

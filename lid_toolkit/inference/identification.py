@@ -116,6 +116,27 @@ class Identification:
         ]
 
 
+@dataclass(frozen=True)
+class StoredRows:
+    """A float32 matrix in a file, of which rows are read. Mapped pages would count as memory in use.
+
+    Attributes:
+        path: the file.
+        offset: where its first row begins.
+        width: number of values in a row.
+    """
+
+    path: Path
+    offset: int
+    width: int
+
+    def read(self, first: int, stop: int) -> Floats:
+        """Return rows ``first`` to ``stop``: (stop - first, width)."""
+        place = self.offset + 4 * first * self.width
+        values = np.fromfile(self.path, "<f4", (stop - first) * self.width, offset=place)
+        return values.reshape(stop - first, self.width)
+
+
 class IdentifiedPart(RowsPart):
     """An identified part: its scores and embeddings, and the utterances that failed."""
 
@@ -135,10 +156,11 @@ class IdentifiedPart(RowsPart):
         """Return (utterance, reason) of those that failed."""
         return list(read_table(self.file("failed"), allow_empty=True))
 
-    def matrix(self, name: str) -> Floats:
-        """Return ``scores`` or ``embeddings``, memory-mapped."""
-        matrix: Floats = np.load(self.file(f"{name}.npy"), mmap_mode="r")
-        return matrix
+    def stored(self, name: str) -> StoredRows:
+        """Return where ``scores`` or ``embeddings`` are."""
+        path = self.file(f"{name}.npy")
+        mapped = np.load(path, mmap_mode="r")
+        return StoredRows(path, mapped.offset, mapped.shape[1])
 
 
 def plan(task: Identification, num_jobs: int, dry_run: bool = False) -> int:

@@ -3,7 +3,7 @@
 Everything is in arrays, and written in blocks, so that millions of utterances need little time and memory.
 
 Shapes: u identified utterances in the order of their keys, p utterances of a part, b utterances of a block,
-n parts, c languages, d embedding.
+c languages, d embedding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lid_toolkit.data.utterances import load_unlabelled
-from lid_toolkit.datadir.ark import write_vectors
+from lid_toolkit.datadir.ark import vector_writer, write_vectors
 from lid_toolkit.datadir.tables.table import Table, read_table, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
@@ -26,7 +26,8 @@ from lid_toolkit.inference.espnet_files import espnet_files
 from lid_toolkit.inference.identification import Floats, Identification, IdentifiedPart
 from lid_toolkit.parts import check_failures, check_finished, load_plan
 
-BLOCK = 1 << 13
+BLOCK = 1 << 16
+"""Number of utterances in memory at a time: each of up to 1,024 parts has some of them, in adjacent rows."""
 
 
 def merge(task: Identification) -> None:
@@ -64,25 +65,25 @@ def _write_answers(
         lambda: [part for part in parts if part.failed()],
     )
     found = Found.of(parts, refs)
-    scores = [part.matrix("scores") for part in parts]
-    best_u = np.concatenate([scores_pc.argmax(axis=1) for scores_pc in scores])[found.order_u]
+    best_blocks: list[npt.NDArray[np.int64]] = []
     with write_whole(outputs[0]) as stream:
-        for keys, rows in found.blocks():
+        for keys, scores_bc in written(out, "scores", found):
+            best_b = scores_bc.argmax(axis=1)
             stream.writelines(
-                f"{key} {languages[best]}\n" for key, best in zip(keys, best_u[rows].tolist(), strict=True)
+                f"{key} {languages[best]}\n" for key, best in zip(keys, best_b.tolist(), strict=True)
             )
+            best_blocks.append(best_b)
     with write_whole(outputs[1]) as stream:
         stream.writelines(f"{language}\n" for language in languages)
-    outputs += _write(out, "scores", found.gathered(scores))
+    outputs += vector_files(out, "scores")
     if task.extract_embd:
-        embeddings = [part.matrix("embeddings") for part in parts]
-        outputs += _write(out, "embeddings", found.gathered(embeddings))
-        labels, codes_u = _labels(task.data_dir / "utt2lang", found, languages, best_u)
-        means = language_means(labels, codes_u, found.gathered(embeddings))
-        outputs += _write(out, "lang_embeddings", iter([means]))
+        labels, codes_u = _labels(task.data_dir / "utt2lang", found, languages, best_blocks)
+        means = language_means(labels, codes_u, written(out, "embeddings", found))
+        write_vectors(*vector_files(out, "lang_embeddings"), [means])
+        outputs += [*vector_files(out, "embeddings"), *vector_files(out, "lang_embeddings")]
     else:
-        for name in ("embeddings.ark", "embeddings.scp", "lang_embeddings.ark", "lang_embeddings.scp"):
-            (out / name).unlink(missing_ok=True)
+        for path in (*vector_files(out, "embeddings"), *vector_files(out, "lang_embeddings")):
+            path.unlink(missing_ok=True)
     for path in espnet_files(out):  # made of earlier embeddings
         path.unlink(missing_ok=True)
     logging.info("%s: %d utterances identified, %d failed", task.step.name, len(found.rows_u), len(failed))
@@ -96,39 +97,43 @@ class Found:
     Attributes:
         refs: the table of all utterances of the set.
         rows_u: row of each identified utterance in ``refs``, ascending.
-        order_u: its place in the results of all parts, one part after the other.
-        starts_n: (parts + 1,) where the results of each part begin in that order.
+        parts: the parts, each with the rows in ``refs`` of its utterances, ascending, as its results are.
     """
 
     refs: Table
     rows_u: npt.NDArray[np.int64]
-    order_u: npt.NDArray[np.int64]
-    starts_n: npt.NDArray[np.int64]
+    parts: Sequence[tuple[IdentifiedPart, npt.NDArray[np.int64]]]
 
     @classmethod
     def of(cls, parts: Sequence[IdentifiedPart], refs: Table) -> Found:
         """Return the utterances that did not fail in these parts."""
         rows = [part.rows_p[~np.isin(part.rows_p, refs.rows(dict(part.failed())))] for part in parts]
-        rows_u = np.concatenate(rows)
-        order_u = np.argsort(rows_u, kind="stable")
-        return cls(refs, rows_u[order_u], order_u, np.cumsum([0, *map(len, rows)]))
+        return cls(refs, np.sort(np.concatenate(rows)), tuple(zip(parts, rows, strict=True)))
 
-    def blocks(self) -> Iterator[tuple[list[str], slice]]:
-        """Yield the keys of up to ``BLOCK`` utterances at a time, and which they are."""
+    def gathered(self, name: str) -> Iterator[tuple[list[str], Floats]]:
+        """Yield the keys of up to ``BLOCK`` utterances at a time, and their scores or embeddings."""
+        stored = [part.stored(name) for part, _ in self.parts]
         for first in range(0, len(self.rows_u), BLOCK):
-            rows = slice(first, first + BLOCK)
-            yield list(self.refs.select(self.rows_u[rows]).keys()), rows
+            rows_b = self.rows_u[first : first + BLOCK]
+            block_bd = np.empty((len(rows_b), stored[0].width), dtype=np.float32)
+            for matrix, (_, rows_p) in zip(stored, self.parts, strict=True):
+                begin, end = np.searchsorted(rows_p, (rows_b[0], rows_b[-1] + 1)).tolist()
+                if begin < end:
+                    block_bd[np.searchsorted(rows_b, rows_p[begin:end])] = matrix.read(begin, end)
+            yield list(self.refs.select(rows_b).keys()), block_bd
 
-    def gathered(self, matrices: Sequence[Floats]) -> Iterator[tuple[list[str], Floats]]:
-        """Yield the keys of up to ``BLOCK`` utterances at a time, and their rows of the parts' matrices."""
-        for keys, rows in self.blocks():
-            order_b = self.order_u[rows]
-            part_b = np.searchsorted(self.starts_n, order_b, side="right") - 1
-            block_bd = np.empty((len(keys), matrices[0].shape[1]), dtype=np.float32)
-            for part in np.unique(part_b).tolist():
-                here = part_b == part
-                block_bd[here] = matrices[part][order_b[here] - self.starts_n[part]]
+
+def written(out: Path, name: str, found: Found) -> Iterator[tuple[list[str], Floats]]:
+    """Write the scores or embeddings of all utterances to ``out``; yield each block after it is written."""
+    with vector_writer(*vector_files(out, name)) as write:
+        for keys, block_bd in found.gathered(name):
+            write(keys, block_bd)
             yield keys, block_bd
+
+
+def vector_files(out: Path, name: str) -> tuple[Path, Path]:
+    """Return the archive and the table of vectors."""
+    return out / f"{name}.ark", out / f"{name}.scp"
 
 
 def language_means(
@@ -160,21 +165,16 @@ def language_means(
 
 
 def _labels(
-    utt2lang: Path, found: Found, languages: Sequence[str], best_u: npt.NDArray[np.int64]
+    utt2lang: Path, found: Found, languages: Sequence[str], best_blocks: Sequence[npt.NDArray[np.int64]]
 ) -> tuple[Sequence[str], npt.NDArray[np.integer]]:
     """Return labels, and which of them each utterance has: the true one, or the answer if it is unknown."""
     if not utt2lang.exists():
-        return languages, best_u
+        return languages, np.concatenate([np.zeros(0, np.int64), *best_blocks])
     truth = read_table(utt2lang)
-    rows_u = truth.rows(found.refs.select(found.rows_u).keys())
+    same = truth.same_keys(found.refs)
+    rows_u = found.rows_u if same else truth.rows(found.refs.select(found.rows_u).keys())
     if (rows_u < 0).any():
         lacking = found.refs.key(int(found.rows_u[np.argmax(rows_u < 0)]))
         raise LidError(f"utterance '{lacking}' is missing", where=utt2lang, redo="formatting")
     labels, codes = truth.codes()
     return labels, codes[rows_u]
-
-
-def _write(out: Path, name: str, blocks: Iterator[tuple[list[str], Floats]]) -> list[Path]:
-    ark, scp = out / f"{name}.ark", out / f"{name}.scp"
-    write_vectors(ark, scp, blocks)
-    return [ark, scp]
