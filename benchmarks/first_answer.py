@@ -71,9 +71,14 @@ listening.Observer.watch = watch
 listening.Observer.summary = marked(listening.Observer.summary, "finding speech")
 identify.open_identifier = marked(identify.open_identifier, "loading the model")
 lazy_model.Loaded.compute = marked(lazy_model.Loaded.compute, "the model")
-identify.main(words)
-mark("deciding and writing")
-Path(notes).write_text(json.dumps(moments))
+
+def main(words):
+    identify.main(words)
+    mark("deciding and writing")
+    Path(notes).write_text(json.dumps(moments))
+
+from lid_toolkit.cli import run
+run(main, words)
 """
 
 

@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
     ]
     window = options.window
     hops = options.hop or [window / 4, window / 2]
-    result: dict[str, Any] = {"floor": known_parts_wrong(halves[1], scorer)}
+    result: dict[str, Any] = {}
     windowings = [Windowing(window, hop) for hop in hops]
 
     def segments(half: int, settings: tuple[Windowing, Segmenting]) -> Figures:
@@ -94,7 +94,8 @@ def main(arguments: Sequence[str]) -> None:
             [Tracking(window, *triple) for triple in triples],
         ),
     }
-    for name, (measured, cost, usual, others) in ways.items():
+    for name in options.only or ways:
+        measured, cost, usual, others = ways[name]
         best = chosen(name, partial(measured, 0), others, usual, cost, options.recordings)
         for title, settings in (("default", usual), ("best on the first half", best)):
             figures = measured(1, settings)
@@ -103,11 +104,18 @@ def main(arguments: Sequence[str]) -> None:
                 **figures(),
                 "intervals": interval(figures, options.recordings),
             }
-    for name, figures in result.items():
-        print(name, " ".join(f"{key} {shown(figures, key)}" for key in figures if key != "intervals"))
+            report(f"{name}, {title}", result[f"{name}, {title}"])
+    if "segments" in (options.only or ways):
+        result["segments, known parts"] = known_parts_wrong(halves[1], scorer)
+        report("segments, known parts", result["segments, known parts"])
     scorer.save()
     with write_whole(options.json) as stream:
         json.dump(result, stream, indent=1)
+
+
+def report(name: str, figures: dict[str, Any]) -> None:
+    """Print figures with their intervals."""
+    print(name, " ".join(f"{key} {shown(figures, key)}" for key in figures if key != "intervals"))
 
 
 def shown(figures: dict[str, Any], key: str) -> str:
@@ -145,6 +153,9 @@ def parsed(arguments: Sequence[str]):
     parser.add_argument("--speech", type=Path, required=True, help="folder of recordings: LANG/NAME.flac")
     parser.add_argument("--recordings", type=positive_int, default=10, help="joined recordings of each half")
     parser.add_argument("--utterances", type=positive_int, default=6, help="utterances of each")
+    parser.add_argument(
+        "--only", nargs="*", choices=("segments", "stream"), help="what to measure; default: both"
+    )
     parser.add_argument("--window", type=float, default=5.0, help="seconds of a window")
     parser.add_argument(
         "--hop",
