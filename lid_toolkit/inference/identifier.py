@@ -201,7 +201,8 @@ class LanguageIdentifier(LazyModel):
             window: seconds of the windows into which recordings are cut; None: recordings of up to 10
                 minutes are not cut, longer ones into windows of 30 s. See
                 :mod:`lid_toolkit.inference.windows`.
-            hop: seconds from the start of one window to the next; None: half a window.
+            hop: seconds from the start of one window to the next; None: half a window, and a quarter of one
+                for ``segments``.
             vad: detector of speech: ``silero``, ``energy``, ``none``, or ``auto`` for silero where it is
                 installed, else energy.
             segments: whether to find the parts of each input by language, or how; see

@@ -44,6 +44,9 @@ LEAST_SPEECH_S = 1e-6
 WINDOW_S = 5.0
 """Seconds of a window where the change of the language matters, if no other length is asked for."""
 
+OVERLAP = 4
+"""Windows that have a moment in common, if no other distance is asked for."""
+
 Array = npt.NDArray[np.float64]
 
 
@@ -77,8 +80,13 @@ def at_least_zero(name: str, value: object) -> None:
 
 
 def segmenting_windows(window: float | None, hop: float | None) -> Windowing:
-    """Return the windows for segments: as asked for, else of ``WINDOW_S`` that overlap by half."""
-    return Windowing(WINDOW_S if window is None else window, hop)
+    """Return the windows for segments: as asked for, else of ``WINDOW_S``, one each quarter of a window.
+
+    Raises:
+        LidError: as :class:`Windowing`.
+    """
+    size = Windowing(WINDOW_S if window is None else window).window or WINDOW_S
+    return Windowing(size, size / OVERLAP if hop is None else hop)
 
 
 def find_segments(

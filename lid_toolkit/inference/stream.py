@@ -37,7 +37,7 @@ from lid_toolkit.audio.speech_activity import FRAME_S, THRESHOLD, Detector, seco
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.decision import Decider
 from lid_toolkit.inference.prediction import Prediction, failed
-from lid_toolkit.inference.segmentation import WINDOW_S, at_least_zero
+from lid_toolkit.inference.segmentation import OVERLAP, WINDOW_S, at_least_zero
 from lid_toolkit.inference.speech import Floats, opened
 from lid_toolkit.inference.windows import Windowing
 
@@ -62,8 +62,8 @@ class Tracking:
 
     window: float = WINDOW_S
     hop: float | None = None
-    penalty: float = 1.0
-    debounce: float = 1.0
+    penalty: float = 2.0
+    debounce: float = 0.0
 
     def __post_init__(self) -> None:
         Windowing(self.window, self.hop)
@@ -123,7 +123,7 @@ class LanguageStream:
     ) -> None:
         self._score, self._rate, self._from_rate, self._top_k = score, rate, from_rate, top_k
         self._decides = decides
-        hop = tracking.window / 4 if tracking.hop is None else tracking.hop
+        hop = tracking.window / OVERLAP if tracking.hop is None else tracking.hop
         self._size, self._step = (max(1, round(seconds * rate)) for seconds in (tracking.window, hop))
         self._resampler, self._tape = Resampler(from_rate, rate), _Tape()
         self._speech = _Speech(detector, rate)
