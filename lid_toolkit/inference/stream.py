@@ -62,8 +62,8 @@ class Tracking:
 
     window: float = WINDOW_S
     hop: float | None = None
-    penalty: float = 2.0
-    debounce: float = 0.0
+    penalty: float = 1.0
+    debounce: float = 1.0
 
     def __post_init__(self) -> None:
         Windowing(self.window, self.hop)
