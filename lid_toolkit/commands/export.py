@@ -128,7 +128,9 @@ def megabytes(path: Path) -> str:
 
 def make_parser() -> OptionParser:
     """Return the parser of the command's options."""
-    parser = OptionParser("Write a model in a format that other programs read, and check that it is the same.")
+    parser = OptionParser(
+        "Write a model in a format that other programs read, and check that it is the same."
+    )
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP.partition(";")[0])
     parser.add_argument("output", metavar="OUT", type=Path, help="ONNX file, or directory for ESPnet")
     parser.add_argument("--format", required=True, choices=FORMATS, help="what to write")

@@ -95,6 +95,16 @@ def load_onnx(origin: Origin) -> OnnxBackend:
     return OnnxBackend(session, record, device, policy)
 
 
+def read_record(path: Path) -> OnnxRecord:
+    """Return what an exported file says about itself.
+
+    Raises:
+        LidError: as :func:`load_onnx`.
+    """
+    session = open_session(exported_file(path))
+    return OnnxRecord.from_metadata(session.get_modelmeta().custom_metadata_map, path)
+
+
 def exported_file(source: Path) -> Path:
     """Return the ONNX file of a source: itself, or ``model.onnx`` in an experiment directory.
 

@@ -254,9 +254,7 @@ class GridNeighbours:
         return torch.cat([wide_btc[:, start : start + frames] for start in starts], dim=2).flatten(0, 1)
 
 
-def convolve(
-    conv: nn.Conv1d, x_nc: Tensor, neighbours: GatherPair | GridNeighbours | None = None
-) -> Tensor:
+def convolve(conv: nn.Conv1d, x_nc: Tensor, neighbours: GatherPair | GridNeighbours | None = None) -> Tensor:
     """Apply a convolution to rows, (N, C) to (N, O).
 
     ``neighbours`` (:meth:`FrameRows.conv_neighbours`) is needed if the convolution reads more than one frame.

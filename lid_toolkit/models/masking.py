@@ -121,7 +121,8 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             return F.batch_norm(
                 x_bct, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
-        if torch.compiler.is_exporting() and not self.training:
+        if torch.compiler.is_exporting() and self.running_mean is not None and self.running_var is not None:
+            # Runtimes normalise (N, C) slowly, and fold these constants.
             scale_c = self.weight * torch.rsqrt(self.running_var + self.eps)
             shift_c = self.bias - self.running_mean * scale_c
             return x_bct * beside(scale_c, x_bct) + beside(shift_c, x_bct)

@@ -88,10 +88,8 @@ def compare(model: LidModel, session: Any, waves: Sequence[Floats]) -> Agreement
     return agreement(scores_uc, embeddings_ud, others_uc, vectors_ud)
 
 
-def agreement(
-    scores_uc: Floats, embeddings_ud: Floats, others_uc: Floats, vectors_ud: Floats
-) -> Agreement:
-    """Return how far the log posteriors and embeddings of two models agree, those of the first being right."""
+def agreement(scores_uc: Floats, embeddings_ud: Floats, others_uc: Floats, vectors_ud: Floats) -> Agreement:
+    """Return how far the log posteriors and embeddings of two models agree."""
     equal_u = scores_uc.argmax(axis=1) == others_uc.argmax(axis=1)
     confident_u = np.exp(scores_uc.max(axis=1)) >= CONFIDENT
     return Agreement(

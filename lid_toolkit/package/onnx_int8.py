@@ -8,9 +8,8 @@ Shapes: b utterances, t samples.
 
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from lid_toolkit.package.onnx_format import INPUTS, OUTPUTS, OnnxRecord
+from lid_toolkit.package.onnx_format import INPUTS, OnnxRecord
 from lid_toolkit.package.onnx_write import quiet, write_graph
 
 Int8 = Literal["dynamic", "static"]
@@ -49,7 +48,10 @@ def quantize(
     with tempfile.TemporaryDirectory(prefix="lid-") as name, quiet():
         ready, made = Path(name) / "ready.onnx", Path(name) / "made.onnx"
         quant_pre_process(str(path), str(ready), skip_symbolic_shape=True)
-        chosen = {"nodes_to_quantize": products(onnx.load(ready).graph), "per_channel": True}
+        prepared = onnx.load(ready)
+        chosen = {"nodes_to_quantize": products(prepared.graph), "per_channel": True}
+        split_gemms(prepared.graph, chosen["nodes_to_quantize"])
+        onnx.save(prepared, ready)
         if kind == "dynamic":
             quantize_dynamic(ready, made, weight_type=QuantType.QInt8, **chosen)
         else:
@@ -91,10 +93,41 @@ def products(graph: Any) -> list[str]:
     sizes = {item.name: int(np.prod(item.dims)) for item in graph.initializer}
     nodes = list(graph.node)
     first = next((place for place, node in enumerate(nodes) if node.op_type == "Log"), 0)
-    found = [
-        node.name
-        for node in nodes[first:]
-        if node.op_type in PRODUCTS and sizes.get(node.input[1], 0) >= LEAST_WEIGHTS
-    ]
-    logging.debug("%d products in 8 bits, of %s", len(found), OUTPUTS)
-    return found
+    found = [node for node in nodes[first:] if node.op_type in PRODUCTS and node.input[1] in sizes]
+    return [node.name for node in found[:-1] if sizes[node.input[1]] >= LEAST_WEIGHTS]
+
+
+def split_gemms(graph: Any, names: Collection[str]) -> None:
+    """Replace ``Gemm``, x W' + b, by ``MatMul`` and ``Add``: only these are quantized dynamically.
+
+    Args:
+        graph: it is changed.
+        names: the nodes to replace; others, and those with factors, stay.
+    """
+    from onnx import helper, numpy_helper
+
+    weights = {item.name: item for item in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        settings = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        plain = settings.get("alpha", 1.0) == settings.get("beta", 1.0) == 1.0 and not settings.get("transA")
+        if node.op_type != "Gemm" or node.name not in names or not plain:
+            nodes.append(node)
+            continue
+        x, w, *bias = node.input
+        if settings.get("transB", 0):
+            turned = numpy_helper.from_array(numpy_helper.to_array(weights[w]).T.copy(), f"{w}_T")
+            if turned.name not in weights:
+                weights[turned.name] = turned
+                graph.initializer.append(turned)
+            w = turned.name
+        product = f"{node.output[0]}_product" if bias else node.output[0]
+        nodes.append(helper.make_node("MatMul", [x, w], [product], node.name))
+        if bias:
+            nodes.append(helper.make_node("Add", [product, bias[0]], [node.output[0]], f"{node.name}_bias"))
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    kept = [item for item in graph.initializer if item.name in used]
+    graph.ClearField("initializer")
+    graph.initializer.extend(kept)

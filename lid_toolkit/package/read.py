@@ -40,7 +40,8 @@ from lid_toolkit.package.format import (
     Labels,
     Meta,
 )
-from lid_toolkit.training.checkpoint import SavedModel, check_labels, restore
+from lid_toolkit.training.checkpoint import SavedModel, restore
+from lid_toolkit.training.model_facts import check_labels
 
 YAML = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

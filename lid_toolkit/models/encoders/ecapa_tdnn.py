@@ -106,7 +106,10 @@ class SERes2NetBlock(nn.Module):
 
 
 def stage(
-    conv: nn.Conv1d, norm: MaskedBatchNorm1d, x_nc: Tensor, neighbours: GatherPair | GridNeighbours | None = None
+    conv: nn.Conv1d,
+    norm: MaskedBatchNorm1d,
+    x_nc: Tensor,
+    neighbours: GatherPair | GridNeighbours | None = None,
 ) -> Tensor:
     """Return norm(relu(conv(x))) of rows."""
     # In place: neither the convolution nor its gradient needs the output before the ReLU.

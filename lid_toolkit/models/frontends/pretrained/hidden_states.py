@@ -119,9 +119,11 @@ def _exported_states(model: WaveEncoder, wave_bt: Tensor, frames_b: Tensor, fram
     """
     mask_b1t = padding_mask(frames_b, frames, wave_bt.device)
     assert mask_b1t is not None
+    parts = dict(model.named_children())
+    extract, project, encode = (parts[n] for n in ("feature_extractor", "feature_projection", "encoder"))
     with recorded(model.encoder.layers) as states:
-        feats_btd = first_of(model.feature_projection(model.feature_extractor(wave_bt).transpose(1, 2)))
-        output = model.encoder(feats_btd, attention_mask=mask_b1t[:, 0])
+        feats_btd = first_of(project(extract(wave_bt).transpose(1, 2)))
+        output = encode(feats_btd, attention_mask=mask_b1t[:, 0])
     return _all(states, model, output.last_hidden_state), frames_b
 
 
