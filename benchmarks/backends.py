@@ -27,7 +27,7 @@ from lid_toolkit.cli import OptionParser, non_negative, positive_int, run
 from lid_toolkit.files import write_whole
 
 LABELS = 107
-MEASURE = """import json, resource, sys, time
+MEASURE = """import json, sys, time
 sys.path.insert(0, {root!r})
 began = time.process_time()
 import numpy as np
@@ -50,7 +50,9 @@ session = getattr(lid.load(), "session", None)
 floor = lambda one: session.run(None, dict(waveforms=one[None], lengths=np.array([len(one)])))
 found["rate"] = max(rate(ours) for _ in range(3))
 found["floor"] = None if session is None else max(rate(floor) for _ in range(3))
-found["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# Not ru_maxrss, which begins with the memory of the process that started this one.
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+found["memory_mb"] = int(status["VmHWM"].split()[0]) / 1024
 print(json.dumps(found))
 """
 

@@ -3,15 +3,14 @@
 
     benchmarks/exported_accuracy.py MODEL DATA_DIR [--speech TRAINING_SPEECH] [--json FILE]
 
-For each export: size, accuracy with its 95 % interval (Wilson), and how far the answers agree with those of the
-model in PyTorch: equal answers, equal answers among those with a probability of at least 0.9, the largest
+For each export: size, accuracy with its 95 % interval, and how far the answers agree with those of the
+model in PyTorch: equal answers, equal answers among those with a probability of 0.9 or more, the largest
 difference of a probability, and the lowest cosine of embeddings. Static int8 finds its ranges on ``--speech``.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import subprocess
 import sys
@@ -24,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from lid_toolkit.cli import OptionParser, run
+from lid_toolkit.evaluation.intervals import wilson
 from lid_toolkit.files import write_whole
-
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -36,7 +35,9 @@ def main(arguments: Sequence[str]) -> None:
 
     parser = OptionParser(__doc__ or "")
     parser.add_argument("model", metavar="MODEL", help="experiment directory or model file")
-    parser.add_argument("data", metavar="DATA_DIR", type=Path, help="data directory with wav.scp and utt2lang")
+    parser.add_argument(
+        "data", metavar="DATA_DIR", type=Path, help="data directory with wav.scp and utt2lang"
+    )
     parser.add_argument("--speech", help="recordings for static int8, none of them of DATA_DIR")
     parser.add_argument(
         "--json", type=Path, default=Path("exp/benchmarks/exported_accuracy.json"), help="output file"
@@ -57,8 +58,7 @@ def main(arguments: Sequence[str]) -> None:
             right = sum(lid.languages[k] == t for k, t in zip(pair[0].argmax(1), truth, strict=True))
             size = source.stat().st_size / 1e6 if source.is_file() else None
             found = asdict(agreement(*first, *pair))
-            low, high = wilson(right, len(truth))
-            rows.append({"what": what, "mb": size, "right": right, "low": low, "high": high, **found})
+            rows.append({"what": what, "mb": size, **wilson(right, len(truth)).as_dict(), **found})
             print(line(rows[-1]), flush=True)
     with write_whole(options.json) as stream:
         json.dump({"rows": rows}, stream, indent=1)
@@ -95,17 +95,9 @@ def waves(paths: Sequence[str], rate: int) -> Any:
         yield np.ascontiguousarray(wave)
 
 
-def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the 95 % interval of a share."""
-    share, spread = right / count, z * z / count
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
-    return middle - half, middle + half
-
-
 def line(row: dict[str, Any]) -> str:
     size = "" if row["mb"] is None else f"{row['mb']:.1f} MB"
-    accuracy = f"{100 * row['right'] / row['utterances']:.1f} % [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    accuracy = f"{100 * row['value']:.1f} % [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
     confident = f"{row['confident_equal']}/{row['confident']}"
     return (
         f"{row['what']:14s}{size:>9s}  {accuracy:22s}equal {row['equal']}/{row['utterances']}, confident "

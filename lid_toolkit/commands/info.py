@@ -14,7 +14,7 @@ import yaml
 from lid_toolkit import languages
 from lid_toolkit.cli import OptionParser
 from lid_toolkit.commands.model import MODEL_HELP, default_model
-from lid_toolkit.inference.backend import ONNX_SUFFIX, require
+from lid_toolkit.inference.backend import is_exported, require
 
 COMPONENTS = ("frontend", "normalize", "encoder", "pooling", "projector", "loss")
 TRAINING_KEYS = ("max_epoch", "optim", "scheduler", "batch_bins", "init_param")
@@ -48,7 +48,7 @@ def describe(source: str) -> dict[str, Any]:
     Raises:
         LidError: there is no such model, or it is damaged.
     """
-    if source.endswith(ONNX_SUFFIX):
+    if is_exported(source):
         return describe_exported(source)
     require("torch", "torch")
     from lid_toolkit.inference.locate import locate, open_model, policy_of

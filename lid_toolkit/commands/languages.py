@@ -8,7 +8,7 @@ from pathlib import Path
 from lid_toolkit import languages
 from lid_toolkit.cli import OptionParser
 from lid_toolkit.commands.model import MODEL_HELP, default_model
-from lid_toolkit.inference.backend import ONNX_SUFFIX, require
+from lid_toolkit.inference.backend import is_exported, require
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -26,7 +26,7 @@ def labels_of(source: str) -> tuple[str, ...]:
     Raises:
         LidError: there is no such model, or it is damaged.
     """
-    if source.endswith(ONNX_SUFFIX):
+    if is_exported(source):
         require("onnxruntime", "onnx")
         from lid_toolkit.inference.onnx_backend import read_record
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lid_toolkit.cli import OptionParser, positive_int
 from lid_toolkit.cores import count_cores
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.backend import BACKENDS, ONNX_SUFFIX
+from lid_toolkit.inference.backend import BACKENDS, is_exported
 from lid_toolkit.training.config import DTYPES
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def model_digest(source: str) -> str:
     """Return what changes when a model does: a digest of its file, or of the list of its files' digests."""
     from lid_toolkit.steps import digest
 
-    if Path(source).suffix == ONNX_SUFFIX:
+    if is_exported(source):
         return digest(Path(source)) or source
     from lid_toolkit.inference.locate import locate  # imports torch
     from lid_toolkit.package.format import META, NEEDED

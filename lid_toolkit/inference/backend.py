@@ -21,6 +21,7 @@ from lid_toolkit.training.config import DType
 BackendName = Literal["auto", "torch", "onnx"]
 BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 ONNX_SUFFIX = ".onnx"
+FOREIGN_LABELS = "labels.txt"
 
 
 @dataclass(frozen=True)
@@ -82,18 +83,26 @@ def load_backend(origin: Origin) -> Backend:
         raise LidError(
             f"'{origin.backend}' is not supported", where="backend", mend=f"give {', '.join(BACKENDS)}"
         )
-    is_onnx = Path(origin.source).suffix == ONNX_SUFFIX
-    if origin.backend == "onnx" or (origin.backend == "auto" and is_onnx):
+    if origin.backend == "onnx" or (origin.backend == "auto" and is_exported(origin.source)):
         require("onnxruntime", "onnx")
         from lid_toolkit.inference.onnx_backend import load_onnx
 
         return load_onnx(origin)
-    if is_onnx:
+    if is_exported(origin.source):
         raise LidError("PyTorch does not compute ONNX files", where=origin.source, mend="give backend onnx")
     require("torch", "torch")
     from lid_toolkit.inference.torch_backend import load_torch
 
     return load_torch(origin)
+
+
+def is_exported(source: str) -> bool:
+    """Return whether a source is named as ``lid export`` names its files.
+
+    One with a file of labels beside it is a model of another make.
+    """
+    path = Path(source)
+    return path.suffix == ONNX_SUFFIX and not path.with_name(FOREIGN_LABELS).exists()
 
 
 def require(package: str, extra: str) -> None:
