@@ -59,6 +59,8 @@ inference_torch_compile=false           # bool: compile the model for identifica
 extract_embd=false                      # bool: also write embeddings
 espnet_files=false                      # bool: also write what scripts for ESPnet's recipe read: results in its format, npz files of embeddings, a map of the languages
 policy=                                 # path: decision policy (YAML) of scoring; by default, the answer is the most probable language
+unknown_languages=wrong                 # wrong|skip: count test utterances in languages that the model does not know as wrong, or leave them out
+cluster_from=                           # text: regular expression for what ids of one speaker or recording have in common, for the intervals; by default, the speakers in utt2spk
 tsne_set=                               # word: set for the t-SNE plot; by default, the first test set
 max_utt_per_lang_for_tsne=1000          # int+: maximum number of utterances per language in the plot
 perplexity=5                            # float: t-SNE perplexity, at least 1
@@ -261,7 +263,8 @@ stage_7() {
   for set in ${test_sets}; do
     needs "${inference_dir}/${set}/${set}_lids"
     run "${python}" pyscripts/score.py --data_dir "${audio_feats}/${set}" --inference_dir "${inference_dir}/${set}" \
-      ${policy:+--policy "${policy}"} --espnet_files "${espnet_files}" --dry_run "${dry_run}"
+      ${policy:+--policy "${policy}"} --unknown_languages "${unknown_languages}" \
+      ${cluster_from:+--cluster_from "${cluster_from}"} --espnet_files "${espnet_files}" --dry_run "${dry_run}"
   done
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.datadir.datadir import SAMPLING_RATE, read_sampling_rate
-from lid_toolkit.datadir.tables.table import Table, parse_table, read_table
+from lid_toolkit.datadir.tables.table import Table, parse_table, read_table, table_from_pairs
 from lid_toolkit.errors import LidError, WorkName, nearest
 from lid_toolkit.files import require_directory
 from lid_toolkit.languages import merged
@@ -44,6 +44,7 @@ class Answers:
         broken: number of utterances that formatting left out because it could not read them.
         abstained: number of utterances that a policy left without an answer; ``predicted`` is FAILED.
         policy: the settings of the policy that gave the answers; None for the most probable language.
+        skipped: utterances of unknown languages that :func:`known_only` left out; None if it was not used.
     """
 
     name: str
@@ -60,6 +61,15 @@ class Answers:
     broken: int
     abstained: int = 0
     policy: Mapping[str, object] | None = None
+    skipped: Skipped | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Numbers of utterances and languages that are not scored, because the system does not know them."""
+
+    utterances: int
+    languages: int
 
 
 def input_files(data_dir: Path, inference_dir: Path) -> dict[str, Path]:
@@ -139,6 +149,42 @@ def read_answers(data_dir: Path, inference_dir: Path, *, merge: bool = False) ->
     )
 
 
+def answers_of_tables(predicted: Path, target: Path) -> Answers:
+    """Read answers and true languages from two tables ``utterance language``, as of any system.
+
+    The languages are those of both tables. An utterance without an answer counts as failed.
+
+    Raises:
+        LidError: a table is missing or malformed, or an answer belongs to an utterance not in the set.
+    """
+    truth, answered = read_table(target), read_table(predicted)
+    rows = truth.rows(answered.keys())
+    if len(extra := np.flatnonzero(rows < 0)):
+        names = some([answered.key(row) for row in extra.tolist()])
+        raise LidError(f"answers for utterances that are not in the set: {names}", where=predicted)
+    true_labels, true_codes = truth.codes()
+    labels, codes = answered.codes()
+    languages = tuple(sorted({*true_labels, *labels}))
+    index = {label: number for number, label in enumerate(languages)}
+    found = np.full(len(truth), FAILED, np.int64)
+    found[rows] = np.array([index[label] for label in labels], np.int64)[codes]
+    without = np.flatnonzero(found == FAILED)
+    return Answers(
+        name=target.name,
+        truth=truth,
+        languages=languages,
+        known=len(languages),
+        columns=np.arange(len(languages)),
+        merged=False,
+        true=np.array([index[label] for label in true_labels], np.int64)[true_codes],
+        predicted=found,
+        seconds=np.full(len(truth), np.nan),
+        failed=table_from_pairs([(truth.key(row), "no answer") for row in without.tolist()]),
+        dropped=0,
+        broken=0,
+    )
+
+
 def read_scores(inference_dir: Path, answers: Answers) -> Scores:
     """Return (utterances, known languages) log posteriors; utterances without an answer are rows of NaN.
 
@@ -177,6 +223,25 @@ def merge_columns(answers: Answers, scores: Scores) -> Scores:
     together = np.full((answers.known, len(scores)), -np.inf, np.float32)
     np.logaddexp.at(together, answers.columns, scores.T)
     return np.ascontiguousarray(together.T)
+
+
+def known_only(answers: Answers, scores: Scores) -> tuple[Answers, Scores]:
+    """Return answers and scores without the utterances of languages that the system does not know.
+
+    So do ESPnet's recipe and the published results on other corpora count (``--unknown_languages skip``).
+    """
+    kept = np.flatnonzero(answers.true < answers.known)
+    unknown = len(np.unique(answers.true[answers.true >= answers.known]))
+    restricted = replace(
+        answers,
+        truth=answers.truth.select(kept),
+        languages=answers.languages[: answers.known],
+        true=answers.true[kept],
+        predicted=answers.predicted[kept],
+        seconds=answers.seconds[kept],
+        skipped=Skipped(len(answers.true) - len(kept), unknown),
+    )
+    return restricted, scores[kept]
 
 
 def read_optional_table(path: Path) -> Table:

@@ -1,4 +1,4 @@
-"""How well posteriors can be trusted: cross-entropy and calibration error.
+"""How well posteriors can be trusted: cross-entropy, Brier score, calibration error and loss.
 
 Shapes: u utterances, c languages.
 """
@@ -9,9 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 
 BINS = 15
 """The number of bins of Guo et al."""
+SAMPLE = 100_000
+SCALES = 5.0
+"""Natural logarithm of the largest factor of the scores that is tried, and of the inverse of the smallest."""
 
 Floats = npt.NDArray[np.floating]
 Columns = npt.NDArray[np.int64]
@@ -29,6 +34,24 @@ class Trust:
 
     cross_entropy: float
     calibration_error: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Answers with posteriors above ``from_`` and up to ``to``.
+
+    Attributes:
+        from_, to: edges of the bin, 0 to 1.
+        answers: number of answers, at least 1.
+        posterior: their mean posterior.
+        accuracy: the proportion of right answers.
+    """
+
+    from_: float
+    to: float
+    answers: int
+    posterior: float
     accuracy: float
 
 
@@ -63,3 +86,47 @@ def calibration_error(posteriors_u: Floats, right_u: npt.NDArray[np.bool_], bins
     place_u = np.clip(np.ceil(posteriors_u * bins) - 1, 0, bins - 1).astype(np.int64)
     gaps_b = np.bincount(place_u, weights=posteriors_u - right_u, minlength=bins)
     return float(np.abs(gaps_b).sum() / len(right_u))
+
+
+def reliability(posteriors_u: Floats, right_u: npt.NDArray[np.bool_], bins: int = BINS) -> tuple[Bin, ...]:
+    """Return the bins of :func:`calibration_error` that have answers, for a diagram."""
+    place_u = np.clip(np.ceil(posteriors_u * bins) - 1, 0, bins - 1).astype(np.int64)
+    counts_b = np.bincount(place_u, minlength=bins)
+    sums_b, right_b = (np.bincount(place_u, values, bins) for values in (posteriors_u, right_u))
+    return tuple(
+        Bin(b / bins, (b + 1) / bins, int(counts_b[b]), sums_b[b] / counts_b[b], right_b[b] / counts_b[b])
+        for b in np.flatnonzero(counts_b).tolist()
+    )
+
+
+def brier_score(log_posteriors_uc: Floats, true_u: Columns) -> float:
+    """Return the mean squared difference between posteriors and truth, summed over the languages: 0 to 2.
+
+    Source: G. W. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review
+    78, 1950.
+    """
+    squares_u = np.exp(2 * log_posteriors_uc).sum(axis=1, dtype=np.float64)
+    true_posteriors_u = np.exp(np.take_along_axis(log_posteriors_uc, true_u[:, None], axis=1)[:, 0])
+    return float((squares_u - 2 * true_posteriors_u + 1).mean())
+
+
+def calibration_loss(log_posteriors_uc: Floats, true_u: Columns, at_most: int = SAMPLE) -> float:
+    """Return how far the cross-entropy is above that with the best temperature for this set, in nats.
+
+    It is the part of the cross-entropy that one number can mend; what is left is discrimination. Source: N.
+    Brümmer and J. du Preez (2006), section 5, with a temperature in place of a monotone function.
+
+    Args:
+        log_posteriors_uc: log posteriors (U, C).
+        true_u: columns (U,) of the true languages.
+        at_most: number of utterances, evenly spaced, that are enough to measure it.
+    """
+    step = -(-len(true_u) // at_most)
+    scores_uc, columns_u = log_posteriors_uc[::step].astype(np.float64), true_u[::step]
+
+    def entropy(log_scale: float) -> float:
+        scaled_uc = np.exp(log_scale) * scores_uc
+        return cross_entropy(scaled_uc - logsumexp(scaled_uc, axis=1, keepdims=True), columns_u)
+
+    best = minimize_scalar(entropy, bounds=(-SCALES, SCALES), method="bounded")
+    return max(0.0, entropy(0.0) - float(best.fun))

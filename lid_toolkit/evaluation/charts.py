@@ -15,12 +15,15 @@ from lid_toolkit.evaluation.style import FONT, GRID, INK, MUTED, RIGHT, WRONG, d
 from lid_toolkit.evaluation.wording import interval, seconds_range
 
 LEGIBLE_COUNTS = 40
+BESIDE_A_TABLE = 15
+"""Number of languages up to which the confusions fit beside a table."""
 
 
 def confusion_chart(evaluation: Evaluation) -> go.Figure:
     """Return the confusion matrix: correct answers in blue, wrong ones in red, counts on hover."""
     confusion = drawn_confusion(evaluation)
     signed = np.where(confusion.is_right, confusion.shares, -np.sqrt(confusion.shares))
+    signed[confusion.counts == 0] = np.nan  # shows the page's background, light or dark
     many = len(confusion.columns) > LEGIBLE_COUNTS
     rows, columns = _escaped(confusion.rows), _escaped(confusion.columns)
     hover = [
@@ -32,6 +35,7 @@ def confusion_chart(evaluation: Evaluation) -> go.Figure:
             rows, confusion.counts, confusion.shares, confusion.counts.sum(axis=1), strict=True
         )
     ]
+    beside = len(columns) <= BESIDE_A_TABLE
     cell = 12 if many else max(26, min(48, 720 // len(columns)))
     figure = go.Figure(
         go.Heatmap(
@@ -50,7 +54,7 @@ def confusion_chart(evaluation: Evaluation) -> go.Figure:
             texttemplate="" if many else "%{text}",
         )
     )
-    _style(figure, height=cell * len(rows) + 200, width=cell * len(columns) + 260)
+    styled(figure, height=cell * len(rows) + 200, width=None if beside else cell * len(columns) + 260)
     axis = {"showgrid": False, "zeroline": False, "tickfont": {"size": 9 if many else 12}}
     # A vertical tool bar at the right, because a horizontal one would cover the title of the top axis.
     figure.update_layout(plot_bgcolor=GRID, modebar={"orientation": "v"}, margin={"r": 60})
@@ -90,7 +94,7 @@ def language_chart(evaluation: Evaluation) -> go.Figure:
             hoverinfo="text",
         )
     )
-    _style(figure, height=22 * len(results) + 90, width=1000)
+    styled(figure, height=22 * len(results) + 90)
     figure.update_xaxes(range=(0, 101), title="recall, %", gridcolor=GRID)
     figure.update_yaxes(tickmode="linear", tickfont={"size": 12})
     return figure
@@ -113,7 +117,7 @@ def duration_chart(evaluation: Evaluation) -> go.Figure:
             hoverinfo="text",
         )
     )
-    _style(figure, height=360, width=620)
+    styled(figure, height=360)
     figure.update_yaxes(range=(0, 101), title="accuracy, %", gridcolor=GRID)
     return figure
 
@@ -135,7 +139,8 @@ def _escaped(names: Sequence[str]) -> list[str]:
     return [html.escape(name) for name in names]
 
 
-def _style(figure: go.Figure, height: int, width: int | None = None) -> None:
+def styled(figure: go.Figure, height: int, width: int | None = None) -> None:
+    """Give a figure the style of the report; without a width, it is as wide as its place."""
     figure.update_layout(
         height=height,
         width=width,

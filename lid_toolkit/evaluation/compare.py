@@ -13,7 +13,9 @@ from scipy.stats import binom
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import Answers
-from lid_toolkit.evaluation.intervals import Estimate, wilson
+from lid_toolkit.evaluation.bootstrap import drawn_means, percentile_interval
+from lid_toolkit.evaluation.clusters import Clusters
+from lid_toolkit.evaluation.intervals import Estimate, wider, wilson
 from lid_toolkit.evaluation.wording import percent, plural
 
 
@@ -36,8 +38,10 @@ class Comparison:
     p_value: float
 
 
-def compare(first: Answers, second: Answers) -> Comparison:
+def compare(first: Answers, second: Answers, clusters: Clusters | None = None) -> Comparison:
     """Compare the answers of two systems to the same set. Failed utterances count as wrong.
+
+    With clusters, the interval of the gain is the wider one of Newcombe's and of one from drawing clusters.
 
     Raises:
         LidError: the sets have different utterances or different true languages.
@@ -53,14 +57,27 @@ def compare(first: Answers, second: Answers) -> Comparison:
     both, only_a, only_b = (
         int(np.count_nonzero(right)) for right in (right_a & right_b, right_a & ~right_b, right_b & ~right_a)
     )
+    gain = paired_gain(both, only_a, only_b, len(right_a))
+    if clusters is not None:
+        drawn_d = drawn_means(right_b.astype(np.float64) - right_a, clusters)
+        gain = wider(
+            gain, Estimate(gain.value, *percentile_interval(drawn_d, gain.value, clusters.count - 1))
+        )
     return Comparison(
         both=both,
         only_a=only_a,
         only_b=only_b,
         neither=len(right_a) - both - only_a - only_b,
-        gain=paired_gain(both, only_a, only_b, len(right_a)),
+        gain=gain,
         p_value=mcnemar(only_a, only_b),
     )
+
+
+def verdict(gain: Estimate) -> str:
+    """Return in words which of two systems is better; the interval must leave no doubt."""
+    if gain.low > 0:
+        return "B is better"
+    return "A is better" if gain.high < 0 else "no difference can be told"
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -112,5 +129,6 @@ def summary(comparison: Comparison, first: str, second: str) -> str:
         f"  right: both {comparison.both}, only A {comparison.only_a}, only B {comparison.only_b}, "
         f"neither {comparison.neither}",
         f"  exact McNemar test: p = {comparison.p_value:.3g}",
+        f"  {verdict(gain)}",
     ]
     return "\n".join(lines)

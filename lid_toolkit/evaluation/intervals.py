@@ -37,7 +37,18 @@ class Estimate:
         return asdict(self)
 
 
-def wilson(correct: float, total: int, z: float = Z_95) -> Estimate:
+def wider(one: Estimate, other: Estimate) -> Estimate:
+    """Return the lower of two lower limits and the higher of two upper ones, of the same value."""
+    return Estimate(one.value, min(one.low, other.low), max(one.high, other.high))
+
+
+def moved(estimate: Estimate, value: float) -> Estimate:
+    """Return the interval of an estimate around another value, within [0, 1]."""
+    low, high = value - (estimate.value - estimate.low), value + (estimate.high - estimate.value)
+    return Estimate(value, max(0.0, low), min(1.0, high))
+
+
+def wilson(correct: float, total: float, z: float = Z_95) -> Estimate:
     """Return ``correct / total`` with its score interval (Wilson 1927, JASA 22, p. 209).
 
     Unlike the textbook interval it has width at 0 and 100 %, and stays inside [0, 1].
@@ -53,7 +64,7 @@ def wilson(correct: float, total: int, z: float = Z_95) -> Estimate:
     return Estimate(share, low, high)
 
 
-def macro_average(correct: Counts, totals: Counts, z: float = Z_95) -> Estimate:
+def macro_average(correct: Counts, totals: Counts, effect: float = 1.0, z: float = Z_95) -> Estimate:
     """Return the mean of ``correct / totals`` over languages with its stratified score interval.
 
     Each language is a stratum with a binomial count. A hypothetical macro average is inside the interval if
@@ -70,9 +81,11 @@ def macro_average(correct: Counts, totals: Counts, z: float = Z_95) -> Estimate:
     Args:
         correct: (languages,) number of correct utterances.
         totals: (languages,) number of utterances, each at least 1.
+        effect: design effect; each language counts as if it had so many times fewer utterances.
         z: the normal quantile of the wanted confidence.
     """
     weights, right, counts = _strata(np.asarray(correct, np.float64), np.asarray(totals, np.float64))
+    right, counts = right / effect, counts / effect
     low = _lower_limit(weights, right, counts, z)
     high = 1.0 - _lower_limit(weights, counts - right, counts, z)
     value = float(np.mean(np.asarray(correct) / np.asarray(totals)))

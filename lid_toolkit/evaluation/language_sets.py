@@ -17,9 +17,9 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import FAILED, Answers, some
 from lid_toolkit.evaluation.intervals import wilson
 from lid_toolkit.evaluation.metrics import LanguageSets, proportion_of
+from lid_toolkit.evaluation.ranking import ranks
 from lid_toolkit.languages import merged
 
-BLOCK = 1 << 16
 UNKNOWN = -1
 
 Counts = npt.NDArray[np.int64]
@@ -65,23 +65,6 @@ def language_sets(answers: Answers, scores_uc: npt.NDArray[np.float32], path: Pa
         mixed=proportion_of(exact_u[several_u]) if several_u.any() else None,
         recall=wilson(float((found_u / counts_u).sum()), len(values_u)),
     )
-
-
-def ranks(scores_uc: npt.NDArray[np.float32], rows_e: Counts, languages_e: Counts) -> Counts:
-    """Return the number of languages with a higher score, in each of these rows, than a language.
-
-    Of languages with equal scores, the first is ranked higher, as by ``argmax``.
-    """
-    found = [np.zeros(0, np.int64)]
-    for begin in range(0, len(rows_e), BLOCK):
-        scores_ec, languages = (
-            scores_uc[rows_e[begin : begin + BLOCK]],
-            languages_e[begin : begin + BLOCK, None],
-        )
-        own_e1 = np.take_along_axis(scores_ec, languages, axis=1)
-        earlier_ec = np.arange(scores_ec.shape[1]) < languages
-        found.append(np.count_nonzero((scores_ec > own_e1) | ((scores_ec == own_e1) & earlier_ec), axis=1))
-    return np.concatenate(found)
 
 
 def _known_languages(mixtures: Mixtures, answers: Answers, path: Path) -> Counts:

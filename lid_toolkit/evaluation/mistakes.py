@@ -34,14 +34,14 @@ class Mistake:
 
 
 def confident_mistakes(
-    answers: Answers, scores: npt.NDArray[np.float32], at_most: int = LISTED_AT_MOST
+    answers: Answers, scores: npt.NDArray[np.float32], at_most: int | None = LISTED_AT_MOST
 ) -> list[Mistake]:
     """Return the wrong answers with the highest posterior probabilities, highest first.
 
     Args:
         answers: truth and answers of N utterances.
         scores: (N, known languages) log posteriors.
-        at_most: maximum number of answers to return.
+        at_most: maximum number of answers to return; None: all.
     """
     wrong = np.flatnonzero((answers.predicted != answers.true) & (answers.predicted != FAILED))
     confidence = scores[wrong, answers.predicted[wrong]]

@@ -7,12 +7,13 @@ Sets that were scored without it are scored again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from lid_toolkit.evaluation.from_scores import TOP, FromScores
 from lid_toolkit.evaluation.intervals import Estimate
-from lid_toolkit.evaluation.metrics import Bucket, Evaluation, LanguageResult
+from lid_toolkit.evaluation.metrics import FREQUENT, Evaluation, LanguageResult, proportion_of
 from lid_toolkit.evaluation.wording import interval, plural
 
 Scored = TypeVar("Scored", Evaluation, LanguageResult)
@@ -32,6 +33,8 @@ class Metric(Generic[Scored]):
         note: returns a few words on what the value is made of; "" for none. Only metrics of a set have one.
         in_percent: whether reports show 100 times the value with a percent sign, or the value as it is.
         applies: returns whether the metric is reported for a set; every metric of a language is.
+        detail: whether it is left out of what the command prints, of the top of the HTML report, and of the
+            model card.
     """
 
     key: str
@@ -41,6 +44,7 @@ class Metric(Generic[Scored]):
     note: Callable[[Scored], str] = lambda _: ""
     in_percent: bool = True
     applies: Callable[[Scored], bool] = lambda _: True
+    detail: bool = False
 
     @property
     def heading(self) -> str:
@@ -81,7 +85,12 @@ class Metric(Generic[Scored]):
 
 
 def _correct_note(evaluation: Evaluation) -> str:
-    return f"{evaluation.accuracy.correct} of {evaluation.accuracy.utterances} correct"
+    counted = f"{evaluation.accuracy.correct} of {evaluation.accuracy.utterances} correct"
+    clustered = evaluation.clustered
+    if clustered is None:
+        return counted
+    effect = f"design effect {clustered.design_effect:.1f}"
+    return f"{counted}; {plural(clustered.count, 'cluster')} ({clustered.source}), {effect}"
 
 
 def _macro_note(evaluation: Evaluation) -> str:
@@ -109,6 +118,79 @@ def _answered_error(evaluation: Evaluation) -> Estimate | None:
         return None
     right = evaluation.answered.estimate
     return Estimate(1 - right.value, 1 - right.high, 1 - right.low)
+
+
+def _frequent_note(evaluation: Evaluation) -> str:
+    count = sum(result.recall.utterances >= FREQUENT for result in evaluation.per_language)
+    return f"{plural(count, 'language')} with at least {FREQUENT} utterances"
+
+
+def _some_are_rare(evaluation: Evaluation) -> bool:
+    return any(result.recall.utterances < FREQUENT for result in evaluation.per_language)
+
+
+def _top(k: int) -> Metric[Evaluation]:
+    """Return the metric of whether the true language is among the ``k`` best."""
+
+    def compute(evaluation: Evaluation) -> Estimate | None:
+        found = None if evaluation.scored is None else evaluation.scored.top.get(k)
+        return None if found is None else proportion_of(found, evaluation.design_effect).estimate
+
+    return Metric(
+        f"top{k}_accuracy",
+        f"top {k}",
+        compute,
+        has_interval=True,
+        note=lambda _: f"the true language is among the {k} best",
+        applies=lambda evaluation: compute(evaluation) is not None,
+        detail=True,
+    )
+
+
+def _of_scores(
+    key: str,
+    title: str,
+    compute: Callable[[FromScores], float | None],
+    note: str,
+    in_percent: bool = False,
+    detail: bool = True,
+) -> Metric[Evaluation]:
+    """Return a metric of the scores, which is reported where it is defined."""
+
+    def value(evaluation: Evaluation) -> float | None:
+        return None if evaluation.scored is None else compute(evaluation.scored)
+
+    return Metric(
+        key,
+        title,
+        value,
+        note=lambda _: note,
+        in_percent=in_percent,
+        applies=lambda evaluation: value(evaluation) is not None,
+        detail=detail,
+    )
+
+
+def _of_detection(key: str, title: str, note: str, in_percent: bool = False) -> Metric[Evaluation]:
+    """Return a detection cost by the name of its attribute."""
+    return _of_scores(
+        key,
+        title,
+        lambda scored: None if scored.detection is None else getattr(scored.detection, key),
+        note,
+        in_percent,
+    )
+
+
+def _of_unknown(key: str, title: str, note: str, in_percent: bool = False) -> Metric[Evaluation]:
+    """Return a measure of unknown languages by the name of its attribute."""
+    return _of_scores(
+        f"unknown_{key}",
+        title,
+        lambda scored: None if scored.out_of_set is None else getattr(scored.out_of_set, key),
+        note,
+        in_percent,
+    )
 
 
 def _has_policy(evaluation: Evaluation) -> bool:
@@ -140,7 +222,49 @@ METRICS: tuple[Metric[Evaluation], ...] = (
         has_interval=True,
         note=_macro_note,
     ),
+    Metric(
+        "macro_accuracy_frequent",
+        "macro, frequent",
+        lambda evaluation: evaluation.macro_frequent,
+        has_interval=True,
+        note=_frequent_note,
+        applies=lambda evaluation: evaluation.macro_frequent is not None and _some_are_rare(evaluation),
+    ),
+    Metric(
+        "tolerant_accuracy",
+        "macrolanguages as one",
+        lambda evaluation: evaluation.tolerant.estimate if evaluation.tolerant else None,
+        has_interval=True,
+        note=lambda _: "accuracy if zho and cmn, ara and arz, … are the same language",
+        applies=lambda evaluation: evaluation.tolerant is not None,
+        detail=True,
+    ),
+    Metric(
+        "macro_precision",
+        "macro precision",
+        lambda evaluation: evaluation.macro_precision,
+        has_interval=True,
+        note=lambda _: "mean precision of the languages of the set",
+        detail=True,
+    ),
+    Metric(
+        "macro_f1",
+        "macro F1",
+        lambda evaluation: evaluation.macro_f1,
+        has_interval=True,
+        note=lambda _: "mean F1 of the languages of the set",
+        detail=True,
+    ),
+    *map(_top, TOP),
     Metric("coverage", "coverage", lambda evaluation: evaluation.coverage, note=_coverage_note),
+    _of_scores(
+        "coverage_at_1_percent_error",
+        "coverage at 1 % error",
+        lambda scored: scored.selective.coverage_at_error,
+        "if only answers with high posteriors are given",
+        in_percent=True,
+        detail=False,
+    ),
     Metric(
         "answered_error",
         "error of answers",
@@ -165,6 +289,36 @@ METRICS: tuple[Metric[Evaluation], ...] = (
         note=lambda _: "k: number of languages of the utterance",
         applies=_has_sets,
     ),
+    _of_scores(
+        "cross_entropy", "cross-entropy", lambda scored: scored.trust.cross_entropy, "nats for each utterance"
+    ),
+    _of_scores(
+        "calibration_loss",
+        "calibration loss",
+        lambda scored: scored.calibration_loss,
+        "of the cross-entropy: what another temperature would save",
+    ),
+    _of_scores(
+        "calibration_error",
+        "calibration error",
+        lambda scored: scored.trust.calibration_error,
+        "difference between posterior and accuracy (ECE)",
+        in_percent=True,
+    ),
+    _of_scores("brier", "Brier score", lambda scored: scored.brier, "0 is perfect, 2 is the worst"),
+    _of_detection("c_avg", "C_avg", "NIST LRE 2009, decisions as the scores are"),
+    _of_detection("min_c_avg", "lowest C_avg", "with the best threshold, as OLR computes it"),
+    _of_detection("eer", "EER", "all pairs of an utterance and a language together", in_percent=True),
+    _of_detection("pairwise_eer", "pairwise EER", "mean over pairs of languages", in_percent=True),
+    _of_detection("min_dcf", "lowest DCF", "target probability 0.1"),
+    _of_detection("c_llr", "C_llr", "bits; mean over the languages"),
+    _of_unknown("auroc", "unknown: AUROC", "posteriors of known against unknown languages", in_percent=True),
+    _of_unknown(
+        "false_acceptance",
+        "unknown: accepted",
+        "with a threshold that accepts 95 % of the known",
+        in_percent=True,
+    ),
 )
 """Metrics of a set. In ``results.json`` and the model card those with an interval come first."""
 
@@ -181,75 +335,11 @@ def metrics_of(evaluation: Evaluation) -> list[Metric[Evaluation]]:
     return [metric for metric in METRICS if metric.applies(evaluation)]
 
 
+def main_metrics() -> list[Metric[Evaluation]]:
+    """Return the metrics of a set that are no details."""
+    return [metric for metric in METRICS if not metric.detail]
+
+
 def metric_keys() -> list[str]:
     """Return the keys of all metrics. A set that was scored with others is out of date."""
     return [*(metric.key for metric in METRICS), *(f"per_language.{m.key}" for m in LANGUAGE_METRICS)]
-
-
-def as_dict(evaluation: Evaluation) -> dict[str, object]:
-    """Return the content of ``results.json``."""
-    metrics = metrics_of(evaluation)
-    with_interval, without = (
-        {m.key: _plain(m.compute(evaluation)) for m in metrics if m.has_interval == has_interval}
-        for has_interval in (True, False)
-    )
-    return {
-        **with_interval,
-        "utterances": evaluation.accuracy.utterances,
-        "languages": len(evaluation.per_language),
-        "per_language": {result.label: _language_dict(result) for result in evaluation.per_language},
-        "set": evaluation.name,
-        "merged_macrolanguages": evaluation.merged,
-        "correct": evaluation.accuracy.correct,
-        "failed": evaluation.failed,
-        **({} if evaluation.policy is None else _policy_dict(evaluation)),
-        "not_scored": {"dropped": evaluation.dropped, "broken": evaluation.broken},
-        **without,
-        **_mixed_dict(evaluation),
-        "answered": None if evaluation.answered is None else evaluation.answered.as_dict(),
-        "duration_buckets": [_bucket_dict(bucket) for bucket in evaluation.buckets],
-        "confusion": {
-            "true": [result.label for result in evaluation.per_language],
-            "predicted": [*evaluation.languages, None],
-            "counts": evaluation.confusion[evaluation.confusion.sum(axis=1) > 0].tolist(),
-        },
-    }
-
-
-def stored_values(
-    metrics: Sequence[Metric[Scored]], result: Mapping[str, Any]
-) -> list[tuple[Metric[Scored], Value]]:
-    """Return the metrics that a dictionary of ``results.json`` has, with their values."""
-    found = [(metric, result[metric.key]) for metric in metrics if metric.key in result]
-    return [(metric, Estimate(**value) if isinstance(value, Mapping) else value) for metric, value in found]
-
-
-def _plain(value: Value) -> dict[str, float] | float | None:
-    return value.as_dict() if isinstance(value, Estimate) else value
-
-
-def _mixed_dict(evaluation: Evaluation) -> dict[str, object]:
-    if evaluation.sets is None:
-        return {}
-    return {"several_languages": None if evaluation.sets.mixed is None else evaluation.sets.mixed.as_dict()}
-
-
-def _policy_dict(evaluation: Evaluation) -> dict[str, object]:
-    return {"abstained": evaluation.abstained, "policy": dict(evaluation.policy or {})}
-
-
-def _bucket_dict(bucket: Bucket) -> dict[str, object]:
-    empty = {"utterances": 0, "correct": 0, "accuracy": None}
-    counts = empty if bucket.right is None else bucket.right.as_dict()
-    return {"from_s": bucket.from_s, "to_s": bucket.to_s, **counts}
-
-
-def _language_dict(result: LanguageResult) -> dict[str, object]:
-    return {
-        "name": result.name,
-        "utterances": result.recall.utterances,
-        "correct": result.recall.correct,
-        **{metric.key: _plain(metric.compute(result)) for metric in LANGUAGE_METRICS},
-        "mistaken_for": result.mistaken_for or None,
-        "mistaken_times": result.mistaken_times,
-    }

@@ -5,27 +5,36 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Literal
 
 from lid_toolkit.datadir.mixtures import UTT2LANGS
+from lid_toolkit.datadir.tables.table import Table
 from lid_toolkit.evaluation.answers import (
     Answers,
     Scores,
     check_directories,
     input_files,
+    known_only,
     read_answers,
     read_scores,
 )
+from lid_toolkit.evaluation.clusters import SEGMENTS, SPEAKERS, read_clusters, selected
 from lid_toolkit.evaluation.decided import Policy, decided
 from lid_toolkit.evaluation.espnet_report import espnet_report
+from lid_toolkit.evaluation.from_scores import from_scores
 from lid_toolkit.evaluation.language_sets import language_sets
-from lid_toolkit.evaluation.metrics import evaluate
-from lid_toolkit.evaluation.mistakes import confident_mistakes
-from lid_toolkit.evaluation.reported_metrics import as_dict, metric_keys
+from lid_toolkit.evaluation.metrics import Details, evaluate
+from lid_toolkit.evaluation.mistakes import LISTED_AT_MOST, Mistake, confident_mistakes
+from lid_toolkit.evaluation.reported_metrics import metric_keys
+from lid_toolkit.evaluation.results_json import as_dict
 from lid_toolkit.evaluation.text_report import headline, text_report
 from lid_toolkit.files import write_whole
 from lid_toolkit.steps import Step
 
-OUTPUTS = ("results", "results.json", "confusion.png", "report.html")
+GROUP_TABLES = ("utt2dataset", "utt2dialect")
+MOST_GROUPS = 1000
+OUTPUTS = ("results", "results.json", "errors.tsv", "confusion.png", "report.html")
+ERROR_COLUMNS = ("utt", "lang", "predicted", "posterior", "posterior_of_lang", "seconds")
 
 
 def score(
@@ -36,8 +45,10 @@ def score(
     merge: bool = False,
     espnet_format: bool = False,
     policy: Policy | None = None,
+    unknown_languages: Literal["wrong", "skip"] = "wrong",
+    cluster_from: str | None = None,
 ) -> None:
-    """Write ``results``, ``results.json``, ``confusion.png`` and ``report.html`` unless current.
+    """Write the files ``OUTPUTS`` unless they are current.
 
     Args:
         data_dir: the truth, ``dump/raw/SET``.
@@ -46,6 +57,10 @@ def score(
         merge: count a macrolanguage and its members as one.
         espnet_format: write ``results`` in the format of ESPnet's recipe.
         policy: what answers; None for the most probable language.
+        unknown_languages: whether utterances of languages that the system does not know count as wrong or are
+            not scored.
+        cluster_from: regular expression for the clusters of utterances; see
+            :func:`lid_toolkit.evaluation.clusters.read_clusters`.
 
     Raises:
         LidError: see :func:`lid_toolkit.evaluation.answers.read_answers`.
@@ -56,7 +71,7 @@ def score(
         record=inference_dir / ".done" / "score.json",
         inputs={
             **input_files(data_dir, inference_dir),
-            UTT2LANGS: data_dir / UTT2LANGS,
+            **{name: data_dir / name for name in (UTT2LANGS, SPEAKERS, SEGMENTS, *GROUP_TABLES)},
             "scores.scp": inference_dir / "scores.scp",
             "scores.ark": inference_dir / "scores.ark",
         },
@@ -65,8 +80,10 @@ def score(
             "metrics": metric_keys(),
             **({"espnet_format": True} if espnet_format else {}),
             **({} if policy is None else {"policy": dict(policy.settings)}),
+            **({} if unknown_languages == "wrong" else {"unknown_languages": unknown_languages}),
+            **({} if cluster_from is None else {"cluster_from": cluster_from}),
         },
-        version=2,
+        version=3,
     )
     if dry_run:
         step.due(dry_run=True)
@@ -79,30 +96,61 @@ def score(
                 scores = read_scores(inference_dir, answers)
             else:
                 answers, scores = decided(answers, inference_dir, policy)
-            _write_results(inference_dir, answers, scores, data_dir / UTT2LANGS, espnet_format)
+            scored = from_scores(answers, scores)  # with the unknown languages
+            if unknown_languages == "skip":
+                answers, scores = known_only(answers, scores)
+            details = Details(
+                read_clusters(data_dir, answers.truth, cluster_from),
+                language_sets(answers, scores, data_dir / UTT2LANGS),
+                scored,
+                group_tables(data_dir, answers.truth),
+            )
+            _write_results(inference_dir, answers, scores, details, espnet_format)
             work.finish(inference_dir / name for name in OUTPUTS)
     logging.info("see %s and %s", inference_dir / "results", inference_dir / "report.html")
 
 
 def _write_results(
-    inference_dir: Path, answers: Answers, scores: Scores, utt2langs: Path, espnet_format: bool
+    inference_dir: Path, answers: Answers, scores: Scores, details: Details, espnet_format: bool
 ) -> None:
     # Not above: it takes longer to import matplotlib and plotly than to see that the results are current.
     from lid_toolkit.evaluation.confusion_picture import confusion_png
     from lid_toolkit.evaluation.html_report import html_report
 
-    mistakes = confident_mistakes(answers, scores)
-    evaluation = evaluate(answers, language_sets(answers, scores, utt2langs))
+    mistakes = confident_mistakes(answers, scores, None)
+    evaluation = evaluate(answers, details)
     numbers = json.dumps(as_dict(evaluation), indent=1, ensure_ascii=False) + "\n"
-    report = html_report(evaluation, mistakes, answers.failed)
+    report = html_report(evaluation, mistakes[:LISTED_AT_MOST], answers.failed)
     picture = confusion_png(evaluation)
     with write_whole(inference_dir / "results") as stream:
         stream.write(espnet_report(evaluation, answers) if espnet_format else text_report(evaluation))
     with write_whole(inference_dir / "results.json") as stream:
         stream.write(numbers)
+    with write_whole(inference_dir / "errors.tsv") as stream:
+        for row in (ERROR_COLUMNS, *map(error_row, mistakes)):
+            stream.write("\t".join(row) + "\n")
     with write_whole(inference_dir / "report.html") as stream:
         stream.write(report)
     with write_whole(inference_dir / "confusion.png", "wb") as stream:
         stream.write(picture)
     for line in headline(evaluation).splitlines():
         logging.info("%s", line)
+
+
+def error_row(mistake: Mistake) -> tuple[str, ...]:
+    """Return a wrong answer as a row of ``errors.tsv``; a posterior of an unknown language is empty."""
+    known = mistake.true_probability
+    return (
+        mistake.utterance,
+        mistake.true,
+        mistake.predicted,
+        f"{mistake.probability:.4f}",
+        "" if known is None else f"{known:.4f}",
+        f"{mistake.seconds:.2f}",
+    )
+
+
+def group_tables(data_dir: Path, truth: Table) -> dict[str, Table]:
+    """Return the tables whose values divide a set into groups that are reported, where there are any."""
+    found = {name: selected(data_dir / name, truth) for name in GROUP_TABLES if (data_dir / name).exists()}
+    return {name: table for name, table in found.items() if len(table.codes()[0]) <= MOST_GROUPS}

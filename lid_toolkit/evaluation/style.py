@@ -7,6 +7,9 @@ from lid_toolkit import languages
 INK = "#1f2933"
 MUTED = "#66717d"
 GRID = "#e3e7eb"
+LIGHT = {"paper": "#ffffff", "ink": INK, "muted": MUTED, "grid": GRID}
+DARK = {"paper": "#15191e", "ink": "#e6e9ec", "muted": "#9aa5b1", "grid": "#323a43"}
+"""Colours of pages by the reader's setting."""
 RIGHT = "#1c5fa8"
 WRONG = "#c8321f"
 

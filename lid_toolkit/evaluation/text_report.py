@@ -6,9 +6,10 @@ from lid_toolkit.evaluation import reported_metrics
 from lid_toolkit.evaluation.metrics import Evaluation, LanguageResult, Proportion
 from lid_toolkit.evaluation.wording import columns_text, interval, plural, seconds_range
 
-RULE = (
-    "An utterance that failed counts as wrong. Brackets: 95 % score intervals, utterances taken as "
-    "independent: with few speakers the true uncertainty is larger."
+RULE = "An utterance that failed counts as wrong. Brackets: 95 % intervals (docs/evaluation.md)."
+INDEPENDENT = (
+    "There is no utt2spk, so the intervals take utterances as independent: with few speakers or "
+    "recordings the true uncertainty is larger."
 )
 
 MERGED = "counted as one language with their members"
@@ -17,21 +18,21 @@ MERGED = "counted as one language with their members"
 def text_report(evaluation: Evaluation) -> str:
     """Return the whole report: headline, languages, durations, and a note on counting."""
     parts = [
-        headline(evaluation),
+        headline(evaluation, details=True),
         _languages_text(evaluation),
-        columns_text(
-            ("seconds", "n", "correct", "accuracy %", "95 % interval"), _bucket_rows(evaluation), ">>>>>"
-        ),
-        RULE,
+        *([_durations_text(evaluation)] if evaluation.buckets else []),
+        *([_groups_text(evaluation)] if evaluation.groups else []),
+        RULE if evaluation.clustered else f"{RULE} {INDEPENDENT}",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def headline(evaluation: Evaluation) -> str:
-    """Return the metrics of the set, one on each line."""
+def headline(evaluation: Evaluation, details: bool = False) -> str:
+    """Return the metrics of the set, one on each line; the most important ones, or also the ``details``."""
     lines = [
         (metric.title, f"{metric.text(metric.compute(evaluation), width=6)}  {metric.note(evaluation)}")
         for metric in reported_metrics.metrics_of(evaluation)
+        if details or not metric.detail
     ]
     if note := not_scored_note(evaluation):
         lines.append(("not scored", note))
@@ -57,6 +58,10 @@ def not_scored_note(evaluation: Evaluation) -> str:
         )
         if count
     ]
+    if skipped := evaluation.skipped:
+        total = evaluation.accuracy.utterances + skipped.utterances
+        unknown = plural(skipped.languages, "language")
+        parts.append(f"{skipped.utterances} of {total} in {unknown} that the system does not know")
     return ", ".join(parts)
 
 
@@ -79,8 +84,14 @@ def _language_row(result: LanguageResult) -> tuple[str, ...]:
     )
 
 
-def _bucket_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
-    return [(seconds_range(bucket), *_right_cells(bucket.right)) for bucket in evaluation.buckets]
+def _groups_text(evaluation: Evaluation) -> str:
+    rows = [(group.table, group.name, *_right_cells(group.right)) for group in evaluation.groups]
+    return columns_text(("table", "value", "n", "correct", "accuracy %", "95 % interval"), rows, "<<>>>>")
+
+
+def _durations_text(evaluation: Evaluation) -> str:
+    rows = [(seconds_range(bucket), *_right_cells(bucket.right)) for bucket in evaluation.buckets]
+    return columns_text(("seconds", "n", "correct", "accuracy %", "95 % interval"), rows, ">>>>>")
 
 
 def _right_cells(right: Proportion | None) -> tuple[str, str, str, str]:

@@ -15,7 +15,7 @@ from lid_toolkit import languages
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation import reported_metrics
 from lid_toolkit.evaluation.intervals import Estimate
-from lid_toolkit.evaluation.reported_metrics import stored_values
+from lid_toolkit.evaluation.results_json import stored_values
 from lid_toolkit.package.licences import PretrainedEncoder
 
 Results = Mapping[str, Any]
@@ -106,7 +106,7 @@ def metadata(facts: Facts, results: Mapping[str, Results]) -> str:
             metric_value=round(value.value, 4),
         )
         for name, result in results.items()
-        for metric, value in stored_values(reported_metrics.METRICS, result)
+        for metric, value in stored_values(reported_metrics.main_metrics(), result)
         if isinstance(value, Estimate)
     ]
     data = ModelCardData(
@@ -143,7 +143,7 @@ def _anatomy(facts: Facts) -> str:
 
 
 def _result(name: str, result: Results) -> str:
-    metrics = stored_values(reported_metrics.METRICS, result)
+    metrics = stored_values(reported_metrics.main_metrics(), result)
     with_interval, without = (
         [(metric.title, metric.text(value)) for metric, value in metrics if metric.has_interval == wanted]
         for wanted in (True, False)

@@ -11,7 +11,11 @@ from evaluation.written_set import WrittenSet, write_set
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import read_answers
-from lid_toolkit.evaluation.compare import compare, mcnemar, paired_gain
+from lid_toolkit.evaluation.bootstrap import drawn_means, percentile_interval
+from lid_toolkit.evaluation.clusters import Clusters
+from lid_toolkit.evaluation.compare import compare, mcnemar, paired_gain, verdict
+from lid_toolkit.evaluation.compare_many import latex
+from lid_toolkit.evaluation.intervals import Estimate
 
 SCRIPT = Path(__file__).parents[2] / "pyscripts" / "compare.py"
 
@@ -61,3 +65,75 @@ def test_other_sets_are_refused(small_set: WrittenSet, tmp_path: Path):
     first = read_answers(small_set.data_dir, small_set.inference_dir)
     with pytest.raises(LidError, match="answered different sets"):
         compare(first, read_answers(other.data_dir, other.inference_dir))
+
+
+def systems(small_set: WrittenSet, tmp_path: Path) -> tuple[WrittenSet, WrittenSet]:
+    truth = dict(read_answers(small_set.data_dir, small_set.inference_dir).truth)
+    answers = truth | {"d05": "fra"}
+    return small_set, write_set(tmp_path / "b", truth, answers, ["deu", "fra", "nld"], {})
+
+
+def test_clusters_widen_the_difference(small_set: WrittenSet, tmp_path: Path):
+    first, second = (read_answers(s.data_dir, s.inference_dir) for s in systems(small_set, tmp_path))
+    plain = compare(first, second).gain
+    speakers = np.arange(len(first.true)) % 2
+    grouped = compare(first, second, Clusters("utt2spk", speakers, 2)).gain
+    assert grouped.value == plain.value
+    assert (grouped.low <= plain.low, grouped.high >= plain.high) == (True, True)
+    assert grouped != plain
+
+
+def test_the_gain_of_clusters_covers_the_truth():
+    """30 speakers of 8 utterances; the gain on each is a draw of its own, 5 points on average."""
+    random, sets, held = np.random.default_rng(0), 200, 0
+    clusters = Clusters("utt2spk", np.repeat(np.arange(30), 8), 30)
+    for _ in range(sets):
+        change = np.repeat(random.normal(0.05, 0.2, 30), 8)
+        values = np.where(random.random(240) < np.abs(change), np.sign(change), 0)
+        drawn = drawn_means(values, clusters)
+        low, high = percentile_interval(drawn, float(values.mean()), 29)
+        held += low <= 0.05 <= high
+    assert 0.91 <= held / sets <= 0.985  # the standard error is 1.5 %
+
+
+def test_words_follow_the_interval():
+    assert verdict(Estimate(0.1, 0.01, 0.2)) == "B is better"
+    assert verdict(Estimate(-0.1, -0.2, -0.01)) == "A is better"
+    assert verdict(Estimate(0.1, -0.01, 0.2)) == verdict(Estimate(0, 0, 0)) == "no difference can be told"
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "latex"])
+def test_several_systems_in_one_matrix(small_set: WrittenSet, tmp_path: Path, form: str):
+    one, other = systems(small_set, tmp_path)
+    changed = tmp_path / "changes.tsv"
+    paths = (str(one.inference_dir), str(other.inference_dir))
+    done = call(
+        "compare", "--data_dir", one.data_dir, "--systems", *paths,
+        "--format", form, "--languages", "--changes", changed,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "+18.75" in done.stdout
+    rows = [line.split("\t") for line in changed.read_text().splitlines()]
+    assert rows[0] == ["utt", "lang", *paths]
+    assert ["d05", "deu", "deu", "fra"] in rows
+    assert len(rows) == 1 + 5
+
+
+def test_latex_is_escaped():
+    text = latex(("a_b", "5 %"), [("x&y", "\\")])
+    assert r"a\_b & 5 \% \\" in text
+    assert r"x\&y & \textbackslash{} \\" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--a", "x"], "compare: two systems are needed"),
+        (["--systems", "x"], "compare: two systems are needed"),
+        (["--systems", "x", "x"], "does not exist"),
+    ],
+)
+def test_fewer_than_two_systems(small_set: WrittenSet, words: list[str], message: str):
+    done = call("compare", "--data_dir", small_set.data_dir, *words)
+    assert done.returncode == 2
+    assert message in done.stderr

@@ -125,5 +125,5 @@ def test_ranks_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch):
     scores = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
     rows_e, languages_e = np.arange(9), np.arange(9) % 5
     whole = ranks(scores, rows_e, languages_e)
-    monkeypatch.setattr("lid_toolkit.evaluation.language_sets.BLOCK", 2)
+    monkeypatch.setattr("lid_toolkit.evaluation.ranking.BLOCK", 2)
     assert ranks(scores, rows_e, languages_e).tolist() == whole.tolist()

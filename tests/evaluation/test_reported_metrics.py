@@ -48,13 +48,13 @@ def test_a_new_metric_makes_a_scored_set_out_of_date_and_appears_everywhere(more
     assert results["error_rate"] == {"value": 0.25, "low": 0.125, "high": 0.5}
     assert (results["cost"], results["undefined"]) == (1.5, None)
     assert results["per_language"]["deu"]["missed"] == pytest.approx(0.2)
-    assert "  error rate       25.00 % [12.50, 50.00]  of <all> utterances\n" in read["results"]
-    assert "  average cost       1.5\n" in read["results"]
+    assert "  error rate              25.00 % [12.50, 50.00]  of <all> utterances\n" in read["results"]
+    assert "  average cost              1.5\n" in read["results"]
     assert re.search(r"^label .* F1 % +missed % +mistaken for$", read["results"], re.MULTILINE)
     assert "<span>error rate</span><b>25.00 %</b>" in read["report.html"]
     assert "<span>of &lt;all&gt; utterances</span>" in read["report.html"]
     assert "<span>average cost</span><b>1.5</b>" in read["report.html"]
-    assert "missed %</th>" in read["report.html"]
+    assert "missed %</button></th>" in read["report.html"]
     card = model_card(FACTS, {"test_x": results})
     assert "| error rate | 25.00 % [12.50, 50.00] |\n" in card
     assert "| average cost | 1.5 |" in card

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call
 from evaluation.written_set import DOLLARS, WrittenSet, write_set
 from matplotlib import image
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -56,7 +57,7 @@ def test_durations_follow_the_sampling_rate_of_the_set(tmp_path: Path):
     score(made.data_dir, made.inference_dir)
     buckets = json.loads((made.inference_dir / "results.json").read_text())["duration_buckets"]
     assert [(bucket["from_s"], bucket["utterances"]) for bucket in buckets if bucket["utterances"]] == [
-        (2.0, 2)
+        (3.0, 2)
     ]
 
 
@@ -104,7 +105,7 @@ def test_report_is_self_contained_and_shows_names_as_text(tmp_path: Path):
     assert '<td class="code">&lt;b&gt;a&lt;/b&gt;</td>' in report
     assert "&lt;i&gt;" in report
     assert not re.search(r"<(script|link|img|iframe)[^>]*\s(src|href)=", report)
-    assert report.count("Plotly.newPlot(") == 3
+    assert report.count('"layout":{') >= 3
 
 
 def test_confusion_shows_true_rows_and_used_columns(small_set: WrittenSet):
@@ -152,3 +153,60 @@ def test_counts_stand_in_the_middle_of_their_cells(small_set: WrittenSet):
         assert bool(len(inked)) == bool(confusion.counts[row, column])
         if len(inked):
             assert inked.min() + inked.max() == pytest.approx(89, abs=3)
+
+
+def test_two_tables_are_scored_without_a_system(small_set: WrittenSet, tmp_path: Path):
+    truth, answers = small_set.data_dir / "utt2lang", small_set.answers
+    done = call("score", "--pred_lids", answers, "--target_lids", truth)
+    assert "accuracy          75.00 % [50.50, 89.82]  12 of 16 correct" in done.stdout
+    assert "seconds" not in done.stdout  # durations are not known
+    written = tmp_path / "results"
+    done = call(
+        "score",
+        "--pred_lids",
+        answers,
+        "--target_lids",
+        truth,
+        "--results",
+        written,
+        "--espnet_files",
+        "true",
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert written.read_text().startswith("Overall Accuracy: 75.00%\n")
+    assert "Prediction: failed" in written.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "--data_dir: missing (give it, or --pred_lids and --target_lids)"),
+        (("--pred_lids", "x"), "--pred_lids and --target_lids: both tables are needed"),
+        (("--pred_lids", "x", "--target_lids", "y"), "y: does not exist"),
+    ],
+)
+def test_what_is_scored_must_be_given(words: tuple[str, ...], message: str):
+    done = call("score", *words)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"error: {message}"
+
+
+def test_answers_to_other_utterances_are_refused(small_set: WrittenSet, tmp_path: Path):
+    (tmp_path / "answers").write_text("nobody deu\n")
+    done = call(
+        "score", "--pred_lids", tmp_path / "answers", "--target_lids", small_set.data_dir / "utt2lang"
+    )
+    assert "answers for utterances that are not in the set: nobody" in done.stderr
+
+
+def test_all_wrong_answers_are_listed(small_set: WrittenSet):
+    score(small_set.data_dir, small_set.inference_dir)
+    head, *rows = (small_set.inference_dir / "errors.tsv").read_text().splitlines()
+    assert head.split("\t") == ["utt", "lang", "predicted", "posterior", "posterior_of_lang", "seconds"]
+    truth = dict(read_answers(small_set.data_dir, small_set.inference_dir).truth)
+    assert len(rows) == 3  # one more failed
+    for row in rows:
+        utt, lang, predicted, posterior, _, seconds = row.split("\t")
+        assert (truth[utt], seconds) == (lang, "3.00")
+        assert predicted != lang
+        assert 0 <= float(posterior) <= 1

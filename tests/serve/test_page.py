@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from browser import BROWSER, needs_browser
 from data.corpus import LANGUAGES, RATE, vowel
 from serve.conftest import encoded, running, spoken
 
@@ -19,11 +19,7 @@ from lid_toolkit.serve.app import make_app
 from lid_toolkit.serve.limits import Limits
 from lid_toolkit.serve.server import LOOPBACK
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium (apt-get install chromium) and no Chrome"
-)
+pytestmark = needs_browser
 
 SHOTS = os.environ.get("LID_SCREENSHOTS")
 """Folder for pictures of the page; none are made if it is not set."""

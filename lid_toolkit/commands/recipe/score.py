@@ -1,12 +1,19 @@
 """Score the results of a system on a set."""
 
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from lid_toolkit.cli import OptionParser, boolean
 from lid_toolkit.errors import LidError
+from lid_toolkit.evaluation.answers import answers_of_tables
+from lid_toolkit.evaluation.clusters import read_clusters
 from lid_toolkit.evaluation.decided import Policy
+from lid_toolkit.evaluation.espnet_report import espnet_report
+from lid_toolkit.evaluation.metrics import Details, evaluate
 from lid_toolkit.evaluation.score import score
+from lid_toolkit.evaluation.text_report import text_report
+from lid_toolkit.files import write_whole
 from lid_toolkit.inference.decision import decider
 from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.steps import recorded
@@ -15,6 +22,12 @@ from lid_toolkit.steps import recorded
 def main(arguments: Sequence[str]) -> None:
     """Parse the options and score the results."""
     options = make_parser().parse_args(arguments)
+    if options.pred_lids is not None or options.target_lids is not None:
+        score_tables(options)
+        return
+    for name in ("data_dir", "inference_dir"):
+        if getattr(options, name) is None:
+            raise LidError("missing", where=f"--{name}", mend="give it, or --pred_lids and --target_lids")
     score(
         options.data_dir,
         options.inference_dir,
@@ -22,7 +35,24 @@ def main(arguments: Sequence[str]) -> None:
         merge=options.merge_macrolanguages,
         espnet_format=options.espnet_files,
         policy=None if options.policy is None else policy_of(options.policy, options.inference_dir),
+        unknown_languages=options.unknown_languages,
+        cluster_from=options.cluster_from,
     )
+
+
+def score_tables(options: Namespace) -> None:
+    """Print the report on two tables of labels, or write it to ``--results``."""
+    if options.pred_lids is None or options.target_lids is None:
+        raise LidError("both tables are needed", where="--pred_lids and --target_lids")
+    answers = answers_of_tables(options.pred_lids, options.target_lids)
+    clusters = read_clusters(options.target_lids.parent, answers.truth, options.cluster_from)
+    evaluation = evaluate(answers, Details(clusters))
+    text = espnet_report(evaluation, answers) if options.espnet_files else text_report(evaluation)
+    if options.results is None:
+        print(text, end="")
+        return
+    with write_whole(options.results) as stream:
+        stream.write(text)
 
 
 def policy_of(path: Path, inference_dir: Path) -> Policy:
@@ -38,10 +68,13 @@ def policy_of(path: Path, inference_dir: Path) -> Policy:
 def make_parser() -> OptionParser:
     """Return the parser of the command's options."""
     parser = OptionParser(__doc__)
-    parser.add_argument("--data_dir", type=Path, required=True, help="reference labels: dump/raw/SET")
+    parser.add_argument("--data_dir", type=Path, help="reference labels: dump/raw/SET")
+    parser.add_argument("--inference_dir", type=Path, help="results of the system: .../MODEL/SET")
     parser.add_argument(
-        "--inference_dir", type=Path, required=True, help="results of the system: .../MODEL/SET"
+        "--pred_lids", type=Path, help="score the answers of any system, a table of utterances and languages"
     )
+    parser.add_argument("--target_lids", type=Path, help="the true languages of --pred_lids, as in utt2lang")
+    parser.add_argument("--results", type=Path, help="file for that report, instead of printing it")
     parser.add_argument(
         "--merge_macrolanguages",
         type=boolean,
@@ -55,6 +88,18 @@ def make_parser() -> OptionParser:
         "--policy",
         type=Path,
         help="decision policy (YAML) that answers; by default, the answer is the most probable language",
+    )
+    parser.add_argument(
+        "--unknown_languages",
+        choices=("wrong", "skip"),
+        default="wrong",
+        help="count utterances in languages that the system does not know as wrong, or leave them out",
+    )
+    parser.add_argument(
+        "--cluster_from",
+        metavar="REGEX",
+        help="find what utterances of one speaker or recording have in common in their ids, for the "
+        "intervals; by default, the speaker in utt2spk",
     )
     parser.add_argument(
         "--espnet_files", type=boolean, default=False, help="write results in the format of ESPnet's recipe"

@@ -1,0 +1,109 @@
+"""The charts of the HTML report that are made from the scores: coverage, reliability and detection errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from lid_toolkit.evaluation.charts import styled
+from lid_toolkit.evaluation.detection import Detection
+from lid_toolkit.evaluation.from_scores import FromScores
+from lid_toolkit.evaluation.style import GRID, MUTED, RIGHT
+
+HEIGHT = 360
+LOWEST_RATE = 1e-4
+
+
+def score_charts(scored: FromScores | None) -> dict[str, tuple[str, str, go.Figure]]:
+    """Return name -> title, note and chart of what the scores tell."""
+    if scored is None:
+        return {}
+    charts = {
+        "coverage_chart": (
+            "Accuracy against coverage",
+            "If only the utterances with the highest posteriors are answered.",
+            coverage_chart(scored),
+        ),
+        "reliability_chart": (
+            "Reliability",
+            "Below the diagonal, the system is too sure. Larger points stand for more answers.",
+            reliability_chart(scored),
+        ),
+    }
+    if scored.detection is not None:
+        charts["detection_chart"] = (
+            "Detection errors",
+            "All pairs of an utterance and a language, with the threshold as parameter; logarithmic.",
+            detection_chart(scored.detection),
+        )
+    return charts
+
+
+def coverage_chart(scored: FromScores) -> go.Figure:
+    """Return the accuracy of the answers by the proportion of utterances that are answered."""
+    coverage, accuracy = 100 * scored.selective.curve.T
+    figure = go.Figure(
+        go.Scatter(
+            x=coverage,
+            y=accuracy,
+            mode="lines",
+            line={"color": RIGHT, "width": 2},
+            hovertemplate="coverage %{x:.1f} %<br>accuracy %{y:.2f} %<extra></extra>",
+        )
+    )
+    styled(figure, height=HEIGHT)
+    lowest = float(accuracy.min()) if len(accuracy) else 0.0
+    figure.update_xaxes(range=(0, 101), title="coverage, %", gridcolor=GRID)
+    figure.update_yaxes(
+        range=(max(0.0, lowest - 2), 100.5), title="accuracy of the answers, %", gridcolor=GRID
+    )
+    return figure
+
+
+def reliability_chart(scored: FromScores) -> go.Figure:
+    """Return the accuracy of the answers by their posterior, in bins, beside the diagonal."""
+    bins = scored.reliability
+    shares = np.array([part.answers for part in bins]) / sum(part.answers for part in bins)
+    diagonal = go.Scatter(
+        x=[0, 100], y=[0, 100], mode="lines", line={"color": MUTED, "dash": "dot"}, hoverinfo="skip"
+    )
+    points = go.Scatter(
+        x=[100 * part.posterior for part in bins],
+        y=[100 * part.accuracy for part in bins],
+        mode="lines+markers",
+        line={"color": RIGHT, "width": 1},
+        marker={"color": RIGHT, "size": 6 + 24 * np.sqrt(shares)},
+        hovertext=[
+            f"{part.answers} answers<br>posterior {100 * part.posterior:.1f} %<br>"
+            f"accuracy {100 * part.accuracy:.1f} %"
+            for part in bins
+        ],
+        hoverinfo="text",
+    )
+    figure = go.Figure([diagonal, points])
+    styled(figure, height=HEIGHT)
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(range=(-2, 104), title="mean posterior, %", gridcolor=GRID)
+    figure.update_yaxes(range=(-2, 104), title="accuracy, %", gridcolor=GRID)
+    return figure
+
+
+def detection_chart(detection: Detection) -> go.Figure:
+    """Return misses by false acceptances. Rates of 0 are drawn at the lowest rate."""
+    alarms, misses = 100 * np.maximum(detection.curve.T, LOWEST_RATE)
+    figure = go.Figure(
+        go.Scatter(
+            x=alarms,
+            y=misses,
+            mode="lines",
+            line={"color": RIGHT, "width": 2},
+            hovertemplate="false acceptances %{x:.3g} %<br>misses %{y:.3g} %<extra></extra>",
+        )
+    )
+    styled(figure, height=HEIGHT)
+    for update, title in (
+        (figure.update_xaxes, "false acceptances, %"),
+        (figure.update_yaxes, "misses, %"),
+    ):
+        update(type="log", title=title, gridcolor=GRID, tickvals=[0.01, 0.1, 1, 10, 100])
+    return figure
