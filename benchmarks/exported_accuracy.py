@@ -5,7 +5,8 @@
 
 For each export: size, accuracy with its 95 % interval, and how far the answers agree with those of the
 model in PyTorch: equal answers, equal answers among those with a probability of 0.9 or more, the largest
-difference of a probability, and the lowest cosine of embeddings. Static int8 finds its ranges on ``--speech``.
+difference of a probability, and the lowest cosine of embeddings. Static int8 finds its ranges on
+``--speech``.
 """
 
 from __future__ import annotations

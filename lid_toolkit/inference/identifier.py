@@ -30,7 +30,6 @@ from lid_toolkit.training.config import DType
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
 __all__ = ["LanguageIdentifier", "Prediction"]
 
@@ -79,18 +78,16 @@ class LanguageIdentifier(LazyModel):
             policy: when to answer; None for the policy that the model was packed with, else the default.
             torch_compile: compile the model with ``torch.compile`` at the first batch. That takes minutes and
                 needs a C++ compiler, so it is for many recordings on a GPU. Answers agree up to rounding.
-            backend: what computes the model: ``torch``; ``onnx`` for onnxruntime, which needs no PyTorch and
-                takes a model that ``lid export`` wrote, or an experiment directory that contains one as
-                ``model.onnx``; ``auto`` for ``onnx`` if ``source`` is an ONNX file, else ``torch``.
+            backend: what computes: ``torch``, or ``onnx`` for a file that ``lid export`` wrote, or a directory
+                that has one as ``model.onnx``; ``auto`` for ``onnx`` if ``source`` is such a file.
 
         Raises:
             LidError: the model does not exist, is not a model, or is not safe to load, the device or the
-                number format is not supported, ``threads`` is below 1, the policy does not fit the model, or
-                what computes it is not installed.
+                number format is not supported, ``threads`` is below 1, or what computes is not installed.
         """
         place = str(Path(source).absolute()) if Path(source).exists() else str(source)
-        options = (revision, tuple(external), threads, dtype, policy, torch_compile, backend)
-        lid = cls(Origin(place, str(device), *options))
+        how = (revision, tuple(external), threads, dtype, policy, torch_compile, backend)
+        lid = cls(Origin(place, str(device), *how))
         lid.load()
         return lid
 
@@ -120,8 +117,7 @@ class LanguageIdentifier(LazyModel):
     @property
     def device(self) -> torch.device | str:
         """Where the model computes: a device of PyTorch, or its name in onnxruntime."""
-        device: torch.device | str = self.load().device
-        return device
+        return self.load().device  # type: ignore[no-any-return]
 
     @property
     def policy(self) -> DecisionPolicy:
@@ -205,9 +201,8 @@ class LanguageIdentifier(LazyModel):
             top_k: number of labels in ``scores``; None for all.
             sample_rate: samples per second of arrays that come without a rate; None for the model's ``rate``.
             policy: when to answer; None for the identifier's ``policy``.
-            window: seconds of the windows into which recordings are cut; None: recordings of up to 10
-                minutes are not cut, longer ones into windows of 30 s. See
-                :mod:`lid_toolkit.inference.windows`.
+            window: seconds of a window (:mod:`lid_toolkit.inference.windows`); None: recordings of up to 10
+                minutes are not cut, longer ones into windows of 30 s.
             hop: seconds from the start of one window to the next; None: half a window.
             vad: detector of speech: ``silero``, ``energy``, ``none``, or ``auto`` for silero where it is
                 installed, else energy.
@@ -277,7 +272,7 @@ class LanguageIdentifier(LazyModel):
 
     def classify_embedding(
         self,
-        embeddings: npt.ArrayLike | Tensor,
+        embeddings: npt.ArrayLike | torch.Tensor,
         languages: Iterable[str] | None = None,
         top_k: int | None = None,
         policy: DecisionPolicy | None = None,
@@ -296,8 +291,7 @@ class LanguageIdentifier(LazyModel):
         """
         at_least_one(top_k=1 if top_k is None else top_k)
         decides = self._decider(policy, languages)
-        loaded = self.load()
-        scores = loaded.classify(checked_embeddings(embeddings, loaded.embedding_size))
+        scores = self.load().classify(checked_embeddings(embeddings, self.load().embedding_size))
         records = [decides.decide(scores_c, None, top_k=top_k) for scores_c in np.atleast_2d(scores)]
         return records[0] if scores.ndim == 1 else records
 
@@ -353,10 +347,8 @@ class LanguageIdentifier(LazyModel):
         return Listener(self.rate, array_rate, windowing, shared_detector(vad), abstains)
 
     def _heard(self, items: Iterable[Speech], listener: Listener, batch_size: int) -> Iterator[Heard]:
-        loaded = self.load()
-        ahead = LookAhead(
-            lambda waves: loaded.compute(waves, batch_size), self.rate, BATCHES_AHEAD * batch_size
-        )
+        loaded, most = self.load(), BATCHES_AHEAD * batch_size
+        ahead = LookAhead(lambda waves: loaded.compute(waves, batch_size), self.rate, most)
         return ahead.hear(items, listener)
 
     def _records(

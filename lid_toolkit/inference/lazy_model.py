@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.backend import Backend, Origin, load_backend
+from lid_toolkit.inference.backend import BACKENDS, Backend, Origin, is_exported, require
 
 
 class LazyModel:
@@ -40,3 +40,26 @@ class LazyModel:
         """Free the memory of the model, which cannot be used any more."""
         with self._lock:
             self._loaded, self._is_closed = None, True
+
+
+def load_backend(origin: Origin) -> Backend:
+    """Load a model.
+
+    Raises:
+        LidError: it cannot be loaded, the backend does not exist, or what computes it is not installed.
+    """
+    if origin.backend not in BACKENDS:
+        raise LidError(
+            f"'{origin.backend}' is not supported", where="backend", mend=f"give {', '.join(BACKENDS)}"
+        )
+    if origin.backend == "onnx" or (origin.backend == "auto" and is_exported(origin.source)):
+        require("onnxruntime", "onnx")
+        from lid_toolkit.inference.onnx_backend import load_onnx
+
+        return load_onnx(origin)
+    if is_exported(origin.source):
+        raise LidError("PyTorch does not compute ONNX files", where=origin.source, mend="give backend onnx")
+    require("torch", "torch")
+    from lid_toolkit.inference.torch_backend import load_torch
+
+    return load_torch(origin)

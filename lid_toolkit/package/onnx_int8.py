@@ -49,8 +49,9 @@ def quantize(
         ready, made = Path(name) / "ready.onnx", Path(name) / "made.onnx"
         quant_pre_process(str(path), str(ready), skip_symbolic_shape=True)
         prepared = onnx.load(ready)
-        chosen = {"nodes_to_quantize": products(prepared.graph), "per_channel": True}
-        split_gemms(prepared.graph, chosen["nodes_to_quantize"])
+        names = products(prepared.graph)
+        split_gemms(prepared.graph, names)
+        chosen: dict[str, Any] = {"nodes_to_quantize": names, "per_channel": True}
         onnx.save(prepared, ready)
         if kind == "dynamic":
             quantize_dynamic(ready, made, weight_type=QuantType.QInt8, **chosen)

@@ -76,22 +76,25 @@ def test_answers_are_those_of_torch(both):
     assert theirs.policy == POLICY
     for batch_size in (1, 4):
         for one, other in zip(
-            ours.identify(recordings(), batch_size), theirs.identify(recordings(), batch_size), strict=True
+            ours.identify(recordings(), batch_size, vad="none"),
+            theirs.identify(recordings(), batch_size, vad="none"),
+            strict=True,
         ):
             assert (other.status, other.language, other.reason) == (one.status, one.language, one.reason)
             assert list(other.scores) == list(one.scores)
             # float32's rounding in two orders of summation
             assert other.scores == pytest.approx(one.scores, abs=1e-5)
-    assert {record.status for record in theirs.identify(recordings())} >= {"ok", "too_short"}
+    assert {record.status for record in theirs.identify(recordings(), vad="none")} >= {"ok", "too_short"}
 
 
 def test_windows_segments_and_streams_work(both):
     wave = np.concatenate([vowel(300, 6 * RATE), vowel(1400, 6 * RATE)])
-    one, other = (lid.identify(wave, vad="energy", segments=True) for lid in both)
+    one, other = (lid.identify(wave, vad="none", segments=True) for lid in both)
     assert len(other.segments) == len(one.segments) > 0
     assert [part.language for part in other.segments] == [part.language for part in one.segments]
-    scores = [[update.scores for update in lid.stream().follow([wave])] for lid in both]
-    assert len(scores[0]) == len(scores[1]) > 0
+    found = [[update.language for update in lid.stream(vad="none").follow([wave])] for lid in both]
+    assert found[0] == found[1]
+    assert found[0]
 
 
 def test_embeddings_are_those_of_torch_and_can_be_classified(both):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -119,8 +120,8 @@ def _exported_states(model: WaveEncoder, wave_bt: Tensor, frames_b: Tensor, fram
     """
     mask_b1t = padding_mask(frames_b, frames, wave_bt.device)
     assert mask_b1t is not None
-    parts = dict(model.named_children())
-    extract, project, encode = (parts[n] for n in ("feature_extractor", "feature_projection", "encoder"))
+    names = ("feature_extractor", "feature_projection", "encoder")
+    extract, project, encode = map(cast(nn.Module, model).get_submodule, names)
     with recorded(model.encoder.layers) as states:
         feats_btd = first_of(project(extract(wave_bt).transpose(1, 2)))
         output = encode(feats_btd, attention_mask=mask_b1t[:, 0])

@@ -49,9 +49,6 @@ class Config(Protocol):
 class HasModules(Protocol):
     """An ``nn.Module`` whose submodules are visited."""
 
-    def named_children(self) -> Iterator[tuple[str, nn.Module]]:
-        """Return its parts by name."""
-
     def modules(self) -> Iterator[nn.Module]:
         """Yield it and the modules inside."""
 
