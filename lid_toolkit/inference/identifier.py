@@ -78,7 +78,7 @@ class LanguageIdentifier(LazyModel):
             policy: when to answer; None for the policy that the model was packed with, else the default.
             torch_compile: compile the model with ``torch.compile`` at the first batch. That takes minutes and
                 needs a C++ compiler, so it is for many recordings on a GPU. Answers agree up to rounding.
-            backend: what computes: ``torch``, or ``onnx`` for a file that ``lid export`` wrote, or a directory
+            backend: what computes: ``torch``, or ``onnx`` for a file of ``lid export``, or for a directory
                 that has one as ``model.onnx``; ``auto`` for ``onnx`` if ``source`` is such a file.
 
         Raises:

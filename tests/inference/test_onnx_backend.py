@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,9 @@ from lid_toolkit.training.checkpoint import load_model
 
 pytest.importorskip("onnxscript", reason="onnxscript is not installed")
 
+ROOT = Path(__file__).resolve().parents[2]
+LARGEST_INSTALLATION = 150 * 10**6
+FIRST = "import time; print(time.process_time())"
 POLICY = DecisionPolicy(calibration=Calibration(scale=0.5), min_score=0.4, fallback="low")
 ANSWERS = """import json, sys
 class Blocked:
@@ -130,6 +135,44 @@ def test_no_torch_is_imported(both, tmp_path):
     for one, other in zip(here, json.loads(done.stdout), strict=True):
         assert (other["status"], other["language"]) == (one["status"], one["language"])
         assert other["scores"] == pytest.approx(one["scores"], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_an_environment_without_torch_identifies(both, tmp_path):
+    """``pip install lid_toolkit[onnx]`` is all that is needed: small, without torch, and quick to start."""
+    import soundfile
+
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(
+        ROOT / "lid_toolkit", tmp_path / "lid_toolkit", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = str(tmp_path / "venv/bin/python")
+    install = [python, "-m", "pip", "install", "-q", f"{tmp_path}[onnx]"]
+    done = subprocess.run(install, capture_output=True, text=True)
+    if done.returncode and "No matching distribution" in done.stderr:
+        pytest.skip(f"pip cannot install: {done.stderr.splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    (packages,) = tmp_path.glob("venv/lib/python*/site-packages")
+    assert not (packages / "torch").exists()
+    others = ("numpy", "onnxruntime", "pip", "setuptools", "pkg_resources")
+    parts = [path for path in packages.iterdir() if not path.name.startswith(others)]
+    files = [file for part in parts for file in (part, *part.rglob("*")) if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < LARGEST_INSTALLATION
+    soundfile.write(tmp_path / "a.wav", recordings()[2], RATE)
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [python, "-c", ANSWERS + FIRST, f"{both[1].origin.source}/model.onnx", str(tmp_path / "a.wav")]
+    done = subprocess.run(command, capture_output=True, text=True, env=clean, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    answers, seconds = done.stdout.splitlines()
+    expected = both[1].identify(recordings()[2], vad="energy")
+    assert json.loads(answers)[0]["scores"] == pytest.approx(expected.scores, abs=1e-3)  # 16 bits in the file
+    assert float(seconds) < 1.0, "CPU seconds from the start of Python to the first answer"
+    command = [str(tmp_path / "venv/bin/lid"), "identify", "--model", "exp/x.pth", str(tmp_path / "a.wav")]
+    done = subprocess.run(command, capture_output=True, text=True, env=clean, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "torch is not installed" in done.stderr
 
 
 def test_a_pickled_copy_loads_the_same_model(both):
