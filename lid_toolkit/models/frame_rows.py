@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lid_toolkit.models.autograd import Context
+from lid_toolkit.models.exporting import is_exporting
 from lid_toolkit.models.masking import on_device, widened
 
 
@@ -128,7 +129,7 @@ class FrameRows:
         batch must have at least two valid frames. In an exported graph all frames of the grid are rows
         (:class:`FrameGrid`), because other runtimes gather slowly.
         """
-        if torch.compiler.is_exporting():
+        if is_exporting():
             return FrameGrid.of(lengths_b, frames, device)
         compiling = torch.compiler.is_compiling()
         if compiling or int(lengths_b.max()) > frames:

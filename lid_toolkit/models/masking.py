@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lid_toolkit.models.autograd import Context
+from lid_toolkit.models.exporting import is_exporting
 
 
 def padding_mask(lengths_b: Tensor, frames: int, device: torch.device) -> Tensor | None:
@@ -121,7 +122,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             return F.batch_norm(
                 x_bct, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
-        if torch.compiler.is_exporting() and self.running_mean is not None and self.running_var is not None:
+        if is_exporting() and self.running_mean is not None and self.running_var is not None:
             # Runtimes normalise (N, C) slowly, and fold these constants.
             scale_c = self.weight * torch.rsqrt(self.running_var + self.eps)
             shift_c = self.bias - self.running_mean * scale_c

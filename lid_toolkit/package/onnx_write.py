@@ -1,8 +1,8 @@
 """Export a model as one ONNX file, from waveforms to log posteriors and embeddings.
 
-While a model is exported (``torch.compiler.is_exporting``), its parts use operations that every runtime has:
-spectra are matrix products, and every batch has masks. :mod:`lid_toolkit.package.onnx_format` describes the
-file.
+While a model is exported (:mod:`lid_toolkit.models.exporting`), its parts use operations that every runtime
+has: spectra are matrix products, and every batch has masks. :mod:`lid_toolkit.package.onnx_format` describes
+the file.
 
 Shapes: b utterances, t samples, c languages, d embedding.
 """
@@ -24,6 +24,7 @@ from torch.nn import functional as F
 import lid_toolkit
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
+from lid_toolkit.models.exporting import exporting
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.models.losses import CosineLoss
 from lid_toolkit.package.licences import encoders, model_licence
@@ -102,7 +103,7 @@ def graph_of(saved: SavedModel, output: Path) -> Any:
     any_size = torch.export.Dim.DYNAMIC
     shapes = {INPUTS[0]: {0: any_size, 1: any_size}, INPUTS[1]: {0: any_size}}
     try:
-        with quiet(), torch.no_grad():
+        with quiet(), exporting(), torch.no_grad():
             # In two steps, since torch.onnx alone would go on with fixed sizes where these are not possible.
             traced = torch.export.export(
                 Exported(saved.model).eval(), (wave_bt, lengths_b), dynamic_shapes=shapes, strict=False

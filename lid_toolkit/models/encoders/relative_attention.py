@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lid_toolkit.models.exporting import is_exporting
 from lid_toolkit.models.masking import on_device
 
 RelPosType = Literal["legacy", "latest"]
@@ -84,7 +85,7 @@ class RelativeSelfAttention(nn.Module):
         )
         r_1hpd = self._split(self.linear_pos(positions_pd)[None])
         blocks = []
-        exporting = torch.compiler.is_exporting()  # a graph has no loop over blocks
+        exporting = is_exporting()  # a graph has no loop over blocks
         for first in (0,) if exporting else range(0, q_bhtd.shape[2], BLOCK_QUERIES):
             # One query more, because ``legacy`` takes scores of the next query.
             q_bhqd = q_bhtd if exporting else q_bhtd[:, :, first : first + BLOCK_QUERIES + 1]

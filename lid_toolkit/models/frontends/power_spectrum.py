@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.arguments import Window
+from lid_toolkit.models.exporting import is_exporting
 from lid_toolkit.models.masking import continue_by_zeros, mirror_ends, padding_mask, zero_padding
 
 Ends = Literal["mirror", "zeros", "none"]
@@ -93,7 +94,7 @@ def _blocks(wave_bt: Tensor, n_fft: int, hop_length: int) -> list[Tensor]:
     A block overlaps the next one by the samples that frames of both read.
     """
     frames = (wave_bt.shape[1] - n_fft) // hop_length + 1
-    if torch.compiler.is_exporting() or frames <= BLOCK_FRAMES:  # a graph has no loop over blocks
+    if is_exporting() or frames <= BLOCK_FRAMES:  # a graph has no loop over blocks
         return [wave_bt]
     number = -(-frames // BLOCK_FRAMES)
     bounds = [frames * block // number for block in range(number + 1)]
@@ -105,7 +106,7 @@ def _blocks(wave_bt: Tensor, n_fft: int, hop_length: int) -> list[Tensor]:
 
 def _power_spectrum(wave_bt: Tensor, window_n: Tensor, hop_length: int) -> Tensor:
     """Return the power spectra (B, frames, n_fft // 2 + 1) of all whole frames."""
-    if torch.compiler.is_exporting():
+    if is_exporting():
         return _spectrum_by_products(wave_bt, window_n, hop_length)
     spectrum_btf = torch.fft.rfft(wave_bt.unfold(1, len(window_n), hop_length) * window_n)
     return torch.view_as_real(spectrum_btf).square().sum(-1)

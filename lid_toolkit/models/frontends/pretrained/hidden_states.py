@@ -20,6 +20,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from lid_toolkit.models.exporting import is_exporting
 from lid_toolkit.models.frontends.pretrained.upstream_types import (
     BertEncoder,
     HasModules,
@@ -101,7 +102,7 @@ def wave_states(model: WaveEncoder, wave_bt: Tensor, lengths_b: Tensor, draw_spa
         if place == 0:
             _tell(model.feature_extractor, MaskedGroupNorm, frames_b)
     _tell(model.encoder, PaddedBatchNorm, frames_b)
-    if torch.compiler.is_exporting():
+    if is_exporting():
         return _exported_states(model, wave_bt, frames_b, frames)
     samples_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
     with recorded(model.encoder.layers) as states:
