@@ -40,12 +40,16 @@ docs() {
 }
 
 # The site is built during the checks of types: each of them uses one core.
-fast() {
+lint_and_docs() {
   docs &
   local site=$!
   lint
   wait "${site}"
-  step "${python}" -m pytest -n auto -m "not (slow or slurm or sge)"
+}
+
+# A worker that has no tests left takes half of those that another one still has to do.
+here() {
+  step "${python}" -m pytest -n auto --dist worksteal -m "$1"
 }
 
 # A file stays in one process, because its tests share one run of the recipe.
@@ -53,17 +57,18 @@ slow() {
   step "${python}" -m pytest -n auto --dist loadfile -m slow
 }
 
+# Other directories have no such tests, and to collect their tests takes as long as to start the clusters.
 clusters() {
-  step "${python}" -m pytest -m "slurm or sge"
+  step "${python}" -m pytest tests/jobs -m "slurm or sge"
 }
 
-# Tests on clusters mostly wait for a scheduler, so they run beside the slow ones. Their output comes after theirs.
-slow_and_clusters() {
+# Tests on clusters mostly wait for a scheduler, so they run beside the others. Their output comes after theirs.
+here_and_clusters() {
   local failed=0 output
   output=$(mktemp)
   clusters >"${output}" 2>&1 &
   local on_clusters=$!
-  slow || failed=1
+  here "not (slurm or sge)" || failed=1
   wait "${on_clusters}" || failed=1
   cat "${output}"
   rm "${output}"
@@ -73,13 +78,19 @@ slow_and_clusters() {
 extras=recipe,dev
 . ./path.sh
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+# The tests start a thousand processes: without bytecode, each compiles the package again, and pytest rewrites all tests.
+unset PYTHONDONTWRITEBYTECODE
 
 case "${1:-all}" in
   all)
-    fast
-    slow_and_clusters
+    lint_and_docs
+    here_and_clusters
     ;;
-  lint | docs | fast | slow) "$1" ;;
+  fast)
+    lint_and_docs
+    here "not (slow or slurm or sge)"
+    ;;
+  lint | docs | slow) "$1" ;;
   clusters) INSTALL_CLUSTERS=1 clusters ;;
   mutants) step "${python}" tests/mutants.py "${@:2}" ;;
   *) step "${python}" -m pytest "$@" ;;

@@ -2,6 +2,8 @@
 
 import argparse
 import errno
+import subprocess
+import sys
 
 import pytest
 
@@ -91,3 +93,18 @@ def test_missing_torch_is_told_and_other_missing_modules_are_bugs(capsys):
 def test_bugs_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
         run(lambda _: 1 / 0, [])
+
+
+def test_the_end_of_a_command_searches_no_garbage():
+    """The search takes half a second after torch was imported; what is left ends with the process anyway."""
+    script = (
+        "from lid_toolkit.cli import run\n"
+        "class Loop:\n"
+        "    def __init__(self): self.me = self\n"
+        "    def __del__(self): print('found')\n"
+        "def main(_): Loop()\n"
+    )
+    for end, printed in (("run(main, [])", ""), ("main([])", "found\n")):
+        command = [sys.executable, "-c", script + end]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == printed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import re
 import subprocess
@@ -34,7 +35,11 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path) -> set[str]:
+NAMES = frozenset(map(name_of, MODULES))
+
+
+@functools.cache
+def imports_of(path: Path) -> frozenset[str]:
     """Return the modules that a file imports anywhere; ``from a import b`` means ``a.b`` if that is one."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -43,9 +48,9 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
             members = {f"{node.module}.{alias.name}" for alias in node.names}
-            modules = members & {name_of(module) for module in MODULES}
+            modules = members & NAMES
             names |= modules if modules == members else modules | {node.module}
-    return names
+    return frozenset(names)
 
 
 def room_of(module: str) -> str:

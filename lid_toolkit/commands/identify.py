@@ -131,7 +131,7 @@ def rows_of(
             segments=options.segments,
         )
 
-    ready = read_ahead(inputs, lid.rate, workers_of(options))
+    ready = read_ahead(inputs, lid.rate, workers_of(options), options.vad)
     for key, answer in identify_inputs(identify, ready):
         yield {"id": key, **answer.as_dict()}
 
@@ -237,5 +237,9 @@ def add_decisions(parser: OptionParser) -> None:
     parser.add_argument(
         "--window", type=non_negative, help="seconds of a window; default: the whole recording"
     )
-    parser.add_argument("--hop", type=non_negative, help="seconds between windows; default: half a window")
+    parser.add_argument(
+        "--hop",
+        type=non_negative,
+        help="seconds between windows; default: half a window, and a quarter of one for segments",
+    )
     parser.add_argument("--vad", choices=VADS, default="auto", help="detector of speech")

@@ -107,7 +107,9 @@ def make_parser() -> OptionParser:
     add_batch_size(parser)
     add_policy(parser)
     parser.add_argument("--window", type=non_negative, default=WINDOW_S, help="seconds of a window")
-    parser.add_argument("--hop", type=non_negative, help="seconds between windows; default: half a window")
+    parser.add_argument(
+        "--hop", type=non_negative, help="seconds between windows; default: a quarter of a window"
+    )
     parser.add_argument(
         "--penalty", type=non_negative, default=usual.penalty, help="what a change costs, in nats per window"
     )

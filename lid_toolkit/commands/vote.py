@@ -81,7 +81,8 @@ def rows_of(voters: Voters, inputs: Iterator[Input], options: argparse.Namespace
         )
 
     rate = max(model.rate for model in voters.models.values())
-    for key, answer in identify_inputs(identify, read_ahead(inputs, rate, workers_of(options))):
+    ready = read_ahead(inputs, rate, workers_of(options), options.vad)
+    for key, answer in identify_inputs(identify, ready):
         voted = answer if isinstance(answer, Vote) else Vote(answer, ())
         yield {"id": key, **voted.as_dict()}
 

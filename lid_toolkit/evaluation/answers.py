@@ -228,7 +228,7 @@ def merge_columns(answers: Answers, scores: Scores) -> Scores:
 def known_only(answers: Answers, scores: Scores) -> tuple[Answers, Scores]:
     """Return answers and scores without the utterances of languages that the system does not know.
 
-    So do ESPnet's recipe and the published results on other corpora count (``--unknown_languages skip``).
+    So do ESPnet's recipe and the published results on other corpora count.
     """
     kept = np.flatnonzero(answers.true < answers.known)
     unknown = len(np.unique(answers.true[answers.true >= answers.known]))

@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 
 BINS = 15
 """The number of bins of Guo et al."""
-SAMPLE = 100_000
+SAMPLE = 20_000
 SCALES = 5.0
 """Natural logarithm of the largest factor of the scores that is tried, and of the inverse of the smallest."""
 

@@ -5,14 +5,15 @@ other languages of the system, with equal priors: log p - log((1 - p) / (n - 1))
 and n the number of languages. Trials are made of the languages that occur in the set.
 
 The scores are sorted into at most ``BINS`` bins: exact where no more distinct scores occur, and otherwise by
-quantiles of the scores, so that rates are exact to about 1 / 2,000.
+quantiles of the scores, so that rates are exact to about 1 / 2,000. The edges of the latter are multiples of
+1 / ``PER_NAT``, so that a table finds the bin of a score, ten times as fast as a search.
 
 Shapes: u utterances, n languages of the system, l languages that occur, s bins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ import numpy.typing as npt
 
 BINS = 1 << 12
 BLOCK = 1 << 14
+CELLS, PER_NAT = 1 << 16, 1 << 10
+"""Length of that table, and its entries for each nat: scores from -32 to 32."""
 FEWEST_UTTERANCES = 2
 TARGET_PRIOR = 0.5
 """Of NIST's evaluations of 2007 to 2011, and of OLR."""
@@ -81,8 +84,7 @@ def detection(log_posteriors_un: Floats, true_u: Columns) -> Detection | None:
     trials = count_trials(log_posteriors_un, true_u)
     if trials is None:
         return None
-    accepted_lls = accepted_rates(trials.counts_lls)
-    costs_s = average_costs(accepted_lls)
+    costs_s = average_costs(trials.counts_lls)
     misses_s, alarms_s = pooled_rates(trials.counts_lls)
     at_zero = int(np.searchsorted(trials.edges, 0.0, side="left")) + 1
     prior = RARE_TARGET_PRIOR
@@ -105,14 +107,14 @@ def count_trials(log_posteriors_un: Floats, true_u: Columns) -> Trials | None:
     size = len(present)
     if size < FEWEST_UTTERANCES or log_posteriors_un.shape[1] < FEWEST_UTTERANCES:
         return None
-    edges = bin_edges(log_posteriors_un, true_u, present)
+    edges, exact = bin_edges(log_posteriors_un, true_u, present)
+    bin_of = bin_finder(edges, exact)
     bins = len(edges) + 1
     counts = np.zeros(size * size * bins, np.int64)
     losses_ll = np.zeros((size, size))
     for rows, ratios_bl in ratio_blocks(log_posteriors_un, present):
         place_b = place_u[rows]
-        found_bl = np.searchsorted(edges, ratios_bl.ravel(), side="right").reshape(ratios_bl.shape)
-        cells_bl = (place_b[:, None] * size + np.arange(size)) * bins + found_bl
+        cells_bl = (place_b[:, None] * size + np.arange(size)) * bins + bin_of(ratios_bl)
         np.add.at(counts, cells_bl.ravel(), 1)
         signs_bl = np.where(np.arange(size) == place_b[:, None], -ratios_bl, ratios_bl)
         # log(1 + exp(x)) without overflow, several times as fast as np.logaddexp
@@ -143,8 +145,25 @@ def ratio_blocks(log_posteriors_un: Floats, columns: Columns) -> Iterator[tuple[
         yield rows, own_bl - rest_bl + others
 
 
-def bin_edges(log_posteriors_un: Floats, true_u: Columns, present: Columns) -> Floats:
-    """Return the edges of the bins: the distinct scores, or quantiles of those of targets and of others."""
+def bin_finder(edges: Floats, exact: bool) -> Callable[[Floats], Columns]:
+    """Return a function from scores to the numbers of their bins."""
+    if exact:
+        return lambda ratios: np.searchsorted(edges, ratios, side="right")
+    begins = (np.arange(CELLS) - CELLS // 2) / PER_NAT
+    table = np.searchsorted(edges, begins, side="right")
+
+    def find(ratios: Floats) -> Columns:
+        cells = np.floor(ratios * PER_NAT) + CELLS // 2
+        return np.asarray(table[np.clip(cells, 0, CELLS - 1).astype(np.int64)])
+
+    return find
+
+
+def bin_edges(log_posteriors_un: Floats, true_u: Columns, present: Columns) -> tuple[Floats, bool]:
+    """Return the edges of the bins, and whether they are exact.
+
+    They are the distinct scores, or else quantiles of those of targets and of others.
+    """
     step = max(1, len(log_posteriors_un) * len(present) // (BINS * 1024))
     targets, others = [], []
     for rows, ratios_bl in ratio_blocks(log_posteriors_un[::step], present):
@@ -154,33 +173,24 @@ def bin_edges(log_posteriors_un: Floats, true_u: Columns, present: Columns) -> F
     found = [np.concatenate(values) for values in (targets, others)]
     distinct = np.unique(np.concatenate(found))
     if step == 1 and len(distinct) < BINS:
-        return distinct
+        return distinct, True
     shares = np.linspace(0, 1, BINS // 2)
     quantiles = [np.quantile(values, shares) for values in found]
-    return np.unique(np.concatenate([*quantiles, [0.0]]))
+    edges = np.unique(np.ceil(np.concatenate([*quantiles, [0.0]]) * PER_NAT) / PER_NAT)
+    return edges[np.abs(edges) < CELLS // 2 / PER_NAT], False
 
 
-def accepted_rates(counts_lls: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return the proportion of trials that are accepted with a threshold at the lower end of each bin.
-
-    The result (L, L, S + 1) goes from accepting all to accepting none.
-    """
-    from_here_lls = np.cumsum(counts_lls[:, :, ::-1], axis=2)[:, :, ::-1]
-    none_ll1 = np.zeros((*counts_lls.shape[:2], 1), np.int64)
-    accepted = np.concatenate((from_here_lls, none_ll1), axis=2)
-    return np.asarray(accepted / counts_lls.sum(axis=2, keepdims=True))
-
-
-def average_costs(accepted_lls: npt.NDArray[np.float64], prior: float = TARGET_PRIOR) -> Floats:
+def average_costs(counts_lls: npt.NDArray[np.int64], prior: float = TARGET_PRIOR) -> Floats:
     """Return C_avg for each threshold (S + 1,): the mean over the target languages of their cost.
 
-    The cost of a language is prior * P(miss) + (1 - prior) * the mean over the other languages of
-    P(false acceptance).
+    The thresholds are at the lower end of each bin, from accepting all to accepting none. The cost of a
+    language is prior * P(miss) + (1 - prior) * the mean over the other languages of P(false acceptance).
     """
-    size = len(accepted_lls)
-    own_ls = np.diagonal(accepted_lls).T
-    others_ls = (accepted_lls.sum(axis=0) - own_ls) / (size - 1)
-    return np.asarray((prior * (1 - own_ls) + (1 - prior) * others_ls).mean(axis=0))
+    size, totals_l = len(counts_lls), counts_lls[:, 0].sum(axis=1)
+    own_ls = np.diagonal(counts_lls).T / totals_l[:, None]
+    others_ls = (np.einsum("kls,k->ls", counts_lls, 1 / totals_l) - own_ls) / (size - 1)
+    misses_s, alarms_s = (np.concatenate(([0.0], np.cumsum(x.mean(axis=0)))) for x in (own_ls, others_ls))
+    return np.asarray(prior * misses_s + (1 - prior) * (alarms_s[-1] - alarms_s))
 
 
 def pooled_rates(counts_lls: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -37,16 +38,45 @@ OUTPUTS = ("results", "results.json", "errors.tsv", "confusion.png", "report.htm
 ERROR_COLUMNS = ("utt", "lang", "predicted", "posterior", "posterior_of_lang", "seconds")
 
 
+@dataclass(frozen=True)
+class Counting:
+    """What counts as right, and what is counted.
+
+    Attributes:
+        merge: count a macrolanguage and its members as one.
+        policy: what answers; None for the most probable language.
+        unknown_languages: whether utterances in languages that the system does not know are wrong or
+            left out.
+        cluster_from: regular expression for the clusters of utterances; see
+            :func:`lid_toolkit.evaluation.clusters.read_clusters`.
+    """
+
+    merge: bool = False
+    policy: Policy | None = None
+    unknown_languages: Literal["wrong", "skip"] = "wrong"
+    cluster_from: str | None = None
+
+    def options(self) -> dict[str, object]:
+        """Return the settings that make a difference, for the record of a scored set."""
+        policy = None if self.policy is None else dict(self.policy.settings)
+        skip = self.unknown_languages if self.unknown_languages != "wrong" else None
+        chosen = {"policy": policy, "unknown_languages": skip, "cluster_from": self.cluster_from}
+        return {
+            "merge_macrolanguages": self.merge,
+            **{key: value for key, value in chosen.items() if value is not None},
+        }
+
+
+AS_THEY_ARE = Counting()
+
+
 def score(
     data_dir: Path,
     inference_dir: Path,
     dry_run: bool = False,
     *,
-    merge: bool = False,
+    counting: Counting = AS_THEY_ARE,
     espnet_format: bool = False,
-    policy: Policy | None = None,
-    unknown_languages: Literal["wrong", "skip"] = "wrong",
-    cluster_from: str | None = None,
 ) -> None:
     """Write the files ``OUTPUTS`` unless they are current.
 
@@ -54,34 +84,26 @@ def score(
         data_dir: the truth, ``dump/raw/SET``.
         inference_dir: the answers, ``.../MODEL/SET``; the outputs go there too.
         dry_run: only log whether there is work to do.
-        merge: count a macrolanguage and its members as one.
+        counting: what counts.
         espnet_format: write ``results`` in the format of ESPnet's recipe.
-        policy: what answers; None for the most probable language.
-        unknown_languages: whether utterances of languages that the system does not know count as wrong or are
-            not scored.
-        cluster_from: regular expression for the clusters of utterances; see
-            :func:`lid_toolkit.evaluation.clusters.read_clusters`.
 
     Raises:
         LidError: see :func:`lid_toolkit.evaluation.answers.read_answers`.
     """
     inference_dir = inference_dir.resolve()
+    tables = (UTT2LANGS, SPEAKERS, SEGMENTS, *GROUP_TABLES)
     step = Step(
         name=f"score {inference_dir.name}",
         record=inference_dir / ".done" / "score.json",
         inputs={
             **input_files(data_dir, inference_dir),
-            **{name: data_dir / name for name in (UTT2LANGS, SPEAKERS, SEGMENTS, *GROUP_TABLES)},
-            "scores.scp": inference_dir / "scores.scp",
-            "scores.ark": inference_dir / "scores.ark",
+            **{name: data_dir / name for name in tables},
+            **{name: inference_dir / name for name in ("scores.scp", "scores.ark")},
         },
         options={
-            "merge_macrolanguages": merge,
+            **counting.options(),
             "metrics": metric_keys(),
             **({"espnet_format": True} if espnet_format else {}),
-            **({} if policy is None else {"policy": dict(policy.settings)}),
-            **({} if unknown_languages == "wrong" else {"unknown_languages": unknown_languages}),
-            **({} if cluster_from is None else {"cluster_from": cluster_from}),
         },
         version=3,
     )
@@ -91,23 +113,29 @@ def score(
     check_directories(data_dir, inference_dir)
     with step.work("scoring", lock=inference_dir) as work:
         if work is not None:
-            answers = read_answers(data_dir, inference_dir, merge=merge)
-            if policy is None:
-                scores = read_scores(inference_dir, answers)
-            else:
-                answers, scores = decided(answers, inference_dir, policy)
-            scored = from_scores(answers, scores)  # with the unknown languages
-            if unknown_languages == "skip":
-                answers, scores = known_only(answers, scores)
-            details = Details(
-                read_clusters(data_dir, answers.truth, cluster_from),
-                language_sets(answers, scores, data_dir / UTT2LANGS),
-                scored,
-                group_tables(data_dir, answers.truth),
-            )
+            answers, scores, details = _read(data_dir, inference_dir, counting)
             _write_results(inference_dir, answers, scores, details, espnet_format)
             work.finish(inference_dir / name for name in OUTPUTS)
     logging.info("see %s and %s", inference_dir / "results", inference_dir / "report.html")
+
+
+def _read(data_dir: Path, inference_dir: Path, counting: Counting) -> tuple[Answers, Scores, Details]:
+    """Return the answers and scores that count, and what else is known of the set."""
+    answers = read_answers(data_dir, inference_dir, merge=counting.merge)
+    if counting.policy is None:
+        scores = read_scores(inference_dir, answers)
+    else:
+        answers, scores = decided(answers, inference_dir, counting.policy)
+    scored = from_scores(answers, scores)  # with the unknown languages
+    if counting.unknown_languages == "skip":
+        answers, scores = known_only(answers, scores)
+    details = Details(
+        read_clusters(data_dir, answers.truth, counting.cluster_from),
+        language_sets(answers, scores, data_dir / UTT2LANGS),
+        scored,
+        group_tables(data_dir, answers.truth),
+    )
+    return answers, scores, details
 
 
 def _write_results(

@@ -26,12 +26,15 @@ class Decider:
         labels: the labels in index order.
         offset_c: what is added to the scaled log posteriors: biases and log ratios of priors; minus infinity
             for labels that are no candidates.
+        prior_c: log prior of each candidate, less that of the most probable one; minus infinity for labels
+            that are no candidates.
         fallback: the label of the policy's fallback.
     """
 
     policy: DecisionPolicy
     labels: tuple[str, ...]
     offset_c: npt.NDArray[np.float64]
+    prior_c: npt.NDArray[np.float64]
     fallback: str | None
 
     @property
@@ -47,6 +50,23 @@ class Decider:
         """
         scaled_nc = log_posteriors_nc.astype(np.float64) * self.policy.calibration.scale + self.offset_c
         return scaled_nc - np.logaddexp.reduce(scaled_nc, axis=-1, keepdims=True)
+
+    def likelihoods(self, log_posteriors_nc: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Return log likelihoods (N, C), up to a constant for each row; minus infinity for no candidates.
+
+        They are the calibrated log posteriors without priors, so they can be added for windows of the same
+        language, to which ``prior_c`` is added once: by Bayes' rule, the sum is the log posterior of the
+        language, up to a constant.
+
+        Args:
+            log_posteriors_nc: as for :meth:`posteriors`.
+        """
+        without_c = np.subtract(
+            self.offset_c, self.prior_c, out=np.full(len(self.labels), -np.inf), where=self.prior_c > -np.inf
+        )
+        scaled_nc = log_posteriors_nc.astype(np.float64) * self.policy.calibration.scale
+        logs_nc: npt.NDArray[np.float64] = scaled_nc + without_c
+        return logs_nc
 
     def abstains(
         self,
@@ -181,20 +201,19 @@ def decider(policy: DecisionPolicy, labels: Sequence[str]) -> Decider:
     shift_c = np.zeros(len(known))
     for column, bias in by_column(policy.calibration.bias, "calibration.bias").items():
         shift_c[column] = bias
-    if policy.priors:
-        priors_c = _shared(by_column(policy.priors, "priors"), chosen, len(known))
-        trained = by_column(policy.training_priors, "training_priors")
-        with np.errstate(divide="ignore", invalid="ignore"):
-            shift_c += np.log(priors_c / _shared(trained, range(len(known)), len(known)))
-    offset_c = np.full(len(known), -np.inf)
-    offset_c[chosen] = shift_c[chosen]
-    if not (offset_c < np.inf).all():
+    trained_c = _shared(by_column(policy.training_priors, "training_priors"), range(len(known)), len(known))
+    priors_c = _shared(by_column(policy.priors, "priors"), chosen, len(known)) if policy.priors else trained_c
+    if not trained_c[chosen][priors_c[chosen] > 0].all():
         mend = "give a larger one, or leave the language out of the candidates"
         raise LidError("the prior of a candidate is 0", where="training_priors", mend=mend)
-    if not np.isfinite(offset_c).any():
+    chosen = [column for column in chosen if priors_c[column] > 0]
+    if not chosen:
         raise LidError("all candidates have a prior of 0", where="priors", mend="give one a larger prior")
+    offset_c, prior_c = np.full((2, len(known)), -np.inf)
+    offset_c[chosen] = shift_c[chosen] + np.log(priors_c[chosen] / trained_c[chosen])
+    prior_c[chosen] = np.log(priors_c[chosen] / priors_c[chosen].max())
     fallback = None if policy.fallback is None else languages.find(policy.fallback, known, "fallback")
-    return Decider(policy, known, offset_c, fallback)
+    return Decider(policy, known, offset_c, prior_c, fallback)
 
 
 def _shared(named: Mapping[int, float], chosen: Sequence[int], labels: int) -> npt.NDArray[np.float64]:

@@ -19,10 +19,11 @@ from lid_toolkit.inference.backend import BackendName, Origin, checked_embedding
 from lid_toolkit.inference.decision import Decider, decider
 from lid_toolkit.inference.lazy_model import LazyModel
 from lid_toolkit.inference.listening import Abstains, Listener, shared_detector
-from lid_toolkit.inference.lookahead import BATCHES_AHEAD, Heard, LookAhead
+from lid_toolkit.inference.lookahead import Heard, LookAhead
 from lid_toolkit.inference.policy import DecisionPolicy
-from lid_toolkit.inference.prediction import Prediction, Segment, failed
-from lid_toolkit.inference.segmentation import Segmenting, find_segments, segmenting_windows
+from lid_toolkit.inference.prediction import Prediction
+from lid_toolkit.inference.records import embedding_of, record_of
+from lid_toolkit.inference.segmentation import Segmenting, segmenting_windows
 from lid_toolkit.inference.speech import KINDS, Floats, Speech, at_least_one, is_supported, valid_rate
 from lid_toolkit.inference.stream import LanguageStream, Tracking
 from lid_toolkit.inference.windows import Windowing
@@ -193,17 +194,19 @@ class LanguageIdentifier(LazyModel):
 
         Args:
             speech: one input (see :data:`lid_toolkit.inference.speech.Speech`), a list of them, or an
-                iterable, such as a generator. Of an iterable, at most ``8 * batch_size`` inputs are read
-                ahead, and at most 20 minutes of audio.
+                iterable, such as a generator. Of an iterable, at most ``16 * batch_size`` inputs are read
+                ahead, of which at most ``8 * batch_size``, and 20 minutes of audio, wait for the model.
             batch_size: largest number of clips computed together; answers do not depend on it.
             languages: the languages to choose from, as labels, codes or English names; instead of the
                 policy's candidates.
             top_k: number of labels in ``scores``; None for all.
             sample_rate: samples per second of arrays that come without a rate; None for the model's ``rate``.
             policy: when to answer; None for the identifier's ``policy``.
-            window: seconds of a window (:mod:`lid_toolkit.inference.windows`); None: recordings of up to 10
-                minutes are not cut, longer ones into windows of 30 s.
-            hop: seconds from the start of one window to the next; None: half a window.
+            window: seconds of the windows into which recordings are cut; None: recordings of up to 10
+                minutes are not cut, longer ones into windows of 30 s. See
+                :mod:`lid_toolkit.inference.windows`.
+            hop: seconds from the start of one window to the next; None: half a window, and a quarter of one
+                for ``segments``.
             vad: detector of speech: ``silero``, ``energy``, ``none``, or ``auto`` for silero where it is
                 installed, else energy.
             segments: whether to find the parts of each input by language, or how; see
@@ -267,7 +270,7 @@ class LanguageIdentifier(LazyModel):
         """
         at_least_one(batch_size=batch_size)
         listener = self._listener(sample_rate, Windowing(), "none", lambda *_: None)
-        found = [_embedding(heard) for heard in self._heard(_inputs(speech), listener, batch_size)]
+        found = [embedding_of(heard) for heard in self._heard(_inputs(speech), listener, batch_size)]
         return np.stack(found) if found else np.zeros((0, self.load().embedding_size), np.float32)
 
     def classify_embedding(
@@ -347,8 +350,8 @@ class LanguageIdentifier(LazyModel):
         return Listener(self.rate, array_rate, windowing, shared_detector(vad), abstains)
 
     def _heard(self, items: Iterable[Speech], listener: Listener, batch_size: int) -> Iterator[Heard]:
-        loaded, most = self.load(), BATCHES_AHEAD * batch_size
-        ahead = LookAhead(lambda waves: loaded.compute(waves, batch_size), self.rate, most)
+        loaded = self.load()
+        ahead = LookAhead(lambda waves: loaded.compute(waves, batch_size), self.rate, batch_size)
         return ahead.hear(items, listener)
 
     def _records(
@@ -361,7 +364,7 @@ class LanguageIdentifier(LazyModel):
         segmenting: Segmenting | None,
     ) -> Iterator[Prediction]:
         for heard in self._heard(items, listener, batch_size):
-            yield _record(heard, decides, top_k, segmenting)
+            yield record_of(heard, decides, top_k, segmenting)
 
 
 def _inputs(speech: Speech | Iterable[Speech]) -> Iterable[Speech]:
@@ -371,30 +374,3 @@ def _inputs(speech: Speech | Iterable[Speech]) -> Iterable[Speech]:
     if not isinstance(speech, Iterable) or isinstance(speech, tuple | Mapping):
         raise LidError(f"{type(speech).__name__} is not supported", where="speech", mend=KINDS)
     return speech  # type: ignore[return-value]
-
-
-def _record(
-    heard: Heard, decides: Decider, top_k: int | None, segmenting: Segmenting | None = None
-) -> Prediction:
-    summary = heard.summary
-    if heard.error is not None or summary is None:
-        return failed(heard.error or LidError("not read"))
-    duration, speech_seconds, vad = summary.duration, summary.speech_seconds, summary.vad
-    early = decides.abstains(duration, speech_seconds, vad, summary.silent)
-    if early is not None:
-        return early
-    try:
-        scores_c = heard.scores_c()
-    except LidError as error:
-        return failed(error, duration)
-    found: tuple[Segment, ...] = ()
-    if segmenting is not None:
-        found = find_segments(heard.spans_n, np.stack(heard.scores_n), summary, decides, segmenting)
-    return decides.decide(scores_c, duration, speech_seconds, vad, len(heard.scores_n), found, top_k)
-
-
-def _embedding(heard: Heard) -> Floats:
-    silent = None if heard.summary is None else heard.summary.silent
-    if (error := heard.error or silent) is not None:
-        raise error
-    return heard.embedding_d()

@@ -92,6 +92,37 @@ class Observer:
 
 
 @dataclass(frozen=True)
+class Listened:
+    """An input that was read already, such as by another process.
+
+    Attributes:
+        wave: all of its samples, (samples,).
+        rate: samples per second.
+        summary: what was found in them at this rate.
+    """
+
+    wave: Floats
+    rate: int
+    summary: Summary
+
+
+def listened(samples: Samples, rate: int, using: Detector) -> Listened:
+    """Read all samples of an input.
+
+    Args:
+        samples: the input.
+        rate: samples per second of the result.
+        using: the detector of speech; ``none`` is not run.
+
+    Raises:
+        AudioError: the samples cannot be read.
+    """
+    observer = Observer(rate, using)
+    (wave,) = observer.watch(_blocks(samples, rate, whole=True))
+    return Listened(wave, rate, observer.summary(samples))
+
+
+@dataclass(frozen=True)
 class Listener:
     """How inputs are read.
 
@@ -109,37 +140,48 @@ class Listener:
     detector: Detector
     abstains: Abstains
 
-    def read(self, item: Speech, name: str) -> Iterator[Clip | Summary]:
+    def read(self, item: Speech | Listened, name: str) -> Iterator[Clip | Summary]:
         """Yield the clips of an input, and then its summary.
 
         An input with a single clip that needs no scores, because it is silent or ``abstains`` gives a record,
         gives only the summary.
 
         Args:
-            item: the input.
+            item: the input. One that was read already is not observed again if it has the model's rate and
+                this detector.
             name: what errors call it, unless it is a path.
 
         Raises:
             AudioError: the input cannot be read, or has no samples.
         """
+        if isinstance(item, Listened):
+            if item.rate == self.rate and item.summary.vad == self.detector.name:
+                starts, size = self.windowing.starts(len(item.wave), self.rate)
+                found = item.summary
+                yield from self._pieces(cut([item.wave], starts, size), len(starts), lambda: found)
+                return
+            item = (item.wave, item.rate)
         with opened(item, self.array_rate, name) as samples:
             total = resampled_length(samples.length, samples.rate, self.rate)
             if not total:
                 raise AudioError("no samples", where=samples.name, mend="leave it out")
             starts, size = self.windowing.starts(total, self.rate)
             observer = Observer(self.rate, self.detector)
-            clips = cut(observer.watch(_blocks(samples, self.rate, len(starts) == 1)), starts, size)
-            if len(starts) > 1:
-                yield from clips
-                yield observer.summary(samples)
-                return
-            single = list(clips)
-            summary = observer.summary(samples)
-            if summary.silent is None and not self.abstains(
-                summary.duration, summary.speech_seconds, summary.vad
-            ):
-                yield from single
-            yield summary
+            blocks = observer.watch(_blocks(samples, self.rate, len(starts) == 1))
+            yield from self._pieces(cut(blocks, starts, size), len(starts), lambda: observer.summary(samples))
+
+    def _pieces(
+        self, clips: Iterator[Clip], count: int, summary: Callable[[], Summary]
+    ) -> Iterator[Clip | Summary]:
+        if count > 1:
+            yield from clips
+            yield summary()
+            return
+        single = list(clips)
+        found = summary()
+        if found.silent is None and not self.abstains(found.duration, found.speech_seconds, found.vad):
+            yield from single
+        yield found
 
 
 def _blocks(samples: Samples, rate: int, whole: bool) -> Iterator[Floats]:

@@ -5,6 +5,7 @@ Shapes: n clips of an input, b clips of a batch, c languages, d embedding.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.listening import Listener, Summary
+from lid_toolkit.inference.listening import Listened, Listener, Summary
 from lid_toolkit.inference.speech import Floats, Speech
 from lid_toolkit.inference.windows import Clip, evidence
 
 BATCHES_AHEAD = 8
 """Batches that are read before the first is computed, so that each has clips of similar length."""
+
+LATEST = 2
+"""Inputs in this many times as many batches are read at most before all that wait are computed."""
 
 SECONDS_AHEAD = 1200.0
 """Most seconds of audio that are read ahead; 77 MB at 16 kHz."""
@@ -93,19 +97,22 @@ class Heard:
 class LookAhead:
     """Clips that wait to be scored together.
 
+    Whenever enough of them wait, one batch is scored: the clip that has waited longest, and those of the most
+    similar length. So processes that read ahead need not be further ahead than one batch.
+
     Args:
         compute: scores them.
         rate: samples per second.
-        most: number of inputs or clips that may wait.
+        batch_size: largest number of clips that are scored together.
     """
 
-    def __init__(self, compute: Compute, rate: int, most: int) -> None:
-        self._compute, self._rate, self._most = compute, rate, most
+    def __init__(self, compute: Compute, rate: int, batch_size: int) -> None:
+        self._compute, self._rate, self._batch_size = compute, rate, batch_size
         self._clips: list[tuple[Heard, Clip]] = []
         self._samples = 0
         self._inputs: deque[Heard] = deque()
 
-    def hear(self, items: Iterable[Speech], listener: Listener) -> Iterator[Heard]:
+    def hear(self, items: Iterable[Speech | Listened], listener: Listener) -> Iterator[Heard]:
         """Yield the results of inputs in their order, each as soon as those before it are done."""
         for number, item in enumerate(items):
             own = Heard()
@@ -118,30 +125,42 @@ class LookAhead:
                         self._add(own, piece)
             except LidError as error:
                 own.error = error
-            if len(self._inputs) >= self._most:
-                self._score()
+            if len(self._inputs) >= LATEST * BATCHES_AHEAD * self._batch_size:
+                self._score(len(self._clips))
             yield from self._done()
-        self._score()
+        self._score(len(self._clips))
         yield from self._done()
 
     def _add(self, own: Heard, clip: Clip) -> None:
         own.pending += 1
         self._clips.append((own, clip))
         self._samples += len(clip.wave)
-        if len(self._clips) >= self._most or self._samples >= SECONDS_AHEAD * self._rate:
-            self._score()
+        most = BATCHES_AHEAD * self._batch_size
+        while len(self._clips) >= most or self._samples >= SECONDS_AHEAD * self._rate:
+            self._score(self._batch_size)
 
-    def _score(self) -> None:
-        clips = [(own, clip) for own, clip in self._clips if own.error is None]
-        self._clips, self._samples = [], 0
+    def _score(self, most: int) -> None:
+        clips = [(own, clip) for own, clip in self._taken(most) if own.error is None]
         if not clips:
             return
         scores_bc, embeddings_bd = self._compute([clip.wave for _, clip in clips])
         for (own, clip), scores_c, embedding_d in zip(clips, scores_bc, embeddings_bd, strict=True):
-            own.spans_n.append((clip.start / self._rate, (clip.start + len(clip.wave)) / self._rate))
-            own.scores_n.append(scores_c)
-            own.embeddings_n.append(embedding_d)
+            span = (clip.start / self._rate, (clip.start + len(clip.wave)) / self._rate)
+            place = bisect(own.spans_n, span)  # later windows of a recording may be scored first
+            own.spans_n.insert(place, span)
+            own.scores_n.insert(place, scores_c)
+            own.embeddings_n.insert(place, embedding_d)
             own.pending -= 1
+
+    def _taken(self, most: int) -> list[tuple[Heard, Clip]]:
+        """Take the clip that has waited longest and those of the most similar length, in their order."""
+        waiting = self._clips
+        by_length = sorted(range(len(waiting)), key=lambda place: len(waiting[place][1].wave))
+        begin = max(0, min(by_length.index(0) - most // 2, len(waiting) - most)) if waiting else 0
+        chosen = set(by_length[begin : begin + most])
+        self._clips = [pair for place, pair in enumerate(waiting) if place not in chosen]
+        self._samples = sum(len(clip.wave) for _, clip in self._clips)
+        return [pair for place, pair in enumerate(waiting) if place in chosen]
 
     def _done(self) -> Iterator[Heard]:
         while self._inputs and self._inputs[0].is_done:

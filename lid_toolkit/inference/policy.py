@@ -13,6 +13,9 @@ ones in between would not change the result, because each divides all labels by 
 - Priors: M. Saerens et al., "Adjusting the outputs of a classifier to new a priori probabilities", Neural
   Computation 14 (2002), equation 2.4.
 
+Where the language may change, a prior counts once for each part in one language; see
+:mod:`lid_toolkit.inference.segmentation` and :mod:`lid_toolkit.inference.stream`.
+
 :mod:`lid_toolkit.inference.decision` applies a policy to scores.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -85,6 +86,7 @@ def reason_of(error: LidError) -> str:
     return str(LidError(error.what, mend=error.mend, redo=error.redo))
 
 
+@functools.lru_cache(maxsize=10_000)  # for a label that is no code, the search for similar ones takes 10 ms
 def english_name(label: str) -> str | None:
     """Return the English name of a label of any kind that :mod:`lid_toolkit.languages` knows; else None."""
     try:

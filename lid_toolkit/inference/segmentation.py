@@ -4,12 +4,15 @@ The recording is cut into steps of 0.1 s, and those without speech are left out.
 step are interpolated linearly between the middles of the two windows around it. A path gives each step t a
 language c_t. The best path maximises
 
-    sum over t of s_t / w * l_t(c_t) - penalty * number of changes,
+    sum over t of s_t / w * l_t(c_t) - penalty * number of changes + sum over segments of r(c),
 
 where s_t is the step's seconds of speech and w the seconds of a window: windows that overlap do not count
-twice. Every language of a path lasts for at least ``min_duration`` seconds of speech. This is the Viterbi
-path (A. J. Viterbi, IEEE Transactions on Information Theory 13, 1967) of a hidden Markov model in which all
-changes are equally probable and each state has a shortest duration (L. Rabiner, "A tutorial on hidden Markov
+twice. The l_t are calibrated and without priors, so that a prior does not count again in every window. It
+counts once for each part in one language, where the part begins: r(c) = log(prior_c / largest prior), which
+is at most 0, and 0 for all languages if all are equally probable. Every language of a path lasts for at least
+``min_duration`` seconds of speech. This is the Viterbi path (A. J. Viterbi, IEEE Transactions on Information
+Theory 13, 1967) of a hidden Markov model in which a change to a language is as probable as its prior says,
+from whichever language, and each state has a shortest duration (L. Rabiner, "A tutorial on hidden Markov
 models", Proceedings of the IEEE 77, 1989, section IV.D). The penalty is the hysteresis: another language must
 be better by as many nats to begin, and the first one again to return.
 
@@ -40,6 +43,9 @@ LEAST_SPEECH_S = 1e-6
 
 WINDOW_S = 5.0
 """Seconds of a window where the change of the language matters, if no other length is asked for."""
+
+OVERLAP = 4
+"""Windows that have a moment in common, if no other distance is asked for."""
 
 Array = npt.NDArray[np.float64]
 
@@ -74,8 +80,13 @@ def at_least_zero(name: str, value: object) -> None:
 
 
 def segmenting_windows(window: float | None, hop: float | None) -> Windowing:
-    """Return the windows for segments: as asked for, else of ``WINDOW_S`` that overlap by half."""
-    return Windowing(WINDOW_S if window is None else window, hop)
+    """Return the windows for segments: as asked for, else of ``WINDOW_S``, one each quarter of a window.
+
+    Raises:
+        LidError: as :class:`Windowing`.
+    """
+    size = Windowing(WINDOW_S if window is None else window).window or WINDOW_S
+    return Windowing(size, size / OVERLAP if hop is None else hop)
 
 
 def find_segments(
@@ -107,14 +118,9 @@ def find_segments(
     logs_tc = interpolated(scores_nc[spoken_n].astype(np.float64), spans_n2.mean(axis=1), middles_t)
     columns = np.flatnonzero(np.isfinite(decides.offset_c))
     window_s = float((spans_n2[:, 1] - spans_n2[:, 0]).max())
-    adjusted_tc = logs_tc[:, columns] * decides.policy.calibration.scale + decides.offset_c[columns]
-    path_t = columns[
-        best_path(
-            adjusted_tc * (seconds_t / window_s)[:, None],
-            settings.penalty,
-            max(1, round(settings.min_duration / STEP_S)),
-        )
-    ]
+    gains_tc = decides.likelihoods(logs_tc)[:, columns] * (seconds_t / window_s)[:, None]
+    shortest = max(1, round(settings.min_duration / STEP_S))
+    path_t = columns[best_path(gains_tc, settings.penalty, shortest, decides.prior_c[columns])]
     ends_segment_t = (np.diff(path_t) != 0) | (begins_t[1:] - ends_t[:-1] > settings.max_pause + STEP_S / 2)
     cuts = [0, *(np.flatnonzero(ends_segment_t) + 1), len(path_t)]
     found = []
@@ -155,31 +161,35 @@ def interpolated(scores_nc: Array, middles_n: Array, times_t: Array) -> Array:
     return between_tc
 
 
-def best_path(gains_tc: Array, penalty: float, shortest: int = 1) -> npt.NDArray[np.intp]:
+def best_path(
+    gains_tc: Array, penalty: float, shortest: int = 1, begin_c: Array | None = None
+) -> npt.NDArray[np.intp]:
     """Return the column of each row (T,) so that the sum of gains minus the penalties is greatest.
 
-    Time and memory are proportional to T * C, because all changes cost the same: the best way to begin column
-    c at a row is from the best column of the row before.
+    Time and memory are proportional to T * C, because a change costs the same from every column: the best way
+    to begin column c at a row is from the best column of the row before.
 
     Args:
         gains_tc: finite, T at least 1.
         penalty: of each change of the column; at least 0.
         shortest: number of rows for which a column stays at least. If T is smaller, one column has all rows.
+        begin_c: gain of each column wherever it begins, also at the first row; at most 0. None: all 0.
     """
     steps, columns = gains_tc.shape
+    begin_c = np.zeros(columns) if begin_c is None else begin_c
     sums_tc = np.concatenate([np.zeros((1, columns)), np.cumsum(gains_tc, axis=0)])  # row t: before step t
     first = min(shortest, steps)
     best_t = np.zeros(steps + 1, dtype=np.intp)  # the column of the best path that ends before step t
     value_t = np.full(steps + 1, -np.inf)
     begun_tc = np.zeros((steps + 1, columns), dtype=bool)  # whether that column began ``shortest`` steps ago
-    value_c = sums_tc[first]
+    value_c = begin_c + sums_tc[first]
     for step in range(first, steps + 1):
         if step > first:
             value_c = value_c + gains_tc[step - 1]
             began = step - shortest
-            begin_c = value_t[began] - penalty + sums_tc[step] - sums_tc[began]
-            begun_tc[step] = begin_c > value_c
-            value_c = np.maximum(value_c, begin_c)
+            changed_c = value_t[began] - penalty + begin_c + sums_tc[step] - sums_tc[began]
+            begun_tc[step] = changed_c > value_c
+            value_c = np.maximum(value_c, changed_c)
         best_t[step] = value_c.argmax()
         value_t[step] = value_c[best_t[step]]
     path_t = np.zeros(steps, dtype=np.intp)

@@ -6,16 +6,18 @@ has two answers.
 
 1. For everything so far: the evidence of all windows, as in ``LanguageIdentifier.identify``. At the end, it
    is the answer of ``identify`` for the whole recording with the same windows.
-2. The language that is spoken now. Its posterior a is that of a hidden Markov model in which all changes are
-   equally probable (the forward algorithm; L. Rabiner, "A tutorial on hidden Markov models", Proceedings of
-   the IEEE 77, 1989, section III.A). A window with the log posteriors l, of w seconds of which s seconds are
-   speech that no window had before, gives
+2. The language that is spoken now. Its posterior a is that of a hidden Markov model in which a change to a
+   language is as probable as its prior says (the forward algorithm; L. Rabiner, "A tutorial on hidden Markov
+   models", Proceedings of the IEEE 77, 1989, section III.A). A window with the log posteriors l, of w seconds
+   of which s seconds are speech that no window had before, gives
 
-       log a_c := log(a_c + exp(-penalty)) + s / w * l_c,      normalised.
+       log a_c := log(a_c + exp(-penalty) * r_c) + s / w * l_c,      normalised.
 
-   The first window counts with the weight 1. The penalty is the hysteresis: the evidence for another language
-   must exceed that for the present one by about so many nats. A language is named, and a change told, when it
-   has been the most probable one for ``debounce`` seconds of speech. Without speech, nothing changes.
+   The l are calibrated and without priors, and r_c = prior_c / largest prior, which is 1 for all languages if
+   all are equally probable. The first window gives log r_c + l_c. The penalty is the hysteresis: the evidence
+   for another language must exceed that for the present one by about so many nats. A language is named, and a
+   change told, when it has been the most probable one for ``debounce`` seconds of speech. Without speech,
+   nothing changes.
 
 Shapes: t samples or frames, c languages.
 """
@@ -35,7 +37,7 @@ from lid_toolkit.audio.speech_activity import FRAME_S, THRESHOLD, Detector, seco
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.decision import Decider
 from lid_toolkit.inference.prediction import Prediction, failed
-from lid_toolkit.inference.segmentation import WINDOW_S, at_least_zero
+from lid_toolkit.inference.segmentation import OVERLAP, WINDOW_S, at_least_zero
 from lid_toolkit.inference.speech import Floats, opened
 from lid_toolkit.inference.windows import Windowing
 
@@ -121,7 +123,7 @@ class LanguageStream:
     ) -> None:
         self._score, self._rate, self._from_rate, self._top_k = score, rate, from_rate, top_k
         self._decides = decides
-        hop = tracking.window / 4 if tracking.hop is None else tracking.hop
+        hop = tracking.window / OVERLAP if tracking.hop is None else tracking.hop
         self._size, self._step = (max(1, round(seconds * rate)) for seconds in (tracking.window, hop))
         self._resampler, self._tape = Resampler(from_rate, rate), _Tape()
         self._speech = _Speech(detector, rate)
@@ -345,9 +347,11 @@ class _Present:
         """Use scores; return whether the language changes."""
         if fresh_s <= 0 or not np.isfinite(scores_c).all():
             return False
-        logs_c = self._decides.posteriors(scores_c)
-        if not is_first and len(self._logs_c):
-            logs_c = np.logaddexp(self._logs_c, -self._tracking.penalty) + weight * logs_c
+        logs_c, prior_c = self._decides.likelihoods(scores_c), self._decides.prior_c
+        if is_first or not len(self._logs_c):
+            logs_c = prior_c + logs_c
+        else:
+            logs_c = np.logaddexp(self._logs_c, prior_c - self._tracking.penalty) + weight * logs_c
         self._logs_c = logs_c - np.logaddexp.reduce(logs_c)
         leader = int(self._logs_c.argmax())
         self._led_s = self._led_s + fresh_s if leader == self._leader else 0.0

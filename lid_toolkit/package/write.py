@@ -44,7 +44,6 @@ from lid_toolkit.package.licences import encoders, model_licence
 from lid_toolkit.package.read import BLOCK, sha256
 from lid_toolkit.steps import Step, digest, recorded
 from lid_toolkit.training.checkpoint import SavedModel, load_model
-from lid_toolkit.training.overrides import read_settings
 
 SCORED = ("results", "results.json", "confusion.png")
 PICTURES = "tsne_plots/*.png"
@@ -70,6 +69,7 @@ class Packing:
         licence: an identifier of the Hub; None for that of the pretrained encoder, else Apache-2.0.
         datasets: training data, for the card.
         command: the training command, for the card.
+        policy: content of ``policy.yaml``, which is not checked here; None for the default policy.
     """
 
     model_file: Path
@@ -79,6 +79,7 @@ class Packing:
     licence: str | None
     datasets: tuple[str, ...]
     command: str
+    policy: Mapping[str, object] | None = None
 
     @property
     def config(self) -> Path:
@@ -86,11 +87,9 @@ class Packing:
         return self.model_file.parent / CONFIG
 
     def extras(self) -> dict[str, Path]:
-        """Return the paths of the policy, scores and pictures that exist, by their names in the zip."""
-        beside = self.model_file.parent
-        found = {f"{IMAGES}/{path.name}": path for path in sorted(beside.glob("images/*.png"))}
-        if (beside / POLICY).exists():
-            found[POLICY] = beside / POLICY
+        """Return the paths of the scores and pictures that exist, by their names in the zip."""
+        pictures = sorted(self.model_file.parent.glob("images/*.png"))
+        found = {f"{IMAGES}/{path.name}": path for path in pictures}
         for directory in self.inference_dirs:
             paths = [directory / name for name in SCORED] + sorted(directory.glob(PICTURES))
             found.update(
@@ -117,6 +116,7 @@ def pack(packing: Packing, dry_run: bool = False) -> None:
             "licence": packing.licence,
             "datasets": list(packing.datasets),
             "command": packing.command,
+            "policy": packing.policy,
             "version": lid_toolkit.__version__,
         },
     )
@@ -131,7 +131,7 @@ def pack(packing: Packing, dry_run: bool = False) -> None:
         folder.mkdir()
         try:
             saved = load_model(packing.model_file)
-            check_policy(packing.model_file.parent / POLICY, work.digests["model"])
+            check_calibration(packing, work.digests["model"])
             for directory in packing.inference_dirs:
                 check_results(directory, work.digests["model"])
             files = gather(packing, saved, folder)
@@ -168,6 +168,7 @@ def gather(packing: Packing, saved: SavedModel, folder: Path) -> dict[str, Path]
         LANGUAGES: to_yaml(Labels(saved.languages).to_mapping()),
         CONFIG: to_yaml(portable(read_config(packing.config))),
         CARD: model_card(facts, read_results(packing)),
+        **({} if packing.policy is None else {POLICY: to_yaml(dict(packing.policy))}),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -220,14 +221,13 @@ def read_results(packing: Packing) -> dict[str, Any]:
     return found
 
 
-def check_policy(path: Path, model: str | None) -> None:
-    """Raise LidError if a policy has the calibration of another model than the one with this digest."""
-    content = read_settings(path) if path.exists() else {}
-    calibration = content.get("calibration")
+def check_calibration(packing: Packing, model: str | None) -> None:
+    """Raise LidError if the policy has the calibration of another model than the one with this digest."""
+    calibration = (packing.policy or {}).get("calibration")
     made_for = calibration.get("model") if isinstance(calibration, Mapping) else None
     if made_for not in (None, model):
-        mend = "run lid calibrate again, or remove it"
-        raise LidError("has the calibration of another model", where=path, mend=mend)
+        where, mend = packing.model_file.parent / POLICY, "run lid calibrate again, or remove it"
+        raise LidError("has the calibration of another model", where=where, mend=mend)
 
 
 def check_results(directory: Path, model: str | None) -> None:

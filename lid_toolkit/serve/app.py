@@ -117,7 +117,7 @@ def add_identify(
     )
     async def identify(request: Request, options: Annotated[Options, Query()]) -> Response:
         """Identify the language of a recording: the body, or the field `file` of a form."""
-        body = Body(request, limits.max_bytes)
+        body = Body(request, limits)
         try:
             require_own_page(request)
             arguments = options.arguments(policy)
@@ -155,7 +155,7 @@ def add_refusals(app: FastAPI, limits: Limits) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def refuse_option(request: Request, error: RequestValidationError) -> Response:
-        await Body(request, limits.max_bytes).discard()
+        await Body(request, limits).discard()
         return await refuse(request, RefusedError(400, sentence_of(error.errors()[0])))
 
     @app.exception_handler(ClientDisconnect)

@@ -36,7 +36,11 @@ class Options(BaseModel):
     window: float | None = Field(
         None, ge=LEAST_WINDOW_S, description="Seconds of a window; default: the whole recording."
     )
-    hop: float | None = Field(None, gt=0, description="Seconds between windows; default: half a window.")
+    hop: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds between windows; default: half a window, a quarter of one for segments.",
+    )
     segments: bool = Field(
         False, description="Find the parts of the recording by language; then a window has 5 s by default."
     )

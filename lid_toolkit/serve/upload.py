@@ -16,6 +16,7 @@ from lid_toolkit.serve.limits import Limits, RefusedError
 
 FIELD = "file"
 DISCARD_SECONDS = 5.0
+"""Longest pause in a body that is discarded, and time to discard one that came too slowly."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,22 @@ class Upload:
 
 
 class Body:
-    """The body of a request, read once.
+    """The body of a request, read once, and all of it before a deadline.
 
     Args:
         request: the request; nothing of its body has been read.
-        most: largest number of bytes.
+        limits: the largest number of bytes, and the longest time from now on.
     """
 
-    def __init__(self, request: Request, most: int) -> None:
-        self._request, self._most = request, most
+    def __init__(self, request: Request, limits: Limits) -> None:
+        self._request, self._most = request, limits.max_bytes
+        self._deadline = asyncio.get_running_loop().time() + limits.upload_seconds
         self._ended = False
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the deadline; below 0 after it."""
+        return self._deadline - asyncio.get_running_loop().time()
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Yield the body in blocks.
@@ -63,10 +70,14 @@ class Body:
         """Read what is left of the body, up to a limit: many clients read no answer before they sent all."""
         if "expect" in self._request.headers:
             return  # the client waits for an answer before it sends the body
-        left = self._most
         with contextlib.suppress(ClientDisconnect, asyncio.TimeoutError):
-            while not self._ended and left > 0:
-                left -= len(await asyncio.wait_for(self._next(), DISCARD_SECONDS))
+            # A deadline for all of it: a client that sends a byte now and then must not hold a connection.
+            await asyncio.wait_for(self._discard(), max(self.seconds_left, DISCARD_SECONDS))
+
+    async def _discard(self) -> None:
+        left = self._most
+        while not self._ended and left > 0:
+            left -= len(await asyncio.wait_for(self._next(), DISCARD_SECONDS))
 
     async def until_client_leaves(self) -> None:
         """Return when the client has closed the connection. Only after the body was read."""
@@ -104,7 +115,7 @@ async def read_upload(request: Request, body: Body, limits: Limits) -> Upload:
     is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
     reading = _of_form(request, body) if is_form else _raw(body)
     try:
-        upload = await asyncio.wait_for(reading, limits.upload_seconds)
+        upload = await asyncio.wait_for(reading, body.seconds_left)
     except asyncio.TimeoutError:
         what = f"the upload took longer than {limits.upload_seconds:g} s"
         raise RefusedError(408, f"{what}: send a shorter recording") from None

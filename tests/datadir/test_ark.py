@@ -11,6 +11,7 @@ from datadir.vectors import write_pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lid_toolkit.datadir import ark
 from lid_toolkit.datadir.ark import read_vector, read_vectors, write_vectors
 from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
@@ -140,3 +141,39 @@ def test_blocks_of_any_size_write_the_same_bytes(tmp_path, vectors):
         write_vectors(tmp_path / "a.ark", tmp_path / "a.scp", blocks)
         written.append(((tmp_path / "a.ark").read_bytes(), (tmp_path / "a.scp").read_bytes()))
     assert written[0] == written[1] == written[2]
+
+
+def test_vectors_that_are_alike_are_read_together_and_others_one_by_one(tmp_path, vectors, monkeypatch):
+    """Both ways give the same; a length of its own, float64 or a second archive is read one by one."""
+    monkeypatch.setattr(ark, "ROWS_AT_ONCE", 7)
+    write_pairs(tmp_path / "a.ark", tmp_path / "a.scp", vectors.items())
+    table = read_table(tmp_path / "a.scp")
+    together = ark.read_alike(table)
+    assert together is not None
+    np.testing.assert_array_equal(together, np.stack([vectors[key] for key, _ in table]))
+
+    longer = {**vectors, "z": np.zeros(8, np.float32)}
+    write_pairs(tmp_path / "b.ark", tmp_path / "b.scp", longer.items())
+    assert ark.read_alike(read_table(tmp_path / "b.scp")) is None
+    kaldiio.save_ark(str(tmp_path / "c.ark"), {"a": np.zeros(3)}, scp=str(tmp_path / "c.scp"))
+    assert ark.read_alike(read_table(tmp_path / "c.scp")) is None
+    write_table(tmp_path / "d.scp", [*table, ("z", f"{tmp_path / 'c.ark'}:2")])
+    assert ark.read_alike(read_table(tmp_path / "d.scp")) is None
+
+
+@pytest.mark.parametrize("offset", ["", "x", "10000000", "1"])
+def test_references_that_are_wrong_are_left_to_the_careful_way(tmp_path, vectors, offset):
+    write_pairs(tmp_path / "a.ark", tmp_path / "a.scp", vectors.items())
+    write_table(tmp_path / "x.scp", [("a", f"{tmp_path / 'a.ark'}:{offset}")])
+    assert ark.read_alike(read_table(tmp_path / "x.scp")) is None
+    with pytest.raises(LidError, match=r"a\.ark|offset"):
+        read_vectors(tmp_path / "x.scp")
+
+
+def test_an_archive_that_was_cut_is_not_read_beyond_its_end(tmp_path, vectors):
+    write_pairs(tmp_path / "a.ark", tmp_path / "a.scp", vectors.items())
+    data = (tmp_path / "a.ark").read_bytes()
+    (tmp_path / "a.ark").write_bytes(data[:-1])
+    assert ark.read_alike(read_table(tmp_path / "a.scp")) is None
+    with pytest.raises(LidError, match="no complete Kaldi vector at this offset"):
+        read_vectors(tmp_path / "a.scp")

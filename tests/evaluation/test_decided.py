@@ -13,7 +13,7 @@ from lid_toolkit.commands.recipe.score import main, policy_of
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import FAILED, read_answers
 from lid_toolkit.evaluation.decided import Policy, decided
-from lid_toolkit.evaluation.score import score
+from lid_toolkit.evaluation.score import Counting, score
 from lid_toolkit.inference.decision import decider
 from lid_toolkit.inference.policy import DecisionPolicy
 
@@ -33,7 +33,7 @@ def of(policy: DecisionPolicy) -> Policy:
 
 
 def results(made: WrittenSet, policy: DecisionPolicy) -> dict:
-    score(made.data_dir, made.inference_dir, policy=of(policy))
+    score(made.data_dir, made.inference_dir, counting=Counting(policy=of(policy)))
     return json.loads((made.inference_dir / "results.json").read_text())
 
 
@@ -98,7 +98,7 @@ def test_macrolanguages_are_merged_after_the_policy(tmp_path: Path):
 
 def test_espnets_format_tells_failures_from_unknown(made: WrittenSet):
     policy = of(DecisionPolicy(("deu", "fra"), min_margin=0.1, unknown="und"))
-    score(made.data_dir, made.inference_dir, espnet_format=True, policy=policy)
+    score(made.data_dir, made.inference_dir, espnet_format=True, counting=Counting(policy=policy))
     report = (made.inference_dir / "results").read_text()
     assert "Key: d, Target: zho, Prediction: und" in report
     assert "Key: f, Target: fra, Prediction: failed" in report

@@ -11,7 +11,7 @@ from evaluation.written_set import WrittenSet, write_set
 from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.evaluation.answers import known_only, read_answers, read_scores
 from lid_toolkit.evaluation.from_scores import from_scores
-from lid_toolkit.evaluation.score import score
+from lid_toolkit.evaluation.score import Counting, score
 
 TRUTH = {"a": "deu", "b": "deu", "c": "fra", "d": "fra", "e": "xho", "f": "zul"}
 ANSWERS = {"a": "deu", "b": "fra", "c": "fra", "d": "fra", "e": "deu", "f": "nld"}
@@ -32,7 +32,7 @@ def test_unknown_languages_count_as_wrong_or_not_at_all(with_unknown: WrittenSet
     wrong = results(with_unknown)
     assert (wrong["correct"], wrong["utterances"], wrong["languages"]) == (3, 6, 4)
     assert "unknown_languages" not in wrong["not_scored"]
-    skipped = results(with_unknown, unknown_languages="skip")
+    skipped = results(with_unknown, counting=Counting(unknown_languages="skip"))
     assert (skipped["correct"], skipped["utterances"], skipped["languages"]) == (3, 4, 2)
     assert skipped["not_scored"]["unknown_languages"] == {"utterances": 2, "languages": 2}
     text = (with_unknown.inference_dir / "results").read_text()

@@ -25,7 +25,7 @@ from lid_toolkit.evaluation.confusion_picture import (
     drawn_confusion,
 )
 from lid_toolkit.evaluation.metrics import evaluate
-from lid_toolkit.evaluation.score import OUTPUTS, score
+from lid_toolkit.evaluation.score import OUTPUTS, Counting, score
 from lid_toolkit.files import locked
 
 
@@ -75,7 +75,7 @@ def test_a_set_without_its_sampling_rate_is_not_scored(small_set: WrittenSet):
 def test_merging_macrolanguages_scores_anew_and_says_so(tmp_path: Path):
     made = write_set(tmp_path, {"a": "cmn", "b": "fra"}, {"a": "zho", "b": "fra"}, ["fra", "zho"], {})
     for merge, accuracy in ((False, 0.5), (True, 1.0)):
-        score(made.data_dir, made.inference_dir, merge=merge)
+        score(made.data_dir, made.inference_dir, counting=Counting(merge=merge))
         results = json.loads((made.inference_dir / "results.json").read_text())
         assert (results["accuracy"]["value"], results["merged_macrolanguages"]) == (accuracy, merge)
         for name in ("results", "report.html"):

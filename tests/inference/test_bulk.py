@@ -8,13 +8,14 @@ import multiprocessing
 import numpy as np
 import pytest
 import soundfile
-from data.corpus import LANGUAGES, RATE, beeps
+from data.corpus import LANGUAGES, RATE, beeps, vowel
 
 from lid_toolkit.inference import read_ahead as ahead
 from lid_toolkit.inference.bulk import identify_inputs
+from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.inference.inputs.item import Input, broken
 from lid_toolkit.inference.prediction import Prediction
-from lid_toolkit.inference.read_ahead import read_ahead, samples_of
+from lid_toolkit.inference.read_ahead import heard_in, read_ahead
 
 
 def answer(speech):
@@ -85,21 +86,20 @@ def files(tmp_path):
 
 
 def test_helpers_read_what_is_sound_and_leave_the_rest(files):
-    rows = list(read_ahead(iter(files), RATE, 1))
+    rows = list(read_ahead(iter(files), RATE, 1, "none"))
     assert [row.id for row in rows] == [item.id for item in files]
     for row, item in zip(rows, files, strict=True):
         if int(row.id) % 8 < 3:
-            wave, rate = row.speech
-            assert rate == RATE
-            assert np.array_equal(wave, samples_of(item.speech, RATE))
+            assert row.speech.rate == RATE
+            assert np.array_equal(row.speech.wave, heard_in(item.speech, RATE, "none").wave)
         else:
             assert row == item
 
 
 def test_few_inputs_and_no_workers_start_no_process(files, monkeypatch):
     monkeypatch.setattr(ahead, "ProcessPoolExecutor", None)
-    assert list(read_ahead(iter(files[:31]), RATE, 1)) == files[:31]
-    assert list(read_ahead(iter(files), RATE, 0)) == files
+    assert list(read_ahead(iter(files[:31]), RATE, 1, "none")) == files[:31]
+    assert list(read_ahead(iter(files), RATE, 0, "none")) == files
 
 
 def test_reading_ahead_is_bounded(monkeypatch):
@@ -111,13 +111,13 @@ def test_reading_ahead_is_bounded(monkeypatch):
             yield Input(str(number), bytes(1000))
 
     monkeypatch.setattr(ahead, "FEWEST", 1)
-    rows = read_ahead(inputs(), RATE, 1)
+    rows = read_ahead(inputs(), RATE, 1, "none")
     next(rows)
     assert len(taken) == ahead.PER_WORKER + 1
     rows.close()
     monkeypatch.setattr(ahead, "MOST_BYTES", 3500)
     taken.clear()
-    rows = read_ahead(inputs(), RATE, 1)
+    rows = read_ahead(inputs(), RATE, 1, "none")
     next(rows)
     assert len(taken) == 4
     rows.close()
@@ -126,15 +126,33 @@ def test_reading_ahead_is_bounded(monkeypatch):
 def test_a_long_recording_is_left_to_the_identifier(tmp_path, monkeypatch):
     monkeypatch.setattr(ahead, "LONGEST_S", 0.4)
     soundfile.write(tmp_path / "a.wav", beeps("low", RATE // 2, 1), RATE)
-    assert samples_of(str(tmp_path / "a.wav"), RATE) is None
-    assert len(samples_of((str(tmp_path / "a.wav"), 0.0, 0.25), RATE)) == RATE // 4
+    assert heard_in(str(tmp_path / "a.wav"), RATE, "none") is None
+    assert len(heard_in((str(tmp_path / "a.wav"), 0.0, 0.25), RATE, "none").wave) == RATE // 4
 
 
 def test_a_killed_helper_loses_nothing(files):
     rows = []
-    for row in read_ahead(iter(files), RATE, 1):
+    for row in read_ahead(iter(files), RATE, 1, "none"):
         if not rows:
             for child in multiprocessing.active_children():
                 child.kill()
         rows.append(row)
     assert [row.id for row in rows] == [item.id for item in files]
+
+
+@pytest.mark.parametrize("vad", ["none", "energy", "silero"])
+@pytest.mark.parametrize("options", [{}, {"window": 0.3, "hop": 0.1}])
+def test_what_helpers_heard_has_the_answers_of_the_files(model_file, files, vad, options):
+    lid = LanguageIdentifier.from_pretrained(model_file, "cpu")
+    soundfile.write(files[0].speech, np.tile(vowel(0.6), 2), RATE)
+
+    def rows(workers):
+        def identify(speech):
+            return lid.identify(speech, vad=vad, **options)
+
+        return dict(identify_inputs(identify, read_ahead(iter(files), lid.rate, workers, vad)))
+
+    assert rows(1) == rows(0)
+    heard = heard_in(files[0].speech, lid.rate, vad)
+    (other,) = lid.identify([heard], vad="energy" if vad == "none" else "none", **options)
+    assert other.vad != vad, "what another detector found is not used"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,12 +13,16 @@ import torch
 from data.corpus import LANGUAGES, RATE, beeps
 
 import lid_toolkit
+from lid_toolkit.audio.speech_activity import detector
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference import listening, windows
 from lid_toolkit.inference.identifier import LanguageIdentifier
+from lid_toolkit.inference.listening import Listener
+from lid_toolkit.inference.lookahead import LookAhead
 from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.inference.prediction import Prediction
-from lid_toolkit.inference.windows import evidence
+from lid_toolkit.inference.segmentation import Segmenting
+from lid_toolkit.inference.windows import Windowing, evidence
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,44 @@ def test_order_and_answers_stay_with_faults_and_silence_between(lid):
     for one, other in zip(records, alone, strict=True):
         assert (one.status, one.duration, one.reason) == (other.status, other.duration, other.reason)
         assert one.scores == pytest.approx(other.scores, abs=1e-5)
+
+
+def test_a_batch_has_the_clip_that_has_waited_longest_and_those_of_similar_length():
+    batches, read = [], []
+
+    def compute(waves):
+        batches.append([len(wave) for wave in waves])
+        return np.stack([[len(wave), 0] for wave in waves]), np.ones((len(waves), 1))
+
+    def waves():
+        rng = np.random.default_rng(4)
+        for length in rng.integers(100, 500, 300):
+            read.append(int(length))
+            yield rng.normal(size=length).astype(np.float32)
+
+    listener = Listener(100, 100, Windowing(), detector("none"), lambda *_: None)
+    behind = []
+    for place, heard in enumerate(LookAhead(compute, 100, 4).hear(waves(), listener)):
+        assert heard.scores_n[0][0] == read[place]
+        behind.append(len(read) - place)
+    computed = list(itertools.chain.from_iterable(batches))
+    assert computed != read
+    assert sorted(computed) == sorted(read)
+    assert max(behind) <= 64
+    whole = [batch for batch in batches[: len(batches) // 2] if len(batch) == 4]
+    assert len(whole) >= len(batches) // 2 - 3
+    spread = np.mean([max(batch) - min(batch) for batch in whole])
+    assert spread < 60, "at random it would be 240, and four neighbours of 32 are 36 apart"
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_windows_stay_in_order_beside_others(lid, long_wave, batch_size):
+    waves = [beeps("low", 5000, 1), long_wave, beeps("high", 50_000, 2), long_wave[:99_000]]
+    options = {"window": 1.0, "hop": 0.5, "vad": "none", "segments": Segmenting(0.2, 0.1)}
+    for record, wave in zip(lid.identify(waves * 2, batch_size, **options), waves * 2, strict=True):
+        alone = lid.identify(wave, **options)
+        assert [part.language for part in record.segments] == [part.language for part in alone.segments]
+        assert record.scores == pytest.approx(alone.scores, abs=1e-5)
 
 
 def test_an_error_of_the_user_s_generator_is_not_hidden(lid):

@@ -212,3 +212,16 @@ def test_a_record_is_plain_values():
     error = LidError("is broken", where="a.wav", mend="copy it again")
     assert failed(error, 2.0) == Prediction("failed", duration=2.0, reason="is broken (copy it again)")
     assert [english_name(label) for label in ("deu", "iw", "zz-klingon")] == ["German", "Hebrew", None]
+
+
+def test_the_name_of_a_label_is_looked_up_once(monkeypatch):
+    """The search for labels like an unknown one took an eighth of the time of ``lid identify``."""
+    asked = []
+
+    def code(label):
+        asked.append(label)
+        raise LidError("unknown")
+
+    monkeypatch.setattr("lid_toolkit.languages.code", code)
+    assert [english_name("zz-nowhere"), english_name("zz-nowhere")] == [None, None]
+    assert asked == ["zz-nowhere"]

@@ -28,19 +28,20 @@ WINDOWS = [(start, start + 2.0) for start in np.arange(0.0, 9.0)]
 SHARP = Segmenting(penalty=0.2, min_duration=0.1)
 
 
-def value(path, gains, penalty):
-    return sum(gains[row, column] for row, column in enumerate(path)) - penalty * np.count_nonzero(
-        np.diff(path)
-    )
+def value(path, gains, penalty, begin=(0.0, 0.0, 0.0)):
+    begun = [path[0], *(now for before, now in itertools.pairwise(path) if now != before)]
+    changes = sum(begin[column] for column in begun) - penalty * (len(begun) - 1)
+    return sum(gains[row, column] for row, column in enumerate(path)) + changes
 
 
 def lengths(path):
     return [len(list(run)) for _, run in itertools.groupby(path)]
 
 
+@pytest.mark.parametrize("begin", [(0.0, 0.0, 0.0), (-0.4, 0.0, -1.5)])
 @pytest.mark.parametrize("shortest", [1, 2, 3, 7])
 @pytest.mark.parametrize("penalty", [0.0, 0.7, 3.0])
-def test_no_path_is_better(penalty, shortest):
+def test_no_path_is_better(penalty, shortest, begin):
     rng = np.random.default_rng(round(10 * penalty) + shortest)
     for steps in (1, 2, 5, 7):
         gains = rng.normal(size=(steps, 3))
@@ -49,10 +50,11 @@ def test_no_path_is_better(penalty, shortest):
             for path in itertools.product(range(3), repeat=steps)
             if min(lengths(path)) >= min(shortest, steps)
         ]
-        expected = max(allowed, key=lambda path: value(path, gains, penalty))
-        found = best_path(gains, penalty, shortest)
+        expected = max(allowed, key=lambda path: value(path, gains, penalty, begin))
+        found = best_path(gains, penalty, shortest, np.array(begin))
         assert min(lengths(found)) >= min(shortest, steps)
-        assert value(found, gains, penalty) == pytest.approx(value(expected, gains, penalty))
+        best = value(expected, gains, penalty, begin)
+        assert value(found, gains, penalty, begin) == pytest.approx(best)
 
 
 def test_a_longer_path_has_no_short_part_and_what_is_added_to_a_step_makes_no_difference():
@@ -161,6 +163,53 @@ def test_policy():
     assert found(TWO, min_score=0.5) == found(TWO)
     calm = found(TWO, calibration=Calibration.temperature(10.0), priors={"eng": 0.9})
     assert [part.language for part in calm] == ["eng"]
+
+
+@pytest.mark.parametrize(
+    ("prior", "languages"),
+    [
+        # A window of 2 s is log(0.6 / 0.3) = 0.69 nats for fra, a second 0.35 nats, and the 5 to 5.5 s of fra
+        # are 1.7 to 1.9 nats. The change costs 0.2 and log(0.7 / 0.3) = 0.85 or log(0.9 / 0.1) = 2.2 once.
+        (0.7, ["eng", "fra"]),
+        (0.9, ["eng"]),
+    ],
+)
+def test_a_prior_counts_once_for_each_segment(prior, languages):
+    rows = {"eng": [0.6, 0.3, 0.1], "fra": [0.3, 0.6, 0.1]}
+    scores = np.log([rows["eng"]] * 4 + [rows["fra"]] * 5)
+    parts = found(scores, candidates=("eng", "fra"), priors={"eng": prior, "fra": 1 - prior})
+    assert [part.language for part in parts] == languages
+
+
+def test_priors_of_training_count_in_every_window():
+    """Each window's posterior contains them: 0.5 / 0.6 and 0.3 / 0.2 are the likelihoods, so it is fra."""
+    scores = np.log([[0.5, 0.3, 0.2]] * 9)
+    trained = {"eng": 0.6, "fra": 0.2, "spa": 0.2}
+    assert [part.language for part in found(scores)] == ["eng"]
+    same = dict.fromkeys(LABELS, 1 / 3)
+    assert [part.language for part in found(scores, training_priors=trained, priors=same)] == ["fra"]
+    # As in training: ten seconds of windows of 2 s are 5 * log(1.5 / 0.83) = 2.9 nats for fra, less log 3.
+    assert [part.language for part in found(scores, training_priors=trained)] == ["fra"]
+    short = find_segments(
+        WINDOWS[:1],
+        scores[:1],
+        Summary(2.0, "none"),
+        decider(DecisionPolicy(training_priors=trained), LABELS),
+        SHARP,
+    )
+    assert [part.language for part in short] == ["eng"], "one window: the model's own answer"
+
+
+@pytest.mark.parametrize("priors", [{}, {"eng": 0.7, "fra": 0.3}, {"eng": 0.05}])
+def test_the_segment_of_a_single_window_has_the_answer_for_the_whole(priors):
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        scores = np.log(rng.dirichlet([1.0, 1.0, 1.0]))
+        policy = DecisionPolicy(priors=priors, training_priors={"eng": 0.6}, calibration=Calibration(0.7))
+        decides = decider(policy, LABELS)
+        (part,) = find_segments([(0.0, 2.0)], scores[None], Summary(2.0, "none"), decides, SHARP)
+        whole = decides.decide(scores, 2.0)
+        assert (part.language, part.score) == (whole.language, pytest.approx(whole.score))
 
 
 def test_an_hour_with_a_hundred_languages_needs_bounded_memory():

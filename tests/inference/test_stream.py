@@ -134,6 +134,22 @@ def test_the_posterior_of_the_present_language_is_that_of_the_forward_algorithm(
         assert updates[second - 1].score == pytest.approx(posterior.max())
 
 
+def test_a_prior_counts_where_a_language_may_begin_and_not_in_every_window():
+    tracking = Tracking(window=2.0, hop=1.0, penalty=2.0, debounce=0.0)
+    named = dict(zip(LANGUAGES, (0.6, 0.3, 0.1), strict=True))
+    updates = scripted([(0, 7), (2, 7)], tracking, priors=named)
+    prior = np.array([0.6, 0.3, 0.1])
+    likelihoods = np.full((3, 3), 0.1) + 0.7 * np.eye(3)
+    posterior = prior * likelihoods[0] / (prior @ likelihoods[0])
+    for second in range(3, 15):
+        # A change has the probability z / (1 + z) with z = sum of exp(-2) * prior / 0.6, shared by priors.
+        moved = posterior + np.exp(-2.0) * prior / 0.6
+        posterior = moved * likelihoods[2 if second > 7 else 0] ** 0.5
+        posterior /= posterior.sum()
+        assert updates[second - 1].score == pytest.approx(posterior.max())
+    assert updates[-1].language == LANGUAGES[2], "whose prior of 0.1 would win in every window"
+
+
 def test_silence_changes_nothing(lid):
     tracking = Tracking(window=1.0, hop=0.5, debounce=0.0)
     spoken = lid.stream(vad="energy", tracking=tracking)

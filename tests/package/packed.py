@@ -19,6 +19,7 @@ import yaml
 from data.corpus import RATE, vowel
 from huggingface_hub import constants
 
+from lid_toolkit.commands.recipe.pack import policy_beside
 from lid_toolkit.evaluation.answers import input_files
 from lid_toolkit.models.build import build_model, with_architecture
 from lid_toolkit.package.write import Packing, pack
@@ -113,6 +114,7 @@ def packing(model: Path, **changes: Any) -> Packing:
         "licence": None,
         "datasets": ("train_x",),
         "command": f"./lid.sh --train_set train_x --lid_config {model.parent}/x.yaml",
+        "policy": policy_beside(model),
     }
     return Packing(**{**usual, **changes})
 

@@ -23,6 +23,7 @@ from serve_load import broken, measure
 
 from lid_toolkit.commands.serve import main, name_of
 from lid_toolkit.errors import LidError
+from lid_toolkit.serve import upload
 from lid_toolkit.serve.app import REFUSALS, make_app
 from lid_toolkit.serve.limits import Limits
 from lid_toolkit.serve.options import Options
@@ -95,6 +96,35 @@ def test_too_many_requests_are_told_when_to_come_back(server):
     second.close()
     until_taken(server, 0)  # the place of a client that left is free again
     assert post(server, AUDIO)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("length", "status", "sentence"),
+    [
+        (10_000, 408, "the upload took longer than 0.4 s: send a shorter recording"),
+        (3 << 20, 413, "the upload is larger than 1 MiB: send a shorter recording"),  # refused at once
+    ],
+)
+def test_an_upload_of_a_byte_now_and_then_has_a_deadline(lid, monkeypatch, length, status, sentence):
+    monkeypatch.setattr(upload, "DISCARD_SECONDS", 0.4)
+    limits = Limits(max_bytes=1 << 20, upload_seconds=0.4)
+    with running(make_app(lid, lid.policy, "tiny", limits, LOOPBACK)) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=0.02) as connection:
+            head = f"POST /identify HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+            connection.sendall(head.encode())
+            answer, begun = b"", time.monotonic()
+            while not answer.endswith(b"}"):  # never a pause of the length of the deadline
+                with contextlib.suppress(TimeoutError):
+                    answer += connection.recv(1000)
+                with contextlib.suppress(OSError):
+                    connection.sendall(b"0")
+                assert time.monotonic() - begun < 20
+        until_taken(url, 0)
+        assert post(url, AUDIO)[0] == 200
+    head, content = answer.split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(content) == {"detail": sentence}
 
 
 def test_load_with_broken_uploads(server, lid):

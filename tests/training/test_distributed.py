@@ -21,6 +21,7 @@ from training.experiment import (
     arguments,
     children,
     finish,
+    run,
     start,
     weights,
     write_config,
@@ -62,6 +63,12 @@ def trained(directory, out, script="train.py", **changes):
     return measures(directory / out)
 
 
+def alone(directory, out, **changes):
+    """Train within the test, which is one process."""
+    write_config(directory, **{**SHORT, **changes})
+    return measures(run(directory, out))
+
+
 def same_losses(one, other, rel=1e-5):
     for ours, theirs in zip(one, other, strict=True):
         for name in ("train_loss", "valid_loss"):
@@ -73,9 +80,7 @@ def test_two_processes_share_the_batches_of_an_update_and_train_as_one(tmp_path,
     directory = write_experiment(tmp_path)
     # Adam would make whole steps even of gradients that are only rounding, as of a bias before a softmax.
     changes = {"accum_grad": 4, "ema_decay": 0.5, "optim": "sgd", "optim_conf": {"lr": 0.02}}
-    with monkeypatch.context() as alone:
-        alone.setenv("PET_NPROC_PER_NODE", "1")
-        one = trained(directory, "one", **changes)
+    one = alone(directory, "one", **changes)
     script = tmp_path / "with_two_cores.py"
     script.write_text(WITH_TWO_CORES)
     monkeypatch.delenv("PET_NPROC_PER_NODE", raising=False)
@@ -89,8 +94,7 @@ def test_two_processes_share_the_batches_of_an_update_and_train_as_one(tmp_path,
 @pytest.mark.slow
 def test_sharing_the_weights_out_changes_nothing_and_goes_on(tmp_path, monkeypatch):
     directory = write_experiment(tmp_path)
-    monkeypatch.setenv("PET_NPROC_PER_NODE", "1")
-    one = trained(directory, "one", accum_grad=2, max_epoch=2)
+    one = alone(directory, "one", accum_grad=2, max_epoch=2)
     monkeypatch.setenv("PET_NPROC_PER_NODE", "2")
     same_losses(one[:1], trained(directory, "two", sharded_ddp=True))
     # Adam makes whole steps of gradients that are hardly more than rounding: six updates spread it to 1e-5.
@@ -161,8 +165,7 @@ def test_two_processes_stop_within_an_epoch_and_one_does_the_rest(tmp_path, monk
     code, _, messages = finish(start("train.py", words))
     assert code == 0, messages
     assert f"continuing from epoch 1, batch {place['batches']}" in messages
-    assert finish(start("train.py", arguments(directory, "whole")))[0] == 0
-    (rest,), (whole,) = measures(directory / "exp"), measures(directory / "whole")
+    (rest,), (whole,) = measures(directory / "exp"), measures(run(directory, "whole"))
     assert rest["audio_s"] == pytest.approx(whole["audio_s"])  # summed in another order
     assert rest["updates"] == place["batches"] // 2 + 60 - place["batches"]
 

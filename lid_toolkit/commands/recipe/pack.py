@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lid_toolkit.cli import OptionParser, boolean
+from lid_toolkit.errors import LidError
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -23,9 +24,34 @@ def main(arguments: Sequence[str]) -> None:
             licence=options.hf_license or None,
             datasets=tuple(options.datasets),
             command=options.command,
+            policy=policy_beside(options.model),
         ),
         options.dry_run,
     )
+
+
+def policy_beside(model: Path) -> Mapping[str, object] | None:
+    """Return the content of the policy beside a model, complete and checked; None if there is none.
+
+    A policy that is the default one counts as none.
+
+    Raises:
+        LidError: the policy is not valid or does not fit the model, or the model cannot be read.
+    """
+    from lid_toolkit.inference.decision import decider
+    from lid_toolkit.inference.policy import DecisionPolicy
+    from lid_toolkit.package.format import POLICY
+    from lid_toolkit.training.checkpoint import load_labels
+
+    path = model.parent / POLICY
+    if not path.exists():
+        return None
+    policy, labels = DecisionPolicy.from_yaml(path), load_labels(model)
+    try:
+        decider(policy, labels)
+    except LidError as error:
+        raise LidError(error.what, where=f"{path}: {error.where}", mend=error.mend) from None
+    return policy.to_mapping() or None
 
 
 def make_parser() -> OptionParser:

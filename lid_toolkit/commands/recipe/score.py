@@ -11,7 +11,7 @@ from lid_toolkit.evaluation.clusters import read_clusters
 from lid_toolkit.evaluation.decided import Policy
 from lid_toolkit.evaluation.espnet_report import espnet_report
 from lid_toolkit.evaluation.metrics import Details, evaluate
-from lid_toolkit.evaluation.score import score
+from lid_toolkit.evaluation.score import Counting, score
 from lid_toolkit.evaluation.text_report import text_report
 from lid_toolkit.files import write_whole
 from lid_toolkit.inference.decision import decider
@@ -28,15 +28,18 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("data_dir", "inference_dir"):
         if getattr(options, name) is None:
             raise LidError("missing", where=f"--{name}", mend="give it, or --pred_lids and --target_lids")
+    counting = Counting(
+        merge=options.merge_macrolanguages,
+        policy=None if options.policy is None else policy_of(options.policy, options.inference_dir),
+        unknown_languages=options.unknown_languages,
+        cluster_from=options.cluster_from,
+    )
     score(
         options.data_dir,
         options.inference_dir,
         options.dry_run,
-        merge=options.merge_macrolanguages,
+        counting=counting,
         espnet_format=options.espnet_files,
-        policy=None if options.policy is None else policy_of(options.policy, options.inference_dir),
-        unknown_languages=options.unknown_languages,
-        cluster_from=options.cluster_from,
     )
 
 

@@ -13,8 +13,8 @@ from lid_toolkit.prepare.manifest import SUFFIXES
 
 Floats: TypeAlias = "npt.NDArray[np.float32]"
 
-Source: TypeAlias = "str | bytes | tuple[str, float, float] | tuple[Floats, float]"
-"""A path or ``ark:offset``; the bytes of a file; a path with start and end in seconds; samples and rate."""
+Source: TypeAlias = "str | bytes | tuple[str, float, float]"
+"""A path or ``ark:offset``; the bytes of a file; a path with start and end in seconds."""
 
 
 @dataclass(frozen=True)
