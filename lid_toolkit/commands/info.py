@@ -56,7 +56,7 @@ def describe(source: str) -> dict[str, Any]:
     from lid_toolkit.package.licences import encoders, model_licence
 
     saved = open_model(source)
-    path, kind = locate(source, None, (*NEEDED, CONFIG, POLICY, "results/*"))
+    path, kind, _ = locate(source, None, (*NEEDED, CONFIG, POLICY, "results/*"))
     with beside(path) as folder:
         meta, config = mapping(folder / META), mapping(folder / CONFIG)
         found = sorted([*folder.glob("results/*/results.json"), *folder.glob("inference/*/*/results.json")])
@@ -68,7 +68,7 @@ def describe(source: str) -> dict[str, Any]:
             "parameters": sum(weight.numel() for weight in saved.model.parameters()),
             "rate": saved.rate,
             "components": {name: saved.description.get(name) for name in COMPONENTS},
-            "licence": meta.get("licence") or model_licence(origin),
+            "licence": meta.get("licence") or model_licence(saved.description),
             "pretrained_encoders": [encoder.name for encoder in origin],
             "training": {name: config[name] for name in TRAINING_KEYS if config.get(name)},
             "results": {str(file.parent.relative_to(folder)): scores(file) for file in found},

@@ -52,7 +52,7 @@ COMMANDS = {
         Command("export", "export", "write a model for other programs: ONNX, ESPnet"),
         Command("pack", "recipe.pack", "pack a model into one zip file"),
         Command("upload_hf", "recipe.upload_hf", "upload a packed model to the Hugging Face Hub"),
-        Command("import_model", "recipe.import_model", "import a model of ESPnet or SpeechBrain"),
+        Command("import", "import_model", "import a model of another toolkit"),
     ),
     "Prepare data": (
         Command("import_data", "recipe.import_data", "import recordings into a data directory"),

@@ -95,6 +95,6 @@ def model_digest(source: str) -> str:
     from lid_toolkit.inference.locate import locate  # imports torch
     from lid_toolkit.package.format import META, NEEDED
 
-    path, _ = locate(source, None, NEEDED)
+    path = locate(source, None, NEEDED).path
     file = path / META if path.is_dir() else path
     return digest(file) or str(path)

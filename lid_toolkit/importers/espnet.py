@@ -164,7 +164,7 @@ def read_labels(
 ) -> tuple[str, ...]:
     """Return the labels in ESPnet's index order, which is the order of the lines of lang2utt."""
     if lang2utt is not None:
-        text = ForeignModel(lang2utt.parent).text(lang2utt.name) if lang2utt.is_file() else ""
+        text = _text(lang2utt)
     else:
         text = _find_labels(foreign, str(config.get("lang2utt") or ""))
     labels = tuple(line.split()[0] for line in text.splitlines() if line.split())
@@ -181,5 +181,10 @@ def _find_labels(foreign: ForeignModel, named: str) -> str:
     matching = [name for name in inside if named.endswith(name) or name.endswith(named)] if named else []
     if len(inside) == 1 or matching:
         return foreign.text((matching or inside)[0])
-    beside = Path(named)
-    return ForeignModel(beside.parent).text(beside.name) if named and beside.is_file() else ""
+    return _text(Path(named)) if named else ""
+
+
+def _text(path: Path) -> str:
+    """Return the content of a file that is no part of the model, or of what it is a link to."""
+    path = path.resolve()
+    return ForeignModel(path.parent).text(path.name) if path.is_file() else ""

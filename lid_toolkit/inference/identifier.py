@@ -66,8 +66,8 @@ class LanguageIdentifier(LazyModel):
 
         Args:
             source: an experiment directory (its best model is loaded), a model file, a packed model (the
-                zip or its unpacked folder), the same of ESPnet's ``lid1``, a folder or zip of SpeechBrain,
-                or ``user/repo`` on the Hugging Face Hub.
+                zip or its unpacked folder), a model of another toolkit (``transformers``, ESPnet,
+                SpeechBrain, NeMo, ONNX), or ``user/repo`` with one of these on the Hugging Face Hub.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …, ``mps``, or a ``torch.device``.
             revision: branch, tag or commit of the repository.
             external: installed packages that the model's own components may be imported from; name only

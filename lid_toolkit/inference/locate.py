@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.importers.espnet import experiment_of
+from lid_toolkit.importers.foreign_model import Imported
 from lid_toolkit.importers.read import is_foreign, read_foreign
 from lid_toolkit.inference.policy import Calibration, DecisionPolicy
 from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.models.frontends.pretrained.hub import hub_fault
 from lid_toolkit.package.format import LANGUAGES, META, MODEL, NEEDED, POLICY
+from lid_toolkit.package.licences import OWN_DEFAULT, UNKNOWN, model_licence
 from lid_toolkit.package.read import read_labels, read_package, read_policy
 from lid_toolkit.steps import digest
 from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model, restore
@@ -28,8 +30,30 @@ LATER = "try again later"
 CONNECT = "check the network, and the proxies and HF_ENDPOINT in the environment"
 BEST_MODEL = "valid.*.best.pth"
 WEIGHTS = ".pth"
+SHOWN = 10
 Kind = Literal["packed model", "model file", "foreign model"]
+MARKS = ("hyperparams.yaml", "config.json")  # SpeechBrain has both
+"""Files that tell what a repository without a packed model holds."""
+OF_TRANSFORMERS = ("*config.json", "README.md", "model*.safetensors", "model.safetensors.index.json")
+PICKLED = ("pytorch_model.bin",)
+OF_SPEECHBRAIN = ("hyperparams.yaml", "label_encoder.*", "embedding_model.ckpt", "classifier.ckpt")
+OF_ESPNET = ("*config.yaml", "*lang2utt", "*.pth")
+"""Files of other makers' models in repositories. Pickled weights are downloaded if there are no others."""
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+class Located(NamedTuple):
+    """A model on this machine.
+
+    Attributes:
+        path: its file or directory.
+        kind: what it is.
+        name: the repository on the Hub that it comes from; None for a model that was on this machine.
+    """
+
+    path: Path
+    kind: Kind
+    name: str | None = None
 
 
 def open_model(source: str | Path, revision: str | None = None, external: Packages = NONE) -> SavedModel:
@@ -37,8 +61,8 @@ def open_model(source: str | Path, revision: str | None = None, external: Packag
 
     Args:
         source: an experiment directory (its best model is loaded), a model file, a packed model (the zip
-            or its unpacked folder), the same of ESPnet's ``lid1``, a folder or zip of SpeechBrain, or
-            ``user/repo`` on the Hugging Face Hub if no such path exists.
+            or its unpacked folder), a model of another toolkit (``transformers``, ESPnet, SpeechBrain,
+            NeMo, ONNX), or ``user/repo`` with one of these on the Hugging Face Hub if no such path exists.
         revision: branch, tag or commit of the repository; None for its main branch.
         external: packages other than this toolkit that components may be imported from.
 
@@ -55,16 +79,16 @@ def open_with_policy(
 
     Arguments and errors are those of :func:`open_model`. A model without a policy has the default one.
     """
-    path, kind = locate(source, revision, (*NEEDED, POLICY))
+    path, kind, name = locate(source, revision, (*NEEDED, POLICY))
     policy = _policy_at(path, kind)
     if kind == "packed model":
         return read_package(path, external), policy
-    return read_imported(path) if kind == "foreign model" else load_model(path, external), policy
+    return read_imported(path, name) if kind == "foreign model" else load_model(path, external), policy
 
 
 def model_file_of(source: str | Path) -> Path | None:
     """Return the model file of an experiment, or a model file itself; None for every other model."""
-    path, kind = locate(source, None, (META,))
+    path, kind, _ = locate(source, None, (META,))
     return path if kind == "model file" else None
 
 
@@ -73,7 +97,8 @@ def policy_of(source: str | Path, revision: str | None = None) -> DecisionPolicy
 
     Arguments and errors are those of :func:`open_model`.
     """
-    return _policy_at(*locate(source, revision, (META, POLICY)))
+    path, kind, _ = locate(source, revision, (META, POLICY))
+    return _policy_at(path, kind)
 
 
 def _policy_at(path: Path, kind: Kind) -> DecisionPolicy:
@@ -92,26 +117,44 @@ def _policy_at(path: Path, kind: Kind) -> DecisionPolicy:
 def labels_of(source: str | Path, revision: str | None = None) -> tuple[str, ...]:
     """Return a model's labels in index order, without loading its weights.
 
-    Arguments and errors are those of :func:`open_model`. Of a repository only two small files are downloaded.
+    Arguments and errors are those of :func:`open_model`. Of a repository with a packed model only two small
+    files are downloaded. A model of another toolkit is read as a whole.
     """
-    path, kind = locate(source, revision, (META, LANGUAGES))
+    path, kind, name = locate(source, revision, (META, LANGUAGES))
     if kind == "packed model":
         return read_labels(path)
-    return read_imported(path).languages if kind == "foreign model" else load_labels(path)
+    return read_imported(path, name).languages if kind == "foreign model" else load_labels(path)
 
 
-def read_imported(path: Path) -> SavedModel:
+def read_imported(path: Path, name: str | None = None) -> SavedModel:
     """Return a model of another toolkit: a directory, a zip, or a file of weights of an ESPnet experiment.
+
+    Args:
+        path: as above.
+        name: the repository on the Hub that it comes from, if any.
 
     Raises:
         LidError: it is not supported, or its parts do not fit each other.
     """
     directory, model_file = (path.parent, path.name) if path.suffix == WEIGHTS else (path, None)
-    model = read_foreign(directory, model_file=model_file)
+    model = read_foreign(directory, model_file=model_file, name=name)
+    for line in notes(model):
+        logging.info("%s: %s", name or path, line)
     return restore(model.description, model.weights, model.languages, model.rate, path)
 
 
-def locate(source: str | Path, revision: str | None, files: Sequence[str]) -> tuple[Path, Kind]:
+def notes(model: Imported) -> Iterator[str]:
+    """Yield what the user of a model of another toolkit should know: its licence, and labels that stay."""
+    licence = model_licence(model.description)
+    if licence != OWN_DEFAULT:
+        yield f"its licence is {'unknown' if licence == UNKNOWN else licence}"
+    if model.kept:
+        more = f" and {len(model.kept) - SHOWN} more" if len(model.kept) > SHOWN else ""
+        shown = ", ".join(model.kept[:SHOWN])
+        yield f"labels that are no language known here, or one of several for a language, stay: {shown}{more}"
+
+
+def locate(source: str | Path, revision: str | None, files: Sequence[str]) -> Located:
     """Return where a model is on this machine, and what it is.
 
     Args:
@@ -124,17 +167,18 @@ def locate(source: str | Path, revision: str | None, files: Sequence[str]) -> tu
     """
     path = Path(source)
     if not path.exists() and REPOSITORY.fullmatch(str(source)) and path.suffix not in (".pth", ".zip"):
-        return download(str(source), revision, files), "packed model"
+        folder, kind = download(str(source), revision, files)
+        return Located(folder, kind, str(source))
     if revision is not None:
         what = f"revision {revision}: only repositories on the Hub have revisions"
         raise LidError(what, where=source, mend="leave it out")
     if _is_foreign(path):
-        return path, "foreign model"
+        return Located(path, "foreign model")
     if path.suffix == ".zip" or (path / META).exists():
-        return path, "packed model"
+        return Located(path, "packed model")
     if path.is_dir():
         path = min(path.glob(BEST_MODEL), default=path / BEST_MODEL)
-    return path, "model file"
+    return Located(path, "model file")
 
 
 def _is_foreign(path: Path) -> bool:
@@ -144,18 +188,60 @@ def _is_foreign(path: Path) -> bool:
     return path.exists() and is_foreign(path, MODEL)
 
 
-def download(repository: str, revision: str | None, files: Sequence[str]) -> Path:
-    """Return the folder with files of a packed model on the Hub, from the Hub's cache or downloaded.
+def download(repository: str, revision: str | None, files: Sequence[str]) -> tuple[Path, Kind]:
+    """Return the folder with the files of a model on the Hub, from the Hub's cache or downloaded.
+
+    Args:
+        repository: its name.
+        revision: branch, tag or commit.
+        files: the files of a packed model to download. Of another toolkit's model, all that is needed is.
 
     Raises:
-        LidError: the repository does not exist, may not be read or does not hold a packed model; or the
-            Hub cannot be reached and the files are not in the cache.
+        LidError: the repository does not exist, may not be read or does not hold a model; or the Hub cannot
+            be reached and the files are not in the cache.
+    """
+    unreachable = hub_fault()
+    folder = fetch(repository, revision, (*files, *MARKS), unreachable)
+    meta = folder / META
+    if meta.exists() and not is_espnet(meta):
+        return folder, "packed model"
+    if (folder / MARKS[0]).exists():
+        folder = fetch(repository, revision, OF_SPEECHBRAIN, unreachable)
+    elif (folder / MARKS[1]).exists():
+        folder = fetch(repository, revision, OF_TRANSFORMERS, unreachable)
+        if not any(folder.glob("model*.safetensors")):
+            folder = fetch(repository, revision, PICKLED, unreachable)
+    elif meta.exists():
+        folder = fetch(repository, revision, OF_ESPNET, unreachable)
+    else:
+        what = f"the repository has no {META}, {' or '.join(MARKS)}"
+        raise LidError(what, where=repository, mend="give a repository that holds a model")
+    return folder, "foreign model"
+
+
+def is_espnet(meta: Path) -> bool:
+    """Return whether a ``meta.yaml`` was written by ESPnet; it names its version in the first key."""
+    return meta.read_text(encoding="utf-8", errors="replace").startswith("espnet:")
+
+
+def fetch(
+    repository: str, revision: str | None, files: Sequence[str], unreachable: BaseException | None
+) -> Path:
+    """Return the folder of the cache in which those of some files are that a repository has.
+
+    Args:
+        repository: its name.
+        revision: branch, tag or commit.
+        files: names or patterns.
+        unreachable: why the Hub cannot be reached, so that only the cache is used; None if it can be.
+
+    Raises:
+        LidError: as :func:`download`.
     """
     from huggingface_hub import snapshot_download  # takes a while, which local models do not need
 
-    unreachable = hub_fault()
     try:
-        folder = Path(
+        return Path(
             snapshot_download(
                 repository,
                 revision=revision,
@@ -166,10 +252,6 @@ def download(repository: str, revision: str | None, files: Sequence[str]) -> Pat
     except Exception as error:  # proxies, addresses and damaged caches make the client raise anything
         fault, mend = explain(unreachable or error)
         raise LidError(f"does not exist on this machine, and {fault}", where=repository, mend=mend) from error
-    if not (folder / META).exists():
-        what = f"the repository has no {META}"
-        raise LidError(what, where=repository, mend="give a repository that holds a packed model")
-    return folder
 
 
 def explain(error: BaseException) -> tuple[str, str]:

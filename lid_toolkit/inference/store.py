@@ -26,7 +26,7 @@ def store_policy(source: str | Path, policy: DecisionPolicy) -> Path:
         raise LidError(
             what, where=source, mend="write a policy file instead (lid calibrate --output), and use it"
         )
-    path, kind = locate(source, None, ())
+    path, kind, _ = locate(source, None, ())
     if kind == "packed model":
         replace_policy(path, policy.to_mapping())
         return path

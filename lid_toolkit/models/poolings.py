@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lid_toolkit.models.arguments import PositiveInt, component
+from lid_toolkit.models.arguments import PositiveFloat, PositiveInt, component
 from lid_toolkit.models.autograd import Context
 from lid_toolkit.models.frame_rows import convolve
 from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, widened
@@ -59,10 +59,17 @@ class SpeechBrainAttentiveStatistics(nn.Module):
     Args:
         input_size: channels C of the encoder's output.
         attention_channels: hidden units of the attention.
+        variance_floor: lower limit of the variances, 1e-12 in SpeechBrain and 1e-10 in NeMo.
     """
 
-    def __init__(self, input_size: int, attention_channels: PositiveInt = 128) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        attention_channels: PositiveInt = 128,
+        variance_floor: PositiveFloat = SPEECHBRAIN_VARIANCE_FLOOR,
+    ) -> None:
         super().__init__()
+        self.variance_floor = variance_floor
         self.output_size = 2 * input_size
         self.score_frame = nn.Conv1d(3 * input_size, attention_channels, kernel_size=1)
         self.norm = MaskedBatchNorm1d(attention_channels)
@@ -72,10 +79,10 @@ class SpeechBrainAttentiveStatistics(nn.Module):
         """Return (B, 2 C) in float32 from (B, C, T) and the valid frames of each."""
         x_btc = x_bct.transpose(1, 2).contiguous()
         mask_b1t = padding_mask(lengths_b, x_btc.shape[1], x_btc.device)
-        hidden_bth = torch.relu(score_frames(self.score_frame, x_btc, lengths_b, SPEECHBRAIN_VARIANCE_FLOOR))
+        hidden_bth = torch.relu(score_frames(self.score_frame, x_btc, lengths_b, self.variance_floor))
         hidden_bth = torch.tanh(self.norm(hidden_bth.transpose(1, 2), mask_b1t)).transpose(1, 2)
         mean_bc, variance_bc = moments(x_btc, convolve(self.score_channel, hidden_bth), lengths_b)
-        return torch.cat((mean_bc, variance_bc.clamp(min=SPEECHBRAIN_VARIANCE_FLOOR).sqrt()), dim=1)
+        return torch.cat((mean_bc, variance_bc.clamp(min=self.variance_floor).sqrt()), dim=1)
 
 
 def score_frames(conv: nn.Conv1d, x_btc: Tensor, lengths_b: Tensor, floor: float) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lid_toolkit.models.arguments import PositiveInt, component
 from lid_toolkit.models.masking import MaskedBatchNorm1d
@@ -29,24 +30,45 @@ class IdentityProjector(nn.Module):
 
 
 @component(small={"output_size": 5})
-class RawNet3Projector(nn.Module):
-    """Batch normalisation and a linear map, W norm(x) + b (``rawnet3``; Jung et al., Interspeech 2022).
+class LinearProjector(nn.Module):
+    """A linear map, W x + b (``linear``): the projection of the audio classifiers of ``transformers``.
 
     Args:
         input_size: dimension of the pooled vector.
         output_size: dimension of the embedding.
     """
 
-    def __init__(self, input_size: int, output_size: PositiveInt = 192) -> None:
+    def __init__(self, input_size: int, output_size: PositiveInt = 256) -> None:
         super().__init__()
         self.output_size = output_size
+        self.fc = nn.Linear(input_size, output_size)
+
+    def forward(self, pooled_bd: Tensor) -> Tensor:
+        """Map (B, input_size) to (B, output_size)."""
+        embedding_bd: Tensor = self.fc(pooled_bd)
+        return embedding_bd
+
+
+@component(small={"output_size": 5})
+class RawNet3Projector(nn.Module):
+    """Batch normalisation and a linear map, W norm(x) + b (``rawnet3``; Jung et al., Interspeech 2022).
+
+    Args:
+        input_size: dimension of the pooled vector.
+        output_size: dimension of the embedding.
+        unit_length: divide embeddings by their length, for a classifier of angles.
+    """
+
+    def __init__(self, input_size: int, output_size: PositiveInt = 192, unit_length: bool = False) -> None:
+        super().__init__()
+        self.output_size, self.unit_length = output_size, unit_length
         self.bn = MaskedBatchNorm1d(input_size)
         self.fc = nn.Linear(input_size, output_size)
 
     def forward(self, pooled_bd: Tensor) -> Tensor:
         """Map (B, input_size) to (B, output_size)."""
         embedding_bd: Tensor = self.fc(self.bn(pooled_bd))
-        return embedding_bd
+        return F.normalize(embedding_bd) if self.unit_length else embedding_bd
 
 
 @component(small={"output_size": 5})

@@ -29,6 +29,8 @@ COMPONENTS: Mapping[Kind, Mapping[str, str]] = {
         "s3prl": "frontends.pretrained.s3prl:s3prl",
         "whisper_language": "frontends.pretrained.whisper_language:WhisperLanguageFrontend",
         "fused": "frontends.fused:fused",
+        "onnx_scores": "frontends.onnx_scores:OnnxScores",
+        "nemo_mel": "frontends.nemo_mel:NemoMel",
         "speechbrain_fbank": "frontends.speechbrain_fbank:SpeechBrainFbank",
     },
     "specaug": {"specaug": "specaug:SpecAug"},
@@ -40,6 +42,7 @@ COMPONENTS: Mapping[Kind, Mapping[str, str]] = {
         "ska_tdnn": "encoders.ska_tdnn:SkaTdnnEncoder",
         "mfaconformer": "encoders.mfa_conformer:MfaConformerEncoder",
         "identity": "encoders.identity:IdentityEncoder",
+        "nemo_conv": "encoders.nemo_conv:NemoConvEncoder",
         "speechbrain_ecapa": "encoders.speechbrain_ecapa:SpeechBrainEcapaEncoder",
     },
     "pooling": {
@@ -52,6 +55,7 @@ COMPONENTS: Mapping[Kind, Mapping[str, str]] = {
         "rawnet3": "projectors:RawNet3Projector",
         "ska_tdnn": "projectors:SkaTdnnProjector",
         "xvector": "projectors:XvectorProjector",
+        "linear": "projectors:LinearProjector",
         "identity": "projectors:IdentityProjector",
     },
     "loss": {

@@ -1,4 +1,4 @@
-"""The layout of a packed model: its files, the content of its YAML files, and the reader's limits.
+"""The layout of a packed model: its files, and the content of its YAML files.
 
 A packed model is a zip, or the folder it unpacks to:
 
@@ -40,14 +40,6 @@ NEEDED = (META, MODEL, LANGUAGES, WEIGHTS)
 
 PACKAGE_FORMAT = 1
 LABELS_FORMAT = 1
-
-LARGEST_TEXT = 2 * 2**20
-"""Bytes of a YAML file. The labels of 4,000 languages take a tenth of it."""
-LARGEST_RATIO = 50
-"""Unpacked size of all files together, divided by the size of the zip. Weights hardly shrink, but a confusion
-matrix of zeros shrinks to a five-hundredth, so the limit is for the whole zip and not for each file."""
-DEEPEST = 20
-"""Levels of a YAML file. The deepest one, a pretrained encoder inside fused front ends, has eight."""
 
 PLACE_KEYS = ("download_dir", "stats_file")
 """Arguments of components that are only paths of the machine that trained the model."""

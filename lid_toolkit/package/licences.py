@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePath
@@ -26,6 +27,8 @@ LICENCES: Mapping[str, str] = {
 }
 UNKNOWN = "other"
 OWN_DEFAULT = "apache-2.0"
+STATED = re.compile(r"[a-z0-9][a-z0-9.-]{1,60}")
+"""An identifier of a licence on the Hub."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,16 @@ def licence_of(name: str) -> str:
     return next((licence for names, licence in LICENCES.items() if fnmatchcase(name, names)), UNKNOWN)
 
 
-def model_licence(origin: Iterable[PretrainedEncoder]) -> str:
-    """Return the default licence of a model: that of its encoders, or ``other`` if their licences differ."""
-    found = {encoder.licence for encoder in origin}
+def model_licence(description: Mapping[str, Any]) -> str:
+    """Return the default licence of a model.
+
+    It is the one that an imported model states; else that of its encoders, or ``other`` if their licences
+    differ; else that of this toolkit.
+    """
+    stated = description.get("licence")
+    if isinstance(stated, str) and STATED.fullmatch(stated):
+        return stated
+    found = {encoder.licence for encoder in encoders(description)}
     if not found:
         return OWN_DEFAULT
     return found.pop() if len(found) == 1 else UNKNOWN

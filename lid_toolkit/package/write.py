@@ -41,9 +41,10 @@ from lid_toolkit.package.format import (
     without_places,
 )
 from lid_toolkit.package.licences import encoders, model_licence
-from lid_toolkit.package.read import BLOCK, sha256
+from lid_toolkit.package.read import sha256
 from lid_toolkit.steps import Step, digest, recorded
 from lid_toolkit.training.checkpoint import SavedModel, load_model
+from lid_toolkit.untrusted import BLOCK
 
 SCORED = ("results", "results.json", "confusion.png")
 PICTURES = "tsne_plots/*.png"
@@ -156,7 +157,7 @@ def gather(packing: Packing, saved: SavedModel, folder: Path) -> dict[str, Path]
             if saved.description.get(part) is not None
         },
         parameters=sum(weight.numel() for weight in saved.model.parameters()),
-        licence=packing.licence or model_licence(origin),
+        licence=packing.licence or model_licence(saved.description),
         origin=origin,
         datasets=packing.datasets,
         command=portable(packing.command),

@@ -110,7 +110,7 @@ def load_content(path: Path, mmap: bool = False) -> ModelContent:
         raise LidError(
             "not a model file of this toolkit",
             where=path,
-            mend="give the .pth file of a training; pyscripts/import_model.py imports models of ESPnet",
+            mend="give the .pth file of a training; lid import imports models of other toolkits",
         )
     for key, kind in (("model", dict), ("description", dict), ("languages", list), ("rate", int)):
         if not isinstance(content.get(key), kind):

@@ -181,7 +181,7 @@ NOT_TO_READ = "the Hub has no such repository, or you may not read it"
             "hf_reader",
             "me/lid",
             None,
-            "me/lid: the repository has no meta.yaml (give a repository that holds a packed model)",
+            "me/lid: the repository has no meta.yaml, hyperparams.yaml or config.json (give a repository",
         ),
     ],
 )

@@ -173,7 +173,7 @@ def test_a_training_is_not_overwritten(experiment, tmp_path):
     ("name", "message"),
     [
         ("nowhere", "does not exist"),
-        ("text", "neither a directory nor a zip"),
+        ("text", "damaged, or not a zip"),
         ("", r"config\.yaml is missing"),
     ],
 )

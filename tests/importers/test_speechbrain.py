@@ -18,6 +18,7 @@ from lid_toolkit.models.build import build_model
 from lid_toolkit.training.checkpoint import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
+IMPORT = "lid_toolkit.commands.import_model"
 FIXTURES = ROOT / "tests" / "fixtures" / "speechbrain"
 
 
@@ -123,7 +124,7 @@ def test_other_weights_are_refused(copy):
 
 
 def test_the_command_writes_an_experiment(tmp_path):
-    done = call("import_model", "--source", FIXTURES, "--output_dir", tmp_path / "ours")
+    done = call(IMPORT, FIXTURES, tmp_path / "ours")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "ours" / "valid.accuracy.best.pth")
     assert load_model(Path(done.stdout.strip())).languages[0] == "ces"

@@ -22,9 +22,10 @@ from package.packed import rewritten, run_alone
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.locate import labels_of
 from lid_toolkit.models import external
-from lid_toolkit.package.format import LARGEST_TEXT, NEEDED
+from lid_toolkit.package.format import NEEDED
 from lid_toolkit.package.read import read_package, unpacked
 from lid_toolkit.training.checkpoint import load_model
+from lid_toolkit.untrusted import LARGEST_YAML
 
 
 @pytest.fixture(autouse=True)
@@ -171,7 +172,7 @@ def bombs() -> dict[str, bytes]:
     explosion = "\n".join([*lines, "format: *a11", "description: *a11", "rate: *a11", "languages: *a11"])
     return {
         "aliases": explosion.encode(),
-        "large": b"a: " + b"x" * LARGEST_TEXT,
+        "large": b"a: " + b"x" * LARGEST_YAML,
         "deep flow": b"a: " + b"[" * 100_000,
         "deep block": b"- " * 100_000,
         "python": b"a: !!python/object/apply:os.mkdir [evil]",

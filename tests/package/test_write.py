@@ -257,16 +257,15 @@ def test_encoders_of_every_kind_of_front_end():
     nested = {"frontend_conf": {"path_or_url": "/data/hubert/"}, "architecture": {}}
     assert encoders({"frontend": "default"}) == encoders({"frontend_conf": None}) == []
     assert encoders({"frontend_conf": own}) == [PretrainedEncoder("facebook/mms-1b", "abc", "cc-by-nc-4.0")]
-    both = encoders({"frontend_conf": {"frontends": [own, nested]}})
-    assert both == [
+    fused = {"frontend_conf": {"frontends": [own, nested]}}
+    assert encoders(fused) == [
         PretrainedEncoder("facebook/mms-1b", "abc", "cc-by-nc-4.0"),
         PretrainedEncoder("hubert", None, "other"),
     ]
-    assert (model_licence(both[:1]), model_licence(both), model_licence([])) == (
-        "cc-by-nc-4.0",
-        "other",
-        "apache-2.0",
-    )
+    licences = [model_licence(each) for each in ({"frontend_conf": own}, fused, {"frontend": "default"})]
+    assert licences == ["cc-by-nc-4.0", "other", "apache-2.0"]
+    assert model_licence({"frontend_conf": own, "licence": "mit"}) == "mit"
+    assert model_licence({"frontend_conf": own, "licence": "evil\n# title"}) == "cc-by-nc-4.0"
 
 
 def test_the_command(model, tmp_path):

@@ -207,7 +207,7 @@ def test_options_are_sent_and_silence_is_explained(page_of):
     upload(page, spoken(3))
     page.wait_for_selector("#result:not([hidden])")
     assert len(page.query_selector_all("#scores li")) == 2
-    assert "Windows5" in page.text_content("#facts")
+    assert "Windows9" in page.text_content("#facts")
     assert len(page.query_selector_all("#parts li")) >= 1
     upload(page, encoded(np.zeros(RATE)))
     page.wait_for_selector("#answer:text-is('No speech')")

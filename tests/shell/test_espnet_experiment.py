@@ -76,8 +76,8 @@ def test_an_experiment_of_espnet_goes_through_the_recipe(recipe: Recipe):
     assert (trained / inferred / "tsne_plots/tsne.png").stat().st_size
     assert (trained / "lid_config_raw_valid.accuracy.best.zip").stat().st_size
 
-    model = ("--source", recipe.path / "theirs", "--output_dir", recipe.path / "exp/lid_imported")
-    assert call("import_model.py", *model).returncode == 0
+    model = (recipe.path / "theirs", recipe.path / "exp/lid_imported")
+    assert call("lid_toolkit.commands.import_model", *model).returncode == 0
     imported = ["--stage", "6", "--stop_stage", "7", "--lid_exp", "exp/lid_imported"]
     done = recipe.run("lid.sh", *imported, *options, timeout=300)
     assert done.returncode == 0, done.stderr

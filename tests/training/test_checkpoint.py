@@ -177,7 +177,5 @@ def test_a_checkpoint_fits_one_identity(tmp_path):
 
 def test_weights_of_espnet_are_no_model_file(tmp_path):
     torch.save({"encoder.weight": torch.zeros(2)}, tmp_path / "theirs.pth")
-    with pytest.raises(
-        LidError, match=r"theirs\.pth: not a model file .*; pyscripts/import_model\.py imports"
-    ):
+    with pytest.raises(LidError, match=r"theirs\.pth: not a model file .*; lid import imports"):
         load_labels(tmp_path / "theirs.pth")

@@ -17,6 +17,7 @@ from lid_toolkit.models.frontends.pretrained.inputs import (
     NormalizedWave,
     WaveNorm,
     WhisperLogMel,
+    WhisperWindows,
 )
 from lid_toolkit.models.frontends.pretrained.upstream_types import Config
 
@@ -99,10 +100,19 @@ def chosen_layers(layers: Layers, count: int) -> list[int]:
     return sorted(int(layer) for layer in layers)
 
 
-def make_inputs(config: Config, wave_norm: WaveNorm) -> tuple[nn.Module, int]:
-    """Return a module that maps waveforms to an encoder's inputs, and the number of samples per frame."""
+def make_inputs(config: Config, wave_norm: WaveNorm, whole_windows: bool = False) -> tuple[nn.Module, int]:
+    """Return a module that maps waveforms to an encoder's inputs, and the number of samples per frame.
+
+    Raises:
+        LidError: ``whole_windows`` for an encoder that is not Whisper's.
+    """
     if config.model_type == "whisper":
+        if whole_windows:
+            return WhisperWindows(config.num_mel_bins, 320 * config.max_source_positions), 320
         return WhisperLogMel(config.num_mel_bins), 320
+    if whole_windows:
+        what = f"an encoder of type '{config.model_type}' has no windows"
+        raise LidError(what, where="frontend_conf.whole_windows", mend="leave it out")
     if config.model_type == "wav2vec2-bert":
         return KaldiFilterbank(), 320
     shortest, hop = 1, 1

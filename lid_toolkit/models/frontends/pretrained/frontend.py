@@ -65,6 +65,8 @@ class TransformersFrontend(FrontendBase):
         layer_norm: normalise each state over its dimensions before the sum.
         language_token: only for Whisper: use the decoder's layers at the start-of-transcript token, one
             frame per utterance. Whisper predicts the language from the last of them.
+        whole_windows: only for Whisper: fill the last window of 30 s with silence, whose frames count like
+            speech, as Whisper's own code and classifiers made with it do. It takes as long as 30 s.
         silence: seconds of silence to append to each utterance, as in Whisper's training data.
         frozen: do not train any part of the encoder; it stays in evaluation mode.
         freeze_extractor: do not train the convolutions before the transformer.
@@ -96,6 +98,7 @@ class TransformersFrontend(FrontendBase):
         layers: Layers = "all",
         layer_norm: bool = False,
         language_token: bool = False,
+        whole_windows: bool = False,
         silence: NotNegativeFloat = 0.0,
         frozen: bool = False,
         freeze_extractor: bool = False,
@@ -122,9 +125,8 @@ class TransformersFrontend(FrontendBase):
                 mend="leave out freeze_*, lora, layerdrop, mask_* and gradient_checkpointing",
             )
         self.rate = RATE
-        self.frozen, self.freeze_steps = frozen, freeze_steps
-        self.layer_norm, self.repeat_last = layer_norm, repeat_last
-        self.added_samples = round(silence * RATE)
+        self.frozen, self.freeze_steps, self.layer_norm = frozen, freeze_steps, layer_norm
+        self.added_samples, self.repeat_last = round(silence * RATE), repeat_last
         source = path_or_url if architecture is None else None
         self.architecture = choose_architecture(architecture, path_or_url, download_dir)
         config = self.architecture["config"]
@@ -143,7 +145,7 @@ class TransformersFrontend(FrontendBase):
         self.output_size = int(self.upstream.config.hidden_size)
         normalizes = self.architecture["normalize_wave"]
         self.inputs, self.hop_length = make_inputs(
-            self.upstream.config, wave_norm or ("unit_variance" if normalizes else "none")
+            self.upstream.config, wave_norm or ("unit_variance" if normalizes else "none"), whole_windows
         )
         self.weights = nn.Parameter(torch.zeros(len(self.layers))) if len(self.layers) > 1 else None
         if freeze_steps:

@@ -144,7 +144,7 @@ class WhisperLogMel(nn.Module):
             reach = FRAME // 2
             wave_bt = F.pad(wave_bt[:, None], (reach, 0), mode="reflect")[:, 0]
             spectrum_bft = torch.stft(
-                F.pad(wave_bt, (0, reach)),
+                self._continued(wave_bt, reach),
                 FRAME,
                 HOP,
                 window=self.window_n,
@@ -160,3 +160,39 @@ class WhisperLogMel(nn.Module):
             loudest_b11 = valid_bmt.amax(dim=(1, 2), keepdim=True)
             mel_bmt = (torch.maximum(mel_bmt, loudest_b11 - 8.0) + 4.0) / 4.0
         return zero_padding(mel_bmt, mask_b1t), count_b
+
+    def _continued(self, wave_bt: Tensor, reach: int) -> Tensor:
+        """Return the waveforms with ``reach`` samples of silence behind them."""
+        return F.pad(wave_bt, (0, reach))
+
+
+class WhisperWindows(WhisperLogMel):
+    """Whisper's log-mel energies of whole windows of 30 s, exactly as Whisper's own code computes them.
+
+    The last window of an utterance is filled with silence, which counts like speech. Each window is scaled by
+    its own largest energy.
+
+    Args:
+        bands: number of mel filters.
+        window: samples of a window.
+    """
+
+    def __init__(self, bands: int, window: int) -> None:
+        super().__init__(bands)
+        self.window = window
+
+    def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-mel energies (B, bands, frames) and frames (B,), both of whole windows."""
+        windows_b = (lengths_b.clamp(min=1) + self.window - 1) // self.window
+        windows, batch = int(windows_b.max()), len(wave_bt)
+        mask_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
+        wave_bt = zero_padding(wave_bt.float()[:, None], mask_b1t)[:, 0][:, : windows * self.window]
+        wave_bt = F.pad(wave_bt, (0, windows * self.window - wave_bt.shape[1]))
+        full_w = torch.full((batch * windows,), self.window)
+        mel_wmt, _ = super().forward(wave_bt.reshape(-1, self.window), full_w)
+        mel_bmt = mel_wmt.view(batch, windows, *mel_wmt.shape[1:]).transpose(1, 2).flatten(2)
+        return mel_bmt, windows_b * (self.window // HOP)
+
+    def _continued(self, wave_bt: Tensor, reach: int) -> Tensor:
+        """Return the waveforms with their last samples mirrored behind them."""
+        return F.pad(wave_bt[:, None], (0, reach), mode="reflect")[:, 0]

@@ -95,15 +95,37 @@ def read_architecture(source: str, cache_dir: str | None) -> Architecture:
         read = SequenceFeatureExtractor.get_feature_extractor_dict
         inputs = _found(source, lambda **where: read(source, **where)[0], cache_dir)
     except LidError:
-        inputs = {"do_normalize": getattr(config, "feat_extract_norm", None) == "layer"}
-    if not isinstance(inputs, dict):
+        inputs = None
+    if not isinstance(inputs, dict | None):
         what = f"preprocessor_config.json of {source} is not a mapping"
         raise LidError(what, where=WHERE, mend="download the file again, or remove it")
-    return {
-        "config": json.loads(config.to_json_string(use_diff=False)),
-        "normalize_wave": bool(inputs.get("do_normalize", False)),
-        "revision": _revision(source, cache_dir),
-    }
+    return {**_architecture(config, inputs), "revision": _revision(source, cache_dir)}
+
+
+def described(config: Settings, inputs: Settings | None) -> Architecture:
+    """Return the result of :func:`read_architecture` for files that were read already; nothing is looked up.
+
+    Args:
+        config: content of a checkpoint's ``config.json``, of a type in ``KNOWN``.
+        inputs: content of its ``preprocessor_config.json``; None if it has none.
+    """
+    return _architecture(known_config(config, {}), inputs)
+
+
+def _architecture(config: Config, inputs: Settings | None) -> Architecture:
+    layered = getattr(config, "feat_extract_norm", None) == "layer"
+    normalize = layered if inputs is None else bool(inputs.get("do_normalize", False))
+    return {"config": json.loads(config.to_json_string(use_diff=False)), "normalize_wave": normalize}
+
+
+@contextlib.contextmanager
+def refusing_nonsense(source: str) -> Iterator[None]:
+    """Within the context, raise LidError for all that ``transformers`` raises for a wrong configuration."""
+    try:
+        yield
+    except (*BROKEN, ValueError) as error:
+        what = f"config.json has values that are not valid: {_reason(error)}"
+        raise LidError(what, where=source, mend="download it again, or give another model") from error
 
 
 def _revision(source: str, cache_dir: str | None) -> str | None:

@@ -38,6 +38,7 @@ class Config(Protocol):
     conv_kernel: Sequence[int]
     conv_stride: Sequence[int]
     num_mel_bins: int
+    max_source_positions: int
     encoder_layers: int
     decoder_layers: int
     decoder_start_token_id: int

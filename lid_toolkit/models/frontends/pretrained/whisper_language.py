@@ -1,6 +1,7 @@
 """Whisper's language posteriors and the mean of its encoder's output as one vector (``whisper_language``).
 
-Shapes: b batch, t time, d features, k languages of Whisper's, v words of its vocabulary.
+Shapes: b batch, w windows of all utterances, t time, m mel bands, d features, k languages of Whisper's,
+v words of its vocabulary.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from lid_toolkit.models.frontends.pretrained.whisper_states import (
 from lid_toolkit.models.masking import masked_mean, padding_mask, zero_padding
 
 FIRST_LANGUAGE, LANGUAGES = START_OF_TRANSCRIPT + 1, 99
+DEFAULT_SILENCE = (0.5, 3.0)
+WINDOWS_AT_ONCE = 8
+"""Windows that are computed together; this limits the memory."""
 
 
 class WhisperLanguageFrontend(FrontendBase):
@@ -52,7 +56,10 @@ class WhisperLanguageFrontend(FrontendBase):
         languages: labels of the languages to choose among, as in the data; null for all languages that
             Whisper knows.
         silence: seconds of silence before and after the utterance, as in Whisper's training data; not
-            included in the mean.
+            included in the mean. null for 0.5 and 3, or for none with ``whole_windows``.
+        whole_windows: identify as Whisper's own code does, in windows of 30 s, the last of them filled with
+            silence. The posteriors of an utterance are then the mean of its windows' log posteriors, weighted
+            by their seconds and normalised. It takes as long as 30 s, so by default an utterance is shorter.
         download_dir: directory for downloads; null for Hugging Face's cache.
         architecture: Whisper's configuration, without its weights; model files contain it.
     """
@@ -65,11 +72,15 @@ class WhisperLanguageFrontend(FrontendBase):
         self,
         path_or_url: str,
         languages: Annotated[list[str], Field(min_length=2)] | None = None,
-        silence: tuple[NotNegativeFloat, NotNegativeFloat] = (0.5, 3.0),
+        silence: tuple[NotNegativeFloat, NotNegativeFloat] | None = None,
+        whole_windows: bool = False,
         download_dir: str | None = None,
         architecture: dict[str, object] | None = None,
     ) -> None:
         super().__init__()
+        if whole_windows and silence:
+            what = "silence has no effect with whole_windows, which are filled with silence"
+            raise LidError(what, where="frontend_conf.silence", mend="leave one of them out")
         source = path_or_url if architecture is None else None
         self.architecture = choose_architecture(architecture, path_or_url, download_dir)
         kind = self.architecture["config"]["model_type"]
@@ -78,21 +89,19 @@ class WhisperLanguageFrontend(FrontendBase):
                 f"an encoder of type '{kind}' is not Whisper", where=WHERE, mend="name a Whisper model"
             )
         self.upstream = make_encoder(self.architecture, {}, "auto", source, download_dir)
-        words_vd = self.upstream.decoder.embed_tokens.weight.detach()
-        if len(words_vd) < MULTILINGUAL_VOCABULARY:
-            raise LidError(
-                "this Whisper model is for English only", where=WHERE, mend="name a multilingual one"
-            )
-        rows = language_rows(languages, LANGUAGES + len(words_vd) - MULTILINGUAL_VOCABULARY)
         self.languages = languages
-        self.register_buffer("tokens_kd", words_vd[[FIRST_LANGUAGE + row for row in rows]].clone())
+        self.register_buffer(
+            "tokens_kd", language_tokens(self.upstream.decoder.embed_tokens.weight.detach(), languages)
+        )
         keep_start_token(self.upstream)
         self.upstream.requires_grad_(False)
-        self.inputs, self.hop_length = make_inputs(self.upstream.config, wave_norm="none")
-        self.before, self.after = (round(seconds * RATE / self.hop_length) for seconds in silence)
+        self.inputs, self.hop_length = make_inputs(self.upstream.config, "none", whole_windows)
+        self.whole_windows = whole_windows
+        seconds = (0.0, 0.0) if whole_windows else silence or DEFAULT_SILENCE
+        self.before, self.after = (round(RATE * part / self.hop_length) for part in seconds)
         self.added_samples = (self.before + self.after) * self.hop_length
         self.rate = RATE
-        self.output_size = len(rows) + int(self.upstream.config.hidden_size)
+        self.output_size = len(self.tokens_kd) + int(self.upstream.config.hidden_size)
 
     @property
     def posteriors_of(self) -> Sequence[str]:
@@ -128,6 +137,8 @@ class WhisperLanguageFrontend(FrontendBase):
     def frozen_states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (B, 1, K + D) and ones (B,)."""
         self.upstream.eval()
+        if self.whole_windows:
+            return self._of_windows(wave_bt, lengths_b), torch.ones_like(lengths_b)
         inputs, mel_frames_b = self.inputs(*self._within_silence(wave_bt, lengths_b))
         states, frames_b = whisper_states(self.upstream.encoder, inputs, mel_frames_b, lambda *_: None)
         heard_btd = states[-1]
@@ -137,9 +148,43 @@ class WhisperLanguageFrontend(FrontendBase):
         mean_b1d = masked_mean(
             speech_bdt, padding_mask(spoken_b, speech_bdt.shape[2], speech_bdt.device)
         ).transpose(1, 2)
-        with torch.autocast(wave_bt.device.type, enabled=False):
-            posteriors_b1k = F.linear(answer_b1d.float(), self.tokens_kd).log_softmax(dim=2)
-        return torch.cat((posteriors_b1k, mean_b1d), dim=2), torch.ones_like(lengths_b)
+        return torch.cat((self._posteriors(answer_b1d), mean_b1d), dim=2), torch.ones_like(lengths_b)
+
+    def _posteriors(self, answer_b1d: Tensor) -> Tensor:
+        with torch.autocast(answer_b1d.device.type, enabled=False):
+            return F.linear(answer_b1d.float(), self.tokens_kd).log_softmax(dim=2)
+
+    def _of_windows(self, wave_bt: Tensor, lengths_b: Tensor) -> Tensor:
+        """Return features (B, 1, K + D): each window alone, then all windows of an utterance together."""
+        mel_bmt, mel_frames_b = self.inputs(wave_bt, lengths_b)
+        device, positions = mel_bmt.device, self.upstream.config.max_source_positions
+        window = positions * self.hop_length
+        mel_wmt = torch.cat(
+            [
+                mel_mt[:, :frames].unflatten(1, (-1, 2 * positions)).transpose(0, 1)
+                for mel_mt, frames in zip(mel_bmt, mel_frames_b.tolist(), strict=True)
+            ]
+        )
+        windows_b = mel_frames_b // (2 * positions)
+        owner_w = torch.arange(len(lengths_b)).repeat_interleave(windows_b)
+        place_w = torch.cat([torch.arange(count) for count in windows_b.tolist()])
+        samples_w = (lengths_b[owner_w] - place_w * window).clamp(min=self.hop_length, max=window)
+        scores_b1k = torch.zeros(len(lengths_b), 1, len(self.tokens_kd), device=device)
+        mean_b1d = torch.zeros(len(lengths_b), 1, self.upstream.config.hidden_size, device=device)
+        total_b = torch.zeros(len(lengths_b), dtype=torch.int64).index_add(0, owner_w, samples_w)
+        share_w11 = (samples_w / total_b[owner_w]).to(device)[:, None, None]
+        for begin in range(0, len(mel_wmt), WINDOWS_AT_ONCE):
+            rows = slice(begin, begin + WINDOWS_AT_ONCE)
+            full = torch.full((len(mel_wmt[rows]),), 2 * positions)
+            states, frames = whisper_states(self.upstream.encoder, mel_wmt[rows], full, lambda *_: None)
+            heard_wdt = states[-1].float().transpose(1, 2)
+            answer_w1d = start_token_states(self.upstream, states[-1], frames)[-1]
+            spoken_w1t = padding_mask(samples_w[rows] // self.hop_length, positions, device)
+            mean_w1d = masked_mean(heard_wdt, spoken_w1t).transpose(1, 2)
+            owners = owner_w[rows].to(device)
+            scores_b1k.index_add_(0, owners, share_w11[rows] * self._posteriors(answer_w1d))
+            mean_b1d.index_add_(0, owners, share_w11[rows] * mean_w1d)
+        return torch.cat((scores_b1k.log_softmax(dim=2), mean_b1d), dim=2)
 
     def _within_silence(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Put zeros before and after each utterance; its padding may have any value."""
@@ -149,15 +194,34 @@ class WhisperLanguageFrontend(FrontendBase):
         return padded_bt, lengths_b.clamp(min=self.hop_length) + before + after
 
 
-def language_rows(labels: Sequence[str] | None, count: int) -> list[int]:
-    """Return the numbers of languages among the first ``count`` of Whisper's; None for all of these.
+def known_languages(words: int) -> list[str]:
+    """Return the ISO 639-3 codes of the languages that Whisper knows, in the order of its language tokens.
+
+    Args:
+        words: size of its vocabulary. Versions with one more word know one more language.
 
     Raises:
-        LidError: a label is not a language, is not known to Whisper, or is listed twice.
+        LidError: the vocabulary is that of a model for English only.
     """
     from transformers.models.whisper.tokenization_whisper import LANGUAGES as NAMES
 
-    known = {code(short): row for row, short in enumerate(list(NAMES)[:count])}
+    if words < MULTILINGUAL_VOCABULARY:
+        raise LidError("this Whisper model is for English only", where=WHERE, mend="name a multilingual one")
+    return [code(short) for short in list(NAMES)[: LANGUAGES + words - MULTILINGUAL_VOCABULARY]]
+
+
+def language_tokens(words_vd: Tensor, labels: Sequence[str] | None) -> Tensor:
+    """Return the embeddings (K, D) of the tokens of languages; None for all that Whisper knows.
+
+    Args:
+        words_vd: the embeddings of its vocabulary.
+        labels: any labels of the languages.
+
+    Raises:
+        LidError: the model is for English only, or a label is not a language, is not known to Whisper, or is
+            listed twice.
+    """
+    known = {label: row for row, label in enumerate(known_languages(len(words_vd)))}
     where = "frontend_conf.languages"
     rows: list[int] = []
     for label in known if labels is None else labels:
@@ -167,4 +231,4 @@ def language_rows(labels: Sequence[str] | None, count: int) -> list[int]:
         if row in rows:
             raise LidError(f"'{label}' is listed twice", where=where, mend="list each language once")
         rows.append(row)
-    return rows
+    return words_vd[[FIRST_LANGUAGE + row for row in rows]].clone()

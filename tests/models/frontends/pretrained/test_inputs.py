@@ -8,7 +8,12 @@ import torch
 from models.test_masking import batch
 from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
-from lid_toolkit.models.frontends.pretrained.inputs import KaldiFilterbank, NormalizedWave, WhisperLogMel
+from lid_toolkit.models.frontends.pretrained.inputs import (
+    KaldiFilterbank,
+    NormalizedWave,
+    WhisperLogMel,
+    WhisperWindows,
+)
 
 LENGTHS = [16000, 9000, 560, 401, 7123, 31999]
 
@@ -68,3 +73,25 @@ def test_padding_changes_no_input(inputs):
         assert own[0] == lengths[row]
         assert torch.allclose(made[row].narrow(time - 1, 0, int(own[0])), alone[0], atol=1e-5)
         assert not made[row].narrow(time - 1, int(own[0]), made.shape[time] - int(own[0])).any()
+
+
+@pytest.mark.parametrize("length", [300, 16000, 479900, 480000])
+def test_whole_windows_are_those_of_transformers(length):
+    wave = speech(length)
+    theirs = WhisperFeatureExtractor()(wave, sampling_rate=16000)["input_features"][0]
+    ours, frames = WhisperWindows(80, 480000)(torch.from_numpy(wave)[None], torch.tensor([length]))
+    assert frames.tolist() == [3000]
+    assert np.allclose(ours[0], theirs, atol=1e-4)
+
+
+def test_whole_windows_of_longer_recordings_are_those_of_their_parts():
+    window, long, short = 16000, speech(40000), speech(9000)
+    inputs = WhisperWindows(80, window)
+    padded = torch.zeros(2, 41000)
+    padded[0, :40000], padded[1, :9000] = torch.from_numpy(long), torch.from_numpy(short)
+    padded[1, 9000:] = 7.0
+    ours, frames = inputs(padded, torch.tensor([40000, 9000]))
+    assert frames.tolist() == [300, 100]
+    for begin, row, part in ((0, 0, long[:16000]), (200, 0, long[32000:]), (0, 1, short)):
+        alone, _ = inputs(torch.from_numpy(part)[None], torch.tensor([len(part)]))
+        assert torch.equal(ours[row, :, begin : begin + 100], alone[0])

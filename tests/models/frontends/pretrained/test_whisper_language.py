@@ -119,3 +119,17 @@ def test_what_is_wrong_is_told(conf, words, folder):
 def test_only_a_multilingual_whisper_will_do(kind, words, tmp_path):
     with pytest.raises(LidError, match=words):
         make(save_tiny(tmp_path, kind))
+
+
+def test_whole_windows_take_no_silence_and_are_only_whispers(folder, tmp_path):
+    with pytest.raises(LidError, match="silence has no effect with whole_windows"):
+        make(folder, whole_windows=True, silence=(0.0, 1.0))
+    assert make(folder, whole_windows=True).added_samples == 0
+    other = save_tiny(tmp_path, "hubert")
+    with pytest.raises(LidError, match="an encoder of type 'hubert' has no windows"):
+        build_component("frontend", "transformers", {"path_or_url": str(other), "whole_windows": True}, {})
+
+
+def test_whole_windows_are_the_same_alone_and_in_a_batch(tmp_path):
+    folder = save_tiny(tmp_path, "whisper", max_source_positions=20, **VOCABULARY)
+    check_batch(make(folder, whole_windows=True), [16000, 6400, 500], 100)
