@@ -96,3 +96,10 @@ def test_options_of_other_kinds_are_refused(tmp_path):
     write_classifier(tmp_path / "theirs", "hubert")
     with pytest.raises(LidError, match="labels and rate are for ONNX models"):
         import_model(tmp_path / "theirs", tmp_path / "exp", rate=8000)
+
+
+def test_the_options_of_earlier_versions_are_the_same_command(tmp_path):
+    for words in (("--output_dir", tmp_path / "exp", "--source", tmp_path / "no"), (tmp_path / "no", "exp")):
+        done = call("import_model", *words)
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path / 'no'}: does not exist")
