@@ -6,7 +6,7 @@ FROM python:3.12-slim
 WORKDIR /app
 COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 COPY lid_toolkit ./lid_toolkit
-RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu --constraint constraints.txt ".[serve,formats,vad]"
+RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu --constraint constraints.txt ".[torch,serve,formats,vad]"
 RUN useradd --system lid
 USER lid
 ENV LID_MODEL=/model

@@ -17,6 +17,8 @@ from typing import NoReturn
 from lid_toolkit.errors import LidError, WorkName, nearest
 from lid_toolkit.processes import stop_with_parent
 
+TORCH = ("torch", "torchaudio")
+"""PyTorch, without which exported models can be used, but nothing else that computes."""
 USER_ERROR = 2
 USERS_FAULTS = (
     *(errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT),
@@ -117,9 +119,9 @@ def run(
 
     The exit code is 0 if ``main`` returns or the reader of standard output has gone (``| head``). It is 2,
     with one line on standard error, for a :class:`LidError`, a full or read-only disk, a denied permission,
-    or a file or file name that is too long. It is 130 on Ctrl-C. Any other exception is a bug and keeps its
-    traceback. For error messages, ``stages`` gives the recipe's name for each kind of work. If the parent
-    asks for it, the command gets SIGTERM when the parent ends
+    a file or file name that is too long, or PyTorch that is not installed. It is 130 on Ctrl-C. Any other
+    exception is a bug and keeps its traceback. For error messages, ``stages`` gives the recipe's name for
+    each kind of work. If the parent asks for it, the command gets SIGTERM when the parent ends
     (:func:`lid_toolkit.processes.stop_with_parent`).
     """
     stop_with_parent()
@@ -137,6 +139,10 @@ def run(
         if error.errno not in USERS_FAULTS:
             raise
         _fail(f"{error.filename or 'disk'}: {error.strerror}")
+    except ModuleNotFoundError as error:
+        if error.name not in TORCH:
+            raise
+        _fail(f"{error.name} is not installed (pip install 'lid_toolkit[torch]')")
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         sys.exit(130)

@@ -78,6 +78,18 @@ def test_exit_codes(capsys):
     assert capsys.readouterr().err == "error: x: bad (y)\nerror: /big: No space left on device\nstopped\n"
 
 
+def test_missing_torch_is_told_and_other_missing_modules_are_bugs(capsys):
+    def main(_):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    with pytest.raises(SystemExit) as exited:
+        run(main, [])
+    assert exited.value.code == 2
+    assert capsys.readouterr().err == "error: torch is not installed (pip install 'lid_toolkit[torch]')\n"
+    with pytest.raises(ModuleNotFoundError):
+        run(lambda _: __import__("no_such_module"), [])
+
+
 def test_bugs_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
         run(lambda _: 1 / 0, [])

@@ -14,6 +14,7 @@ import yaml
 from lid_toolkit import languages
 from lid_toolkit.cli import OptionParser
 from lid_toolkit.commands.model import MODEL_HELP, default_model
+from lid_toolkit.inference.backend import is_exported, require
 
 COMPONENTS = ("frontend", "normalize", "encoder", "pooling", "projector", "loss")
 TRAINING_KEYS = ("max_epoch", "optim", "scheduler", "batch_bins", "init_param")
@@ -47,6 +48,9 @@ def describe(source: str) -> dict[str, Any]:
     Raises:
         LidError: there is no such model, or it is damaged.
     """
+    if is_exported(source):
+        return describe_exported(source)
+    require("torch", "torch")
     from lid_toolkit.inference.locate import locate, open_model, policy_of
     from lid_toolkit.package.format import CONFIG, META, NEEDED, POLICY
     from lid_toolkit.package.licences import encoders, model_licence
@@ -70,6 +74,31 @@ def describe(source: str) -> dict[str, Any]:
             "results": {str(file.parent.relative_to(folder)): scores(file) for file in found},
             "policy": policy_of(source).to_mapping(),
         }
+
+
+def describe_exported(source: str) -> dict[str, Any]:
+    """Return what an exported model says about itself, as plain values.
+
+    Raises:
+        LidError: there is no such file, it is damaged, or onnxruntime is not installed.
+    """
+    require("onnxruntime", "onnx")
+    from lid_toolkit.inference.onnx_backend import read_record
+
+    record = read_record(Path(source))
+    return {
+        "model": source,
+        "kind": f"exported model, {record.numbers}",
+        "languages": list(record.languages),
+        "parameters": None,
+        "rate": record.rate,
+        "components": {},
+        "licence": record.licence,
+        "pretrained_encoders": list(record.pretrained),
+        "training": {},
+        "results": {},
+        "policy": dict(record.policy),
+    }
 
 
 @contextlib.contextmanager
@@ -114,12 +143,13 @@ def calibration_text(calibration: Mapping[str, Any]) -> str:
 def lines_of(facts: Mapping[str, Any]) -> list[str]:
     """Return a description as lines for people."""
     labels = ", ".join(f"{label} ({languages.name(label)})" for label in facts["languages"])
+    rate = f"audio at {facts['rate']} Hz"
     policy = dict(facts["policy"])
     calibration = policy.pop("calibration", None)
     rows = {
         "model": f"{facts['model']} ({facts['kind']})",
         "languages": f"{len(facts['languages'])}: {labels}",
-        "size": f"{facts['parameters']:,} parameters, audio at {facts['rate']} Hz",
+        "size": f"{facts['parameters']:,} parameters, {rate}" if facts["parameters"] else rate,
         "components": ", ".join(f"{name} {part}" for name, part in facts["components"].items() if part),
         "licence": facts["licence"],
         "pretrained encoders": ", ".join(facts["pretrained_encoders"]),

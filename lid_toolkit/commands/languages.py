@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from lid_toolkit import languages
 from lid_toolkit.cli import OptionParser
 from lid_toolkit.commands.model import MODEL_HELP, default_model
+from lid_toolkit.inference.backend import is_exported, require
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -14,10 +16,25 @@ def main(arguments: Sequence[str]) -> None:
     options = make_parser().parse_args(arguments)
     source = options.model or default_model()
 
-    from lid_toolkit.inference.locate import labels_of  # imports torch
-
     for label in labels_of(source):
         print(f"{label}\t{languages.name(label)}")
+
+
+def labels_of(source: str) -> tuple[str, ...]:
+    """Return the labels of a model in index order.
+
+    Raises:
+        LidError: there is no such model, or it is damaged.
+    """
+    if is_exported(source):
+        require("onnxruntime", "onnx")
+        from lid_toolkit.inference.onnx_backend import read_record
+
+        return read_record(Path(source)).languages
+    require("torch", "torch")
+    from lid_toolkit.inference import locate
+
+    return locate.labels_of(source)
 
 
 def make_parser() -> OptionParser:

@@ -49,6 +49,7 @@ COMMANDS = {
         Command("score", "recipe.score", "score the answers for a data directory"),
         Command("compare", "recipe.compare", "compare two systems on the same utterances"),
         Command("plot_tsne", "recipe.plot_tsne", "draw a map of embeddings"),
+        Command("export", "export", "write a model for other programs: ONNX, ESPnet"),
         Command("pack", "recipe.pack", "pack a model into one zip file"),
         Command("upload_hf", "recipe.upload_hf", "upload a packed model to the Hugging Face Hub"),
         Command("import", "import_model", "import a model of another toolkit"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lid_toolkit.cli import OptionParser, positive_int
 from lid_toolkit.cores import count_cores
 from lid_toolkit.errors import LidError
+from lid_toolkit.inference.backend import BACKENDS, is_exported
 from lid_toolkit.training.config import DTYPES
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 VARIABLE = "LID_MODEL"
 EXPERIMENTS = "exp"
 MODEL_HELP = (
-    "experiment directory, model file, packed model (also ESPnet's), or user/repo on the Hub; "
+    "experiment directory, model file, packed model (also ESPnet's), exported model (.onnx), or user/repo on "
+    "the Hub; "
     f"by default ${VARIABLE}, else the newest experiment below {EXPERIMENTS}/"
 )
 
@@ -27,6 +29,9 @@ MODEL_HELP = (
 def add_model(parser: OptionParser) -> None:
     """Add ``--model`` and how to compute with it."""
     parser.add_argument("--model", help=MODEL_HELP)
+    parser.add_argument(
+        "--backend", choices=BACKENDS, default="auto", help="what computes; auto: onnx for an exported model"
+    )
     add_computing(parser)
 
 
@@ -53,7 +58,11 @@ def open_identifier(options: argparse.Namespace) -> LanguageIdentifier:
 
     options.model = source
     return LanguageIdentifier.from_pretrained(
-        source, options.device, threads=options.threads or count_cores(), dtype=options.dtype
+        source,
+        options.device,
+        threads=options.threads or count_cores(),
+        dtype=options.dtype,
+        backend=options.backend,
     )
 
 
@@ -79,9 +88,12 @@ def default_model(root: Path = Path(EXPERIMENTS)) -> str:
 
 def model_digest(source: str) -> str:
     """Return what changes when a model does: a digest of its file, or of the list of its files' digests."""
+    from lid_toolkit.steps import digest
+
+    if is_exported(source):
+        return digest(Path(source)) or source
     from lid_toolkit.inference.locate import locate  # imports torch
     from lid_toolkit.package.format import META, NEEDED
-    from lid_toolkit.steps import digest
 
     path = locate(source, None, NEEDED).path
     file = path / META if path.is_dir() else path

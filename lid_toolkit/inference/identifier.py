@@ -9,16 +9,15 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.inference.backend import BackendName, Origin, checked_embeddings
 from lid_toolkit.inference.decision import Decider, decider
-from lid_toolkit.inference.lazy_model import LazyModel, Origin
+from lid_toolkit.inference.lazy_model import LazyModel
 from lid_toolkit.inference.listening import Abstains, Listener, shared_detector
 from lid_toolkit.inference.lookahead import Heard, LookAhead
 from lid_toolkit.inference.policy import DecisionPolicy
@@ -29,7 +28,9 @@ from lid_toolkit.inference.speech import KINDS, Floats, Speech, at_least_one, is
 from lid_toolkit.inference.stream import LanguageStream, Tracking
 from lid_toolkit.inference.windows import Windowing
 from lid_toolkit.training.config import DType
-from lid_toolkit.training.device import named_device
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["LanguageIdentifier", "Prediction"]
 
@@ -59,6 +60,7 @@ class LanguageIdentifier(LazyModel):
         dtype: DType = "float32",
         policy: DecisionPolicy | None = None,
         torch_compile: bool = False,
+        backend: BackendName = "auto",
     ) -> LanguageIdentifier:
         """Load a model.
 
@@ -77,14 +79,16 @@ class LanguageIdentifier(LazyModel):
             policy: when to answer; None for the policy that the model was packed with, else the default.
             torch_compile: compile the model with ``torch.compile`` at the first batch. That takes minutes and
                 needs a C++ compiler, so it is for many recordings on a GPU. Answers agree up to rounding.
+            backend: what computes: ``torch``, or ``onnx`` for a file of ``lid export``, or for a directory
+                that has one as ``model.onnx``; ``auto`` for ``onnx`` if ``source`` is such a file.
 
         Raises:
             LidError: the model does not exist, is not a model, or is not safe to load, the device or the
-                number format is not supported, ``threads`` is below 1, or the policy does not fit the model.
+                number format is not supported, ``threads`` is below 1, or what computes is not installed.
         """
         place = str(Path(source).absolute()) if Path(source).exists() else str(source)
-        name = device if isinstance(device, str) else str(named_device(device))
-        lid = cls(Origin(place, name, revision, tuple(external), threads, dtype, policy, torch_compile))
+        how = (revision, tuple(external), threads, dtype, policy, torch_compile, backend)
+        lid = cls(Origin(place, str(device), *how))
         lid.load()
         return lid
 
@@ -104,17 +108,17 @@ class LanguageIdentifier(LazyModel):
     @property
     def languages(self) -> tuple[str, ...]:
         """Labels in index order."""
-        return self.load().saved.languages
+        return self.load().languages
 
     @property
     def rate(self) -> int:
         """Samples per second of the model, and of arrays that come without a rate."""
-        return self.load().saved.rate
+        return self.load().rate
 
     @property
-    def device(self) -> torch.device:
-        """Where the model computes."""
-        return self.load().device
+    def device(self) -> torch.device | str:
+        """Where the model computes: a device of PyTorch, or its name in onnxruntime."""
+        return self.load().device  # type: ignore[no-any-return]
 
     @property
     def policy(self) -> DecisionPolicy:
@@ -267,11 +271,11 @@ class LanguageIdentifier(LazyModel):
         at_least_one(batch_size=batch_size)
         listener = self._listener(sample_rate, Windowing(), "none", lambda *_: None)
         found = [embedding_of(heard) for heard in self._heard(_inputs(speech), listener, batch_size)]
-        return np.stack(found) if found else np.zeros((0, self.load().saved.embedding_size), np.float32)
+        return np.stack(found) if found else np.zeros((0, self.load().embedding_size), np.float32)
 
     def classify_embedding(
         self,
-        embeddings: npt.ArrayLike | Tensor,
+        embeddings: npt.ArrayLike | torch.Tensor,
         languages: Iterable[str] | None = None,
         top_k: int | None = None,
         policy: DecisionPolicy | None = None,
@@ -290,7 +294,7 @@ class LanguageIdentifier(LazyModel):
         """
         at_least_one(top_k=1 if top_k is None else top_k)
         decides = self._decider(policy, languages)
-        scores = self.load().classify(torch.as_tensor(embeddings, dtype=torch.float32))
+        scores = self.load().classify(checked_embeddings(embeddings, self.load().embedding_size))
         records = [decides.decide(scores_c, None, top_k=top_k) for scores_c in np.atleast_2d(scores)]
         return records[0] if scores.ndim == 1 else records
 

@@ -8,11 +8,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from lid_toolkit.audio.kaldi_matrix import LARGEST
 from lid_toolkit.audio.reader import (
@@ -25,6 +24,9 @@ from lid_toolkit.audio.reader import (
     open_content,
 )
 from lid_toolkit.errors import LidError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats: TypeAlias = "npt.NDArray[np.float32]"
 

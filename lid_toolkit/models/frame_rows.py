@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lid_toolkit.models.autograd import Context
+from lid_toolkit.models.exporting import is_exporting
 from lid_toolkit.models.masking import on_device, widened
 
 
@@ -121,12 +122,15 @@ class FrameRows:
     utterance_n: Tensor
 
     @classmethod
-    def of(cls, lengths_b: Tensor, frames: int, device: torch.device) -> FrameRows:
+    def of(cls, lengths_b: Tensor, frames: int, device: torch.device) -> FrameRows | FrameGrid:
         """Describe a batch of ``frames`` frames; ``lengths_b`` on the CPU avoids waiting for a device.
 
         In compiled code N is a size that the compiler does not know, so one graph serves all batches. Such a
-        batch must have at least two valid frames.
+        batch must have at least two valid frames. In an exported graph all frames of the grid are rows
+        (:class:`FrameGrid`), because other runtimes gather slowly.
         """
+        if is_exporting():
+            return FrameGrid.of(lengths_b, frames, device)
         compiling = torch.compiler.is_compiling()
         if compiling or int(lengths_b.max()) > frames:
             lengths_b = lengths_b.clamp(max=frames)
@@ -189,12 +193,74 @@ class FrameRows:
         return GatherPair(RowGather(read_nk.view(-1, 1)), RowGather(back_nk))
 
 
-def convolve(conv: nn.Conv1d, x_nc: Tensor, neighbours: GatherPair | None = None) -> Tensor:
+@dataclass(frozen=True)
+class FrameGrid:
+    """The frames of a padded batch as rows, with padding: N = B * T. It is used as :class:`FrameRows` is.
+
+    Padding may have any value in the rows; what reads neighbours or takes means reads zeros in its place.
+
+    Attributes:
+        shape: B and T.
+        mask_bt1: whether a frame is valid.
+    """
+
+    shape: tuple[int, int]
+    mask_bt1: Tensor
+
+    @classmethod
+    def of(cls, lengths_b: Tensor, frames: int, device: torch.device) -> FrameGrid:
+        """Describe a batch of ``frames`` frames."""
+        mask_bt = torch.arange(frames, device=device) < lengths_b.to(device)[:, None]
+        return cls((lengths_b.shape[0], frames), mask_bt[:, :, None])
+
+    def pack(self, x_btc: Tensor) -> Tensor:
+        """Return the frames (N, C) of (B, T, C)."""
+        return x_btc.flatten(0, 1)
+
+    def unpack(self, x_nc: Tensor) -> Tensor:
+        """Return the grid (B, T, C)."""
+        return x_nc.view(*self.shape, x_nc.shape[1])
+
+    def mean(self, x_nc: Tensor) -> Tensor:
+        """Return each utterance's mean (B, C), summed in float32 at least."""
+        zeroed_btc = self.zeroed(widened(x_nc))
+        return zeroed_btc.sum(dim=1) / self.mask_bt1.sum(dim=1).to(zeroed_btc.dtype)
+
+    def spread(self, x_bc: Tensor) -> Tensor:
+        """Return each utterance's row at all of its frames, (N, C)."""
+        return x_bc[:, None].expand(-1, self.shape[1], -1).flatten(0, 1)
+
+    def conv_neighbours(self, conv: nn.Conv1d) -> GridNeighbours:
+        """Return the map (N, C) to (N, K * C) from each row to the K rows that a convolution reads for it."""
+        return GridNeighbours(self, conv.kernel_size[0], conv.dilation[0])
+
+    def zeroed(self, x_nc: Tensor) -> Tensor:
+        """Return the grid (B, T, C) with zeros at padding."""
+        return self.unpack(x_nc).masked_fill(~self.mask_bt1, 0.0)
+
+
+@dataclass(frozen=True)
+class GridNeighbours:
+    """What a convolution of ``taps`` frames reads for each frame of a grid."""
+
+    grid: FrameGrid
+    taps: int
+    dilation: int
+
+    def apply(self, x_nc: Tensor) -> Tensor:
+        """Map (N, C) to (N, K * C): copies of the grid that are shifted in time, side by side."""
+        frames, reach = self.grid.shape[1], self.taps // 2 * self.dilation
+        wide_btc = F.pad(self.grid.zeroed(x_nc), (0, 0, reach, reach))
+        starts = range(0, self.taps * self.dilation, self.dilation)
+        return torch.cat([wide_btc[:, start : start + frames] for start in starts], dim=2).flatten(0, 1)
+
+
+def convolve(conv: nn.Conv1d, x_nc: Tensor, neighbours: GatherPair | GridNeighbours | None = None) -> Tensor:
     """Apply a convolution to rows, (N, C) to (N, O).
 
     ``neighbours`` (:meth:`FrameRows.conv_neighbours`) is needed if the convolution reads more than one frame.
     """
     if neighbours is None:
         return F.linear(x_nc, conv.weight[:, :, 0], conv.bias)
-    read_nf = neighbours.apply(x_nc).view(len(x_nc), -1)
+    read_nf = neighbours.apply(x_nc).view(x_nc.shape[0], -1)
     return F.linear(read_nf, conv.weight.transpose(1, 2).flatten(1), conv.bias)

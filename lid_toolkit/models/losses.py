@@ -70,7 +70,7 @@ class CosineLoss(LossBase):
         with torch.autocast(embedding_bd.device.type, enabled=False):
             unit_bd = F.normalize(embedding_bd.float())
             cosine_bs = F.linear(unit_bd, F.normalize(self.weight.float()))
-        return cosine_bs.view(len(cosine_bs), self.classes, self.centres).amax(dim=2)
+        return cosine_bs.view(cosine_bs.shape[0], self.classes, self.centres).amax(dim=2)
 
     def logits(self, embedding_bd: Tensor) -> Tensor:
         """Return (B, classes): scaled cosines, whose softmax is the posterior without margin."""

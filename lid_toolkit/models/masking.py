@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lid_toolkit.models.autograd import Context
+from lid_toolkit.models.exporting import is_exporting
 
 
 def padding_mask(lengths_b: Tensor, frames: int, device: torch.device) -> Tensor | None:
@@ -85,7 +86,7 @@ def mirror_ends(x_bt: Tensor, lengths_b: Tensor, reach: int) -> Tensor:
     """
     frames = x_bt.shape[-1]
     if not torch.compiler.is_compiling() and int(lengths_b.min()) >= frames:
-        return F.pad(x_bt.view(len(x_bt), -1, frames), (reach, reach), mode="reflect").view(
+        return F.pad(x_bt.view(x_bt.shape[0], -1, frames), (reach, reach), mode="reflect").view(
             *x_bt.shape[:-1], -1
         )
     # Mirrored twice: |i| at the start, last - |last - i| at the end. Example: an utterance a b c in a batch
@@ -94,7 +95,7 @@ def mirror_ends(x_bt: Tensor, lengths_b: Tensor, reach: int) -> Tensor:
     last_b1 = (on_device(lengths_b, x_bt.device) - 1)[:, None]
     source_bt = (last_b1 - (last_b1 - position_t).abs()).clamp(min=0)
     inner = x_bt.shape[1:-1]
-    return x_bt.gather(-1, source_bt.view(len(x_bt), *[1] * len(inner), -1).expand(-1, *inner, -1))
+    return x_bt.gather(-1, source_bt.view(x_bt.shape[0], *[1] * len(inner), -1).expand(-1, *inner, -1))
 
 
 def masked_mean(x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
@@ -121,6 +122,11 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             return F.batch_norm(
                 x_bct, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
+        if is_exporting() and self.running_mean is not None and self.running_var is not None:
+            # Runtimes normalise (N, C) slowly, and fold these constants.
+            scale_c = self.weight * torch.rsqrt(self.running_var + self.eps)
+            shift_c = self.bias - self.running_mean * scale_c
+            return x_bct * beside(scale_c, x_bct) + beside(shift_c, x_bct)
         # On a CPU, PyTorch sums the rows of (N, C) one after the other, which costs float32 three digits.
         rows_in_float32 = x_bct.dim() == 2 and x_bct.device.type == "cpu" and x_bct.dtype == torch.float32
         if not self.training or (mask_b1t is None and not rows_in_float32):

@@ -5,13 +5,14 @@ Format: https://huggingface.co/docs/hub/model-cards (metadata in YAML, then Mark
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from lid_toolkit import languages
+from lid_toolkit import __version__, languages
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation import reported_metrics
 from lid_toolkit.evaluation.intervals import Estimate
@@ -19,6 +20,7 @@ from lid_toolkit.evaluation.results_json import stored_values
 from lid_toolkit.package.licences import PretrainedEncoder
 
 Results = Mapping[str, Any]
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 FEW = 5  # number of least recognised languages that are named
 
 
@@ -74,6 +76,8 @@ def model_card(facts: Facts, results: Mapping[str, Results]) -> str:
         f"```sh\n{facts.command}\n```",
         "`config.yaml` is the complete training configuration.",
         *_origin(facts.origin),
+        "## How to cite",
+        _citation(facts),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -198,6 +202,20 @@ def _origin(origin: Iterable[PretrainedEncoder]) -> list[str]:
         for encoder in origin
     ]
     return ["## Pretrained encoders", "\n".join(lines)] if lines else []
+
+
+def _citation(facts: Facts) -> str:
+    """Return how to cite the model, with the pretrained encoders that it contains."""
+    others = "".join(f" Cite the authors of `{encoder.name}` too." for encoder in facts.origin)
+    address = (
+        f"\n  url = {{https://huggingface.co/{facts.source}}}," if HUB_NAME.fullmatch(facts.source) else ""
+    )
+    key = re.sub(r"\W+", "_", facts.name)
+    return (
+        f"```bibtex\n@misc{{{key},\n  title = {{{facts.name}: a model for spoken language identification}},"
+        f"{address}\n  note = {{Trained with lid_toolkit {__version__}}}\n}}\n```\n\n"
+        f"Name the training data and its results from this card with it.{others}"
+    )
 
 
 def _percent(measure: Mapping[str, float]) -> str:

@@ -29,7 +29,8 @@ from lid_toolkit.package.format import (
     Labels,
     Meta,
 )
-from lid_toolkit.training.checkpoint import SavedModel, check_labels, restore
+from lid_toolkit.training.checkpoint import SavedModel, restore
+from lid_toolkit.training.model_facts import check_labels
 from lid_toolkit.untrusted import BLOCK, Untrusted
 
 

@@ -11,19 +11,18 @@ from typing import TypedDict, cast
 import torch
 from torch import Tensor
 
-from lid_toolkit.audio.reader import HIGHEST_RATE, LOWEST_RATE
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import temporary_beside, write_whole
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.models.sealed import sealed
+from lid_toolkit.training.model_facts import USE_ANOTHER, check_labels, check_rate
 
 MODEL_FORMAT = 1
 LONGEST_REASON = 300
 FRAMES_TO_TRY = 25
 ALIGNMENT = 64
-USE_ANOTHER = "use another file"
 
 
 class ModelContent(TypedDict):
@@ -193,28 +192,6 @@ def try_out(model: LidModel, rate: int, features: int | None) -> None:
     scores_bc, embeddings_bd = model.identify(noise, torch.tensor(shape[1:2]))
     if not (torch.isfinite(scores_bc).all() and torch.isfinite(embeddings_bd).all()):
         raise LidError("its scores for noise are not finite", mend=USE_ANOTHER)
-
-
-def check_rate(rate: object, source: Path) -> None:
-    """Raise LidError if a sampling rate is not a whole number of Hz that audio can have."""
-    if not isinstance(rate, int) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise LidError(
-            f"a sampling rate of {rate!r:.40} is not supported",
-            where=source,
-            mend=f"it must be a whole number from {LOWEST_RATE} to {HIGHEST_RATE}",
-        )
-
-
-def check_labels(labels: Sequence[object], source: Path) -> None:
-    """Raise LidError if there are fewer than two labels, or one is not a word or occurs twice."""
-    if len(labels) < 2:
-        raise LidError(f"the model has {len(labels)} languages", where=source, mend=USE_ANOTHER)
-    for label in labels:
-        if not isinstance(label, str) or not label.isprintable() or label.split() != [label]:
-            raise LidError(f"{label!r:.40} is not a label", where=source, mend=USE_ANOTHER)
-    if len(set(labels)) < len(labels):
-        twice = next(label for label in labels if list(labels).count(label) > 1)
-        raise LidError(f"label '{twice}' occurs twice", where=source, mend=USE_ANOTHER)
 
 
 def save(path: Path, content: Mapping[str, object]) -> None:

@@ -85,3 +85,13 @@ def test_the_example_runs(kind, package, tmp_path):
         record = json.loads(done.stdout)
         assert (record["id"], record["duration"], len(record["scores"])) == ("speech.wav", 1.0, 3)
     assert done.returncode == 0, done.stderr
+
+
+def test_it_says_how_to_cite_the_model_and_its_encoders():
+    card = model_card(FACTS, {})
+    assert "url = {https://huggingface.co/me/lid}," in card
+    assert "Cite the authors of `facebook/mms-1b` too." in card
+    local = model_card(replace(FACTS, source="tiny.zip", origin=[]), {})
+    assert "@misc{tiny,\n  title = {tiny: a model for spoken language identification},\n  note" in local
+    assert "url = " not in local
+    assert "Cite the authors" not in local

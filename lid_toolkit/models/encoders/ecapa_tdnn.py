@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lid_toolkit.models.arguments import PositiveInt, component
 from lid_toolkit.models.encoders.res2net import SqueezeExcitation, res2net
-from lid_toolkit.models.frame_rows import FrameRows, GatherPair, convolve
+from lid_toolkit.models.frame_rows import FrameGrid, FrameRows, GatherPair, GridNeighbours, convolve
 from lid_toolkit.models.masking import MaskedBatchNorm1d
 
 
@@ -92,7 +92,7 @@ class SERes2NetBlock(nn.Module):
         self.bn3 = MaskedBatchNorm1d(channels)
         self.se = SqueezeExcitation(channels)
 
-    def forward(self, x_nc: Tensor, rows: FrameRows) -> Tensor:
+    def forward(self, x_nc: Tensor, rows: FrameRows | FrameGrid) -> Tensor:
         """Map the batch's valid frames (N, C) to (N, C)."""
         convs, norms = cast(list[nn.Conv1d], self.convs), cast(list[MaskedBatchNorm1d], self.bns)
         neighbours = rows.conv_neighbours(convs[0]) if convs else None  # a single group is not convolved
@@ -106,7 +106,10 @@ class SERes2NetBlock(nn.Module):
 
 
 def stage(
-    conv: nn.Conv1d, norm: MaskedBatchNorm1d, x_nc: Tensor, neighbours: GatherPair | None = None
+    conv: nn.Conv1d,
+    norm: MaskedBatchNorm1d,
+    x_nc: Tensor,
+    neighbours: GatherPair | GridNeighbours | None = None,
 ) -> Tensor:
     """Return norm(relu(conv(x))) of rows."""
     # In place: neither the convolution nor its gradient needs the output before the ReLU.

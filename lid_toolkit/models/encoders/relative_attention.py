@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lid_toolkit.models.exporting import is_exporting
 from lid_toolkit.models.masking import on_device
 
 RelPosType = Literal["legacy", "latest"]
@@ -84,11 +85,12 @@ class RelativeSelfAttention(nn.Module):
         )
         r_1hpd = self._split(self.linear_pos(positions_pd)[None])
         blocks = []
-        for first in range(0, q_bhtd.shape[2], BLOCK_QUERIES):
+        exporting = is_exporting()  # a graph has no loop over blocks
+        for first in (0,) if exporting else range(0, q_bhtd.shape[2], BLOCK_QUERIES):
             # One query more, because ``legacy`` takes scores of the next query.
-            q_bhqd = q_bhtd[:, :, first : first + BLOCK_QUERIES + 1]
+            q_bhqd = q_bhtd if exporting else q_bhtd[:, :, first : first + BLOCK_QUERIES + 1]
             distance_bhqp = (q_bhqd + self.pos_bias_v[:, None]) @ r_1hpd.transpose(2, 3)
-            q_bhqd = q_bhqd[:, :, :BLOCK_QUERIES]
+            q_bhqd = q_bhqd if exporting else q_bhqd[:, :, :BLOCK_QUERIES]
             scores_bhqt = self._place(distance_bhqp, first, q_bhqd.shape[2], k_bhtd.shape[2], lengths_b)
             scores_bhqt = scores_bhqt / math.sqrt(q_bhqd.shape[3])
             if mask_b1t is not None:
@@ -133,7 +135,7 @@ class RelativeSelfAttention(nn.Module):
             next_query_qt = (query_q1 + 1) * distances + ahead_qt - 2
             index_bqt = torch.where(ahead_qt >= 2, next_query_qt, behind_bqt)
         else:
-            index_bqt = (query_q1 * distances + frames - 1 - ahead_qt).expand(len(distance_bhqp), -1, -1)
+            index_bqt = (query_q1 * distances + frames - 1 - ahead_qt).expand(distance_bhqp.shape[0], -1, -1)
         scores_bhn = distance_bhqp.flatten(2)
         index_b1n = index_bqt.clamp(max=scores_bhn.shape[2] - 1).flatten(1)[:, None]
         placed_bhn = scores_bhn.gather(2, index_b1n.expand(-1, self.heads, -1))

@@ -153,7 +153,9 @@ class SelectiveKernel2d(nn.Module):
         across_bst = torch.stack(branches).sum(dim=0).mean(dim=3 - self.axis)
         weights_kbs = self.attention(masked_mean(across_bst, mask_b1t)[..., 0])
         shape = (
-            (len(KERNELS), len(x_bcft), -1, 1, 1) if self.axis == 1 else (len(KERNELS), len(x_bcft), 1, -1, 1)
+            (len(KERNELS), x_bcft.shape[0], -1, 1, 1)
+            if self.axis == 1
+            else (len(KERNELS), x_bcft.shape[0], 1, -1, 1)
         )
         return weigh(weights_kbs.view(shape), branches)
 

@@ -6,6 +6,7 @@ Shapes: b batch, t time, f frequency bins, m filters, n samples of a window.
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.arguments import Window
+from lid_toolkit.models.exporting import is_exporting
 from lid_toolkit.models.masking import continue_by_zeros, mirror_ends, padding_mask, zero_padding
 
 Ends = Literal["mirror", "zeros", "none"]
@@ -92,7 +94,7 @@ def _blocks(wave_bt: Tensor, n_fft: int, hop_length: int) -> list[Tensor]:
     A block overlaps the next one by the samples that frames of both read.
     """
     frames = (wave_bt.shape[1] - n_fft) // hop_length + 1
-    if frames <= BLOCK_FRAMES:
+    if is_exporting() or frames <= BLOCK_FRAMES:  # a graph has no loop over blocks
         return [wave_bt]
     number = -(-frames // BLOCK_FRAMES)
     bounds = [frames * block // number for block in range(number + 1)]
@@ -104,5 +106,19 @@ def _blocks(wave_bt: Tensor, n_fft: int, hop_length: int) -> list[Tensor]:
 
 def _power_spectrum(wave_bt: Tensor, window_n: Tensor, hop_length: int) -> Tensor:
     """Return the power spectra (B, frames, n_fft // 2 + 1) of all whole frames."""
+    if is_exporting():
+        return _spectrum_by_products(wave_bt, window_n, hop_length)
     spectrum_btf = torch.fft.rfft(wave_bt.unfold(1, len(window_n), hop_length) * window_n)
     return torch.view_as_real(spectrum_btf).square().sum(-1)
+
+
+def _spectrum_by_products(wave_bt: Tensor, window_n: Tensor, hop_length: int) -> Tensor:
+    """Return what :func:`_power_spectrum` returns, from a matrix product: other runtimes lack transforms."""
+    n_fft = len(window_n)
+    bins = n_fft // 2 + 1
+    # In float64, and in turns below 1, so that cosines and sines are exact to float32's last digit.
+    turns_nf = torch.arange(n_fft)[:, None] * torch.arange(bins) % n_fft
+    angle_nf = turns_nf.double() * (2 * math.pi / n_fft)
+    waves_nf = torch.cat((angle_nf.cos(), angle_nf.sin()), dim=1) * window_n.double()[:, None]
+    spectrum_btf = wave_bt.unfold(1, n_fft, hop_length) @ waves_nf.float()
+    return spectrum_btf[..., :bins].square() + spectrum_btf[..., bins:].square()

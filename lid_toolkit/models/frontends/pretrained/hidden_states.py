@@ -15,10 +15,12 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from lid_toolkit.models.exporting import is_exporting
 from lid_toolkit.models.frontends.pretrained.upstream_types import (
     BertEncoder,
     HasModules,
@@ -92,15 +94,16 @@ def make_exact(encoder: WaveEncoder) -> None:
 
 def wave_states(model: WaveEncoder, wave_bt: Tensor, lengths_b: Tensor, draw_spans: DrawSpans) -> States:
     """Run wav2vec 2.0, XLS-R, MMS, HuBERT or WavLM on waveforms, after :func:`make_exact`."""
-    sizes = torch.cat((lengths_b, torch.tensor(wave_bt.shape[1:])))
+    frames, frames_b = wave_bt.shape[1], lengths_b
     for place, (kernel, stride) in enumerate(
         zip(model.config.conv_kernel, model.config.conv_stride, strict=True)
     ):
-        sizes = (sizes - kernel) // stride + 1
+        frames, frames_b = (frames - kernel) // stride + 1, (frames_b - kernel) // stride + 1
         if place == 0:
-            _tell(model.feature_extractor, MaskedGroupNorm, sizes[:-1])
-    frames_b, frames = sizes[:-1], int(sizes[-1])
+            _tell(model.feature_extractor, MaskedGroupNorm, frames_b)
     _tell(model.encoder, PaddedBatchNorm, frames_b)
+    if is_exporting():
+        return _exported_states(model, wave_bt, frames_b, frames)
     samples_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
     with recorded(model.encoder.layers) as states:
         output = model(
@@ -108,6 +111,21 @@ def wave_states(model: WaveEncoder, wave_bt: Tensor, lengths_b: Tensor, draw_spa
             attention_mask=None if samples_b1t is None else samples_b1t[:, 0].long(),
             mask_time_indices=draw_spans(frames_b, frames),
         )
+    return _all(states, model, output.last_hidden_state), frames_b
+
+
+def _exported_states(model: WaveEncoder, wave_bt: Tensor, frames_b: Tensor, frames: int) -> States:
+    """Run the parts of an encoder with a mask of frames.
+
+    The encoder itself makes this mask from one of samples, in a way that fixes the size of the batch.
+    """
+    mask_b1t = padding_mask(frames_b, frames, wave_bt.device)
+    assert mask_b1t is not None
+    names = ("feature_extractor", "feature_projection", "encoder")
+    extract, project, encode = map(cast(nn.Module, model).get_submodule, names)
+    with recorded(model.encoder.layers) as states:
+        feats_btd = first_of(project(extract(wave_bt).transpose(1, 2)))
+        output = encode(feats_btd, attention_mask=mask_b1t[:, 0])
     return _all(states, model, output.last_hidden_state), frames_b
 
 

@@ -102,7 +102,7 @@ class KaldiFilterbank(nn.Module):
             variance_bm1 = masked_mean(feats_bmt.square(), mask_b1t) * unbiased_b11
             feats_bmt = (feats_bmt * torch.rsqrt(variance_bm1 + VARIANCE_FLOOR)).float()
         stacked_b, steps = count_b // self.STRIDE, feats_bmt.shape[2] // self.STRIDE
-        feats_btd = feats_bmt[..., : steps * self.STRIDE].transpose(1, 2).reshape(len(wave_bt), steps, -1)
+        feats_btd = feats_bmt[..., : steps * self.STRIDE].transpose(1, 2).reshape(wave_bt.shape[0], steps, -1)
         mask_b1s = padding_mask(stacked_b, steps, feats_btd.device)
         return zero_padding(feats_btd.transpose(1, 2), mask_b1s).transpose(1, 2), stacked_b
 
