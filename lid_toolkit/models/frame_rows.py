@@ -35,6 +35,7 @@ from torch.nn import functional as F
 from lid_toolkit.models.autograd import Context
 from lid_toolkit.models.exporting import is_exporting
 from lid_toolkit.models.masking import on_device, widened
+from lid_toolkit.models.row_map import map_rows
 
 
 @dataclass(frozen=True)
@@ -261,6 +262,6 @@ def convolve(conv: nn.Conv1d, x_nc: Tensor, neighbours: GatherPair | GridNeighbo
     ``neighbours`` (:meth:`FrameRows.conv_neighbours`) is needed if the convolution reads more than one frame.
     """
     if neighbours is None:
-        return F.linear(x_nc, conv.weight[:, :, 0], conv.bias)
+        return map_rows(x_nc, conv.weight[:, :, 0], conv.bias)
     read_nf = neighbours.apply(x_nc).view(x_nc.shape[0], -1)
-    return F.linear(read_nf, conv.weight.transpose(1, 2).flatten(1), conv.bias)
+    return map_rows(read_nf, conv.weight.transpose(1, 2).flatten(1), conv.bias)

@@ -13,6 +13,7 @@ from lid_toolkit.models.arguments import PositiveFloat, PositiveInt, component
 from lid_toolkit.models.autograd import Context
 from lid_toolkit.models.frame_rows import convolve
 from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, widened
+from lid_toolkit.models.row_map import map_rows
 
 VARIANCE_RANGE = (1e-4, 1e4)
 CONTEXT_VARIANCE_FLOOR = 1e-10
@@ -98,7 +99,7 @@ def score_frames(conv: nn.Conv1d, x_btc: Tensor, lengths_b: Tensor, floor: float
     context_bh = F.linear(
         torch.cat((mean_bc, deviation_bc), dim=1), torch.cat((mean_w, deviation_w), dim=1), conv.bias
     )
-    hidden_bth = F.linear(x_btc.flatten(0, 1), frame_w).view(*x_btc.shape[:2], -1)
+    hidden_bth = map_rows(x_btc.flatten(0, 1), frame_w).view(*x_btc.shape[:2], -1)
     return hidden_bth + context_bh[:, None]
 
 

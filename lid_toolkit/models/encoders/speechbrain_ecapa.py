@@ -21,6 +21,7 @@ from lid_toolkit.models.masking import (
     padding_mask,
     zero_padding,
 )
+from lid_toolkit.models.row_map import map_channels
 
 Five = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt]
 
@@ -97,7 +98,7 @@ class TdnnLayer(nn.Module):
         """Map (B, C, T) to (B, outputs, T)."""
         if self.reach:
             x_bct = mirror_ends(x_bct, lengths_b, self.reach)
-        normalised_bct: Tensor = self.norm(torch.relu(self.conv(x_bct)), mask_b1t)
+        normalised_bct: Tensor = self.norm(torch.relu(map_channels(self.conv, x_bct)), mask_b1t)
         return normalised_bct
 
 
