@@ -126,6 +126,20 @@ def test_bombs(kind, tmp_path):
     assert "unpacks to" in refusal(read)
 
 
+def test_many_small_files_are_a_bomb_together(tmp_path):
+    """Each alone is within the limit of its archive."""
+    files = {f"small/{number}": bytes(2**21) for number in range(40)}
+    path = packed("zip", tmp_path, {**GOOD, **files})
+    with Untrusted(path).unpacked(["small/0"]):
+        pass
+
+    def read() -> None:
+        with Untrusted(path).unpacked(list(files)):
+            pass
+
+    assert "unpacks to" in refusal(read)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_texts_that_are_too_large_or_no_texts(kind, tmp_path):
     noise = os.urandom(LARGEST_YAML // 2).hex().encode()  # shrinks by half, so it is no bomb
