@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
         scratch = Path(name)
         work: dict[str, Callable[[], Figures]] = {
             "import torch": lambda: program("import torch"),
-            "./run.sh again": lambda: command([ROOT / "run.sh", "--corpus", options.corpus]),
+            "run.sh again": lambda: command([ROOT / "run.sh", "--corpus", options.corpus]),
             "stage 6": lambda: stage_6(models[0], data_dir, scratch / "results"),
             "324 million parameters": lambda: program(LOAD, random_model(scratch / "model.pth", LARGE)),
         }

@@ -96,7 +96,7 @@ ROWS = (
         "import LanguageIdentifier/cpu_seconds", "", "import torch/cpu_seconds", "≤ 1.15 x floor"),
     Row("3", "`lid identify`, one file of 2 s; floor: torch", CPU_S, "identification",
         "lid identify, one recording of 2 s/cpu_seconds", "", "import torch/cpu_seconds", "≤ floor + 1"),
-    Row("4", "`./run.sh` of `mini` again, all current", CPU_S, "start_up", "./run.sh again/cpu_seconds",
+    Row("4", "`./run.sh` of `mini` again, all current", CPU_S, "start_up", "run.sh again/cpu_seconds",
         aim="≤ 6"),
     Row("5", "stage 6 of 480 utterances; floor: torch", CPU_S, "start_up", "stage 6/cpu_seconds", "",
         "import torch/cpu_seconds", "torch once"),
