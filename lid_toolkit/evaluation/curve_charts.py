@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import plotly.graph_objects as go
 
 from lid_toolkit.evaluation.charts import styled
@@ -42,16 +43,7 @@ def score_charts(scored: FromScores | None) -> dict[str, tuple[str, str, go.Figu
 def coverage_chart(scored: FromScores) -> go.Figure:
     """Return the accuracy of the answers by the proportion of utterances that are answered."""
     coverage, accuracy = 100 * scored.selective.curve.T
-    figure = go.Figure(
-        go.Scatter(
-            x=coverage,
-            y=accuracy,
-            mode="lines",
-            line={"color": RIGHT, "width": 2},
-            hovertemplate="coverage %{x:.1f} %<br>accuracy %{y:.2f} %<extra></extra>",
-        )
-    )
-    styled(figure, height=HEIGHT)
+    figure = line(coverage, accuracy, "coverage %{x:.1f} %<br>accuracy %{y:.2f} %")
     lowest = float(accuracy.min()) if len(accuracy) else 0.0
     figure.update_xaxes(range=(0, 101), title="coverage, %", gridcolor=GRID)
     figure.update_yaxes(
@@ -91,19 +83,20 @@ def reliability_chart(scored: FromScores) -> go.Figure:
 def detection_chart(detection: Detection) -> go.Figure:
     """Return misses by false acceptances. Rates of 0 are drawn at the lowest rate."""
     alarms, misses = 100 * np.maximum(detection.curve.T, LOWEST_RATE)
-    figure = go.Figure(
-        go.Scatter(
-            x=alarms,
-            y=misses,
-            mode="lines",
-            line={"color": RIGHT, "width": 2},
-            hovertemplate="false acceptances %{x:.3g} %<br>misses %{y:.3g} %<extra></extra>",
-        )
-    )
-    styled(figure, height=HEIGHT)
+    figure = line(alarms, misses, "false acceptances %{x:.3g} %<br>misses %{y:.3g} %")
     for update, title in (
         (figure.update_xaxes, "false acceptances, %"),
         (figure.update_yaxes, "misses, %"),
     ):
         update(type="log", title=title, gridcolor=GRID, tickvals=[0.01, 0.1, 1, 10, 100])
+    return figure
+
+
+def line(x: npt.NDArray[np.floating], y: npt.NDArray[np.floating], hover: str) -> go.Figure:
+    """Return a figure with a line; ``hover`` is what is shown at a point."""
+    trace = go.Scatter(
+        x=x, y=y, mode="lines", line={"color": RIGHT, "width": 2}, hovertemplate=f"{hover}<extra></extra>"
+    )
+    figure = go.Figure(trace)
+    styled(figure, height=HEIGHT)
     return figure
