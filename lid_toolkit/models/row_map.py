@@ -15,15 +15,19 @@ from torch import Tensor, nn
 
 from lid_toolkit.models.exporting import is_exporting
 
+ROWS = 128
+"""The numbers of rows that oneDNN gets are multiples of this."""
+
 
 def map_rows(x_nf: Tensor, weight_of: Tensor, bias_o: Tensor | None = None) -> Tensor:
     """Return ``x W^T + b`` (N, O), with a gradient if PyTorch records one."""
     if not by_onednn(x_nf):
         return F.linear(x_nf, weight_of, bias_o)
-    # oneDNN takes a hundred times as long for rows with gaps between them.
-    rows, weight = x_nf.contiguous(), weight_of.contiguous()
-    mapped: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias_o, "none", [], "")
-    return mapped
+    # oneDNN takes a hundred times as long for rows with gaps between them, which the copy does not have. It
+    # keeps code and buffers for each number of rows, so there are few such numbers.
+    rows = F.pad(x_nf, (0, 0, 0, -len(x_nf) % ROWS)).contiguous()
+    mapped: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight_of.contiguous(), bias_o, "none", [], "")
+    return mapped[: len(x_nf)]
 
 
 def map_channels(conv: nn.Conv1d, x_bct: Tensor) -> Tensor:
