@@ -27,6 +27,7 @@ expdir=exp             # path: directory for experiments
 train_set=             # word: training set, a directory in datadir
 valid_set=             # word: validation set, which selects the checkpoint
 test_sets=             # list: test sets
+parent_set=            # word: set that contains all others: only its audio is formatted, and its features extracted; the others are selected from it
 local_data_opts=       # args: further options of local/data.sh
 speed_perturb_factors= # floats: speed factors for the training set, from 0.1 to 10, e.g. "0.9 1.0 1.1"; if empty, stage 2 is skipped
 feats_type=raw         # raw|raw_copy|extracted: model input: converted audio, references to the original audio, or features of a frozen front end
@@ -61,6 +62,7 @@ espnet_files=false                      # bool: also write what scripts for ESPn
 policy=                                 # path: decision policy (YAML) of scoring; by default, the answer is the most probable language
 unknown_languages=wrong                 # wrong|skip: count test utterances in languages that the model does not know as wrong, or leave them out
 cluster_from=                           # text: regular expression for what ids of one speaker or recording have in common, for the intervals; by default, the speakers in utt2spk
+pooled_folds=                           # list: EXPDIR:SET of folds whose answers stage 7 joins and scores as the only test set; for run.sh --folds all
 tsne_set=                               # word: set for the t-SNE plot; by default, the first test set
 max_utt_per_lang_for_tsne=1000          # int+: maximum number of utterances per language in the plot
 perplexity=5                            # float: t-SNE perplexity, at least 1
@@ -106,6 +108,7 @@ fi
 # Print the sets to format in stage 3, without duplicates.
 sets_to_format() {
   local sets=()
+  [[ -z ${parent_set} ]] || sets+=("${parent_set}")
   "${skip_train}" || sets+=("${train_set}" "${valid_set}")
   # shellcheck disable=SC2206  # a list of words
   "${skip_eval}" || sets+=(${test_sets} "${tsne_set}")
@@ -127,11 +130,27 @@ stage_3() {
   local set
   for set in $(sets_to_format); do
     needs "${datadir}/${set}"
+    if [[ -n ${parent_set} && ${set} != "${parent_set}" ]]; then
+      select_set "${audio_feats}" "${set}"
+      run "${python}" pyscripts/report_data_dir.py --dry_run "${dry_run}" "${audio_feats}/${set}"
+      continue
+    fi
     case "${set}" in
       "${train_set}" | "${valid_set}") format_set "${set}" "${min_wav_duration}" "${max_wav_duration}" ;;
       *) format_set "${set}" 0 0 ;; # keep every test utterance
     esac
   done
+}
+
+# Select the utterances of set $2 from the parent set in $1. Drop those of the training and the validation set that are
+# too short or too long.
+select_set() {
+  local limits=()
+  [[ $2 != "${train_set}" && $2 != "${valid_set}" ]] \
+    || limits=(--min_duration "${min_wav_duration}" --max_duration "${max_wav_duration}")
+  needs "${datadir}/$2" "$1/${parent_set}"
+  run "${python}" pyscripts/subset_data_dir.py --utt_list "${datadir}/$2/utt2lang" ${limits[@]+"${limits[@]}"} \
+    --dry_run "${dry_run}" "$1/${parent_set}" "$1/$2"
 }
 
 # Format the audio of set $1. Drop utterances shorter than $2 or longer than $3 seconds.
@@ -154,8 +173,14 @@ format_set() {
 
 stage_4() {
   if [[ ${feats_type} == extracted ]]; then
-    extract_set "${train_set}" "${feats_copies}"
-    extract_set "${valid_set}" 0
+    if [[ -n ${parent_set} ]]; then
+      extract_set "${parent_set}" 0
+      select_set "${data_feats}" "${train_set}"
+      select_set "${data_feats}" "${valid_set}"
+    else
+      extract_set "${train_set}" "${feats_copies}"
+      extract_set "${valid_set}" 0
+    fi
   fi
   needs "${data_feats}/${train_set}" "${data_feats}/${valid_set}"
   run "${python}" pyscripts/collect_stats.py --train_dir "${data_feats}/${train_set}" \
@@ -258,9 +283,21 @@ stage_6() {
   done
 }
 
+# Join the answers to the test sets of folds to those to set $1.
+pool_folds() {
+  local fold results=()
+  for fold in ${pooled_folds}; do
+    results+=("${fold%:*}${inference_dir#"${expdir}"}/${fold##*:}")
+  done
+  needs "${results[@]}"
+  run "${python}" pyscripts/pool.py --data_dir "${audio_feats}/$1" --output_dir "${inference_dir}/$1" \
+    --dry_run "${dry_run}" "${results[@]}"
+}
+
 stage_7() {
   local set
   for set in ${test_sets}; do
+    [[ -z ${pooled_folds} ]] || pool_folds "${set}"
     needs "${inference_dir}/${set}/${set}_lids"
     run "${python}" pyscripts/score.py --data_dir "${audio_feats}/${set}" --inference_dir "${inference_dir}/${set}" \
       ${policy:+--policy "${policy}"} --unknown_languages "${unknown_languages}" \

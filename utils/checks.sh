@@ -20,6 +20,10 @@ check_needs() {
   done
   ! due 7 || [[ -z ${policy} || -f ${policy} ]] || die "$0: --policy ${policy}: does not exist (give a policy file)"
   ! due 8 || [[ -n ${tsne_set} ]] || die "$0: --tsne_set is missing (stage 8 needs it, or --test_sets)"
+  if [[ -n ${parent_set} ]]; then
+    ! changed speed_perturb_factors || die "$0: --parent_set ${parent_set} has no copies at other speeds (leave out --speed_perturb_factors)"
+    ((feats_copies == 0)) || die "$0: --parent_set ${parent_set}: features of copies are not extracted from it (leave out --feats_copies)"
+  fi
   ((feats_copies == 0)) || [[ ${feats_type} == extracted ]] || die "$0: --feats_copies needs --feats_type extracted"
   [[ ${feats_type} != extracted || -n ${lid_config} ]] || ! due 4 || die "$0: --lid_config is missing (stage 4 needs it to extract features)"
   if due 5; then
@@ -50,7 +54,7 @@ check_inputs() {
   fi
   for set in ${test_sets}; do
     ! due 6 || made_by 3 "${audio_feats}/${set}" test_sets
-    ! due 7 || made_by 6 "${inference_dir}/${set}/${set}_lids" test_sets
+    ! due 7 || [[ -n ${pooled_folds} ]] || made_by 6 "${inference_dir}/${set}/${set}_lids" test_sets
   done
   ! due 8 || made_by 3 "${audio_feats}/${tsne_set}" tsne_set
 }

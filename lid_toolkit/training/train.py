@@ -34,6 +34,7 @@ from lid_toolkit.training.feature_stats import check_statistics, use_statistics
 from lid_toolkit.training.init_weights import initialise, parse_source
 from lid_toolkit.training.loop import finish_epoch, train_epoch, validate_epoch
 from lid_toolkit.training.measures import check_wandb, report
+from lid_toolkit.training.model_labels import model_labels
 from lid_toolkit.training.model_selection import average_best, drop_others, keep_best, out_of_patience, rank
 from lid_toolkit.training.optimization import configured_optimizer, freeze
 from lid_toolkit.training.precision import choose_precision
@@ -157,7 +158,7 @@ def gather_training(
         check_sampling_rate(data_dir, config.preprocessor_conf.sample_rate, "preprocessor_conf.sample_rate")
         check_made_by(data_dir, config.model_description())
     check_statistics(sources.statistics(config))
-    languages = read_languages(sources.stats_dir / "lang2idx")
+    languages = model_labels(config.model_description(), read_languages(sources.stats_dir / "lang2idx"))
     by_dataset = config.batch_type == "catpow_balance_dataset"
     shapes = sources.stats_dir / "train" / "speech_shape"
     data = load_utterances(sources.train_dir, shapes, languages, by_dataset, config.targets)
