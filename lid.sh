@@ -27,7 +27,7 @@ expdir=exp             # path: directory for experiments
 train_set=             # word: training set, a directory in datadir
 valid_set=             # word: validation set, which selects the checkpoint
 test_sets=             # list: test sets
-parent_set=            # word: set that contains all others: only its audio is formatted, and its features extracted; the others are selected from it
+parent_set=            # word: set that contains all others: only its audio is formatted, and only its features are extracted; the others are selected from it, and stage 6 identifies their features
 local_data_opts=       # args: further options of local/data.sh
 speed_perturb_factors= # floats: speed factors for the training set, from 0.1 to 10, e.g. "0.9 1.0 1.1"; if empty, stage 2 is skipped
 feats_type=raw         # raw|raw_copy|extracted: model input: converted audio, references to the original audio, or features of a frozen front end
@@ -172,11 +172,15 @@ format_set() {
 }
 
 stage_4() {
+  local set
   if [[ ${feats_type} == extracted ]]; then
     if [[ -n ${parent_set} ]]; then
       extract_set "${parent_set}" 0
       select_set "${data_feats}" "${train_set}"
       select_set "${data_feats}" "${valid_set}"
+      "${skip_eval}" || for set in ${test_sets}; do
+        [[ ${set} == "${parent_set}" ]] || select_set "${data_feats}" "${set}"
+      done
     else
       extract_set "${train_set}" "${feats_copies}"
       extract_set "${valid_set}" 0
@@ -259,11 +263,13 @@ stage_5() {
 # Identify the utterances of set $1; also write embeddings if $2 is true.
 infer_set() {
   local out="${inference_dir}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task
-  needs "${audio_feats}/$1" "${lid_exp}/${inference_model}"
+  local source="${audio_feats}"
+  [[ -z ${parent_set} ]] || source=${data_feats} # extracted features of all sets are there
+  needs "${source}/$1" "${lid_exp}/${inference_model}"
   if "${gpu_inference}"; then
     jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
   fi
-  task=(--model "${lid_exp}/${inference_model}" --data_dir "${audio_feats}/$1" --output_dir "${out}"
+  task=(--model "${lid_exp}/${inference_model}" --data_dir "${source}/$1" --output_dir "${out}"
     --extract_embd "$2" --espnet_files "${espnet_files}" --max_failed "${max_failed}" --max_duration "${inference_max_duration}"
     --dtype "${inference_dtype}" --num_jobs "${jobs}")
   hold "${out}"

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 from torch import Tensor
@@ -23,7 +24,7 @@ from lid_toolkit.models.build import build_model
 from lid_toolkit.models.compiled import compiled
 from lid_toolkit.models.external import EVERY
 from lid_toolkit.models.lid_model import LidModel
-from lid_toolkit.models.protocols import skips_blocks, target_kinds
+from lid_toolkit.models.protocols import note_trained, skips_blocks, target_kinds
 from lid_toolkit.steps import digest
 from lid_toolkit.training.build_sampler import build_sampler
 from lid_toolkit.training.config import TrainConfig
@@ -211,6 +212,7 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
     if content is not None:
         model.load_state_dict(content["model"])
     else:
+        note_trained(model.loss, trained_classes(training))
         use_statistics(model, config, stats_dir)
         for text in config.init_param:
             initialise(model, parse_source(text), training.languages, config.ignore_init_mismatch)
@@ -228,6 +230,13 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
         average=average,
     )
     return learner, State() if content is None else restore(content, learner)
+
+
+def trained_classes(training: Training) -> Tensor:
+    """Return which classes (C,), bool, have utterances in the training set."""
+    trained_c = torch.zeros(len(training.languages), dtype=torch.bool)
+    trained_c[torch.from_numpy(np.unique(training.train.labels_u)).long()] = True
+    return trained_c
 
 
 def check_rate(model: LidModel, rate: int) -> None:

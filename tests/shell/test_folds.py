@@ -28,14 +28,6 @@ def folded(tmp_path: Path) -> Recipe:
     return recipe
 
 
-def lay_model(recipe: Recipe, *folds: int) -> None:
-    """Make what later stages need, because the stand-in trains nothing."""
-    for fold in folds:
-        model = recipe.path / f"exp/folded/fold{fold}/lid_mini_ecapa_raw/valid.accuracy.best.pth"
-        model.parent.mkdir(parents=True)
-        model.touch()
-
-
 def test_one_fold_has_its_own_sets_and_results(folded: Recipe):
     calls = folded.stages("run.sh", *OPTIONS, "--fold", "2")
     train = next(call for call in calls if "train.py" in call)
@@ -65,8 +57,19 @@ def test_only_the_features_of_the_parent_set_are_extracted(folded: Recipe):
     assert sum("extract_features.py plan" in call for call in calls) == 1
     selected = [call for call in calls if "subset_data_dir.py" in call]
     assert [call.split()[-2:] for call in selected] == [
-        ["dump/folded/extracted/whole", f"dump/folded/extracted/{part}_1"] for part in ("train", "valid")
+        ["dump/folded/extracted/whole", f"dump/folded/extracted/{part}_1"] for part in ("train", "valid", "test")
     ]
+
+
+def test_the_features_of_the_test_set_are_identified_and_its_audio_is_scored(folded: Recipe):
+    (folded.path / "dump/folded/raw/test_1").mkdir(parents=True)
+    (folded.path / "dump/folded/extracted/test_1").mkdir(parents=True)
+    model = folded.path / "exp/folded/fold1/lid_mini_ecapa_extracted/valid.accuracy.best.pth"
+    model.parent.mkdir(parents=True)
+    model.touch()
+    stages = ("--stage", "6", "--stop_stage", "6", "--feats_type", "extracted")
+    calls = folded.stages("run.sh", *OPTIONS, *stages)
+    assert all("--data_dir dump/folded/extracted/test_1 " in call for call in calls if "infer.py plan" in call)
 
 
 def test_all_folds_are_trained_and_their_answers_scored_together(folded: Recipe):
