@@ -2,7 +2,7 @@
 
 All known files are copied: ``segments``, ``utt2speed``, ``utt2spk``, ``utt2dataset``, ``utt2langs``,
 ``utt2num_samples`` and the one-word files of a formatted set; ``lang2utt`` is made again. Other files are not
-copied, and a warning lists them. Of extracted features, a subset and the parts of a split keep the references.
+copied, and a warning lists them. A subset and the parts of a split keep references to extracted features.
 """
 
 from __future__ import annotations
@@ -371,7 +371,7 @@ def _chosen(data: Set, choice: Choice, source: Path) -> NDArray[np.int64]:
 def _left_out(source: Path) -> set[str]:
     """Return the utterances that formatting or extraction has left out of a set."""
     paths = [source / name for name in ("failed", "dropped")]
-    return {key for path in paths if path.exists() for key in read_table(path, allow_empty=True).keys()}
+    return {key for path in paths if path.exists() for key, _ in read_table(path, allow_empty=True)}
 
 
 def _has_duration(data: Set, choice: Choice, source: Path) -> NDArray[np.bool_]:

@@ -55,9 +55,7 @@ def build_model(description: Mapping[str, object], classes: int, external: Packa
     pooling: Pooling = build("pooling", input_size=encoder.output_size)
     projector: Projector = build("projector", input_size=pooling.output_size)
     loss = build("loss", embedding_size=projector.output_size, classes=classes)
-    normalize = build(
-        "normalize", input_size=frontend.output_size, posteriors=len(frontend.posteriors_of)
-    )
+    normalize = build("normalize", input_size=frontend.output_size, posteriors=len(frontend.posteriors_of))
     return LidModel(frontend, build("specaug"), normalize, encoder, pooling, projector, loss)
 
 

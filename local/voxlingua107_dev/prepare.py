@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +80,9 @@ def clips_of(folders: Sequence[Path]) -> Clips:
             progress.advance()
             key = utterance_id(code, file.stem)
             if key in kept:
-                raise LidError(f"the clip is also in {kept[key].audio}", where=file, mend="delete one of them")
+                raise LidError(
+                    f"the clip is also in {kept[key].audio}", where=file, mend="delete one of them"
+                )
             try:
                 if file.suffix not in SUFFIXES:
                     raise AudioError(f"not a {' or '.join(SUFFIXES)} file")
@@ -101,7 +102,7 @@ def _files(folder: Path) -> Iterator[Path]:
     """Yield the files of a folder, without hidden ones; raise LidError for a name that is no text."""
     for file in folder.iterdir():
         if not file.name.isprintable():
-            what = f"the name {ascii(file.name)} has characters that are not printable UTF-8"
+            what = f"the name {file.name!a} has characters that are not printable UTF-8"
             raise LidError(what, where=folder, mend="rename the file")
         if not file.name.startswith(".") and file.is_file():
             yield file
@@ -155,7 +156,9 @@ def tables_step(job: Job, corpus: DevCorpus) -> Step:
             found = file.stat()
             stamps.update(f"{folder.name}/{file.name} {found.st_size} {found.st_mtime_ns}\n".encode())
     options = {"corpus": str(corpus.path), "its files": stamps.hexdigest()[:16]}
-    scripts = sources(__file__) | {f"voxlingua107/{key}": path for key, path in sources(layout.__file__).items()}
+    scripts = sources(__file__) | {
+        f"voxlingua107/{key}": path for key, path in sources(layout.__file__).items()
+    }
     return Step(f"tables of {NAME}", job.datadir / ".done" / f"{NAME}.json", scripts, options)
 
 

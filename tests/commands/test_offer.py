@@ -58,7 +58,9 @@ def test_the_question_says_size_licence_and_command_and_is_asked_once(
     typed(monkeypatch, "what?\nYes\n")
     assert offer.offered_model() == "openai/whisper-base"
     said = capsys.readouterr().err
-    assert "290 MB" in said and "Apache 2.0" in said and COMMAND in said
+    assert "290 MB" in said
+    assert "Apache 2.0" in said
+    assert COMMAND in said
     assert said.count("[y/n]") == 2
     assert nowhere.read_text() == "openai/whisper-base\n"
     typed(monkeypatch, "")
@@ -105,9 +107,7 @@ def test_an_answer_that_cannot_be_written_still_counts(
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"somebody/else\n"])
-def test_a_damaged_answer_is_asked_for_again(
-    nowhere: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
-):
+def test_a_damaged_answer_is_asked_for_again(nowhere: Path, monkeypatch: pytest.MonkeyPatch, content: bytes):
     nowhere.parent.mkdir(parents=True)
     nowhere.write_bytes(content)
     typed(monkeypatch, "y\n")

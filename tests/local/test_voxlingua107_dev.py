@@ -28,7 +28,9 @@ SETS = ("train", "valid", "test")
 def names(code: str) -> list[str]:
     """Return the file names of a language, two for its first videos and one for the others."""
     videos = [f"-{code}_a__U_{number}" for number in range(LANGUAGES[code][0])]
-    starts = [(video, start) for number, video in enumerate(videos) for start in ((1, 7) if number < 2 else (3,))]
+    starts = [
+        (video, start) for number, video in enumerate(videos) for start in ((1, 7) if number < 2 else (3,))
+    ]
     return [f"{video}__U__S1---{start:08.3f}-{start + 1:08.3f}" for video, start in starts]
 
 
@@ -119,9 +121,13 @@ def test_each_clip_is_tested_once_and_no_video_is_in_two_sets(places):
     tested = []
     for fold in range(1, FOLDS + 1):
         sets = {part: table(places, fold_set(part, fold), "utt2spk") for part in SETS}
-        assert {key: video for part in SETS for key, video in sets[part].items()} == table(places, ALL, "utt2spk")
+        assert {key: video for part in SETS for key, video in sets[part].items()} == table(
+            places, ALL, "utt2spk"
+        )
         videos = [set(sets[part].values()) for part in SETS]
-        assert not videos[0] & videos[1] and not videos[0] & videos[2] and not videos[1] & videos[2]
+        assert not videos[0] & videos[1]
+        assert not videos[0] & videos[2]
+        assert not videos[1] & videos[2]
         trained = {everything[key] for key in sets["train"]}
         assert {everything[key] for key in sets["valid"]} <= trained
         assert {"eng", "heb", "nor"} <= trained & {everything[key] for key in sets["test"]}
@@ -138,7 +144,8 @@ def test_a_folder_of_flac_is_used_as_it_is_even_if_it_cannot_be_written(places):
     finally:
         os.chmod(places[0], 0o755)
     first = next(iter(read_table(places[1] / ALL / "wav.scp")))[1]
-    assert first.startswith(f"{places[0]}/") and first.endswith(".flac")
+    assert first.startswith(f"{places[0]}/")
+    assert first.endswith(".flac")
 
 
 def test_current_until_a_file_changes(places, caplog):
@@ -157,7 +164,8 @@ def test_a_dry_run_writes_and_asks_nothing(server, places, caplog):
     prepare(places, "--dry_run", "true", url=server.url)
     assert "download voxlingua107_dev: to do (dev.zip from" in caplog.text
     assert not server.requests
-    assert not places[0].exists() and not places[1].exists()
+    assert not places[0].exists()
+    assert not places[1].exists()
 
 
 def test_a_clip_in_both_formats_is_refused(places):
@@ -205,7 +213,9 @@ def test_folds_do_not_depend_on_the_order_of_the_clips():
     sizes, others = sizes_of(clips), sizes_of(shuffled)
     assert assign_folds(sizes) == assign_folds(others)
     for fold in range(1, FOLDS + 1):
-        assert choose_valid(sizes, assign_folds(sizes), fold) == choose_valid(others, assign_folds(others), fold)
+        assert choose_valid(sizes, assign_folds(sizes), fold) == choose_valid(
+            others, assign_folds(others), fold
+        )
 
 
 def test_folds_share_each_large_language_and_keep_small_ones_together():
@@ -213,7 +223,9 @@ def test_folds_share_each_large_language_and_keep_small_ones_together():
     sizes = sizes_of(clips)
     fold_of = assign_folds(sizes)
     for videos in sizes.values():
-        counts = [sum(n for video, n in videos.items() if fold_of[video] == fold) for fold in range(1, FOLDS + 1)]
+        counts = [
+            sum(n for video, n in videos.items() if fold_of[video] == fold) for fold in range(1, FOLDS + 1)
+        ]
         if len(videos) < FOLDS:
             assert sum(count > 0 for count in counts) == 1
         else:
@@ -231,5 +243,7 @@ def test_a_video_in_two_languages_is_in_one_fold_and_never_validates():
     assert fold_of["own"] == fold_of["both"]
     for fold in range(1, FOLDS + 1):
         valid = choose_valid(sizes, fold_of, fold)
-        assert valid and "both" not in valid and all(fold_of[video] != fold for video in valid)
+        assert valid
+        assert "both" not in valid
+        assert all(fold_of[video] != fold for video in valid)
         assert sum(video.startswith("l1") for video in valid) == 1

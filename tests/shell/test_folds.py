@@ -53,11 +53,14 @@ def test_only_the_parent_set_is_formatted(folded: Recipe):
 def test_only_the_features_of_the_parent_set_are_extracted(folded: Recipe):
     for name in ("whole", "train_1", "valid_1"):
         (folded.path / "dump/folded/raw" / name).mkdir(parents=True)
-    calls = folded.stages("run.sh", *OPTIONS, "--stage", "4", "--stop_stage", "4", "--feats_type", "extracted")
+    calls = folded.stages(
+        "run.sh", *OPTIONS, "--stage", "4", "--stop_stage", "4", "--feats_type", "extracted"
+    )
     assert sum("extract_features.py plan" in call for call in calls) == 1
     selected = [call for call in calls if "subset_data_dir.py" in call]
     assert [call.split()[-2:] for call in selected] == [
-        ["dump/folded/extracted/whole", f"dump/folded/extracted/{part}_1"] for part in ("train", "valid", "test")
+        ["dump/folded/extracted/whole", f"dump/folded/extracted/{part}_1"]
+        for part in ("train", "valid", "test")
     ]
 
 
@@ -69,7 +72,9 @@ def test_the_features_of_the_test_set_are_identified_and_its_audio_is_scored(fol
     model.touch()
     stages = ("--stage", "6", "--stop_stage", "6", "--feats_type", "extracted")
     calls = folded.stages("run.sh", *OPTIONS, *stages)
-    assert all("--data_dir dump/folded/extracted/test_1 " in call for call in calls if "infer.py plan" in call)
+    assert all(
+        "--data_dir dump/folded/extracted/test_1 " in call for call in calls if "infer.py plan" in call
+    )
 
 
 def test_all_folds_are_trained_and_their_answers_scored_together(folded: Recipe):

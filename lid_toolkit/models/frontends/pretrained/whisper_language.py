@@ -40,7 +40,7 @@ Vector = Literal["mean", "state"]
 
 
 class WhisperLanguageFrontend(FrontendBase):
-    """Whisper's language posteriors, and what a classifier needs to correct them (``whisper_language``), frozen.
+    """Whisper's language posteriors, and what is needed to correct them (``whisper_language``), frozen.
 
     One frame per utterance, (log p(k_1 | x), ..., log p(k_K | x), v): the log posteriors of ``languages``
     from the decoder after its start-of-transcript token (Radford et al., ICML 2023, section 2.3), and one or

@@ -58,7 +58,9 @@ def test_posteriors_and_mean_are_those_of_transformers(folder):
     both = make(folder, languages=PICKED, silence=(0.2, 0.4), vectors=["state", "mean"])
     more, _ = both(wave[None], torch.tensor([samples]))
     assert torch.equal(more[0, 0, :-32], feats[0, 0])
-    heard = theirs.model.decoder(torch.tensor([[50258]]), encoder_hidden_states=output.encoder_last_hidden_state)
+    heard = theirs.model.decoder(
+        torch.tensor([[50258]]), encoder_hidden_states=output.encoder_last_hidden_state
+    )
     assert torch.allclose(more[0, 0, -32:], heard.last_hidden_state[0, 0], atol=1e-4)
 
 
