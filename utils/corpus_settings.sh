@@ -2,7 +2,9 @@
 # Print the settings in local/NAME/corpus.sh as assignments: utils/corpus_settings.sh NAME [FOLD]
 # A separate process, so that no other variable of the file reaches the recipe, and any error stops it.
 set -efuo pipefail
-name=$1 fold=${2:-1}
+name=$1
+# shellcheck disable=SC2034  # for corpus.sh
+fold=${2:-1}
 
 # Print "NAME=( WORD... )" for the array $1 from the words $2...
 assignment() {

@@ -10,8 +10,8 @@ from shell.recipe import ROOT, Recipe, lay_recipe
 
 FOLDED = """summary="three folds"
 folds=3
-lid_options=(--train_set "train_${fold}" --valid_set "valid_${fold}" --test_sets "test_${fold}" --parent_set whole
-  --lid_config conf/mini_ecapa.yaml)
+lid_options=(--train_set "train_${fold}" --valid_set "valid_${fold}" --test_sets "test_${fold}"
+  --parent_set whole --lid_config conf/mini_ecapa.yaml)
 """
 OPTIONS = ("--corpus", "folded", "--nj", "2", "--ngpu", "0")
 
