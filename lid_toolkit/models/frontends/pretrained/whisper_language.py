@@ -59,7 +59,8 @@ class WhisperLanguageFrontend(FrontendBase):
         languages: labels of the languages to choose among, as in the data; null for all languages that
             Whisper knows, as ISO 639-3 codes.
         vectors: what follows the posteriors: ``mean``, the mean of the encoder's output, and ``state``, the
-            decoder's state at the start-of-transcript token, in this order.
+            decoder's state at the start-of-transcript token divided by the square root of D, which makes its
+            numbers about as large as those of the mean, in this order.
         silence: seconds of silence before and after the utterance, as in Whisper's training data; not
             included in the mean. null for 0.5 and 3, or for none with ``whole_windows``.
         whole_windows: identify as Whisper's own code does, in windows of 30 s, the last of them filled with
@@ -159,7 +160,7 @@ class WhisperLanguageFrontend(FrontendBase):
 
     def _joined(self, scores_b1k: Tensor, mean_b1d: Tensor, state_b1d: Tensor) -> Tensor:
         """Return the features (B, 1, ``output_size``)."""
-        vectors = {"mean": mean_b1d, "state": state_b1d}
+        vectors = {"mean": mean_b1d, "state": state_b1d / state_b1d.shape[2] ** 0.5}
         return torch.cat((scores_b1k, *(vectors[name].float() for name in self.vectors)), dim=2)
 
     def _posteriors(self, answer_b1d: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def test_posteriors_and_mean_are_those_of_transformers(folder):
     heard = theirs.model.decoder(
         torch.tensor([[50258]]), encoder_hidden_states=output.encoder_last_hidden_state
     )
-    assert torch.allclose(more[0, 0, -32:], heard.last_hidden_state[0, 0], atol=1e-4)
+    assert torch.allclose(more[0, 0, -32:] * 32**0.5, heard.last_hidden_state[0, 0], atol=1e-4)
 
 
 @pytest.mark.parametrize("silence", [(0.5, 3.0), (0.0, 0.0), (0.3, 0.0)])
@@ -79,7 +79,7 @@ def test_the_decoders_state_gives_the_posteriors(folder):
     frontend = make(folder, whole_windows=True, vectors=["state"])
     _, padded, counts = batch([5000, 16000])
     feats_b1d, _ = frontend(padded, counts)
-    logits_b1k = feats_b1d[..., 99:] @ frontend.tokens_kd.T
+    logits_b1k = 32**0.5 * feats_b1d[..., 99:] @ frontend.tokens_kd.T
     assert torch.allclose(feats_b1d[..., :99], logits_b1k.log_softmax(dim=2), atol=1e-5)
 
 
