@@ -44,8 +44,9 @@ class Fold:
     def read(cls, directory: Path) -> Fold:
         """Read the results of an identification, except its scores."""
         require_directory(directory, redo="identification")
-        tables = (read_optional_table(path) for path in (answer_file(directory), directory / "failed"))
-        return cls(directory, *tables, read_languages(directory / "languages"))
+        answers = read_optional_table(answer_file(directory))
+        failed = read_optional_table(directory / "failed")
+        return cls(directory, answers, failed, read_languages(directory / "languages"))
 
     def scores(self, languages: Sequence[str]) -> tuple[list[str], npt.NDArray[np.float32]]:
         """Return the utterances, and their log posteriors (U, L) of ``languages``.
