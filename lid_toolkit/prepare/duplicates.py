@@ -75,7 +75,7 @@ def alike(
 def _compared(
     prints_ud: Floats, one: Ints, other: Ints, threshold: float
 ) -> Iterator[tuple[Ints, Ints, Floats]]:
-    cosine = np.einsum("pd,pd->p", prints_ud[one], prints_ud[other], dtype=np.float32)
+    cosine = np.einsum("pd,pd->p", prints_ud[one].astype(np.float32), prints_ud[other].astype(np.float32))
     kept = cosine > threshold
     if kept.any():
         first, second = np.minimum(one, other)[kept], np.maximum(one, other)[kept]

@@ -13,6 +13,7 @@ from lid_toolkit.datadir.faults import Faults, counted
 from lid_toolkit.datadir.overlap import shared_recordings, shared_speakers, unknown_labels
 from lid_toolkit.errors import LidError
 from lid_toolkit.prepare.check_recordings import CHECKS, long_ids, read_recordings, recording_faults
+from lid_toolkit.prepare.same_sounds import SCOPES, same_sound_faults
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -21,17 +22,9 @@ def main(arguments: Sequence[str]) -> None:
     directories: list[Path] = options.data_dirs
     require_different(directories, options.train_dir)
     scans = [scan_dir(path) for path in directories]
-    compared = scans
+    train = [] if options.train_dir is None else [training_set(options.train_dir)]
     faults = [group for scanned in scans for group in faults_of(scanned, options)]
-    if options.train_dir is not None:
-        train = scan_dir(options.train_dir)
-        if missing := {"wav.scp", "utt2lang"} - train.scans.keys():
-            what = f"lacks {', '.join(sorted(missing))}, which the comparison needs"
-            raise LidError(what, where=f"--train_dir {options.train_dir}", mend="give the training set")
-        faults += [group for scanned in scans for group in unknown_labels(scanned, train)]
-        compared = [train, *scans]
-    for other, scanned in itertools.combinations(compared, 2):
-        faults += [*shared_recordings(scanned, other), *shared_speakers(scanned, other)]
+    faults += faults_together(scans, train, options)
     for group in faults:
         for fault in group:
             print(fault)
@@ -45,6 +38,29 @@ def main(arguments: Sequence[str]) -> None:
         raise LidError(counted(faults), where=where, mend=mend)
     utterances = sum(len(scanned.scans[scanned.source].table) for scanned in scans)
     print(f"{where}: no faults in {utterances} utterances")
+
+
+def training_set(path: Path) -> Scanned:
+    """Read the training set; raise LidError if it lacks a table that the comparison needs."""
+    train = scan_dir(path)
+    if missing := {"wav.scp", "utt2lang"} - train.scans.keys():
+        what = f"lacks {', '.join(sorted(missing))}, which the comparison needs"
+        raise LidError(what, where=f"--train_dir {path}", mend="give the training set")
+    return train
+
+
+def faults_together(scans: Sequence[Scanned], train: Sequence[Scanned], options: Namespace) -> list[Faults]:
+    """Return what directories have in common, and labels that the training set, if there is one, lacks."""
+    faults = [group for known in train for scanned in scans for group in unknown_labels(scanned, known)]
+    compared = [*train, *scans]
+    for other, scanned in itertools.combinations(compared, 2):
+        faults += [*shared_recordings(scanned, other), *shared_speakers(scanned, other)]
+    if options.duplicates == "none":
+        return faults
+    if any(scanned.faults for scanned in compared):
+        print("note: the same sounds were not looked for: mend the tables first")
+        return faults
+    return faults + same_sound_faults(compared, options.duplicates, reading_of(options), options.nj)
 
 
 def require_different(directories: Sequence[Path], train_dir: Path | None) -> None:
@@ -64,13 +80,18 @@ def faults_of(scanned: Scanned, options: Namespace) -> list[Faults]:
         recordings = read_recordings(
             scanned.scans["wav.scp"].table,
             options.check_audio,
-            Reading(options.allow_pipes, options.channel, options.multi_columns_input_wav_scp),
+            reading_of(options),
             segments=scanned.parsed[0] if scanned.parsed else None,
             num_jobs=options.nj,
             name=scanned.path.name,
         )
         faults += recording_faults(scanned, recordings)
     return faults + (long_ids(scanned) if scanned.source in scanned.scans else [])
+
+
+def reading_of(options: Namespace) -> Reading:
+    """Return how to read references."""
+    return Reading(options.allow_pipes, options.channel, options.multi_columns_input_wav_scp)
 
 
 def make_parser() -> OptionParser:
@@ -93,6 +114,12 @@ def make_parser() -> OptionParser:
         choices=CHECKS,
         default="header",
         help="how much of each recording to read: the header, everything, or nothing",
+    )
+    parser.add_argument(
+        "--duplicates",
+        choices=("none", *SCOPES),
+        default="none",
+        help="listen for the same sound under two language labels; sets: also in two of the directories",
     )
     add_reading(parser)
     add_channel(parser)
