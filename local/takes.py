@@ -168,11 +168,11 @@ def same_pairs(fit: Sequence[Heard]) -> list[tuple[int, int]]:
     prints = [h.fingerprint for h in fit if h.fingerprint is not None]
     if not prints:
         return []
-    values, seconds = np.stack([p.values for p in prints]), np.array([p.seconds for p in prints])
+    values, spreads = np.stack([p.values for p in prints]), np.array([p.spread for p in prints])
     waves = functools.lru_cache(maxsize=1000)(lambda index: to_8k(*read(fit[index].utterance.audio)))
     found = sorted(
         (int(one), int(other))
-        for first, second, _ in alike(values, seconds)
+        for first, second, _ in alike(values, spreads)
         for one, other in zip(first, second, strict=True)
     )
     return [(one, other) for one, other in found if same_sound(waves(one), waves(other)) > SAME_ABOVE]

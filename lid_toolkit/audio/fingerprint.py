@@ -1,20 +1,20 @@
 """Fingerprints of sounds: find the same sound again behind another level, coding, sampling rate or margin.
 
-A fingerprint is coarse and small: log energies in 8 bands and 32 equal time steps, whatever the length.
-Sounds with similar fingerprints may be the same; :func:`same_sound` decides it from their spectra, frame by
-frame. Both ignore gain, fixed filters and silence at the ends.
+A fingerprint is small and does not depend on when the sound starts: the modulation spectrum, which says how
+strongly the energy of each of 8 bands changes at each of 32 rates up to 16 Hz. Only magnitudes are kept, so a
+shift does not matter, and only energies within 20 dB of a band's maximum, so that silence and noise at the
+ends do not either. Sounds with similar fingerprints may be the same; :func:`same_sound` decides it from their
+spectra, frame by frame. Both ignore gain and fixed filters.
 
 Not recognised: a part of a recording, another speed, or a sound with another one added.
 
-Comparing energies of bands and not samples follows Haitsma and Kalker, "A highly robust audio fingerprinting
-system", ISMIR 2002.
+Modulation spectra: H. Hermansky, "The modulation spectrum in the automatic recognition of speech", ASRU 1997.
 
-Shapes: t frames, f frequencies, m bands.
+Shapes: t frames, m bands, k modulation rates.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,11 +29,19 @@ FIRST_BIN, LAST_BIN = 4, 122  # 125 Hz to 3.8 kHz
 FLOOR_DB = -60.0
 RANGE_DB = 30.0
 
-BANDS, STEPS = 8, 32
-FINE_BANDS = 20
+BANDS, RATES, HIGHEST_HZ = 8, 32, 16.0
+DEPTH = 2.0  # decades of energy below a band's maximum that count
+QUIETEST_BAND = 3.0  # decades below the loudest band: quieter bands have no speech
+FINE_BANDS, FINE_DEPTH = 20, 4.0
 MOST_SHIFT = 20  # frames
-SAME_ABOVE = 0.9
-DEPTH = 4.0  # dynamic range kept below the maximum, in decades of energy
+SAME_ABOVE = 0.8
+"""Lowest result of :func:`same_sound` for sounds that are the same."""
+
+QUIETEST = 1e-4
+"""Highest sample of a wave that has no sound."""
+
+BLOCK = 4096
+"""Frames that are computed at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +49,12 @@ class Fingerprint:
     """The fingerprint of a sound.
 
     Attributes:
-        values: (256,) float32 of length 1, or 0 if the sound is silent.
-        seconds: duration from the first to the last active frame.
+        values: (256,) float32 of length 1, or 0 if there is no sound.
+        spread: standard deviation in seconds of the times at which there is energy: a measure of its length.
     """
 
     values: Floats
-    seconds: float
+    spread: float
 
 
 def to_8k(wave: Floats, rate: int) -> Floats:
@@ -70,66 +78,76 @@ def active(framed: Floats) -> tuple[NDArray[np.bool_], float]:
     return 10 * np.log10(power) > max(level - RANGE_DB, FLOOR_DB), level
 
 
-def spectra(wave: Floats) -> Floats:
-    """Return the power spectra (t, 129) of the frames from the first to the last active one.
-
-    The wave (samples,) at 8 kHz is scaled to a peak of 1; of a silent one, there are no frames.
-    """
-    framed = frames(wave / max(float(np.abs(wave).max(initial=0.0)), 1e-4))
-    loud = np.flatnonzero(active(framed)[0])
-    if len(loud) == 0:
-        return np.zeros((0, FRAME // 2 + 1), np.float32)
-    framed = framed[loud[0] : loud[-1] + 1]
-    power_tf: Floats = np.abs(np.fft.rfft(framed * np.hanning(FRAME), axis=1)) ** 2
-    return power_tf
-
-
 def fingerprint(wave: Floats) -> Fingerprint:
     """Return the fingerprint of an 8 kHz wave (samples,)."""
-    power_tf = spectra(wave)
-    if len(power_tf) == 0:
-        return Fingerprint(np.zeros(BANDS * STEPS, np.float32), 0.0)
-    bands_tm = np.add.reduceat(power_tf, _edges(BANDS), axis=1)
-    edges = np.linspace(0, len(bands_tm), STEPS + 1).astype(int)
-    steps = [bands_tm[start : max(stop, start + 1)].mean(axis=0) for start, stop in itertools.pairwise(edges)]
-    flat = _log_energies(np.stack(steps)).ravel()
-    values = np.asarray(flat / (np.linalg.norm(flat) + 1e-9), np.float32)
-    return Fingerprint(values, len(power_tf) * HOP / RATE)
+    if float(np.abs(wave).max(initial=0.0)) < QUIETEST:
+        return Fingerprint(np.zeros(RATES * BANDS, np.float32), 0.0)
+    log_energy_tm = _log_energies(frames(wave), BANDS)
+    highest_m = log_energy_tm.max(axis=0)
+    highest_m = np.maximum(highest_m, highest_m.max() - QUIETEST_BAND)
+    energy_tm = np.maximum(log_energy_tm - highest_m + DEPTH, 0) / DEPTH
+    times_t = np.arange(len(energy_tm), dtype=np.float32) * (HOP / RATE)
+    total_t = energy_tm.sum(axis=1)
+    mean = float(np.average(times_t, weights=total_t))
+    spread = float(np.sqrt(np.average((times_t - mean) ** 2, weights=total_t)))
+    return Fingerprint(_modulation(energy_tm, times_t), spread)
+
+
+def _modulation(energy_tm: Floats, times_t: Floats) -> Floats:
+    """Return the magnitudes of modulation, (256,) of length 1, without their trend over the rates."""
+    rates_k = np.linspace(HIGHEST_HZ / RATES, HIGHEST_HZ, RATES, dtype=np.float32)
+    spectrum_km = np.zeros((RATES, energy_tm.shape[1]), np.complex64)
+    for begin in range(0, len(times_t), BLOCK):
+        part = slice(begin, begin + BLOCK)
+        spectrum_km += (
+            np.exp(-2j * np.pi * np.outer(rates_k, times_t[part])).astype(np.complex64) @ energy_tm[part]
+        )
+    magnitude_km = np.sqrt(np.abs(spectrum_km) * rates_k[:, None])  # speech is modulated less at higher rates
+    magnitude_km -= magnitude_km.mean(axis=0)
+    slope_k = np.log(rates_k) - np.log(rates_k).mean()
+    magnitude_km -= np.outer(slope_k, slope_k @ magnitude_km) / (slope_k @ slope_k)
+    return np.asarray(magnitude_km.ravel() / (np.linalg.norm(magnitude_km) + 1e-9), np.float32)
 
 
 def same_sound(one: Floats, other: Floats) -> float:
     """Return how similar two sounds are, from -1 to 1; above ``SAME_ABOVE`` they are the same.
 
-    It is the correlation of their log energies in 20 bands and frames of 10 ms, at the shift of at most 0.2 s
-    where it is highest. Frames that only one of them has count as different.
+    It is the correlation of their log energies in 20 bands and frames of 10 ms, from the first to the last
+    active frame, at the shift of at most 0.2 s where it is highest. Frames that only one of them has count as
+    different.
 
     Args:
         one: an 8 kHz wave (samples,).
         other: another.
     """
-    first_tm, second_tm = (
-        _log_energies(np.add.reduceat(power_tf, _edges(FINE_BANDS), axis=1)) if len(power_tf) else None
-        for power_tf in (spectra(one), spectra(other))
-    )
-    if first_tm is None or second_tm is None:
-        return 0.0
-    scale = float(np.linalg.norm(first_tm) * np.linalg.norm(second_tm)) + 1e-9
+    first_tm, second_tm = _details(one), _details(other)
     products = []
     for shift in range(-MOST_SHIFT, MOST_SHIFT + 1):
         here, there = first_tm[max(shift, 0) :], second_tm[max(-shift, 0) :]
-        frames_in_common = min(len(here), len(there))
-        products.append(float(np.vdot(here[:frames_in_common], there[:frames_in_common])))
-    return max(products) / scale
+        in_common = min(len(here), len(there))
+        products.append(float(np.vdot(here[:in_common], there[:in_common])))
+    return max(products) / (float(np.linalg.norm(first_tm) * np.linalg.norm(second_tm)) + 1e-9)
 
 
-def _edges(count: int) -> NDArray[np.int64]:
-    """Return the first bin of at most ``count`` bands, whose edges are in equal ratios."""
-    return np.unique(np.geomspace(FIRST_BIN, LAST_BIN, count + 1).astype(np.int64)[:-1])
-
-
-def _log_energies(bands_tm: Floats) -> Floats:
-    """Return log energies down to a floor, each band with a mean of 0: without gain and fixed filters."""
-    log_energy = np.log10(bands_tm + 1e-6)
-    log_energy = np.maximum(log_energy, log_energy.max() - DEPTH)
-    centred: Floats = log_energy - log_energy.mean(axis=0)
+def _details(wave: Floats) -> Floats:
+    """Return log energies (t, m) of the active part, down to a floor. Each band has a mean of 0."""
+    framed = frames(wave / max(float(np.abs(wave).max(initial=0.0)), QUIETEST))
+    loud = np.flatnonzero(active(framed)[0])
+    if len(loud) == 0:
+        return np.zeros((0, 1), np.float32)
+    log_energy_tm = _log_energies(framed[loud[0] : loud[-1] + 1], FINE_BANDS)
+    log_energy_tm = np.maximum(log_energy_tm, log_energy_tm.max() - FINE_DEPTH)
+    centred: Floats = log_energy_tm - log_energy_tm.mean(axis=0)
     return centred
+
+
+def _log_energies(framed: Floats, bands: int) -> Floats:
+    """Return the decadic logarithms of the energies (t, m) in at most ``bands`` bands of equal ratios."""
+    edges = np.unique(np.geomspace(FIRST_BIN, LAST_BIN, bands + 1).astype(np.int64)[:-1])
+    window = np.hanning(FRAME).astype(np.float32)
+    energies = []
+    for begin in range(0, len(framed), BLOCK):
+        spectrum = np.fft.rfft(framed[begin : begin + BLOCK] * window, axis=1)
+        energies.append(np.add.reduceat(np.abs(spectrum) ** 2, edges, axis=1))
+    log_energy_tm: Floats = np.log10(np.concatenate(energies) + 1e-10).astype(np.float32)
+    return log_energy_tm

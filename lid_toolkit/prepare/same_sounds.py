@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lid_toolkit import languages
-from lid_toolkit.audio.fingerprint import BANDS, SAME_ABOVE, STEPS, fingerprint, same_sound, to_8k
+from lid_toolkit.audio.fingerprint import BANDS, RATES, SAME_ABOVE, fingerprint, same_sound, to_8k
 from lid_toolkit.audio.reader import AudioError, Reading, audio_info, read_audio
 from lid_toolkit.datadir.check import Scanned
 from lid_toolkit.datadir.datadir import Segments
@@ -153,8 +153,8 @@ def partners(utterances: Utterances, scope: str, reading: Reading, num_jobs: int
     total = int(utterances.bounds[-1])
     partner_u, cosine_u = np.full(total, -1, dtype=np.int64), np.zeros(total, np.float32)
     with tempfile.TemporaryFile() as file:
-        prints_ud, seconds_u = _fingerprints(utterances, reading, num_jobs, file)
-        for first, second, cosine in alike(prints_ud, seconds_u, label_u=utterances.groups(scope)):
+        prints_ud, spread_u = _fingerprints(utterances, reading, num_jobs, file)
+        for first, second, cosine in alike(prints_ud, spread_u, group_u=utterances.groups(scope)):
             for here, there in ((first, second), (second, first)):
                 last, tie = cosine_u[here], there < partner_u[here]
                 better = np.flatnonzero((cosine > last) | ((cosine == last) & tie))
@@ -172,18 +172,18 @@ def partners(utterances: Utterances, scope: str, reading: Reading, num_jobs: int
 def _fingerprints(
     utterances: Utterances, reading: Reading, num_jobs: int, file: IO[bytes]
 ) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-    """Return (utterances, 256) values in ``file``, and (utterances,) seconds, 0 where there is no sound."""
+    """Return (utterances, 256) values in ``file``, and (utterances,) lengths, 0 where there is no sound."""
     total = int(utterances.bounds[-1])
-    prints_ud = np.memmap(file, np.float16, "w+", shape=(total, BANDS * STEPS))
-    seconds_u = np.zeros(total, np.float32)
+    prints_ud = np.memmap(file, np.float16, "w+", shape=(total, RATES * BANDS))
+    spread_u = np.zeros(total, np.float32)
     work = functools.partial(_print_chunk, reading=reading)
     with Progress("listen", total, "utt") as progress:
         done = 0
-        for values_ud, seconds in spread(work, _chunks(utterances.spans()), num_jobs):
-            prints_ud[done : done + len(seconds)], seconds_u[done : done + len(seconds)] = values_ud, seconds
-            done += len(seconds)
-            progress.advance(len(seconds), float(seconds.sum()))
-    return prints_ud, seconds_u
+        for values_ud, spreads in spread(work, _chunks(utterances.spans()), num_jobs):
+            prints_ud[done : done + len(spreads)], spread_u[done : done + len(spreads)] = values_ud, spreads
+            done += len(spreads)
+            progress.advance(len(spreads))
+    return prints_ud, spread_u
 
 
 def _decided(
@@ -205,7 +205,7 @@ def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
 def _print_chunk(chunk: Sequence[Span], reading: Reading) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
     prints = [fingerprint(_wave(span, reading)) for span in chunk]
     values_ud = np.array([found.values for found in prints], np.float16)
-    return values_ud, np.array([found.seconds for found in prints], np.float32)
+    return values_ud, np.array([found.spread for found in prints], np.float32)
 
 
 def _compare_chunk(chunk: Sequence[tuple[Span, Span]], reading: Reading) -> list[bool]:
