@@ -129,7 +129,7 @@ def _taken(lacking_s: Floats, count: int) -> Ints:
     ordered = np.sort(lacking_s)[::-1]
     levels = (np.cumsum(ordered) - count) / np.arange(1, len(ordered) + 1)
     level = levels[np.flatnonzero(ordered > levels)[-1]]
-    taken_s = np.maximum(np.floor(lacking_s - level).astype(np.int64) - 1, 0)
+    taken_s: Ints = np.maximum(np.floor(lacking_s - level).astype(np.int64) - 1, 0)
     for _ in range(count - int(taken_s.sum())):
         taken_s[np.argmax(lacking_s - taken_s)] += 1
     return taken_s

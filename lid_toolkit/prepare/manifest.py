@@ -84,7 +84,8 @@ def read_folder(
         columns: see :func:`read_manifest`.
 
     Raises:
-        LidError: the folder does not exist, or a recording is not in a language's folder.
+        LidError: the folder does not exist, a recording is not in a language's folder, or ``columns`` are given
+            but there is no manifest.
     """
     require_directory(folder)
     folder = folder.absolute()
@@ -93,6 +94,10 @@ def read_folder(
             logging.info("reading %s", manifest)
             yield from read_manifest(manifest, columns)
         return
+    if columns:
+        raise LidError(
+            "has no manifest, so there are no columns to name", where=folder, mend="leave columns out"
+        )
     left_out: list[str] = []
     for parent, subfolders, files in os.walk(folder, followlinks=True):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))

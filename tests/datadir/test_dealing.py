@@ -58,6 +58,12 @@ def test_small_languages():
     assert found.groups_ls[2].tolist() == [1, 0, 0]
 
 
+def test_groups_are_kept_for_sets_that_would_have_none():
+    """The sets lack 24, 3 and 3: without rule 3, all groups go to the first."""
+    assert dealt([[10, 10, 10]], [0.8, 0.1, 0.1]).groups_ls.tolist() == [[1, 1, 1]]
+    assert dealt([[9, 8, 7, 6]], [0.9, 0.05, 0.05]).utterances_ls.tolist() == [[17, 7, 6]]
+
+
 def test_languages_of_two_groups_are_in_either_of_the_small_sets():
     found = dealt([[5, 5]] * 20, [0.8, 0.1, 0.1])
     assert found.groups_ls[:, 0].tolist() == [1] * 20

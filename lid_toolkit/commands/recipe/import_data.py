@@ -14,7 +14,10 @@ from lid_toolkit.prepare.manifest import read_folder, read_manifest
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the options, import the recordings, and print a summary."""
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.manifest and not options.speakers:
+        parser.error("--speakers belongs to --folder")
     columns = parse_columns(options.columns)
     items = (
         read_folder(options.folder, options.speakers, columns)
