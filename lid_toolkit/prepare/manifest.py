@@ -84,8 +84,8 @@ def read_folder(
         columns: see :func:`read_manifest`.
 
     Raises:
-        LidError: the folder does not exist, a recording is not in a language's folder, or ``columns`` are given
-            but there is no manifest.
+        LidError: the folder does not exist, a recording is not in a language's folder, or there are
+            ``columns`` but no manifest.
     """
     require_directory(folder)
     folder = folder.absolute()
