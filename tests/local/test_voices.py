@@ -57,7 +57,10 @@ FILES = {
         "animals/cat_desc_fr.ogg": ("voici un grand chat", "fr+m1"),
         "animals/cat.ogg": ("miaow miaow miaow", "en-us+m1"),
     },
-    "gcin-voice": {"ㄊㄢ3/3.ogg": ("tan tan tan tan", "cmn"), "ㄊㄢ3/5.ogg": ("tan tan tan tan", "cmn+f2")},
+    "gcin-voice": {
+        "ㄊㄢ3/3.ogg": ("tan tan tan tan", "cmn"),
+        "ㄊㄢ3/5.ogg": ("ni hao ma, xie xie", "cmn+f2"),
+    },
 }
 SOUNDS_LIKE_NONE = {"tuxpaint-stamps-default": "animals/dog_desc_ca.ogg"}
 
