@@ -7,7 +7,7 @@ MINI=downloads/mini
 # prompts: real speech from Debian's voice-prompt packages, about 400 MB, downloaded here by stage 1.
 PROMPTS=downloads/prompts
 
-# voices: real speech in about 30 languages from Debian packages, about 1 GB, downloaded here by stage 1. It also uses
+# voices: real speech in 33 languages from Debian packages, about 1.5 GB, downloaded here by stage 1. It also uses
 # the packages of prompts.
 VOICES=downloads/voices
 
