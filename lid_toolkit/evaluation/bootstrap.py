@@ -27,6 +27,8 @@ from lid_toolkit.evaluation.intervals import Z_95, Estimate
 
 DRAWS = 1000
 DRAWS_AT_ONCE = 50
+CLUSTERS_AT_ONCE = 1 << 21
+"""Number of clusters that are drawn at a time, over all draws."""
 SEED = 0
 
 Counts = npt.NDArray[np.int64]
@@ -122,8 +124,9 @@ def drawn_units(rng: np.random.Generator, stratum_c: Counts) -> Iterator[Floats]
     first_t, size_t = np.repeat(firsts, taken), np.repeat(sizes, taken)
     scale_c = np.repeat(sizes / taken, sizes)
     count = len(stratum_c)
-    for begin in range(0, DRAWS, DRAWS_AT_ONCE):
-        draws = min(DRAWS_AT_ONCE, DRAWS - begin)
+    at_once = max(1, min(DRAWS_AT_ONCE, CLUSTERS_AT_ONCE // count))
+    for begin in range(0, DRAWS, at_once):
+        draws = min(at_once, DRAWS - begin)
         chosen_dt = first_t + (rng.random((draws, len(first_t))) * size_t).astype(np.int64)
         places = chosen_dt + count * np.arange(draws)[:, None]
         weights_dc = np.bincount(places.ravel(), minlength=draws * count).reshape(draws, count) * scale_c

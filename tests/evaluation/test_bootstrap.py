@@ -76,6 +76,10 @@ def test_a_draw_does_not_depend_on_the_run_or_the_blocks(monkeypatch: pytest.Mon
     whole = first.values(macro_f1s)
     monkeypatch.setattr(bootstrap, "DRAWS_AT_ONCE", 7)
     assert first.values(macro_f1s) == pytest.approx(whole)
+    monkeypatch.setattr(bootstrap, "CLUSTERS_AT_ONCE", 3 * clusters.count)
+    assert np.array_equal(
+        first.counts_dk, resampled(true, predicted, 4, clusters, by_language=True).counts_dk
+    )
 
 
 def test_intervals_hold_the_truth_where_clusters_err_together(monkeypatch: pytest.MonkeyPatch):
