@@ -265,12 +265,19 @@ def pairwise_eer(log_posteriors_un: LogPosteriors, true_u: Columns) -> float:
 
 
 def two_class_eer(targets: Floats, others: Floats) -> float:
-    """Return the equal error rate of scores that should be high for targets and low for others."""
-    scores = np.concatenate((targets, others))
-    is_target = np.arange(len(scores)) < len(targets)
-    order = np.argsort(scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # equal ones go together
-    below = np.cumsum(is_target[order])[ends]
+    """Return the equal error rate of scores that should be high for targets and low for others.
+
+    Scores in float32 are sorted as integers, whose last bit tells the targets: twice as fast.
+    """
+    keys = np.sort(np.concatenate((2 * _ordered(targets) + 1, 2 * _ordered(others))))
+    ends = np.append(np.flatnonzero(np.diff(keys >> 1)), len(keys) - 1)  # equal ones go together
+    below = np.cumsum(keys & 1)[ends]
     misses = np.concatenate(([0], below)) / len(targets)
     alarms = 1 - np.concatenate(([0], ends + 1 - below)) / len(others)
     return equal_error_rate(misses, alarms)
+
+
+def _ordered(scores: Floats) -> Columns:
+    """Return integers in the order of scores in float32, equal where these are."""
+    bits = (scores.astype(np.float32) + np.float32(0.0)).view(np.int32).astype(np.int64)  # -0 becomes 0
+    return np.asarray(bits ^ ((bits >> 63) & 0x7FFFFFFF))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from lid_toolkit.evaluation.bootstrap import drawn_means, percentile_interval
+from lid_toolkit.evaluation.bootstrap import drawn_means, effective_interval
 from lid_toolkit.evaluation.clusters import Clusters
 from lid_toolkit.evaluation.intervals import Estimate, wider, wilson
 
@@ -50,6 +50,5 @@ def clustered_proportion(right_u: npt.NDArray[np.bool_], clusters: Clusters | No
     if clusters is None:
         return alone
     drawn_d = drawn_means(right_u.astype(np.float64), clusters)
-    low, high = percentile_interval(drawn_d, alone.estimate.value, clusters.count - 1)
-    together = Estimate(alone.estimate.value, max(0.0, low), min(1.0, high))
+    together = effective_interval(drawn_d, alone.estimate.value, clusters.count - 1)
     return replace(alone, estimate=wider(alone.estimate, together))

@@ -128,7 +128,7 @@ def score(
             "metrics": metric_keys(),
             **({"espnet_format": True} if espnet_format else {}),
         },
-        version=3,
+        version=4,
     )
     if dry_run:
         step.due(dry_run=True)

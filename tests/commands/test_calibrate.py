@@ -62,7 +62,7 @@ def test_it_is_stored_with_an_experiment_and_used(model, held_out, capsys):
     assert LanguageIdentifier.from_pretrained(model, "cpu").policy == stored
     info.main([str(model)])
     printed = capsys.readouterr().out
-    assert f"calibration: temperature {1 / stored.calibration.scale:.3f}\n" in printed
+    assert f"calibration: temperature {1 / stored.calibration.scale:.3f}, fitted on dev\n" in printed
     assert 'policy: {"min_score": 0.25}' in printed
 
 

@@ -130,7 +130,6 @@ def test_stage_7_calibrates_on_the_validation_set_alone(recipe: Recipe):
     assert "--data_dir dump/mini/raw/dev_mini --scores " in call
     assert "/dev_mini --method temperature --only_selection_set true" in call
     assert "--calibration" not in calls[-1]  # nothing was stored
-    (recipe.path / "exp/mini/lid_mini_ecapa_raw").mkdir(parents=True)
     (recipe.path / "exp/mini/lid_mini_ecapa_raw/policy.yaml").touch()
     assert "--calibration exp/mini/lid_mini_ecapa_raw/policy.yaml" in recipe.stages("run.sh", *options)[-1]
     assert "--calibration" not in recipe.stages("run.sh", *MINI, "--stop_stage", "7")[-1]
