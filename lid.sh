@@ -244,7 +244,7 @@ infer_set() {
   task=(--model "${lid_exp}/${inference_model}" --data_dir "${audio_feats}/$1" --output_dir "${out}"
     --extract_embd "$2" --espnet_files "${espnet_files}" --max_failed "${max_failed}" --max_duration "${inference_max_duration}"
     --dtype "${inference_dtype}" --num_jobs "${jobs}" ${3:+--crop_seconds "$3"})
-  job_log="${out}/logs/infer${3:+_$3s}.JOB.log"
+  job_log="${out}/logs${3:+/crops_$3s}/infer.JOB.log"
   hold "${out}"
   plan "${python}" pyscripts/infer.py plan "${task[@]}" --dry_run "${dry_run}"
   ((jobs > 0)) || return 0

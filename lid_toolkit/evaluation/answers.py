@@ -125,9 +125,7 @@ def read_answers(
     truth, rate = read_table(files["utt2lang"]), read_sampling_rate(data_dir)
     samples = _samples(truth, files["utt2num_samples"])
     if crop_seconds is not None:
-        size = crop_samples(crop_seconds, rate)
-        long = np.flatnonzero(samples >= size)
-        truth, samples = truth.select(long), np.full(len(long), size)
+        truth, samples = _cropped(truth, samples, crop_samples(crop_seconds, rate))
     answered = read_optional_table(files["answers"])
     failed = read_optional_table(files["failures"])
     answered_rows = _rows_of_answers(truth, answered, failed, files["answers"])
@@ -354,6 +352,12 @@ def _check_unknown(
         )
     if unknown:
         logging.warning("the system does not know %s, so their utterances count as wrong", some(unknown))
+
+
+def _cropped(truth: Table, samples: npt.NDArray[np.int64], size: int) -> tuple[Table, npt.NDArray[np.int64]]:
+    """Return the utterances of at least ``size`` samples, and that number for each."""
+    long = np.flatnonzero(samples >= size)
+    return truth.select(long), np.full(len(long), size)
 
 
 def _samples(truth: Table, path: Path) -> npt.NDArray[np.int64]:

@@ -34,6 +34,17 @@ def test_gain_has_width_when_both_are_always_right():
     assert gain.low < gain.value == 0 < gain.high
 
 
+def test_gain_by_hand():
+    """Both are right on 36 of 50, only A on 2, only B on 12: phi is -24 / sqrt(38 * 12 * 48 * 2) = -0.1147.
+
+    Wilson's intervals are [0.6259, 0.8570] for 38 and [0.8654, 0.9890] for 48 of 50. So the lower limit is
+    0.2 - sqrt(0.0946^2 + 2 * 0.1147 * 0.0946 * 0.0970 + 0.0970^2), and the upper one
+    0.2 + sqrt(0.0290^2 + 2 * 0.1147 * 0.0290 * 0.1341 + 0.1341^2).
+    """
+    gain = paired_gain(36, 2, 12, 50)
+    assert (gain.low, gain.value, gain.high) == pytest.approx((0.0569, 0.2, 0.3404), abs=1e-4)
+
+
 def test_gain_is_antisymmetric():
     forth, back = paired_gain(60, 10, 25, 100), paired_gain(60, 25, 10, 100)
     assert (forth.value, forth.low, forth.high) == pytest.approx((-back.value, -back.high, -back.low))

@@ -114,7 +114,7 @@ def test_stage_7_identifies_crops_of_each_test_set_and_scores_them(recipe: Recip
     crops = [call for call in calls if "--crop_seconds" in call]
     assert programs(crops) == ["check_options", *["infer", "(infer)", "infer"] * 2, "score"]
     assert [" --crop_seconds 1 " in f"{call} " for call in crops[1:4]] == [True] * 3
-    assert "/test_mini/logs/infer_2.5s.JOB.log" in crops[5]
+    assert "/test_mini/logs/crops_2.5s/infer.JOB.log" in crops[5]
     assert all("--extract_embd false" in call for call in crops[1:7])
     assert "--crop_seconds 1 2.5" in crops[-1]
     first = calls.index(crops[1])
