@@ -114,6 +114,7 @@ check_values() {
   for n in 4 5 6 8; do
     ! due "${n}" || count_gpus=true
   done
+  [[ -z ${crop_seconds} && ${calibration} == none ]] || ! due 7 || count_gpus=true
   counts=$("${python}" pyscripts/check_options.py --fs "${fs}" --speed_perturb_factors "${speed_perturb_factors}" \
     --max_failed "${max_failed}" --crop_seconds "${crop_seconds}" --perplexity "${perplexity}" --max_iter "${max_iter}" --count_gpus "${count_gpus}")
   read -r cores gpus <<<"${counts}"

@@ -27,7 +27,7 @@ SAMPLE = 200_000
 FEWEST_LANGUAGES = 2
 """Languages that must be left to choose from: of one alone, the posterior is always 1."""
 
-How = Literal["fold", "each"]
+How = Literal["folds", "each"]
 Flags = npt.NDArray[np.bool_]
 
 
@@ -112,7 +112,7 @@ class LeftOut:
     """How well posteriors tell languages that are left out of those that the system knows.
 
     Attributes:
-        how: ``fold`` or ``each``; see :func:`leave_out`.
+        how: ``folds`` or ``each``; see :func:`leave_out`.
         parts: number of parts of the languages that are left out in turn.
         auroc, false_acceptance: mean over the parts of those of :class:`OutOfSet`.
     """
@@ -124,7 +124,7 @@ class LeftOut:
 
 
 def leave_out(
-    log_posteriors_uc: LogPosteriors, true_u: Columns, how: How = "fold", at_most: int = SAMPLE
+    log_posteriors_uc: LogPosteriors, true_u: Columns, how: How = "folds", at_most: int = SAMPLE
 ) -> LeftOut | None:
     """Leave languages out in turn: their columns are masked and the other posteriors made to sum to 1 again.
 
@@ -138,7 +138,7 @@ def leave_out(
     Args:
         log_posteriors_uc: log posteriors (U, C) of utterances in known languages.
         true_u: their columns.
-        how: ``each``: one occurring language at a time; ``fold``: five parts, where the first, the sixth, the
+        how: ``each``: one occurring language at a time; ``folds``: five parts, where the first, the sixth, the
             eleventh, … occurring language is in the first part, and so on.
         at_most: number of utterances, evenly spaced, that are enough to measure it.
 
@@ -148,7 +148,7 @@ def leave_out(
     step = -(-len(true_u) // at_most)
     scores_uc, columns_u = np.asarray(log_posteriors_uc[::step]), true_u[::step]
     present = np.unique(columns_u)
-    count = min(FOLDS, len(present)) if how == "fold" else len(present)
+    count = min(FOLDS, len(present)) if how == "folds" else len(present)
     found = []
     for part in (present[number::count] for number in range(count)):
         if scores_uc.shape[1] - len(part) >= FEWEST_LANGUAGES:

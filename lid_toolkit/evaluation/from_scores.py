@@ -66,7 +66,7 @@ class FromScores:
 
 
 def from_scores(
-    answers: Answers, scores_uc: npt.NDArray[np.float32], leaving_out: How | None = "fold"
+    answers: Answers, scores_uc: npt.NDArray[np.float32], leaving_out: How | None = "folds"
 ) -> FromScores | None:
     """Return the measures of log posteriors; None if no utterance in a known language has any.
 

@@ -69,7 +69,7 @@ class Counting:
     policy: Policy | None = None
     unknown_languages: Literal["wrong", "skip"] = "wrong"
     cluster_from: str | None = None
-    leave_out: How | None = "fold"
+    leave_out: How | None = "folds"
     crop_seconds: tuple[float, ...] = ()
     calibration: Policy | None = None
 
@@ -80,7 +80,7 @@ class Counting:
             **{name: None if one is None else dict(one.settings) for name, one in policies.items()},
             "unknown_languages": self.unknown_languages if self.unknown_languages != "wrong" else None,
             "cluster_from": self.cluster_from,
-            "leave_out": (self.leave_out or "no") if self.leave_out != "fold" else None,
+            "leave_out": (self.leave_out or "no") if self.leave_out != "folds" else None,
             "crop_seconds": list(self.crop_seconds) or None,
         }
         return {

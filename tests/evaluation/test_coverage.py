@@ -59,7 +59,7 @@ def known_scores(count: int = 300, languages: int = 7) -> tuple[np.ndarray, np.n
 
 
 @pytest.mark.parametrize(
-    ("how", "parts"), [("each", [[0], [1], [2], [3], [4], [5]]), ("fold", [[0, 5], [1], [2], [3], [4]])]
+    ("how", "parts"), [("each", [[0], [1], [2], [3], [4], [5]]), ("folds", [[0, 5], [1], [2], [3], [4]])]
 )
 def test_left_out_languages_against_scikit_learn(how, parts, monkeypatch: pytest.MonkeyPatch):
     log_posteriors, true = known_scores()

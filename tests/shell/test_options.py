@@ -70,7 +70,7 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("--max_failed 11e-1", "lid.sh: argument --max_failed: '11e-1' is not"),
         ("--crop_seconds one", "--crop_seconds: 'one' is not valid"),
         ("--crop_seconds=1\t0.0", "--crop_seconds: a crop of 0 s has no speech (give numbers above 0)"),
-        ("--leave_out some", "--leave_out: 'some' is not valid (give fold or each or no)"),
+        ("--leave_out some", "--leave_out: 'some' is not valid (give folds or each or no)"),
         ("--calibration best", "--calibration: 'best' is not valid (give none or temperature or affine)"),
         ("--max_iter 249", "lid.sh: argument --max_iter: '249' is not a whole number of at least 250"),
         ("--perplexity 0", "lid.sh: argument --perplexity: '0' is not a number of at least 1"),

@@ -132,8 +132,8 @@ def make_parser() -> OptionParser:
     )
     parser.add_argument(
         "--leave_out",
-        choices=("fold", "each", "no"),
-        default="fold",
+        choices=("folds", "each", "no"),
+        default="folds",
         help="leave known languages out to measure how well unknown ones are told: a fifth of them at a "
         "time, each alone, or none",
     )
