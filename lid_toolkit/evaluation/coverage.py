@@ -138,8 +138,8 @@ def leave_out(
     Args:
         log_posteriors_uc: log posteriors (U, C) of utterances in known languages.
         true_u: their columns.
-        how: ``each``: one occurring language at a time; ``folds``: five parts, where the first, the sixth, the
-            eleventh, … occurring language is in the first part, and so on.
+        how: ``each``: one occurring language at a time; ``folds``: five parts, where the first, the sixth,
+            the eleventh, … occurring language is in the first part, and so on.
         at_most: number of utterances, evenly spaced, that are enough to measure it.
 
     Returns:
