@@ -11,6 +11,7 @@ from lid_toolkit.evaluation.from_scores import FromScores
 from lid_toolkit.evaluation.intervals import Estimate
 from lid_toolkit.evaluation.metrics import Bucket, Evaluation, LanguageResult
 from lid_toolkit.evaluation.reported_metrics import Metric, Scored, Value, metrics_of
+from lid_toolkit.evaluation.text_report import remarks
 
 
 def as_dict(evaluation: Evaluation) -> dict[str, object]:
@@ -47,6 +48,8 @@ def as_dict(evaluation: Evaluation) -> dict[str, object]:
             "predicted": [*evaluation.languages, None],
             "counts": evaluation.confusion[evaluation.confusion.sum(axis=1) > 0].tolist(),
         },
+        "notes": {metric.key: note for metric in metrics if (note := metric.note(evaluation))},
+        "remarks": remarks(evaluation),
     }
 
 

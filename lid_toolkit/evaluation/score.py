@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,10 @@ from lid_toolkit.evaluation.from_scores import from_scores
 from lid_toolkit.evaluation.language_sets import language_sets
 from lid_toolkit.evaluation.metrics import Details, evaluate
 from lid_toolkit.evaluation.mistakes import Mistake, confident_mistakes
+from lid_toolkit.evaluation.report import write_report
 from lid_toolkit.evaluation.reported_metrics import metric_keys
 from lid_toolkit.evaluation.results_json import as_dict
+from lid_toolkit.evaluation.style import FORMS, saved
 from lid_toolkit.evaluation.text_report import headline, text_report
 from lid_toolkit.files import write_whole
 from lid_toolkit.steps import Step, digest
@@ -44,7 +47,7 @@ from lid_toolkit.steps import Step, digest
 GROUP_TABLES = ("utt2dataset", "utt2dialect")
 MOST_GROUPS = 1000
 SCORE_FILES = ("scores.scp", "scores.ark")
-OUTPUTS = ("results", "results.json", "errors.tsv", "confusion.png", "report.html")
+OUTPUTS = ("results", "results.json", "errors.tsv", "confusion.png", "confusion.svg")
 ERROR_COLUMNS = ("utt", "lang", "predicted", "posterior", "posterior_of_lang", "seconds")
 
 
@@ -100,7 +103,7 @@ def score(
     counting: Counting = AS_THEY_ARE,
     espnet_format: bool = False,
 ) -> None:
-    """Write the files ``OUTPUTS`` unless they are current.
+    """Write the files ``OUTPUTS`` and the report (:mod:`.report`) unless they are current.
 
     Args:
         data_dir: the truth, ``dump/raw/SET``.
@@ -132,13 +135,16 @@ def score(
     )
     if dry_run:
         step.due(dry_run=True)
+        write_report(inference_dir, dry_run=True)
         return
     check_directories(data_dir, inference_dir)
     with step.work("scoring", lock=inference_dir) as work:
         if work is not None:
             answers, scores, details = _read(data_dir, inference_dir, counting)
-            _write_results(inference_dir, answers, scores, details, espnet_format)
+            place = os.path.relpath(data_dir.resolve(), inference_dir)
+            _write_results(inference_dir, answers, scores, details, espnet_format, place)
             work.finish(inference_dir / name for name in OUTPUTS)
+    write_report(inference_dir)
     logging.info("see %s and %s", inference_dir / "results", inference_dir / "report.html")
 
 
@@ -198,16 +204,21 @@ def crop_files(inference_dir: Path, seconds: Sequence[float]) -> dict[str, Path]
 
 
 def _write_results(
-    inference_dir: Path, answers: Answers, scores: Scores, details: Details, espnet_format: bool
+    inference_dir: Path,
+    answers: Answers,
+    scores: Scores,
+    details: Details,
+    espnet_format: bool,
+    place: str,
 ) -> None:
-    # Not above: it takes longer to import matplotlib and plotly than to see that the results are current.
-    from lid_toolkit.evaluation.confusion_picture import confusion_png
-    from lid_toolkit.evaluation.html_report import html_report
+    """Write the outputs; ``place`` is the way from ``inference_dir`` to the set, for the report."""
+    # Not above: it takes longer to import matplotlib than to see that the results are current.
+    from lid_toolkit.evaluation.confusion_picture import confusion_picture
 
     evaluation = evaluate(answers, details)
-    numbers = json.dumps(as_dict(evaluation), indent=1, ensure_ascii=False) + "\n"
-    report = html_report(evaluation, [*confident_mistakes(answers, scores)], answers.failed)
-    picture = confusion_png(evaluation)
+    results = {**as_dict(evaluation), "data_dir": place}
+    numbers = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
+    figure = confusion_picture(results).figure
     with write_whole(inference_dir / "results") as stream:
         stream.write(espnet_report(evaluation, answers) if espnet_format else text_report(evaluation))
     with write_whole(inference_dir / "results.json") as stream:
@@ -215,10 +226,9 @@ def _write_results(
     with write_whole(inference_dir / "errors.tsv") as stream:
         wrong = map(error_row, confident_mistakes(answers, scores, None))
         stream.writelines("\t".join(row) + "\n" for row in itertools.chain([ERROR_COLUMNS], wrong))
-    with write_whole(inference_dir / "report.html") as stream:
-        stream.write(report)
-    with write_whole(inference_dir / "confusion.png", "wb") as stream:
-        stream.write(picture)
+    for form in FORMS:
+        with write_whole(inference_dir / f"confusion.{form}", "wb") as stream:
+            stream.write(saved(figure, form))
     for line in headline(evaluation).splitlines():
         logging.info("%s", line)
 

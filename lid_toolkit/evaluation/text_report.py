@@ -30,9 +30,23 @@ def text_report(evaluation: Evaluation) -> str:
         *([_curve_text(evaluation.curve)] if evaluation.curve else []),
         *([_calibration_text(evaluation.calibrated)] if evaluation.calibrated else []),
         *([_groups_text(evaluation)] if evaluation.groups else []),
-        RULE if evaluation.clustered else f"{RULE} {INDEPENDENT}",
+        _rule(evaluation),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def remarks(evaluation: Evaluation) -> list[str]:
+    """Return sentences on how the set was counted."""
+    note = not_scored_note(evaluation)
+    return [
+        *([f"Not scored: {note}."] if note else []),
+        *([f"Macrolanguages are {MERGED}."] if evaluation.merged else []),
+        _rule(evaluation),
+    ]
+
+
+def _rule(evaluation: Evaluation) -> str:
+    return RULE if evaluation.clustered else f"{RULE} {INDEPENDENT}"
 
 
 def headline(evaluation: Evaluation, details: bool = False) -> str:

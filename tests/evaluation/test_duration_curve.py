@@ -14,7 +14,7 @@ from evaluation.written_set import WrittenSet, write_set
 
 from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.errors import LidError
-from lid_toolkit.evaluation.curve_charts import seconds_chart
+from lid_toolkit.evaluation.curve_pictures import crops_picture
 from lid_toolkit.evaluation.duration_curve import CropPoint, DurationCurve
 from lid_toolkit.evaluation.intervals import Estimate, wilson
 from lid_toolkit.evaluation.proportions import Proportion, clustered_proportion
@@ -123,16 +123,12 @@ def test_durations_that_are_none(made: WrittenSet, value: str):
     assert "argument --crop_seconds" in done.stderr
 
 
-def test_the_chart_has_each_point_with_its_interval():
+def test_the_picture_has_each_point_with_its_interval():
     right = Proportion(10, 5, Estimate(0.5, 0.25, 0.75))
     points = (CropPoint(1, right, 0, 0, None), CropPoint(9, None, 10, 0, None))
-    chart = seconds_chart(DurationCurve(points, 1.0, right))
-    trace = chart.data[0]
-    assert (list(trace.x), list(trace.y)) == ([1], [50])
-    assert (list(trace.error_y.array), list(trace.error_y.arrayminus)) == ([25], [25])
-    assert "1 s: 50.00 % [25.00, 75.00]<br>10 utterances" in trace.hovertext[0]
-    assert "whole utterances of at least 1 s" in str(chart.layout.annotations)
-    assert list(seconds_chart(DurationCurve((points[1],), None, None)).data[0].x) == []
+    picture = crops_picture({"test": DurationCurve(points, 1.0, right).as_dict()})
+    assert [spot.text for spot in picture.spots] == ["1 s of 10 utterances\n50.00 % [25.00, 75.00]"]
+    assert crops_picture({"test": DurationCurve((points[1],), None, None).as_dict()}).spots == []
 
 
 def test_without_clusters_it_is_wilsons():
