@@ -69,7 +69,7 @@ def exported(folder: Path, model: str, speech: str | None) -> dict[str, Path]:
     """Return the exported files by what they are called; the graph is made only once."""
     from lid_toolkit.commands.export import make_parser, speech_of
     from lid_toolkit.inference.locate import open_model
-    from lid_toolkit.inference.onnx_backend import read_record
+    from lid_toolkit.package.onnx_format import read_record
     from lid_toolkit.package.onnx_int8 import quantize
 
     plain = folder / "float32.onnx"

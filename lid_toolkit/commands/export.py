@@ -13,6 +13,7 @@ from lid_toolkit.commands.model import MODEL_HELP
 from lid_toolkit.errors import LidError
 
 if TYPE_CHECKING:
+    from lid_toolkit.inference.policy import DecisionPolicy
     from lid_toolkit.inference.speech import Floats
     from lid_toolkit.training.checkpoint import SavedModel
 
@@ -65,6 +66,7 @@ def export_onnx(options: argparse.Namespace) -> None:
         raise LidError(f"must end in {ONNX_SUFFIX}", where=output, mend=f"give {output}{ONNX_SUFFIX}")
     require("onnxruntime", "onnx")
     saved, policy = open_with_policy(options.model)
+    check_policy(policy, saved, options.model)
     waves = speech_of(options, saved)
     file = model_file_of(options.model)
     temporary = temporary_beside(output).with_suffix(ONNX_SUFFIX)
@@ -82,6 +84,16 @@ def export_onnx(options: argparse.Namespace) -> None:
         temporary.replace(output)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_policy(policy: DecisionPolicy, saved: SavedModel, source: str) -> None:
+    """Raise LidError if a policy names a language that the model does not have: its export would not answer."""
+    from lid_toolkit.inference.decision import decider
+
+    try:
+        decider(policy, saved.languages)
+    except LidError as error:
+        raise LidError(error.what, where=f"{source}: policy: {error.where}", mend=error.mend) from None
 
 
 def speech_of(options: argparse.Namespace, saved: SavedModel) -> list[Floats]:
