@@ -125,7 +125,9 @@ def name_that_leads_out(case: Case) -> str:
 
 def link_that_leads_out(case: Case) -> str:
     if case.kind in ARCHIVES:
-        case.after.append(lambda path: link("compressed nemo" if case.kind == "nemo" else "zip", path, PASSWORDS))
+        case.after.append(
+            lambda path: link("compressed nemo" if case.kind == "nemo" else "zip", path, PASSWORDS)
+        )
         return "is a link"
     name = "labels.txt" if case.kind == "ONNX with labels" else case.settings
 

@@ -87,7 +87,7 @@ def export_onnx(options: argparse.Namespace) -> None:
 
 
 def check_policy(policy: DecisionPolicy, saved: SavedModel, source: str) -> None:
-    """Raise LidError if a policy names a language that the model does not have: its export would not answer."""
+    """Raise LidError if a policy names a language that the model does not have."""
     from lid_toolkit.inference.decision import decider
 
     try:

@@ -103,8 +103,8 @@ def describe_exported(source: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[Path]:
     """Give the folder with a model's small files: of its experiment, or unpacked from its zip."""
-    from lid_toolkit.package.format import WEIGHTS
     from lid_toolkit.package.files import unpacked
+    from lid_toolkit.package.format import WEIGHTS
 
     if path.suffix != ".zip":
         yield path if path.is_dir() else path.parent

@@ -115,7 +115,11 @@ def parameters_of(
 
 
 def require_fit(
-    theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], foreign: ForeignModel, to: str, mend: str = ANOTHER
+    theirs: Mapping[str, Tensor],
+    ours: Mapping[str, Tensor],
+    foreign: ForeignModel,
+    to: str,
+    mend: str = ANOTHER,
 ) -> None:
     """Raise LidError if the names or shapes of parameters differ.
 

@@ -40,8 +40,8 @@ class FrontendBase(nn.Module):
 class AnswerFrontend(FrontendBase):
     """A frozen front end whose one frame per utterance is an answer: log posteriors, and perhaps more.
 
-    A subclass has :meth:`answers` and sets ``rate``, ``hop_length`` and ``output_size``. Instead of waveforms,
-    it also accepts the result of :meth:`frozen_states`.
+    A subclass has :meth:`answers` and sets ``rate``, ``hop_length`` and ``output_size``. Instead of
+    waveforms, it also accepts the result of :meth:`frozen_states`.
     """
 
     frozen = True

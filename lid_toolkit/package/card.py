@@ -108,7 +108,7 @@ def usage(source: str) -> str:
 def usage_without_torch(source: str, numbers: str) -> str:
     """Return how to use the exported model in the package."""
     return (
-        f"Without PyTorch (`pip install 'lid_toolkit[onnx]'`), by the exported model in `model.onnx` ({numbers}):"
+        f"Without PyTorch (`pip install 'lid_toolkit[onnx]'`), by the exported `model.onnx` ({numbers}):"
         "\n\n```python\n"
         f'lid = LanguageIdentifier.from_pretrained("{source}", backend="onnx")\n'
         "```"

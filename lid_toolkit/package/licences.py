@@ -25,8 +25,9 @@ LICENCES: Mapping[str, str] = {
 }
 OPENAI = "openai/whisper-"
 WHISPER = (
-    "OpenAI publishes the weights of Whisper in its repository github.com/openai/whisper under MIT. The cards "
-    "of openai/whisper-* on the Hugging Face Hub say apache-2.0; that of openai/whisper-large-v3-turbo says mit."
+    "OpenAI publishes the weights of Whisper in its repository github.com/openai/whisper under MIT. The "
+    "cards of openai/whisper-* on the Hugging Face Hub say apache-2.0; that of openai/whisper-large-v3-turbo "
+    "says mit."
 )
 """Two licences are stated for Whisper; the table has what the cards say."""
 UNKNOWN = "other"

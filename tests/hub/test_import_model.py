@@ -17,6 +17,7 @@ from importers.sources import KINDS, write_source, write_spoken
 from importers.test_transformers_models import write_classifier
 from serve.conftest import encoded
 
+from lid_toolkit import languages
 from lid_toolkit.commands.calibrate import main as calibrate
 from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
@@ -24,7 +25,6 @@ from lid_toolkit.hub.import_model import import_model
 from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.inference.locate import policy_of
 from lid_toolkit.inference.policy import DecisionPolicy
-from lid_toolkit.languages import name
 from lid_toolkit.serve.app import make_app
 from lid_toolkit.serve.limits import Limits
 
@@ -81,14 +81,18 @@ def test_everything_that_is_done_with_a_trained_model(kind, tmp_path, capsys):
     done = call("pack", *words, "--licence", "cc-by-4.0")
     assert done.returncode == 0, done.stderr
     answers = [
-        LanguageIdentifier.from_pretrained(each, "cpu").identify(wave, policy=DecisionPolicy(), vad="none").scores
+        LanguageIdentifier.from_pretrained(each, "cpu", policy=DecisionPolicy())
+        .identify(wave, vad="none")
+        .scores
         for each in (source, tmp_path / "exp", package)
     ]
     assert answers[0] == answers[1] == answers[2]
 
     lid = LanguageIdentifier.from_pretrained(package, "cpu")
-    page = TestClient(make_app(lid, lid.policy, kind, Limits(), ("localhost",)), base_url="http://localhost:8000")
-    assert all(name(label) in page.get("/").text for label in asked.languages)
+    page = TestClient(
+        make_app(lid, lid.policy, kind, Limits(), ("localhost",)), base_url="http://localhost:8000"
+    )
+    assert all(languages.name(label) in page.get("/").text for label in asked.languages)
     answer = page.post("/identify?vad=none", content=encoded(wave)).json()
     assert answer["scores"] == pytest.approx(lid.identify(encoded(wave), vad="none").scores)
 

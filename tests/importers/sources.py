@@ -1,4 +1,4 @@
-"""A tiny model of each kind that is imported, all for the same languages, and recordings in these languages."""
+"""A tiny model of each kind that is imported, all for the same languages, and recordings in them."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_labels_are_iso_codes_where_all_are_known(copy):
         ("---\nlicense: mit", "other"),
     ],
 )
-def test_the_licence_is_that_of_its_card_or_unknown(card, licence, copy, tmp_path, caplog):
+def test_the_licence_is_that_of_its_card_or_unknown(card, licence, copy, tmp_path):
     if card is not None:
         (copy / "README.md").write_text(card)
     assert model_licence(read_speechbrain(ForeignModel(copy)).description) == licence

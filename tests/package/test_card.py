@@ -66,7 +66,7 @@ def test_text_says_results_limits_and_origin():
 
 
 def test_numbers_are_those_of_results_json_alone():
-    """Another number in results.json changes the card there, and a set without durations has no such table."""
+    """Another number changes the card, and a set without durations has no such table."""
     measure = {"value": 0.5125, "low": 0.4, "high": 0.6125}
     text = model_card(FACTS, {"test_x": {**RESULTS, "accuracy": measure, "duration_buckets": []}})
     assert "| accuracy | 51.25 % [40.00, 61.25] |" in text

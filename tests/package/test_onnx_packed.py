@@ -1,4 +1,4 @@
-"""The exported model in a packed model: the same answers without PyTorch, and never those of another model."""
+"""The exported model in a packed model: the same answers without PyTorch, never another model's."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call
 from data.corpus import RATE
 from hub.hub_server import Repository, serving
 from importers.onnx_files import exported_model, moments_model, moments_scores
-from package.packed import LABELS, ROOT, hub_settings, packed, packing, rewritten, settings, write_experiment
+from package.packed import LABELS, hub_settings, packed, packing, rewritten, settings, write_experiment
 
 from lid_toolkit import LanguageIdentifier
 from lid_toolkit.commands import languages
@@ -36,11 +37,14 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 import soundfile
 from lid_toolkit import LanguageIdentifier
-from lid_toolkit.commands.identify import main
+from lid_toolkit.commands.main import dispatch
 for source in sys.argv[2:]:
     lid = LanguageIdentifier.from_pretrained(source, "cpu", backend="onnx")
     print(json.dumps([lid.languages, lid.identify(sys.argv[1], vad="none").scores]))
-main([sys.argv[1], "--model", sys.argv[2], "--backend", "onnx", "--vad", "none", "--output", sys.argv[1] + ".jsonl"])
+model = ["--model", sys.argv[2], "--backend", "onnx", sys.argv[1]]
+dispatch(["identify", *model, "--vad", "none", "--output", "a.jsonl"])
+dispatch(["embed", *model, "--output", "a.npz"])
+dispatch(["segment", *model, "--vad", "none"])
 """
 
 
@@ -84,7 +88,9 @@ def test_every_source_gives_the_answers_of_the_graph_with_the_policy_of_the_pack
         assert scores == pytest.approx(expected(wave(), 0.5), abs=1e-6)
     torch = LanguageIdentifier.from_pretrained(both, "cpu")
     assert (torch.languages, torch.policy) == (LABELS, POLICY)
-    assert list(torch.identify(wave(), vad="none").scores.values()) != pytest.approx(sorted(scores, reverse=True))
+    assert list(torch.identify(wave(), vad="none").scores.values()) != pytest.approx(
+        sorted(scores, reverse=True)
+    )
 
 
 def test_another_policy_in_the_package_is_the_one_that_counts(both, tmp_path):
@@ -94,25 +100,32 @@ def test_another_policy_in_the_package_is_the_one_that_counts(both, tmp_path):
     assert [record.scores[label] for label in LABELS] == pytest.approx(expected(wave(), 2.0), abs=1e-6)
 
 
-def test_without_torch_from_a_zip_a_folder_and_the_hub(both, tmp_path, monkeypatch):
+def test_without_torch_from_a_zip_a_folder_and_the_hub(both, tmp_path):
     import soundfile
 
     soundfile.write(tmp_path / "a.wav", wave(), RATE, subtype="FLOAT")
     with zipfile.ZipFile(both) as archive:
         archive.extractall(tmp_path / "folder")
     with serving() as hub:
-        files = {p.relative_to(tmp_path / "folder").as_posix(): p.read_bytes() for p in (tmp_path / "folder").rglob("*") if p.is_file()}
+        files = {
+            p.relative_to(tmp_path / "folder").as_posix(): p.read_bytes()
+            for p in (tmp_path / "folder").rglob("*")
+            if p.is_file()
+        }
         hub.repositories["me/lid"] = Repository(private=False, files=files)
         command = [sys.executable, "-c", ANSWERS, "a.wav", str(both), "folder", "me/lid"]
         environment = settings(tmp_path, **hub_settings(tmp_path / "hf", hub.url))
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
+        )
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()[:3]]
     for labels, scores in found:
         assert tuple(labels) == LABELS
         assert [scores[label] for label in LABELS] == pytest.approx(expected(wave(), 0.5), abs=1e-6)
-    record = json.loads((tmp_path / "a.wav.jsonl").read_text())
+    record = json.loads((tmp_path / "a.jsonl").read_text())
     assert record["scores"] == pytest.approx(found[0][1], abs=1e-6)
+    assert np.load(tmp_path / "a.npz")["embeddings"].shape == (1, 2)
     assert not list((tmp_path / "hf").rglob("model.safetensors"))  # not needed, so not downloaded
 
 
@@ -186,7 +199,9 @@ def test_an_upload_carries_it_and_a_later_one_without_it_removes_it(both, export
         sent = hub.repositories["me/lid"].files
         assert {"model.onnx", "policy.yaml"} <= set(sent)
         lid = LanguageIdentifier.from_pretrained("me/lid", "cpu", backend="onnx")
-        assert lid.identify(wave(), vad="none").scores["fin"] == pytest.approx(expected(wave(), 0.5)[0], abs=1e-6)
+        assert lid.identify(wave(), vad="none").scores["fin"] == pytest.approx(
+            expected(wave(), 0.5)[0], abs=1e-6
+        )
         upload(packed(exported, output=tmp_path / "x.zip", policy=None), "me/lid", private=True)
         assert not {"model.onnx", "policy.yaml"} & set(hub.repositories["me/lid"].files)
 
@@ -208,11 +223,7 @@ def test_languages_of_an_exported_file_need_no_onnxruntime(exported, monkeypatch
 
 
 def test_the_command(exported, tmp_path):
-    words = ["--model", str(exported), "--output", str(tmp_path / "x.zip"), "--command", "./lid.sh"]
-    words += ["--onnx", str(exported.parent / "model.onnx")]
-    environment = settings(tmp_path)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "pyscripts/pack.py"), *words], env=environment, capture_output=True, text=True
-    )
+    words = ["--model", exported, "--output", tmp_path / "x.zip", "--command", "./lid.sh"]
+    done = call("pack", *words, "--onnx", exported.parent / "model.onnx")
     assert done.returncode == 0, done.stderr
     assert "model.onnx" in zipfile.ZipFile(tmp_path / "x.zip").namelist()

@@ -43,7 +43,9 @@ def test_an_exported_model_and_samples_are_passed_on(recipe: Recipe):
     sharing = ("--packed_onnx", "my model.onnx", "--hf_samples", "a.wav 'my b.wav'")
     (_, pack) = recipe.stages("run.sh", *MINI, *sharing, "--stage", "9", "--skip_packing", "false")
     assert " --onnx my model.onnx --samples a.wav my b.wav --datasets train_mini " in pack
-    done = recipe.run("run.sh", *MINI, "--packed_onnx", "none.onnx", "--stage", "9", "--skip_packing", "false")
+    done = recipe.run(
+        "run.sh", *MINI, "--packed_onnx", "none.onnx", "--stage", "9", "--skip_packing", "false"
+    )
     assert done.returncode == 2
     assert "--packed_onnx none.onnx: does not exist (write it with lid export --format onnx)" in done.stderr
 

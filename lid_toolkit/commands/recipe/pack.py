@@ -74,8 +74,8 @@ def make_parser() -> OptionParser:
     parser.add_argument(
         "--hf_license",
         "--licence",
-        help="licence in the model card; by default, that of the imported model or the pretrained encoder, if it "
-        "is known; without these, apache-2.0",
+        help="licence in the model card; by default, that of the imported model or the pretrained encoder, "
+        "if it is known; without these, apache-2.0",
     )
     parser.add_argument(
         "--onnx", type=Path, help="the same model, written by lid export --format onnx: packed beside it"
