@@ -162,7 +162,7 @@ def pipe(case: Case) -> str:
 
 def bomb(case: Case) -> str:
     if case.kind in ARCHIVES:
-        case.put(case.weights, bytes(400 * 2**20))
+        case.put(case.weights, bytes(60 * 2**20))
         return "unpacks to"
     if case.is_packed:
         content = yaml.safe_load(case.files["model.yaml"])
