@@ -18,7 +18,7 @@ from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.inference.speech import Floats
 from lid_toolkit.training.config import DType
 from lid_toolkit.untrusted import LABELS
-from lid_toolkit.untrusted_onnx import SUFFIX as ONNX_SUFFIX
+from lid_toolkit.untrusted_onnx import SUFFIX
 
 BackendName = Literal["auto", "torch", "onnx"]
 BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
@@ -79,7 +79,7 @@ def is_exported(source: str) -> bool:
     One with a file of labels beside it is a model of another make.
     """
     path = Path(source)
-    return path.suffix == ONNX_SUFFIX and not path.with_name(LABELS).exists()
+    return path.suffix == SUFFIX and not path.with_name(LABELS).exists()
 
 
 def require(package: str, extra: str) -> None:

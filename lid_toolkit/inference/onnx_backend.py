@@ -16,7 +16,7 @@ import numpy as np
 from lid_toolkit import untrusted_onnx
 from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.backend import ONNX_SUFFIX, Origin, depends_on_length
+from lid_toolkit.inference.backend import Origin, depends_on_length
 from lid_toolkit.inference.hub_files import fetch, is_repository
 from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.inference.policy_files import policy_beside, policy_packed
@@ -27,7 +27,7 @@ from lid_toolkit.package.format import LANGUAGES, META, MODEL_ONNX, POLICY
 from lid_toolkit.package.onnx_format import EXPORT, INPUTS, OUTPUTS, OnnxRecord
 from lid_toolkit.steps import digest
 from lid_toolkit.untrusted import Untrusted
-from lid_toolkit.untrusted_onnx import CPU, metadata_of, run_session
+from lid_toolkit.untrusted_onnx import CPU, SUFFIX, metadata_of, run_session
 
 Kind = Literal["file", "experiment", "packed model"]
 LONGEST_BATCH_S = 20
@@ -149,7 +149,7 @@ def exported(source: str | Path, revision: str | None = None) -> Iterator[Export
             yield Exported(path, kind, place)
         return
     file = place / MODEL_ONNX if kind == "experiment" else place
-    if not file.exists() or file.suffix != ONNX_SUFFIX:
+    if not file.exists() or file.suffix != SUFFIX:
         what = "is not an ONNX file, which backend onnx needs" if file.exists() else "does not exist"
         raise LidError(what, where=file, mend=EXPORT)
     with Untrusted(place).onnx(file.name) as path:

@@ -142,8 +142,9 @@ def metadata(facts: Facts, results: Mapping[str, Results]) -> str:
         base_model=[encoder.name for encoder in facts.origin if encoder.revision] or None,
         model_name=facts.name,
         eval_results=evaluations or None,
-        **({"widget": [_widget(sample) for sample in facts.samples]} if facts.samples else {}),
     )
+    if facts.samples:
+        data["widget"] = [_widget(sample) for sample in facts.samples]
     return str(data.to_yaml()).strip()
 
 
