@@ -54,7 +54,7 @@ SOURCES = {
     "gpu": Source("gpu.py --count"),
     "models": Source("models.py --batch_size 8 --hows float32,bfloat16", "--channels 64 --seconds 1"),
     "espnet_training": Source(
-        f"espnet_training.py {PROMPTS} --stats_dir exp/prompts/lid_stats_16k",
+        f"espnet_training.py {PROMPTS} --stats_dir exp/prompts/lid_stats_16k --updates 8 --rounds 1",
         "--updates 2",
         ("espnet_python",),
     ),

@@ -20,14 +20,17 @@ ROWS = 128
 
 
 def map_rows(x_nf: Tensor, weight_of: Tensor, bias_o: Tensor | None = None) -> Tensor:
-    """Return ``x W^T + b`` (N, O), with a gradient if PyTorch records one."""
+    """Return ``x W^T + b`` (..., O) from rows (..., F), with a gradient if PyTorch records one."""
     if not by_onednn(x_nf):
         return F.linear(x_nf, weight_of, bias_o)
     # oneDNN takes a hundred times as long for rows with gaps between them, which the copy does not have. It
     # keeps code and buffers for each number of rows, so there are few such numbers.
-    rows = F.pad(x_nf, (0, 0, 0, -len(x_nf) % ROWS)).contiguous()
-    mapped: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight_of.contiguous(), bias_o, "none", [], "")
-    return mapped[: len(x_nf)]
+    rows_nf = x_nf.flatten(0, -2)
+    padded_nf = F.pad(rows_nf, (0, 0, 0, -len(rows_nf) % ROWS)).contiguous()
+    mapped_no: Tensor = torch.ops.mkldnn._linear_pointwise(
+        padded_nf, weight_of.contiguous(), bias_o, "none", [], ""
+    )
+    return mapped_no[: len(rows_nf)].unflatten(0, x_nf.shape[:-1])
 
 
 def map_channels(conv: nn.Conv1d, x_bct: Tensor) -> Tensor:

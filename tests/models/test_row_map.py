@@ -73,4 +73,6 @@ def test_onednn_gets_few_different_numbers_of_rows(monkeypatch: pytest.MonkeyPat
     with torch.inference_mode():
         for count in (1, 100, 128, 129, 250):
             assert len(map_rows(torch.ones(count, 3), torch.ones(2, 3))) == count
+        for shape in ((1, 7), (2, 101), (5, 50)):  # the frames of a batch
+            assert map_rows(torch.ones(*shape, 3), torch.ones(2, 3)).equal(torch.full((*shape, 2), 3.0))
     assert seen == {128, 256}
