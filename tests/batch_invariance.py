@@ -87,7 +87,7 @@ def all_frontends(folder: Path) -> dict[str, dict[str, Any]]:
     multilingual = save_tiny(folder / "multilingual", "whisper", vocab_size=51865)
     conf = {"path_or_url": str(multilingual), "languages": ["eng", "deu", "fra"]}
     rows["whisper_language"] = {"frontend": "whisper_language", "frontend_conf": conf}
-    return {**rows, "onnx_scores": onnx_row(True), "onnx_scores, no lengths": onnx_row(False)}
+    return {**rows, "onnx_scores": onnx_row(True), "onnx_scores one by one": onnx_row(False)}
 
 
 def onnx_row(with_lengths: bool) -> dict[str, Any]:
