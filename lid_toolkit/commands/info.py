@@ -136,7 +136,8 @@ def scores(path: Path) -> dict[str, Any]:
 def calibration_text(calibration: Mapping[str, Any]) -> str:
     """Return a calibration as a few words."""
     temperature, biases = f"temperature {1 / calibration['scale']:.3f}", len(calibration["bias"])
-    return f"{temperature}, and biases of {biases} languages" if biases else temperature
+    fitted = f", fitted on {calibration['set']}" if calibration.get("set") else ""
+    return f"{temperature}{f', and biases of {biases} languages' if biases else ''}{fitted}"
 
 
 def lines_of(facts: Mapping[str, Any]) -> list[str]:

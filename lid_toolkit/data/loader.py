@@ -169,7 +169,9 @@ class MinibatchReader(Dataset[Minibatch]):
         if self.utterances.hop_length is not None:
             return self._features(ref, length, crop, rng), None
         if rng is None:
-            wave = read_wave(ref, self.rate, 0, length)
+            begins_u = self.utterances.begins_u
+            begin = 0 if begins_u is None else int(begins_u[row])
+            wave = read_wave(ref, self.rate, begin, begin + length)
             require_signal_in(wave, ref)
             return wave, None
         # Raising the tempo shortens a waveform: read enough for the highest tempo. Example: for a crop of

@@ -8,8 +8,10 @@ import plotly.graph_objects as go
 
 from lid_toolkit.evaluation.charts import styled
 from lid_toolkit.evaluation.detection import Detection
+from lid_toolkit.evaluation.duration_curve import DurationCurve
 from lid_toolkit.evaluation.from_scores import FromScores
 from lid_toolkit.evaluation.style import GRID, MUTED, RIGHT
+from lid_toolkit.evaluation.wording import interval
 
 HEIGHT = 360
 LOWEST_RATE = 1e-4
@@ -49,6 +51,43 @@ def coverage_chart(scored: FromScores) -> go.Figure:
     figure.update_yaxes(
         range=(max(0.0, lowest - 2), 100.5), title="accuracy of the answers, %", gridcolor=GRID
     )
+    return figure
+
+
+def seconds_chart(curve: DurationCurve) -> go.Figure:
+    """Return the accuracy of crops by their duration, with its interval, and that of whole utterances."""
+    points = [(point.seconds, point.right) for point in curve.points if point.right is not None]
+    values = [(100 * right.estimate.value, right.estimate) for _, right in points]
+    figure = line(np.array([seconds for seconds, _ in points]), np.array([value for value, _ in values]), "")
+    figure.data[0].update(
+        mode="lines+markers",
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * estimate.high - value for value, estimate in values],
+            "arrayminus": [value - 100 * estimate.low for value, estimate in values],
+            "color": RIGHT,
+            "thickness": 1,
+        },
+        hovertemplate=None,
+        hovertext=[
+            f"{seconds:g} s: {value:.2f} % {interval(estimate)}<br>{right.utterances} utterances"
+            for (seconds, right), (value, estimate) in zip(points, values, strict=True)
+        ],
+        hoverinfo="text",
+    )
+    if curve.whole is not None:
+        figure.add_hline(
+            y=100 * curve.whole.estimate.value,
+            line={"color": MUTED, "dash": "dot"},
+            annotation={
+                "text": f"whole utterances of at least {curve.longest:g} s",
+                "font": {"color": MUTED},
+            },
+        )
+    lowest = min((100 * estimate.low for _, estimate in values), default=0.0)
+    figure.update_xaxes(rangemode="tozero", title="seconds of each utterance", gridcolor=GRID)
+    figure.update_yaxes(range=(max(0.0, lowest - 2), 101), title="accuracy, %", gridcolor=GRID)
     return figure
 
 

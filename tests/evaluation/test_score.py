@@ -199,6 +199,57 @@ def test_answers_to_other_utterances_are_refused(small_set: WrittenSet, tmp_path
     assert "answers for utterances that are not in the set: nobody" in done.stderr
 
 
+BOM = "\ufeff"
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ("", "answers: the table is empty"),
+        ("a deu\na fra\nb fra\n", "answers:2: duplicate key 'a' (first in line 1)"),
+        ("a deu\nz fra\n", "answers: answers for utterances that are not in the set: z"),
+        ("a\nb fra\n", "answers:1: "),
+        (b"a deu\nb \xff\n", "answers:2: "),
+    ],
+)
+def test_answers_with_faults_are_named(tmp_path: Path, answers: str | bytes, message: str):
+    (tmp_path / "truth").write_text("a deu\nb fra\n")
+    (tmp_path / "answers").write_bytes(answers if isinstance(answers, bytes) else answers.encode())
+    done = call("score", "--pred_lids", tmp_path / "answers", "--target_lids", tmp_path / "truth")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert message in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        "b fra\na deu\nc fra\n",
+        "a deu\r\nb fra\r\nc fra\r\n",
+        "a\tdeu\nb  fra \n\nc fra",
+        f"{BOM}a deu\nb fra\nc fra\n",
+    ],
+)
+def test_answers_in_any_order_and_with_any_line_ends_are_read(tmp_path: Path, answers: str):
+    (tmp_path / "truth").write_text("a deu\nb fra\nc deu\n")
+    (tmp_path / "answers").write_bytes(answers.encode())
+    done = call("score", "--pred_lids", tmp_path / "answers", "--target_lids", tmp_path / "truth")
+    assert "2 of 3 correct" in done.stdout
+
+
+def test_utterances_without_an_answer_and_labels_that_the_truth_lacks_are_wrong(tmp_path: Path):
+    (tmp_path / "truth").write_text("a deu\nb fra\nc deu\n")
+    (tmp_path / "answers").write_text("a deu\nb xxx\n")
+    tables = ("--pred_lids", tmp_path / "answers", "--target_lids", tmp_path / "truth")
+    done = call("score", *tables)
+    assert "1 of 3 correct" in done.stdout
+    assert "1 failed; without them 50.00 %" in done.stdout
+    done = call("score", *tables, "--espnet_files", "true")
+    assert done.stdout.startswith("Overall Accuracy: 33.33%\n")
+    assert "Key: b, Target: fra, Prediction: xxx" in done.stdout
+    assert "Key: c, Target: deu, Prediction: failed" in done.stdout
+
+
 def test_all_wrong_answers_are_listed(small_set: WrittenSet):
     score(small_set.data_dir, small_set.inference_dir)
     head, *rows = (small_set.inference_dir / "errors.tsv").read_text().splitlines()
