@@ -70,8 +70,10 @@ perplexity=5                            # float: t-SNE perplexity, at least 1
 max_iter=1000                           # int+: number of t-SNE iterations, at least 250
 ## Sharing
 hf_repo=        # word: Hugging Face Hub repository, USER/NAME, that stage 10 uploads to; also named in the model card
-hf_license=     # word: licence in the model card; by default, that of the pretrained encoder or apache-2.0
+hf_license=     # word: licence in the model card; by default, that of the imported model or the pretrained encoder, if it is known; without these, apache-2.0
 hf_private=true # bool: create the repository as private
+hf_samples=     # args: recordings to try the model with on its page: files, which are packed, or addresses
+packed_onnx=    # path: the same model, written by lid export --format onnx, to pack beside it
 # end of options
 
 . utils/parse_options.sh
@@ -317,8 +319,10 @@ pack_model() {
     inference_dirs+=("${inference_dir}/${set}")
   done
   needs "${lid_exp}/${inference_model}"
+  split_words "${hf_samples}"
   run "${python}" pyscripts/pack.py --model "${lid_exp}/${inference_model}" --output "${package}" \
     --inference_dirs ${inference_dirs[@]+"${inference_dirs[@]}"} --hf_repo "${hf_repo}" --hf_license "${hf_license}" \
+    ${packed_onnx:+--onnx "${packed_onnx}"} --samples ${words[@]+"${words[@]}"} \
     --datasets ${source_set:+"${source_set}"} --command "$(training_command)" --dry_run "${dry_run}"
 }
 

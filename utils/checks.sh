@@ -19,6 +19,8 @@ check_needs() {
     ! due "${n}" || [[ ${test_sets} =~ [^[:blank:]] ]] || die "$0: --test_sets is missing (stage ${n} needs it)"
   done
   ! due 7 || [[ -z ${policy} || -f ${policy} ]] || die "$0: --policy ${policy}: does not exist (give a policy file)"
+  ! { due 9 || due 10; } || [[ -z ${packed_onnx} || -f ${packed_onnx} ]] \
+    || die "$0: --packed_onnx ${packed_onnx}: does not exist (write it with lid export --format onnx)"
   [[ ${calibration} == none ]] || ! due 7 || [[ -n ${valid_set} ]] || die "$0: --valid_set is missing (--calibration needs it)"
   ! due 8 || [[ -n ${tsne_set} ]] || die "$0: --tsne_set is missing (stage 8 needs it, or --test_sets)"
   ((feats_copies == 0)) || [[ ${feats_type} == extracted ]] || die "$0: --feats_copies needs --feats_type extracted"
