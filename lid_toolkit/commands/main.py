@@ -48,6 +48,7 @@ COMMANDS = {
         Command("infer", "recipe.infer", "identify a formatted data directory"),
         Command("score", "recipe.score", "score the answers for a data directory"),
         Command("compare", "recipe.compare", "compare two systems on the same utterances"),
+        Command("report", "recipe.report", "report on an experiment, or on several side by side"),
         Command("plot_tsne", "recipe.plot_tsne", "draw a map of embeddings"),
         Command("export", "export", "write a model for other programs: ONNX, ESPnet"),
         Command("pack", "recipe.pack", "pack a model into one zip file"),

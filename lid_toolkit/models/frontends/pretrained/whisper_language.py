@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.languages import code
 from lid_toolkit.models.arguments import NotNegativeFloat
-from lid_toolkit.models.bases import FrontendBase
+from lid_toolkit.models.bases import AnswerFrontend
 from lid_toolkit.models.frontends.pretrained.families import make_inputs
 from lid_toolkit.models.frontends.pretrained.inputs import RATE
 from lid_toolkit.models.frontends.pretrained.load import WHERE, choose_architecture, make_encoder
@@ -37,16 +37,14 @@ WINDOWS_AT_ONCE = 8
 """Windows that are computed together; this limits the memory."""
 
 
-class WhisperLanguageFrontend(FrontendBase):
+class WhisperLanguageFrontend(AnswerFrontend):
     """Whisper's language posteriors and the mean of its encoder's output (``whisper_language``), frozen.
 
     One frame per utterance, (log p(k_1 | x), ..., log p(k_K | x), m): the log posteriors of ``languages``
     from the decoder after its start-of-transcript token (Radford et al., ICML 2023, section 2.3), and the
     mean m of the encoder's output over the utterance. A linear classifier with weight decay on these
     features corrects Whisper's prediction, even if trained on few speakers. The features of an utterance are
-    the same in every batch.
-
-    Instead of waveforms, it also accepts the result of :meth:`frozen_states`.
+    the same in every batch. Utterances of less than 20 ms are padded with zeros.
 
     Attributes:
         added_samples: number of samples of silence that it adds to each utterance.
@@ -64,7 +62,6 @@ class WhisperLanguageFrontend(FrontendBase):
         architecture: Whisper's configuration, without its weights; model files contain it.
     """
 
-    frozen = True
     upstream: Upstream
     tokens_kd: Tensor
 
@@ -108,37 +105,15 @@ class WhisperLanguageFrontend(FrontendBase):
         """The languages in the configuration; empty if Whisper chooses among all that it knows."""
         return self.languages or ()
 
-    @staticmethod
-    def one_frame_per_utterance(conf: Mapping[str, object]) -> bool:  # noqa: ARG004 - always
-        """Return True."""
-        return True
-
     def portable_conf(self, conf: Mapping[str, object]) -> dict[str, object]:
         """Return the arguments with Whisper's configuration instead of its pretrained weights."""
         return {**conf, "architecture": self.architecture}
 
-    @property
-    def states_size(self) -> int:
-        """Numbers in a frame of :meth:`frozen_states`."""
-        return self.output_size
-
-    def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features (B, 1, K + D) and ones (B,).
-
-        Args:
-            wave_bt: waveforms in [-1, 1], padded at the end; or the result of :meth:`frozen_states`.
-            lengths_b: number of valid samples of each, on the CPU. Less than 20 ms is padded with zeros.
-        """
-        if wave_bt.dim() == 3:
-            return wave_bt.float(), lengths_b
-        return self.frozen_states(wave_bt, lengths_b)
-
-    @torch.no_grad()
-    def frozen_states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features (B, 1, K + D) and ones (B,)."""
+    def answers(self, wave_bt: Tensor, lengths_b: Tensor) -> Tensor:
+        """Return features (B, 1, K + D)."""
         self.upstream.eval()
         if self.whole_windows:
-            return self._of_windows(wave_bt, lengths_b), torch.ones_like(lengths_b)
+            return self._of_windows(wave_bt, lengths_b)
         inputs, mel_frames_b = self.inputs(*self._within_silence(wave_bt, lengths_b))
         states, frames_b = whisper_states(self.upstream.encoder, inputs, mel_frames_b, lambda *_: None)
         heard_btd = states[-1]
@@ -148,7 +123,7 @@ class WhisperLanguageFrontend(FrontendBase):
         mean_b1d = masked_mean(
             speech_bdt, padding_mask(spoken_b, speech_bdt.shape[2], speech_bdt.device)
         ).transpose(1, 2)
-        return torch.cat((self._posteriors(answer_b1d), mean_b1d), dim=2), torch.ones_like(lengths_b)
+        return torch.cat((self._posteriors(answer_b1d), mean_b1d), dim=2)
 
     def _posteriors(self, answer_b1d: Tensor) -> Tensor:
         with torch.autocast(answer_b1d.device.type, enabled=False):
