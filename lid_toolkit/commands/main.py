@@ -62,7 +62,9 @@ COMMANDS = {
         Command("report_data_dir", "recipe.report_data_dir", "report hours, languages and durations"),
         Command("copy_data_dir", "recipe.copy_data_dir", "copy a data directory"),
         Command("combine_data_dirs", "recipe.combine_data_dirs", "combine data directories"),
-        Command("split_data_dir", "recipe.split_data_dir", "split a data directory into equal parts"),
+        Command(
+            "split_data_dir", "recipe.split_data_dir", "split a data directory into parts, sets or folds"
+        ),
         Command("subset_data_dir", "recipe.subset_data_dir", "select utterances of a data directory"),
         Command("perturb_data_dir", "recipe.perturb_data_dir", "copy a data directory at other speeds"),
     ),
