@@ -7,6 +7,10 @@ MINI=downloads/mini
 # prompts: real speech from Debian's voice-prompt packages, about 400 MB, downloaded here by stage 1.
 PROMPTS=downloads/prompts
 
+# voices: real speech in 33 languages from Debian packages, about 1.5 GB, downloaded here by stage 1. It also uses
+# the packages of prompts.
+VOICES=downloads/voices
+
 # VoxLingua107: a directory with LANG/*.wav and dev/LANG/*.wav, or with LANG.zip and dev.zip. If it is missing or
 # empty, stage 1 downloads the corpus to it. No value: not used. Disk space: docs/voxlingua107.md.
 VOXLINGUA107=

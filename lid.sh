@@ -63,14 +63,19 @@ policy=                                 # path: decision policy (YAML) of scorin
 unknown_languages=wrong                 # wrong|skip: count test utterances in languages that the model does not know as wrong, or leave them out
 cluster_from=                           # text: regular expression for what ids of one speaker or recording have in common, for the intervals; by default, the speakers in utt2spk
 pooled_folds=                           # list: EXPDIR:SET of folds whose answers stage 7 joins and scores as the only test set; for run.sh --folds all
+leave_out=folds                         # folds|each|no: leave out known languages to measure how well unknown ones are told: a fifth at a time, each alone, or none
+crop_seconds=                           # floats: durations in seconds of crops of the test sets that stage 7 also identifies, e.g. "1 2 3 5 10": accuracy against seconds
+calibration=none                        # none|temperature|affine: fit the calibration of the scores on the validation set in stage 7, store it with the model, and report figures before and after
 tsne_set=                               # word: set for the t-SNE plot; by default, the first test set
 max_utt_per_lang_for_tsne=1000          # int+: maximum number of utterances per language in the plot
 perplexity=5                            # float: t-SNE perplexity, at least 1
 max_iter=1000                           # int+: number of t-SNE iterations, at least 250
 ## Sharing
 hf_repo=        # word: Hugging Face Hub repository, USER/NAME, that stage 10 uploads to; also named in the model card
-hf_license=     # word: licence in the model card; by default, that of the pretrained encoder or apache-2.0
+hf_license=     # word: licence in the model card; by default, that of the imported model or the pretrained encoder, if it is known; without these, apache-2.0
 hf_private=true # bool: create the repository as private
+hf_samples=     # args: recordings to try the model with on its page: files, which are packed, or addresses
+packed_onnx=    # path: the same model, written by lid export --format onnx, to pack beside it
 # end of options
 
 . utils/parse_options.sh
@@ -260,23 +265,25 @@ stage_5() {
   run ${launch[@]+"${launch[@]}"} "${task[@]}"
 }
 
-# Identify the utterances of set $1; also write embeddings if $2 is true.
+# Identify the utterances of set $1; also write embeddings if $2 is true. With $3, identify crops of $3 seconds.
 infer_set() {
-  local out="${inference_dir}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task
+  local out="${inference_dir}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task job_log
   local source="${audio_feats}"
-  [[ -z ${parent_set} ]] || source=${data_feats} # extracted features of all sets are there
+  # Extracted features of all sets are there, but a feature of a whole utterance cannot be cropped.
+  [[ -z ${parent_set} || -n ${3:-} ]] || source=${data_feats}
   needs "${source}/$1" "${lid_exp}/${inference_model}"
   if "${gpu_inference}"; then
     jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
   fi
   task=(--model "${lid_exp}/${inference_model}" --data_dir "${source}/$1" --output_dir "${out}"
     --extract_embd "$2" --espnet_files "${espnet_files}" --max_failed "${max_failed}" --max_duration "${inference_max_duration}"
-    --dtype "${inference_dtype}" --num_jobs "${jobs}")
+    --dtype "${inference_dtype}" --num_jobs "${jobs}" ${3:+--crop_seconds "$3"})
+  job_log="${out}/logs${3:+/crops_$3s}/infer.JOB.log"
   hold "${out}"
   plan "${python}" pyscripts/infer.py plan "${task[@]}" --dry_run "${dry_run}"
   ((jobs > 0)) || return 0
   # shellcheck disable=SC2086  # a command and its options
-  run ${cmd} "${resources[@]}" JOB=1:"${jobs}" "${out}/logs/infer.JOB.log" \
+  run ${cmd} "${resources[@]}" JOB=1:"${jobs}" "${job_log}" \
     "${python}" pyscripts/infer.py job "${task[@]}" --batch_size "${inference_batch_size}" --ngpu "${gpus_each}" \
     --torch_compile "${inference_torch_compile}" --job JOB
   run "${python}" pyscripts/infer.py merge "${task[@]}"
@@ -300,13 +307,30 @@ pool_folds() {
     --dry_run "${dry_run}" "${results[@]}"
 }
 
+# Fit the calibration of the model on the validation set, which chose the checkpoint.
+fit_calibration() {
+  infer_set "${valid_set}" "${extract_embd}"
+  needs "${inference_dir}/${valid_set}/scores.scp"
+  run "${python}" pyscripts/calibrate.py --model "${lid_exp}/${inference_model}" --data_dir "${audio_feats}/${valid_set}" \
+    --scores "${inference_dir}/${valid_set}" --method "${calibration}" --only_selection_set true --dry_run "${dry_run}"
+}
+
 stage_7() {
-  local set
+  local set seconds calibrated=()
+  [[ -z ${pooled_folds} ]] || crop_seconds="" calibration=none # each fold has another model
+  if [[ ${calibration} != none ]]; then
+    fit_calibration
+    [[ ! -f ${lid_exp}/policy.yaml ]] || calibrated=(--calibration "${lid_exp}/policy.yaml")
+  fi
   for set in ${test_sets}; do
     [[ -z ${pooled_folds} ]] || pool_folds "${set}"
+    for seconds in ${crop_seconds}; do
+      infer_set "${set}" false "${seconds}"
+    done
     needs "${inference_dir}/${set}/${set}_lids"
     run "${python}" pyscripts/score.py --data_dir "${audio_feats}/${set}" --inference_dir "${inference_dir}/${set}" \
-      ${policy:+--policy "${policy}"} --unknown_languages "${unknown_languages}" \
+      ${policy:+--policy "${policy}"} --unknown_languages "${unknown_languages}" --leave_out "${leave_out}" \
+      ${crop_seconds:+--crop_seconds "${crop_seconds}"} ${calibrated[@]+"${calibrated[@]}"} \
       ${cluster_from:+--cluster_from "${cluster_from}"} --espnet_files "${espnet_files}" --dry_run "${dry_run}"
   done
 }
@@ -340,8 +364,10 @@ pack_model() {
     inference_dirs+=("${inference_dir}/${set}")
   done
   needs "${lid_exp}/${inference_model}"
+  split_words "${hf_samples}"
   run "${python}" pyscripts/pack.py --model "${lid_exp}/${inference_model}" --output "${package}" \
     --inference_dirs ${inference_dirs[@]+"${inference_dirs[@]}"} --hf_repo "${hf_repo}" --hf_license "${hf_license}" \
+    ${packed_onnx:+--onnx "${packed_onnx}"} --samples ${words[@]+"${words[@]}"} \
     --datasets ${source_set:+"${source_set}"} --command "$(training_command)" --dry_run "${dry_run}"
 }
 

@@ -33,6 +33,10 @@ def figures(work: Path, utterances: int) -> dict[str, Figures]:
         "validate": python("pyscripts/validate_data_dir.py", whole, "--check_audio", "none"),
         "validate, in dicts": python(dicts, "validate", whole),
         f"split in {PARTS}": python("pyscripts/split_data_dir.py", whole, PARTS, "--output_dir", parts),
+        "split by utterance in 3": python(
+            *("pyscripts/split_data_dir.py", whole, "--by", "utterance", "--shares", "0.8 0.1 0.1"),
+            *("--output_dir", work / "by_utterance"),
+        ),
         f"split in {PARTS}, in dicts": python(dicts, "split", whole, PARTS, plain / "parts"),
         f"combine {PARTS}": python("pyscripts/combine_data_dirs.py", work / "again", *sources),
         f"combine {PARTS}, in dicts": python(dicts, "combine", plain / "again", *sources),

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Compare a trained model with its exports in float32 and int8 on a data directory; prints a table.
 
-    benchmarks/exported_accuracy.py MODEL DATA_DIR [--speech TRAINING_SPEECH] [--json FILE]
+    benchmarks/exported_accuracy.py MODEL DATA_DIR [--speech TRAINING_SPEECH] [--window 3] [--json FILE]
 
 For each export: size, accuracy with its 95 % interval, and how far the answers agree with those of the
-model in PyTorch: equal answers, equal answers among those with a probability of 0.9 or more, the largest
-difference of a probability, and the lowest cosine of embeddings. Static int8 finds its ranges on
-``--speech``.
+model in PyTorch: equal answers, equal answers among those with a probability of 0.9 or more, with the 95 %
+interval of their share, the largest difference of a probability, and the lowest cosine of embeddings. Static
+int8 finds its ranges on ``--speech``. With ``--window``, recordings are cut into windows of so many seconds,
+for more answers; those of one recording are not independent.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str]) -> None:
         "data", metavar="DATA_DIR", type=Path, help="data directory with wav.scp and utt2lang"
     )
     parser.add_argument("--speech", help="recordings for static int8, none of them of DATA_DIR")
+    parser.add_argument("--window", type=float, help="seconds of the windows; default: whole recordings")
     parser.add_argument(
         "--json", type=Path, default=Path("exp/benchmarks/exported_accuracy.json"), help="output file"
     )
@@ -53,13 +55,15 @@ def main(arguments: Sequence[str]) -> None:
         first: tuple[Any, Any] | None = None
         for what, source in sources.items():
             lid = LanguageIdentifier.from_pretrained(source, "cpu", threads=1)
-            answers = [lid.load().compute([wave], 1) for wave in waves(paths, lid.rate)]
+            parts = [windows(wave, lid.rate, options.window) for wave in waves(paths, lid.rate)]
+            answers = [lid.load().compute(part, 8) for part in parts]
+            repeated = [label for label, part in zip(truth, parts, strict=True) for _ in part]
             pair = np.concatenate([one[0] for one in answers]), np.concatenate([one[1] for one in answers])
             first = first or pair
-            right = sum(lid.languages[k] == t for k, t in zip(pair[0].argmax(1), truth, strict=True))
+            right = sum(lid.languages[k] == t for k, t in zip(pair[0].argmax(1), repeated, strict=True))
             size = source.stat().st_size / 1e6 if source.is_file() else None
             found = asdict(agreement(*first, *pair))
-            rows.append({"what": what, "mb": size, **wilson(right, len(truth)).as_dict(), **found})
+            rows.append({"what": what, "mb": size, **wilson(right, len(repeated)).as_dict(), **found})
             print(line(rows[-1]), flush=True)
     with write_whole(options.json) as stream:
         json.dump({"rows": rows}, stream, indent=1)
@@ -69,7 +73,7 @@ def exported(folder: Path, model: str, speech: str | None) -> dict[str, Path]:
     """Return the exported files by what they are called; the graph is made only once."""
     from lid_toolkit.commands.export import make_parser, speech_of
     from lid_toolkit.inference.locate import open_model
-    from lid_toolkit.inference.onnx_backend import read_record
+    from lid_toolkit.package.onnx_format import read_record
     from lid_toolkit.package.onnx_int8 import quantize
 
     plain = folder / "float32.onnx"
@@ -96,10 +100,19 @@ def waves(paths: Sequence[str], rate: int) -> Any:
         yield np.ascontiguousarray(wave)
 
 
+def windows(wave: Any, rate: int, seconds: float | None) -> list[Any]:
+    """Return the whole windows of a waveform; itself if it is shorter than one, or none are asked for."""
+    size = len(wave) if seconds is None else round(seconds * rate)
+    found = [wave[begin : begin + size] for begin in range(0, len(wave) - size + 1, size)]
+    return found or [wave]
+
+
 def line(row: dict[str, Any]) -> str:
     size = "" if row["mb"] is None else f"{row['mb']:.1f} MB"
     accuracy = f"{100 * row['value']:.1f} % [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-    confident = f"{row['confident_equal']}/{row['confident']}"
+    share = wilson(row["confident_equal"], row["confident"]) if row["confident"] else None
+    interval = "" if share is None else f" [{100 * share.low:.2f}, {100 * share.high:.2f}] %"
+    confident = f"{row['confident_equal']}/{row['confident']}{interval}"
     return (
         f"{row['what']:14s}{size:>9s}  {accuracy:22s}equal {row['equal']}/{row['utterances']}, confident "
         f"{confident}, difference {row['difference']:.2g}, cosine {row['cosine']:.6f}"

@@ -14,6 +14,7 @@ import numpy as np
 from planning import LANGUAGES, make_set
 from processes import Figures, python
 
+from lid_toolkit.evaluation.answers import answer_file
 from lid_toolkit.files import write_whole
 from lid_toolkit.inference.identification import Identification, plan
 from lid_toolkit.parts import load_plan
@@ -34,7 +35,14 @@ def figures(work: Path, utterances: int) -> dict[str, Figures]:
     where = ("--model", task.model, "--data_dir", task.data_dir, "--output_dir", task.output_dir)
     merged = python("pyscripts/infer.py", "merge", *where)
     scored = python("pyscripts/score.py", "--data_dir", task.data_dir, "--inference_dir", task.output_dir)
-    return {"stage 6: merge": merged, "stage 7: score": scored, "copy of the parts": copied}
+    answers = ("--pred_lids", answer_file(task.output_dir), "--target_lids", task.data_dir / "utt2lang")
+    counted = python("pyscripts/score.py", *answers, "--results", work / "counted")
+    return {
+        "stage 6: merge": merged,
+        "stage 7: score": scored,
+        "score without scores": counted,
+        "copy of the parts": copied,
+    }
 
 
 def identification(work: Path) -> Identification:

@@ -83,6 +83,22 @@ def non_negative(text: str) -> float:
     return number
 
 
+def positive(text: str) -> float:
+    """Parse a finite number above 0."""
+    number = non_negative(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return number
+
+
+def seconds_list(text: str) -> tuple[float, ...]:
+    """Parse numbers above 0 that are separated by spaces; return them in ascending order, each once."""
+    found = sorted({non_negative(word) for word in text.split()})
+    if not found or found[0] == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of numbers above 0")
+    return tuple(found)
+
+
 def fraction(text: str) -> float:
     """Parse a number from 0 to 1."""
     number = non_negative(text)

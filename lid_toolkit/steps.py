@@ -19,10 +19,17 @@ inputs before the work began, so if an input changes during the work, the next r
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import importlib.metadata
 import json
 import logging
 import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +38,10 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, remove_leftovers, write_whole
 
 RECORD_VERSION = 2
+PACKAGES = ("torch", "transformers", "numpy")
+"""Packages whose versions are recorded: those that compute."""
+GIT_S = 10
+"""Longest time in seconds that git may take."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,7 @@ class Work:
 
     def __init__(self, step: Step, snapshot: Snapshot) -> None:
         self._step = step
+        self._started = time.monotonic()
         self.snapshot = snapshot
 
     @property
@@ -162,6 +174,12 @@ class Work:
             "options": dict(self._step.options),
             "inputs": dict(self.digests),
             "outputs": {os.path.relpath(path, self._step.record.parent): _stamp(path) for path in made},
+            "run": {
+                "command": _command(),
+                "versions": _versions(),
+                "seconds": round(time.monotonic() - self._started, 1),
+                "ended": time.strftime("%Y-%m-%d %H:%M:%S"),
+            },
         }
         with write_whole(self._step.record) as stream:
             json.dump(record, stream, indent=1, sort_keys=True)
@@ -223,6 +241,64 @@ def recorded(directory: Path, step: str) -> Mapping[str, str | None]:
         return dict(record["inputs"])
     except (OSError, ValueError, LookupError, TypeError):
         return {}
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a step was done, for people; it does not decide whether the step is current.
+
+    Attributes:
+        command: the command that finished it, as one types it.
+        versions: of this toolkit, Python, and the packages that compute, by name.
+        seconds: how long the last run of it took.
+        ended: local date and time.
+    """
+
+    command: str
+    versions: Mapping[str, str]
+    seconds: float
+    ended: str
+
+
+def recorded_run(directory: Path, step: str) -> Run | None:
+    """Return how a step of this directory was done; None if that was not recorded."""
+    try:
+        record = json.loads((directory / ".done" / f"{step}.json").read_text(encoding="utf-8"))
+        return Run(**record["run"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _command() -> str:
+    """Return the command line of this process; a module that Python runs with ``-m`` by its file."""
+    return shlex.join(sys.argv)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this toolkit (with the commit, if it runs from a clone), Python and packages."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    found = {"lid_toolkit": "unknown", "python": platform.python_version()}
+    for package in ("lid_toolkit", *PACKAGES):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return {**found, "lid_toolkit": f"{found['lid_toolkit']} {_commit()}".strip()}
+
+
+def _commit() -> str:
+    """Return e.g. ``(commit 1a2b3c4)``, with ``-dirty`` if files were changed; "" without a clone or git."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return ""
+    words = ("git", "describe", "--always", "--dirty", "--exclude", "*")
+    try:
+        done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=GIT_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f"(commit {done.stdout.strip()})"
 
 
 def digest(path: Path) -> str | None:

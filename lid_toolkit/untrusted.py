@@ -1,9 +1,10 @@
-"""Read files of a stranger: a folder, a zip or a tar, whose names, sizes and contents may mean harm.
+"""Read files of a stranger: a folder, a zip, a tar or an ONNX file, whose contents may mean harm.
 
-This is the only place that opens archives of models. Before a file of an archive is read, all names in it
-are checked: none leads out of it, and none is a link. Of a folder, no link that leads out of it is read.
-Nothing is unpacked that is much larger than the archive. YAML constructs plain values only, and neither
-aliases nor nesting can make them large.
+This is the only place that opens models. Before a file of an archive is read, all names in it are checked:
+none leads out of it, and none is a link. Of a folder, no link that leads out of it is read. Nothing is
+unpacked that is much larger than the archive. An ONNX file refers to no other file
+(:mod:`lid_toolkit.untrusted_onnx`). YAML and JSON give plain values, and neither aliases nor nesting can make
+them large (:mod:`lid_toolkit.untrusted_text`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import json
 import lzma
 import shutil
 import stat
@@ -19,38 +19,31 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-import yaml
-
 from lid_toolkit.cli import USERS_FAULTS
 from lid_toolkit.errors import LidError
+from lid_toolkit.untrusted_onnx import DO_NOT_USE, LARGEST_ONNX, check_file
+from lid_toolkit.untrusted_onnx import SUFFIX as ONNX_SUFFIX
+from lid_toolkit.untrusted_text import BAD_YAML, LARGEST_YAML, YAML, parse_json, parse_yaml
 
 LARGEST_TEXT = 16 * 2**20
 """Bytes of a text file. The labels of a large training set are the largest."""
-LARGEST_YAML = 2 * 2**20
-"""Bytes of a YAML or JSON file. The labels of 4,000 languages take a tenth of it."""
 LARGEST_WEIGHTS = 64 * 2**30
 """Bytes of a file with weights."""
 LARGEST_RATIO = 50
 """Unpacked size of all wanted files together, divided by the size of the archive. Weights hardly shrink, but
 a confusion matrix of zeros shrinks to a five-hundredth, so the limit is not for each file."""
 MOST_FILES = 100_000
-DEEPEST = 20
-"""Levels of a YAML file. The deepest one, a pretrained encoder inside fused front ends, has eight."""
-MOST_VALUES = 1_000_000
-"""Values in a YAML file after its aliases are replaced by what they stand for."""
 BLOCK = 2**20
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+LABELS = "labels.txt"
+"""The file that may lie beside an ONNX file: its labels."""
 TAR_SUFFIXES = (".nemo", ".tar", ".tgz", ".gz")
-DO_NOT_USE = "do not use this file"
 FETCH_AGAIN = "download or copy it again"
-YAML = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-BAD_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
-"""Exceptions of PyYAML, its own and those for values that do not match their tags."""
 # Exceptions of Python for a damaged archive, and for one in which a file and a folder have the same name.
 DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError),
@@ -60,10 +53,11 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class Untrusted:
-    """The files of a folder, a zip or a tar. Only the files asked for are read.
+    """The files of a folder, a zip or a tar, or an ONNX file with its labels. Only those asked for are read.
 
     Attributes:
-        path: the folder or archive. A folder of the Hub's cache is one too, with its links to the files.
+        path: the folder, archive or ONNX file. A folder of the Hub's cache is one too, with its links to the
+            files.
     """
 
     path: Path
@@ -96,12 +90,11 @@ class Untrusted:
         Raises:
             LidError: no such file, larger than ``largest`` bytes, much larger than its archive, or damaged.
         """
-        self._check_listed([name])
-        if (size := self._sizes[name]) > largest:
+        if (size := self._size(name)) > largest:
             what = f"{name} is larger than {largest:,} bytes: {size:,}"
             raise LidError(what, where=self.path, mend=DO_NOT_USE)
-        if self.path.is_dir():
-            yield self.path / name
+        if (folder_itself := self._folder) is not None:
+            yield folder_itself / name
             return
         with tempfile.TemporaryDirectory(prefix="lid-") as folder:
             self._unpack({name: Path(folder, "member")})
@@ -119,9 +112,10 @@ class Untrusted:
                 than the archive.
         """
         files = self.names() if wanted is None else wanted
-        self._check_listed(files)
-        if self.path.is_dir():
-            yield self.path
+        for name in files:
+            self._size(name)
+        if (folder_itself := self._folder) is not None:
+            yield folder_itself
             return
         with tempfile.TemporaryDirectory(prefix="lid-") as folder:
             self._unpack({name: Path(folder, name) for name in files})
@@ -162,13 +156,29 @@ class Untrusted:
         Raises:
             LidError: as :meth:`file`, not JSON, or not an object.
         """
+        text = self.text(name, LARGEST_YAML)
         try:
-            content = json.loads(self.text(name, LARGEST_YAML))
-        except (ValueError, RecursionError) as error:
+            return parse_json(text)
+        except ValueError as error:
             raise LidError(f"{name} is not JSON: {error}", where=self.path, mend=FETCH_AGAIN) from error
-        if not isinstance(content, dict):
-            raise LidError(f"{name} is not a mapping", where=self.path, mend=FETCH_AGAIN)
-        return content
+
+    @contextlib.contextmanager
+    def onnx(self, name: str) -> Iterator[Path]:
+        """Give the path of an ONNX file, as :meth:`file`.
+
+        Raises:
+            LidError: as :meth:`file`, not an ONNX model, or one that refers to other files.
+        """
+        with self.file(name, LARGEST_ONNX) as path:
+            check_file(path, self.path if self.path.name == name else f"{self.path}: {name}")
+            yield path
+
+    @property
+    def _folder(self) -> Path | None:
+        """The folder in which the files lie as they are; None for an archive."""
+        if self.path.is_dir():
+            return self.path
+        return self.path.parent if self.path.suffix == ONNX_SUFFIX else None
 
     @functools.cached_property
     def _sizes(self) -> Mapping[str, int]:
@@ -191,6 +201,9 @@ class Untrusted:
             yield from _in_folder(self.path)
         elif not self.path.exists():
             raise LidError("does not exist", where=self.path, redo="packing", mend="give another file")
+        elif self._folder is not None:
+            beside = (self.path, self.path.with_name(LABELS))
+            yield from ((path.name, path.stat().st_size, None) for path in beside if path.is_file())
         elif is_tar(self.path):
             with _tar(self.path) as archive:
                 for info in archive:
@@ -202,17 +215,25 @@ class Untrusted:
                     if not member.is_dir():
                         yield member.filename, member.file_size, _zip_fault(member)
 
-    def _check_listed(self, files: Iterable[str]) -> None:
-        """Raise LidError if a wanted file is missing, or is a link of a folder that leads out of it."""
-        in_folder = self.path.is_dir()
-        for file in files:
-            if file not in self._sizes:
-                there = in_folder and (self.path / file).exists()
-                what = f"{file} is not a file" if there else f"{file} is missing"
-                raise LidError(what, where=self.path, mend="give another model")
-            if in_folder and _leads_out(self.path, file):
-                what = f"{file} is a link that leads out of the folder"
-                raise LidError(what, where=self.path, mend="if you trust it, put a copy in its place")
+    def _size(self, name: str) -> int:
+        """Return the bytes of a file; of a folder, other files are not looked at.
+
+        Raises:
+            LidError: the file is missing, or is a link of a folder that leads out of it.
+        """
+        folder = self._folder
+        there = name in self._sizes if folder is None else (folder / name).is_file()
+        if not there:
+            exists = folder is not None and (folder / name).exists()
+            what = f"{name} is not a file" if exists else f"{name} is missing"
+            raise LidError(what, where=self.path, mend="give another model")
+        if folder is None:
+            return self._sizes[name]
+        its_own = folder != self.path and name == self.path.name  # who names an ONNX file may name a link
+        if not its_own and _leads_out(folder, name):
+            what = f"{name} is a link that leads out of the folder"
+            raise LidError(what, where=self.path, mend="if you trust it, put a copy in its place")
+        return (folder / name).stat().st_size
 
     def _unpack(self, targets: Mapping[str, Path]) -> None:
         """Write files of the archive to paths."""
@@ -236,43 +257,6 @@ class Untrusted:
 def is_tar(path: Path) -> bool:
     """Return whether an archive is a tar by its name, such as ``.nemo``; all others are taken for zips."""
     return path.suffix.lower() in TAR_SUFFIXES
-
-
-def parse_yaml(text: str, loader: Any = YAML) -> Any:
-    """Return the plain values of a YAML text.
-
-    Nesting is limited before anything is composed, since it overflows the stack. Aliases are limited before
-    anything is constructed: nine lines of ``b: [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]``, each using the
-    line before, describe a list of a billion values.
-
-    Raises:
-        yaml.YAMLError: more than DEEPEST levels or MOST_VALUES values, a value inside itself, or not YAML.
-    """
-    depth = 0
-    for event in yaml.parse(text, Loader=loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise yaml.YAMLError(f"more than {DEEPEST} levels")
-    root = yaml.compose(text, Loader=loader)
-    if root is not None and _values(root, {}) > MOST_VALUES:
-        raise yaml.YAMLError(f"more than {MOST_VALUES:,} values")
-    return yaml.load(text, Loader=loader)  # a safe loader, given by the caller
-
-
-def _values(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return the number of values in a node and its parts, with aliases replaced."""
-    if id(node) in known:
-        if not known[id(node)]:
-            raise yaml.YAMLError("a value that contains itself")
-        return known[id(node)]
-    known[id(node)] = 0
-    parts: list[yaml.Node] = []
-    if isinstance(node, yaml.SequenceNode):
-        parts = list(node.value)
-    elif isinstance(node, yaml.MappingNode):
-        parts = [part for pair in node.value for part in pair]
-    known[id(node)] = 1 + sum(_values(part, known) for part in parts)
-    return known[id(node)]
 
 
 def _in_folder(folder: Path) -> Iterator[tuple[str, int, None]]:

@@ -107,10 +107,18 @@ def write_wav(path: Path, samples: npt.NDArray[np.int16], rate: int) -> None:
     path.write_bytes(pcm16_wav_header(len(samples), rate) + samples.astype("<i2").tobytes())
 
 
-def sources(script: str) -> dict[str, Path]:
-    """Return this module and those next to a corpus script, by name. If one changes, the data is stale."""
-    modules = [Path(__file__), *sorted(Path(script).parent.glob("*.py"))]
-    return {path.name: path for path in modules}
+def sources(script: str, *shared: str) -> dict[str, Path]:
+    """Return the modules that data is made by: this one, those next to a corpus script, and shared ones.
+
+    If one changes, the data is stale.
+
+    Args:
+        script: the path of the script.
+        shared: names of further modules of ``local`` that decide what the data contains.
+    """
+    here = Path(__file__)
+    modules = [here, *(here.with_name(f"{name}.py") for name in shared)]
+    return {path.name: path for path in (*modules, *sorted(Path(script).parent.glob("*.py")))}
 
 
 def without_blanks(text: str) -> str:

@@ -15,6 +15,7 @@ from stages import run
 from lid_toolkit.cli import OptionParser, boolean, fraction
 from lid_toolkit.commands.recipe.options import iterations, perplexity, rate
 from lid_toolkit.cores import count_cores
+from lid_toolkit.errors import LidError
 from lid_toolkit.prepare.speed import parse_factors
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--max_failed", type=fraction, help="fraction of utterances that may fail, from 0 to 1"
     )
+    parser.add_argument("--crop_seconds", default="", help="durations of crops in seconds")
     parser.add_argument("--perplexity", type=perplexity, help="t-SNE perplexity")
     parser.add_argument("--max_iter", type=iterations, help="number of t-SNE iterations")
     parser.add_argument(
@@ -38,6 +40,8 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     if options.speed_perturb_factors.strip():
         parse_factors(options.speed_perturb_factors)
+    if options.crop_seconds.strip() and 0 in map(float, options.crop_seconds.split()):
+        raise LidError("a crop of 0 s has no speech", where="--crop_seconds", mend="give numbers above 0")
     print(count_cores(), count_gpus() if options.count_gpus else 0)
 
 

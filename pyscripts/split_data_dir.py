@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Split a data directory into N equal parts, SOURCE/splitN/1 to N, in the order of the utterances."""
+"""Split a data directory into N equal parts, or into sets that share no speaker or recording."""
 
 from stages import run
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How much an answer depends on its batch, for every front end, encoder and pooling; prints a table.
 
-    tests/batch_invariance.py [--longest 3] [--frontends default,hubert] [--json FILE]
+    tests/batch_invariance.py [--longest 3] [--frontends default,hubert] [--encoders nemo_conv] [--json FILE]
 
 Small models with random weights identify 17 utterances (beeps in noise) of 10 ms to ``--longest``, in batches
 of 1, 3 and 17 with 1 and 2 threads, padded with large values. A figure is the largest difference of any log
@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from importers.onnx_files import moments_model
 from models.combinations import BANDS, CLASSES, ENCODERS, FRONTENDS, POOLINGS
 from models.pretrained_encoders import KINDS, save_tiny
 from torch import Tensor, nn
@@ -38,6 +39,8 @@ from lid_toolkit.models.normalize import UtteranceMVN
 
 UTTERANCES, SHORTEST = 17, 0.01
 FRAMES_A_SECOND = 50
+SCORES = 36
+"""Languages of the ONNX models; `ska_tdnn` needs a multiple of 4 features."""
 GARBAGE = 1e3
 
 
@@ -84,7 +87,14 @@ def all_frontends(folder: Path) -> dict[str, dict[str, Any]]:
     multilingual = save_tiny(folder / "multilingual", "whisper", vocab_size=51865)
     conf = {"path_or_url": str(multilingual), "languages": ["eng", "deu", "fra"]}
     rows["whisper_language"] = {"frontend": "whisper_language", "frontend_conf": conf}
-    return rows
+    return {**rows, "onnx_scores": onnx_row(True), "onnx_scores one by one": onnx_row(False)}
+
+
+def onnx_row(with_lengths: bool) -> dict[str, Any]:
+    """Return the description of a front end of ONNX, with its graph."""
+    graph = torch.frombuffer(bytearray(moments_model(SCORES, with_lengths)), dtype=torch.uint8)
+    conf = {"graph_bytes": len(graph), "outputs": SCORES}
+    return {"frontend": "onnx_scores", "frontend_conf": conf, "weights": {"graph_n": graph}}
 
 
 def utterances(frontend: Any, has_waves: bool, seconds: Sequence[float]) -> list[Tensor]:
@@ -135,7 +145,8 @@ def build(
 ) -> tuple[Any, dict[str, Any], dict[tuple[str, str], Any], dict[tuple[str, str], str]]:
     """Return the front end, the encoders, each pooling with its classifier, and why others are missing."""
     torch.manual_seed(0)
-    frontend = build_frontend(row)
+    frontend: Any = build_frontend(row)
+    frontend.load_state_dict(row.get("weights", {}), strict=False)
     if row["frontend"] in FRONTENDS:
         lively(frontend)
     made: dict[str, Any] = {}
@@ -224,19 +235,21 @@ def main(arguments: Sequence[str]) -> None:
     """Measure all models, and print each front end with each encoder at once."""
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--frontends", help="names separated by commas; default: all")
+    parser.add_argument("--encoders", help="names separated by commas; default: all")
     parser.add_argument("--longest", type=non_negative, default=30.0, help="seconds of the longest utterance")
     parser.add_argument("--json", type=Path, default=Path("exp/batch_invariance.json"), help="output file")
     options = parser.parse_args(arguments)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     kept: dict[str, Any] = {}
+    encoders = options.encoders.split(",") if options.encoders else list(ENCODERS)
     print("| front end | encoder | float32 | bfloat16 | from float32 |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for name, row in all_frontends(Path(folder)).items():
             if options.frontends and name not in options.frontends.split(","):
                 continue
-            found = measure(row, lengths(options.longest))
+            found = measure(row, lengths(options.longest), encoders)
             kept[name] = {" ".join(pair): asdict(value) for pair, value in found.items()}
-            for encoder in ENCODERS:
+            for encoder in encoders:
                 print(line(name, encoder, [found[encoder, pooling] for pooling in POOLINGS]), flush=True)
             with write_whole(options.json) as stream:
                 json.dump(kept, stream, indent=1)

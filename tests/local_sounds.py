@@ -7,9 +7,10 @@ import functools
 import numpy as np
 import soxr
 
+from lid_toolkit.audio.fingerprint import RATE
 from local.mini import espeak
 from local.parallel import isolated
-from local.prompts.speech import RATE, Wave
+from local.speech import Wave
 
 
 @functools.cache

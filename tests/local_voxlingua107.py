@@ -13,7 +13,7 @@ import soundfile
 import soxr
 from local_sounds import spoken
 
-from local.prompts.speech import RATE
+from lid_toolkit.audio.fingerprint import RATE
 
 VOICES = {"en": "en-us", "iw": "he", "no": "nb", "zh": "cmn"}
 IDS = ("-a__U_b-_0", "9tHpbvG__U", "_-_-_-_-_-", "abcdefghij", "zzzzzzzzzz")

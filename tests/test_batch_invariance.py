@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from batch_invariance import Difference, Setting, difference, line, measure
+from batch_invariance import Difference, Setting, difference, line, measure, onnx_row
 from models.combinations import ENCODERS, FRONTENDS
 
 SETTINGS = [Setting(1, 1, False), Setting(1, 1, True), Setting(3, 2, False), Setting(3, 2, True)]
@@ -24,6 +24,14 @@ def test_an_answer_does_not_depend_on_the_batch(encoder, pooling):
     assert found.float32 < 1e-5
     assert found.bfloat16 < 0.02
     assert found.from_float32 > 1e-5  # else autocast had no effect
+
+
+@pytest.mark.parametrize("with_lengths", [False, True])
+def test_answers_of_an_onnx_model_do_not_depend_on_the_batch(with_lengths):
+    row = onnx_row(with_lengths)
+    found = measure(row, SECONDS, ["identity"], ["mean"], SETTINGS)["identity", "mean"]
+    assert found.float32 < 1e-5
+    assert not found.reason
 
 
 @pytest.mark.parametrize("module", ["poolings", "encoders.rawnet3"])

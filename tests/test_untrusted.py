@@ -18,7 +18,8 @@ import pytest
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.importers.foreign_model import ForeignModel
-from lid_toolkit.untrusted import LARGEST_YAML, Untrusted
+from lid_toolkit.untrusted import Untrusted
+from lid_toolkit.untrusted_text import LARGEST_YAML
 
 KINDS = ("folder", "repository", "zip", "nemo", "compressed nemo")
 ARCHIVES = KINDS[2:]

@@ -19,6 +19,9 @@ check_needs() {
     ! due "${n}" || [[ ${test_sets} =~ [^[:blank:]] ]] || die "$0: --test_sets is missing (stage ${n} needs it)"
   done
   ! due 7 || [[ -z ${policy} || -f ${policy} ]] || die "$0: --policy ${policy}: does not exist (give a policy file)"
+  ! { due 9 || due 10; } || [[ -z ${packed_onnx} || -f ${packed_onnx} ]] \
+    || die "$0: --packed_onnx ${packed_onnx}: does not exist (write it with lid export --format onnx)"
+  [[ ${calibration} == none ]] || ! due 7 || [[ -n ${valid_set} ]] || die "$0: --valid_set is missing (--calibration needs it)"
   ! due 8 || [[ -n ${tsne_set} ]] || die "$0: --tsne_set is missing (stage 8 needs it, or --test_sets)"
   if [[ -n ${parent_set} ]]; then
     ! changed speed_perturb_factors || die "$0: --parent_set ${parent_set} has no copies at other speeds (leave out --speed_perturb_factors)"
@@ -56,6 +59,7 @@ check_inputs() {
     ! due 6 || made_by 3 "${audio_feats}/${set}" test_sets
     ! due 7 || [[ -n ${pooled_folds} ]] || made_by 6 "${inference_dir}/${set}/${set}_lids" test_sets
   done
+  [[ ${calibration} == none ]] || ! due 7 || made_by 3 "${audio_feats}/${valid_set}" valid_set
   ! due 8 || made_by 3 "${audio_feats}/${tsne_set}" tsne_set
 }
 
@@ -116,8 +120,9 @@ check_values() {
   for n in 4 5 6 8; do
     ! due "${n}" || count_gpus=true
   done
+  [[ -z ${crop_seconds} && ${calibration} == none ]] || ! due 7 || count_gpus=true
   counts=$("${python}" pyscripts/check_options.py --fs "${fs}" --speed_perturb_factors "${speed_perturb_factors}" \
-    --max_failed "${max_failed}" --perplexity "${perplexity}" --max_iter "${max_iter}" --count_gpus "${count_gpus}")
+    --max_failed "${max_failed}" --crop_seconds "${crop_seconds}" --perplexity "${perplexity}" --max_iter "${max_iter}" --count_gpus "${count_gpus}")
   read -r cores gpus <<<"${counts}"
   [[ ${nj} != auto ]] || nj=${cores}
   [[ ${ngpu} == auto ]] || gpus=${ngpu}

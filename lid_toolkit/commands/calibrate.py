@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lid_toolkit.cli import OptionParser
+from lid_toolkit.cli import OptionParser, boolean
 from lid_toolkit.commands.model import add_batch_size, add_model, default_model, open_identifier
+from lid_toolkit.errors import LidError
 from lid_toolkit.files import require_directory
 from lid_toolkit.inference.policy import DecisionPolicy
-from lid_toolkit.steps import digest
+from lid_toolkit.steps import Step, digest
 
 if TYPE_CHECKING:
     from lid_toolkit.inference.calibration import Fit, Scored
@@ -23,30 +24,77 @@ MEASURED = "after: every fifth of the utterances with a calibration fitted on th
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Fit, print the measures before and after, and store the calibration if it is better than none.
+    """Fit, print the figures before and after, and store the calibration if it is better than none.
+
+    With the scores of an experiment, this is a step that is skipped when it is current.
 
     Raises:
         LidError: the data are not usable, or the model was trained on them.
     """
     options = make_parser().parse_args(arguments)
     options.model = options.model or default_model()
+    step = step_of(options)
+    if options.dry_run:
+        if step is None:
+            raise LidError("needs a model file and --scores, and no --output", where="--dry_run")
+        step.due(dry_run=True)
+        return
     require_directory(options.data_dir)
+    if step is None:
+        fit_and_store(options)
+        return
+    with step.work("calibrating", lock=None) as work:
+        if work is not None:
+            work.finish(fit_and_store(options))
+
+
+def step_of(options: argparse.Namespace) -> Step | None:
+    """Return the fit as a step; None unless it is on an experiment's scores and stored beside its model."""
+    model = Path(options.model)
+    if options.scores is None or options.output is not None or model.suffix != ".pth":
+        return None
+    return Step(
+        f"calibrate {model}",
+        model.parent / ".done" / "calibrate.json",
+        inputs={
+            "model": model,
+            "utt2lang": options.data_dir / "utt2lang",
+            **{name: options.scores / name for name in ("languages", "scores.scp", "scores.ark")},
+        },
+        options={"method": options.method, "only_selection_set": options.only_selection_set},
+    )
+
+
+def fit_and_store(options: argparse.Namespace) -> list[Path]:
+    """Fit, print the figures, and return the file in which the calibration is stored, if it is."""
     from lid_toolkit.inference.calibration import fitted  # imports torch
+    from lid_toolkit.inference.held_out import require_selection_set
     from lid_toolkit.inference.locate import model_file_of, policy_of
     from lid_toolkit.inference.store import store_policy
 
     model = model_file_of(options.model)
+    if options.only_selection_set:
+        if model is None:
+            raise LidError("needs the model of an experiment", where="--only_selection_set")
+        require_selection_set(options.data_dir, model.parent)
     check_unseen(options.data_dir, model)
     fit = fitted(scores_of(options, model), options.method)
     print("\n".join(lines_of(fit, options.method)))
-    if fit.after.cross_entropy >= fit.before.cross_entropy:
+    if fit.after.trust.cross_entropy >= fit.before.trust.cross_entropy:
         print("The cross-entropy is not lower, so nothing is stored.")
-        return
-    calibration = replace(fit.calibration, model=None if model is None else digest(model))
+        return []
+    calibration = replace(
+        fit.calibration,
+        model=None if model is None else digest(model),
+        set=options.data_dir.resolve().name,
+        set_digest=digest(options.data_dir / "utt2lang"),
+    )
     policy = replace(policy_of(options.model), calibration=calibration)
     if options.output is not None:
         policy.to_yaml(options.output)
-    print(f"stored in {options.output or store_policy(options.model, policy)}")
+    stored = options.output or store_policy(options.model, policy)
+    print(f"stored in {stored}")
+    return [Path(stored)]
 
 
 def check_unseen(data_dir: Path, model: Path | None) -> None:
@@ -83,16 +131,14 @@ def records_of(options: argparse.Namespace) -> Iterator[tuple[str, Prediction]]:
 
 def lines_of(fit: Fit, method: str) -> list[str]:
     """Return a fit as lines for people."""
-    before, after = fit.before, fit.after
+    from lid_toolkit.evaluation.calibrated import lines  # imports SciPy
+
     about = (
         "A temperature never changes answers." if method == "temperature" else "Biases may change answers."
     )
     return [
         f"{method}: scale {fit.calibration.scale:.4f}, temperature {1 / fit.calibration.scale:.4f}",
-        f"{'':<22}{'before':>9}{'after':>9}",
-        f"{'cross-entropy, nats':<22}{before.cross_entropy:9.4f}{after.cross_entropy:9.4f}",
-        f"{'calibration error':<22}{before.calibration_error:9.4f}{after.calibration_error:9.4f}",
-        f"{'accuracy':<22}{before.accuracy:9.4f}{after.accuracy:9.4f}",
+        *lines(fit.before, fit.after),
         MEASURED,
         f"{about} Answers changed by this one: {fit.changed} of {fit.utterances}.",
     ]
@@ -121,4 +167,13 @@ def make_parser() -> OptionParser:
         help="temperature: one scale; affine: also a bias for each language",
     )
     parser.add_argument("--output", type=Path, help="policy file to write, instead of storing with the model")
+    parser.add_argument(
+        "--only_selection_set",
+        type=boolean,
+        default=False,
+        help="refuse data that did not choose the checkpoint, as lid.sh --calibration does",
+    )
+    parser.add_argument(
+        "--dry_run", type=boolean, default=False, help="only report whether there is work to do"
+    )
     return parser

@@ -13,6 +13,7 @@ from lid_toolkit.commands.model import MODEL_HELP
 from lid_toolkit.errors import LidError
 
 if TYPE_CHECKING:
+    from lid_toolkit.inference.policy import DecisionPolicy
     from lid_toolkit.inference.speech import Floats
     from lid_toolkit.training.checkpoint import SavedModel
 
@@ -52,22 +53,24 @@ def export_onnx(options: argparse.Namespace) -> None:
         LidError: as :func:`main`.
     """
     from lid_toolkit.files import temporary_beside
-    from lid_toolkit.inference.backend import ONNX_SUFFIX, require
+    from lid_toolkit.inference.backend import require
     from lid_toolkit.inference.locate import model_file_of, open_with_policy
     from lid_toolkit.inference.onnx_backend import open_session
     from lid_toolkit.package.onnx_check import compare, require_exact
     from lid_toolkit.package.onnx_int8 import quantize
     from lid_toolkit.package.onnx_write import write_onnx
     from lid_toolkit.steps import digest
+    from lid_toolkit.untrusted_onnx import SUFFIX
 
     output: Path = options.output
-    if output.suffix != ONNX_SUFFIX:
-        raise LidError(f"must end in {ONNX_SUFFIX}", where=output, mend=f"give {output}{ONNX_SUFFIX}")
+    if output.suffix != SUFFIX:
+        raise LidError(f"must end in {SUFFIX}", where=output, mend=f"give {output}{SUFFIX}")
     require("onnxruntime", "onnx")
     saved, policy = open_with_policy(options.model)
+    check_policy(policy, saved, options.model)
     waves = speech_of(options, saved)
     file = model_file_of(options.model)
-    temporary = temporary_beside(output).with_suffix(ONNX_SUFFIX)
+    temporary = temporary_beside(output).with_suffix(SUFFIX)
     try:
         record = write_onnx(saved, policy.to_mapping(), None if file is None else digest(file), temporary)
         found = compare(saved.model, open_session(temporary), waves)
@@ -82,6 +85,16 @@ def export_onnx(options: argparse.Namespace) -> None:
         temporary.replace(output)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_policy(policy: DecisionPolicy, saved: SavedModel, source: str) -> None:
+    """Raise LidError if a policy names a language that the model does not have."""
+    from lid_toolkit.inference.decision import decider
+
+    try:
+        decider(policy, saved.languages)
+    except LidError as error:
+        raise LidError(error.what, where=f"{source}: policy: {error.where}", mend=error.mend) from None
 
 
 def speech_of(options: argparse.Namespace, saved: SavedModel) -> list[Floats]:

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> None:
     lid = open_identifier(options)
     policy = chosen_policy(options, lid.policy)
     settings = {
-        "model": model_digest(options.model),
+        "model": model_digest(options.model, options.backend),
         "segments": options.segments,
         **settings_of(options, policy),
     }

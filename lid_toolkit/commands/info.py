@@ -80,10 +80,9 @@ def describe_exported(source: str) -> dict[str, Any]:
     """Return what an exported model says about itself, as plain values.
 
     Raises:
-        LidError: there is no such file, it is damaged, or onnxruntime is not installed.
+        LidError: there is no such file, or it is damaged.
     """
-    require("onnxruntime", "onnx")
-    from lid_toolkit.inference.onnx_backend import read_record
+    from lid_toolkit.package.onnx_format import read_record
 
     record = read_record(Path(source))
     return {
@@ -104,8 +103,8 @@ def describe_exported(source: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[Path]:
     """Give the folder with a model's small files: of its experiment, or unpacked from its zip."""
+    from lid_toolkit.package.files import unpacked
     from lid_toolkit.package.format import WEIGHTS
-    from lid_toolkit.package.read import unpacked
 
     if path.suffix != ".zip":
         yield path if path.is_dir() else path.parent
@@ -137,7 +136,8 @@ def scores(path: Path) -> dict[str, Any]:
 def calibration_text(calibration: Mapping[str, Any]) -> str:
     """Return a calibration as a few words."""
     temperature, biases = f"temperature {1 / calibration['scale']:.3f}", len(calibration["bias"])
-    return f"{temperature}, and biases of {biases} languages" if biases else temperature
+    fitted = f", fitted on {calibration['set']}" if calibration.get("set") else ""
+    return f"{temperature}{f', and biases of {biases} languages' if biases else ''}{fitted}"
 
 
 def lines_of(facts: Mapping[str, Any]) -> list[str]:

@@ -27,8 +27,7 @@ def labels_of(source: str) -> tuple[str, ...]:
         LidError: there is no such model, or it is damaged.
     """
     if is_exported(source):
-        require("onnxruntime", "onnx")
-        from lid_toolkit.inference.onnx_backend import read_record
+        from lid_toolkit.package.onnx_format import read_record
 
         return read_record(Path(source)).languages
     require("torch", "torch")

@@ -49,6 +49,7 @@ COMMANDS = {
         Command("pool", "recipe.pool", "join the answers of folds"),
         Command("score", "recipe.score", "score the answers for a data directory"),
         Command("compare", "recipe.compare", "compare two systems on the same utterances"),
+        Command("report", "recipe.report", "report on an experiment, or on several side by side"),
         Command("plot_tsne", "recipe.plot_tsne", "draw a map of embeddings"),
         Command("export", "export", "write a model for other programs: ONNX, ESPnet"),
         Command("pack", "recipe.pack", "pack a model into one zip file"),
@@ -62,7 +63,9 @@ COMMANDS = {
         Command("report_data_dir", "recipe.report_data_dir", "report hours, languages and durations"),
         Command("copy_data_dir", "recipe.copy_data_dir", "copy a data directory"),
         Command("combine_data_dirs", "recipe.combine_data_dirs", "combine data directories"),
-        Command("split_data_dir", "recipe.split_data_dir", "split a data directory into equal parts"),
+        Command(
+            "split_data_dir", "recipe.split_data_dir", "split a data directory into parts, sets or folds"
+        ),
         Command("subset_data_dir", "recipe.subset_data_dir", "select utterances of a data directory"),
         Command("perturb_data_dir", "recipe.perturb_data_dir", "copy a data directory at other speeds"),
     ),

@@ -84,14 +84,15 @@ def default_model(root: Path = Path(EXPERIMENTS)) -> str:
     return named
 
 
-def model_digest(source: str) -> str:
+def model_digest(source: str, backend: str = "auto") -> str:
     """Return what changes when a model does: a digest of its file, or of the list of its files' digests."""
-    from lid_toolkit.steps import digest
+    if backend == "onnx" or (backend == "auto" and is_exported(source)):
+        from lid_toolkit.inference.onnx_backend import digest_of
 
-    if is_exported(source):
-        return digest(Path(source)) or source
+        return digest_of(source)
     from lid_toolkit.inference.locate import locate  # imports torch
     from lid_toolkit.package.format import META, NEEDED
+    from lid_toolkit.steps import digest
 
     path = locate(source, None, NEEDED).path
     file = path / META if path.is_dir() else path

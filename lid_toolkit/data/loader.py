@@ -6,7 +6,6 @@ Shapes: b batch, t samples or frames, d feature dimensions, u utterances.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import signal
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -14,7 +13,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -29,8 +27,9 @@ from lid_toolkit.data.samplers import Batch, utterances_in
 from lid_toolkit.data.sampling import AUGMENTATION
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.data.waves import pad, read_wave
+from lid_toolkit.data.workers import become_worker
 from lid_toolkit.errors import LidError, allowed_failures
-from lid_toolkit.processes import die_with_parent, keep_freed_memory, stop_only_for, stop_signals_blocked
+from lid_toolkit.processes import stop_signals_blocked
 
 FULL_SCALE = 2**15
 """What an int16 sample is divided by to lie in [-1, 1]."""
@@ -170,7 +169,9 @@ class MinibatchReader(Dataset[Minibatch]):
         if self.utterances.hop_length is not None:
             return self._features(ref, length, crop, rng), None
         if rng is None:
-            wave = read_wave(ref, self.rate, 0, length)
+            begins_u = self.utterances.begins_u
+            begin = 0 if begins_u is None else int(begins_u[row])
+            wave = read_wave(ref, self.rate, begin, begin + length)
             require_signal_in(wave, ref)
             return wave, None
         # Raising the tempo shortens a waveform: read enough for the highest tempo. Example: for a crop of
@@ -335,17 +336,3 @@ def _started(loader: DataLoader[Item]) -> Iterator[Item]:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGCHLD, on_child or signal.SIG_DFL)
     return started
-
-
-def become_worker(_worker: int = 0) -> None:
-    """Compute on one thread, leave signals to the parent, and end with it.
-
-    PyTorch limits its own threads in a worker, but not those of NumPy's linear algebra. Its workers check
-    now and then whether their parent lives, but wait forever for a lock that a killed parent held.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is not None and parent.pid is not None:
-        stop_only_for(parent.pid)
-        die_with_parent(parent.pid)
-    threadpool_limits(1)
-    keep_freed_memory()

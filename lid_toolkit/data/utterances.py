@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lid_toolkit.data.features import TABLE, read_description
 from lid_toolkit.data.targets import TargetKind, Targets, read_targets
+from lid_toolkit.datadir.crops import crop_begins, crop_samples
 from lid_toolkit.datadir.datadir import read_lengths
 from lid_toolkit.datadir.mixtures import UTT2LANGS
 from lid_toolkit.datadir.tables.table import Table, read_table
@@ -33,6 +34,7 @@ class Utterances:
         datasets_u: number of the dataset of each utterance, int32; None if not loaded.
         targets: target weights of the classes of each utterance; None to train with ``labels_u``.
         hop_length: samples per frame of extracted features; None if ``refs`` refer to audio.
+        begins_u: first sample of each utterance in its audio, int64; None: 0.
     """
 
     refs: Table
@@ -41,6 +43,7 @@ class Utterances:
     datasets_u: npt.NDArray[np.int32] | None = None
     targets: Targets | None = None
     hop_length: int | None = None
+    begins_u: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -54,6 +57,7 @@ class Utterances:
             lengths_u=self.lengths_u[rows],
             datasets_u=None if self.datasets_u is None else self.datasets_u[rows],
             targets=None if self.targets is None else self.targets.select(rows),
+            begins_u=None if self.begins_u is None else self.begins_u[rows],
         )
 
 
@@ -103,6 +107,25 @@ def load_unlabelled(data_dir: Path) -> Utterances:
     lengths = read_lengths(data_dir, refs)
     labels_u = np.full(len(refs), -1, dtype=np.int32)
     return Utterances(refs, labels_u, lengths.integers(), hop_length=hop_length)
+
+
+def crops_of(utterances: Utterances, seconds: float, rate: int) -> Utterances:
+    """Return a crop of each utterance that is long enough; see :mod:`lid_toolkit.datadir.crops`.
+
+    Args:
+        utterances: whole utterances.
+        seconds: duration of a crop, above 0.
+        rate: samples per second.
+
+    Raises:
+        LidError: the utterances are features.
+    """
+    if utterances.hop_length is not None:
+        raise LidError("features cannot be cropped", where="crop_seconds", mend="give formatted audio")
+    size = crop_samples(seconds, rate)
+    long = utterances.select(np.flatnonzero(utterances.lengths_u >= size))
+    begins_u = crop_begins(long.refs.keys(), long.lengths_u, size)
+    return replace(long, lengths_u=np.full(len(long), size), begins_u=begins_u)
 
 
 def references(data_dir: Path) -> tuple[Path, int | None]:

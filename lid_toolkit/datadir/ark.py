@@ -8,6 +8,7 @@ writes them one by one, which takes minutes for millions.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,10 @@ from lid_toolkit.files import write_whole
 ROWS_AT_ONCE = 1 << 12
 VECTOR_MARKS = (b"\0BFV ", b"\0BDV ")
 """How an entry starts that contains a vector, of float32 or float64."""
+LARGEST_SPAN = 1 << 26
+"""Most bytes to read at once: vectors that are farther apart are read one by one."""
+LONGEST_OFFSET = 18
+"""Most digits of an offset."""
 
 
 Keys = Sequence[str]
@@ -92,54 +97,78 @@ def read_vectors(scp: str | Path) -> tuple[tuple[str, ...], NDArray[np.float32]]
         LidError: a missing or damaged entry, or vectors of different lengths.
     """
     table = read_table(scp)
-    found = read_alike(table)
-    if found is not None:
-        return tuple(table.keys()), found
     matrix = np.empty((0, 0), dtype=np.float32)
-    for row, vector in enumerate(vectors_at(table.values())):
-        if row == 0:
-            matrix = np.empty((len(table), len(vector)), dtype=np.float32)
-        if len(vector) != matrix.shape[1]:
-            what = f"{len(vector)} values where others have {matrix.shape[1]}"
-            raise LidError(what, where=table.value(row))
-        matrix[row] = vector
+    first = 0
+    for block in vector_blocks(table):
+        if first == 0:
+            matrix = np.empty((len(table), block.shape[1]), dtype=np.float32)
+        matrix[first : first + len(block)] = block
+        first += len(block)
     return tuple(table.keys()), matrix
 
 
-def read_alike(table: Table) -> NDArray[np.float32] | None:
-    """Return the vectors of a table as a (rows, D) matrix if all are alike and in one archive; else None.
+def vector_blocks(table: Table) -> Iterator[NDArray[np.float32]]:
+    """Yield the vectors of a table in its order, as (rows, D) matrices with up to ``ROWS_AT_ONCE`` rows.
 
-    Alike are float32 vectors of the same length, as :func:`vector_writer` writes. Reading them together takes
-    a tenth of the time.
+    Raises:
+        LidError: a missing or damaged entry, or vectors of different lengths.
     """
-    paths, offsets = set(), np.empty(len(table), dtype=np.int64)
-    for row, ref in enumerate(table.values()):
+    refs, width = table.values(), None
+    while block := list(itertools.islice(refs, ROWS_AT_ONCE)):
+        matrix = read_alike(block)
+        if matrix is None or (width is not None and matrix.shape[1] != width):
+            matrix = _read_each(block, width)
+        width = matrix.shape[1]
+        yield matrix
+
+
+def read_alike(refs: Sequence[str]) -> NDArray[np.float32] | None:
+    """Return vectors at ``ark:offset`` as a (rows, D) matrix if all are alike and in one archive; else None.
+
+    Alike are float32 vectors of the same length, as :func:`vector_writer` writes, within ``LARGEST_SPAN``.
+    Reading them together takes a tenth of the time.
+    """
+    paths, offsets = set(), np.empty(len(refs), dtype=np.int64)
+    for row, ref in enumerate(refs):
         path, _, offset = ref.rpartition(":")
         paths.add(path)
-        if len(paths) > 1 or not offset.isdecimal():
+        if len(paths) > 1 or not offset.isdecimal() or len(offset) > LONGEST_OFFSET:
             return None
         offsets[row] = int(offset)
-    try:
-        archive = np.memmap(paths.pop(), np.uint8, mode="r")
-    except (KeyError, OSError, ValueError):  # no rows, no file, an empty file
-        return None
     marks = len(VECTOR_MARKS[0]) + struct.calcsize("<bi")
-    if offsets.max() + marks > len(archive):
+    begin = int(offsets.min())
+    try:
+        with open(paths.pop(), "rb") as stream:  # a memory map would count as memory in use
+            stream.seek(int(offsets[0]))
+            head = stream.read(marks)
+            length = struct.unpack("<i", head[-4:])[0] if len(head) == marks else -1
+            if not head.startswith(VECTOR_MARKS[0] + b"\4") or length < 0:
+                return None
+            size = marks + 4 * length
+            span = int(offsets.max()) + size - begin
+            if span > LARGEST_SPAN:
+                return None
+            stream.seek(begin)
+            content = np.frombuffer(stream.read(span), np.uint8)
+    except (OSError, ValueError):
         return None
-    head = archive[offsets[0] : offsets[0] + marks].tobytes()
-    if not head.startswith(VECTOR_MARKS[0] + b"\4"):
+    if len(content) < span:
         return None
-    (length,) = struct.unpack("<i", head[-4:])
-    if length < 0 or offsets.max() + marks + 4 * length > len(archive):
+    entries = content[(offsets - begin)[:, None] + np.arange(size)]
+    if (entries[:, :marks] != np.frombuffer(head, np.uint8)).any():
         return None
-    matrix = np.empty((len(table), length), dtype="<f4")
-    entry = np.arange(marks + 4 * length)
-    for first in range(0, len(table), ROWS_AT_ONCE):
-        entries = archive[offsets[first : first + ROWS_AT_ONCE, None] + entry]
-        if (entries[:, :marks] != np.frombuffer(head, np.uint8)).any():
-            return None
-        matrix[first : first + ROWS_AT_ONCE] = np.ascontiguousarray(entries[:, marks:]).view("<f4")
-    return matrix.astype(np.float32, copy=False)
+    return np.ascontiguousarray(entries[:, marks:]).view("<f4").astype(np.float32, copy=False)
+
+
+def _read_each(refs: Sequence[str], width: int | None) -> NDArray[np.float32]:
+    """Return the vectors at ``ark:offset``, one by one; ``width`` is the length they must have, if known."""
+    vectors = []
+    for ref, vector in zip(refs, vectors_at(refs), strict=True):
+        width = len(vector) if width is None else width
+        if len(vector) != width:
+            raise LidError(f"{len(vector)} values where others have {width}", where=ref)
+        vectors.append(vector)
+    return np.stack(vectors)
 
 
 def vectors_at(refs: Iterable[str]) -> Iterator[NDArray[np.float32]]:
@@ -160,7 +189,7 @@ def vectors_at(refs: Iterable[str]) -> Iterator[NDArray[np.float32]]:
 
 def _split(ref: str) -> tuple[str, int]:
     path, colon, offset = ref.rpartition(":")
-    if not colon or not offset.isdecimal():
+    if not colon or not offset.isdecimal() or len(offset) > LONGEST_OFFSET:
         raise LidError("not of the form ark:offset", where=ref)
     return path, int(offset)
 
@@ -173,10 +202,10 @@ def _open(path: str, ref: str) -> IO[bytes]:
 
 
 def _read_at(stream: IO[bytes], offset: int, ref: str) -> NDArray[np.float32]:
-    stream.seek(offset)
-    if stream.read(len(VECTOR_MARKS[0])) in VECTOR_MARKS:
+    with contextlib.suppress(OSError, struct.error, AssertionError, ValueError):
         stream.seek(offset)
-        with contextlib.suppress(struct.error, AssertionError, ValueError):
+        if stream.read(len(VECTOR_MARKS[0])) in VECTOR_MARKS:
+            stream.seek(offset)
             vector, size = read_matrix_or_vector(stream, return_size=True)
             if stream.tell() == offset + size:  # kaldiio returns fewer values where the file is too short
                 values: NDArray[np.float32] = vector.astype(np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from lid_toolkit.datadir.datadir import (
     table_paths,
 )
 from lid_toolkit.datadir.faults import Faults, whole_file
-from lid_toolkit.datadir.mixtures import UTT2LANGS, labels_in, mixture_faults
+from lid_toolkit.datadir.mixtures import UTT2LANGS, mixture_faults
 from lid_toolkit.datadir.tables.table import Scan, Table, scan_table
 from lid_toolkit.files import require_directory
 from lid_toolkit.languages import case_variants
@@ -92,36 +91,6 @@ def scan_dir(path: Path) -> Scanned:
     return replace(scanned, faults=(*faults, *(group for check in checks for group in check(scanned))))
 
 
-def compare_dirs(test: Scanned, train: Scanned) -> list[Faults]:
-    """Return the faults of a test set with respect to the training set.
-
-    These are labels that the training set does not have, and recordings that are also in the training
-    set: the same path or archive entry, even if it is written differently.
-    """
-    found: list[Faults] = []
-    if "utt2lang" in test.scans and "utt2lang" in train.scans:
-        known = set(train.scans["utt2lang"].table.codes()[0])
-        found += _rows_with_labels(
-            test,
-            lambda label: label not in known,
-            "unknown label",
-            lambda key, label: f"'{key}': language '{label}' is not in {train.path / 'utt2lang'}",
-            "remove its utterances, or add the language to training",
-        )
-        if UTT2LANGS in test.scans:
-            found += _rows_with_labels(
-                test,
-                lambda text: not known.issuperset(labels_in(text)),
-                "unknown label",
-                lambda key, text: f"'{key}': a language of '{text}' is not in {train.path / 'utt2lang'}",
-                "correct the label, or add the language to training",
-                table=UTT2LANGS,
-            )
-    if "wav.scp" in test.scans and "wav.scp" in train.scans:
-        found += _common_recordings(test, train)
-    return found
-
-
 def missing_rows(table: Table, keys: Table) -> NDArray[np.int64]:
     """Return the rows of ``keys`` whose key is not in ``table``."""
     if table.same_keys(keys):
@@ -141,7 +110,7 @@ def _missing(scanned: Scanned, lacking: str, having: str) -> Iterator[Faults]:
     scan = scanned.scans[having]
     rows = missing_rows(scanned.scans[lacking].table, scan.table)
     if len(rows):
-        yield _faults_of_rows(
+        yield faults_of_rows(
             "key in one table only",
             scanned.path / having,
             scan,
@@ -160,7 +129,7 @@ def _segments(scanned: Scanned) -> Iterator[Faults]:
 
 def _labels(scanned: Scanned) -> Iterator[Faults]:
     if "utt2lang" in scanned.scans:
-        yield from _rows_with_labels(
+        yield from rows_with_labels(
             scanned,
             lambda label: label.split() != [label],
             "label with spaces",
@@ -168,7 +137,7 @@ def _labels(scanned: Scanned) -> Iterator[Faults]:
             "give each utterance one language",
         )
         variants = case_variants(scanned.scans["utt2lang"].table.codes()[0])
-        yield from _rows_with_labels(
+        yield from rows_with_labels(
             scanned,
             lambda label: any(label in same for same in variants),
             "label in different case",
@@ -189,7 +158,7 @@ def _mixtures(scanned: Scanned) -> Iterator[Faults]:
 def _values(scanned: Scanned) -> Iterator[Faults]:
     """Yield the rows whose speed or length is not valid."""
     if "utt2speed" in scanned.scans:
-        yield from _rows_with_labels(
+        yield from rows_with_labels(
             scanned,
             lambda speed: not is_speed(speed),
             "invalid speed",
@@ -201,7 +170,7 @@ def _values(scanned: Scanned) -> Iterator[Faults]:
         scan = scanned.scans[LENGTHS]
         begins = [match.start() for match in _NO_LENGTH.finditer(scan.table.text)]
         if begins:
-            yield _faults_of_rows(
+            yield faults_of_rows(
                 "invalid length",
                 scanned.path / LENGTHS,
                 scan,
@@ -253,7 +222,7 @@ def _difference(label: str, listed: list[str], expected: list[str]) -> str:
     return f"lists an utterance twice under '{label}'"
 
 
-def _rows_with_labels(
+def rows_with_labels(
     scanned: Scanned,
     is_wrong: Callable[[str], bool],
     kind: str,
@@ -261,17 +230,26 @@ def _rows_with_labels(
     mend: str,
     table: str = "utt2lang",
 ) -> list[Faults]:
-    """Return the rows with a wrong value, in a table with few distinct values such as labels."""
+    """Return the faults of the rows with a wrong value, in a table with few distinct values such as labels.
+
+    Args:
+        scanned: the directory.
+        is_wrong: whether a value is wrong.
+        kind: the kind of the faults.
+        what: returns the message for a key and its value.
+        mend: what the user can do.
+        table: the name of the table.
+    """
     scan = scanned.scans[table]
     labels, codes = scan.table.codes()
     wrong = [number for number, label in enumerate(labels) if is_wrong(label)]
     if not wrong:
         return []
     rows = np.flatnonzero(np.isin(codes, wrong))
-    return [_faults_of_rows(kind, scanned.path / table, scan, rows, what, mend)]
+    return [faults_of_rows(kind, scanned.path / table, scan, rows, what, mend)]
 
 
-def _faults_of_rows(
+def faults_of_rows(
     kind: str,
     path: Path,
     scan: Scan,
@@ -287,37 +265,3 @@ def _faults_of_rows(
         return what(table.key(row), table.value(row))
 
     return Faults(kind, path, scan.lines_of(rows), describe, mend)
-
-
-def _common_recordings(test: Scanned, train: Scanned) -> list[Faults]:
-    scan, other = test.scans["wav.scp"], train.scans["wav.scp"].table
-    here = np.fromiter(map(hash, _places(scan.table)), dtype=np.int64, count=len(scan.table))
-    there = np.fromiter(map(hash, _places(other)), dtype=np.int64, count=len(other))
-    rows = np.flatnonzero(np.isin(here, there))
-    if not len(rows):
-        return []
-    likely = set(here[rows].tolist())
-    owners = {
-        place: row for row, place in enumerate(_places(other)) if hash(place) in likely
-    }  # by text: two different references may have the same hash
-    places = {row: place for row, place in enumerate(_places(scan.table)) if hash(place) in likely}
-    rows = np.array([row for row in rows.tolist() if places[row] in owners], dtype=np.int64)
-
-    def what(number: int) -> str:
-        row = int(rows[number])
-        owner = other.key(owners[places[row]])
-        return f"'{scan.table.key(row)}': this recording is also in {train.path / 'wav.scp'}, as '{owner}'"
-
-    path = test.path / "wav.scp"
-    mend = "remove it from one of the sets"
-    return (
-        [Faults("recording in training and test", path, scan.lines_of(rows), what, mend)] if len(rows) else []
-    )
-
-
-def _places(wav_scp: Table) -> Iterator[str]:
-    """Yield the references with absolute, normalised paths."""
-    here = f"{Path.cwd()}/"
-    for ref in wav_scp.values():
-        place = ref if ref.startswith("/") or ref.endswith("|") else here + ref
-        yield os.path.normpath(place) if "//" in place or "/." in place else place

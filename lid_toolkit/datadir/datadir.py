@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -99,6 +100,14 @@ def other_files(path: Path, known: Iterable[str]) -> list[str]:
     """Return the sorted names of the files in ``path``, without hidden ones and those in ``known``."""
     names = {file.name for file in path.iterdir() if file.is_file() and not file.name.startswith(".")}
     return sorted(names - set(known))
+
+
+def places(wav_scp: Table) -> Iterator[str]:
+    """Yield the references of the recordings with absolute, normalised paths."""
+    here = f"{Path.cwd()}/"
+    for ref in wav_scp.values():
+        place = ref if ref.startswith("/") or ref.endswith("|") else here + ref
+        yield os.path.normpath(place) if "//" in place or "/." in place else place
 
 
 def require_two_dirs(source: Path, target: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lid_toolkit.datadir.ark import read_vectors
+from lid_toolkit.datadir.ark import vector_blocks
+from lid_toolkit.datadir.crops import crop_samples
 from lid_toolkit.datadir.datadir import SAMPLING_RATE, read_sampling_rate
 from lid_toolkit.datadir.tables.table import Table, parse_table, read_table, table_from_pairs
 from lid_toolkit.errors import LidError, WorkName, nearest
@@ -19,6 +20,7 @@ from lid_toolkit.languages import merged
 
 FAILED = -1
 NAMED_AT_MOST = 5
+BLOCK = 1 << 14
 
 Scores = npt.NDArray[np.float32]
 
@@ -38,6 +40,7 @@ class Answers:
         true: (utterances,) index of the true language.
         predicted: (utterances,) index of the answered language; FAILED if there is no answer.
         seconds: (utterances,) duration.
+        rate: samples per second, of which durations are multiples; 0 if it is not known.
         failed: utterance -> reason why it has no answer.
         dropped: number of utterances that formatting left out because of their duration; they are not in
             ``truth``.
@@ -62,6 +65,7 @@ class Answers:
     abstained: int = 0
     policy: Mapping[str, object] | None = None
     skipped: Skipped | None = None
+    rate: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,9 @@ def answer_file(inference_dir: Path) -> Path:
     return inference_dir / f"{inference_dir.name}_lids"
 
 
-def read_answers(data_dir: Path, inference_dir: Path, *, merge: bool = False) -> Answers:
+def read_answers(
+    data_dir: Path, inference_dir: Path, *, merge: bool = False, crop_seconds: float | None = None
+) -> Answers:
     """Read the true languages of a formatted set and the answers of a system.
 
     Args:
@@ -107,6 +113,8 @@ def read_answers(data_dir: Path, inference_dir: Path, *, merge: bool = False) ->
         inference_dir: ``.../MODEL/SET``, with ``SET_lids`` and ``languages``; ``failed`` is optional.
         merge: count a macrolanguage and its members as one language, in truth and answers; see
             :func:`lid_toolkit.languages.merged`.
+        crop_seconds: duration of the crops that were identified, of the utterances that are long enough;
+            None if these were whole.
 
     Raises:
         LidError: a file is missing or malformed; an utterance has neither an answer nor a recorded failure,
@@ -114,7 +122,10 @@ def read_answers(data_dir: Path, inference_dir: Path, *, merge: bool = False) ->
             the system; the system knows no language of the set.
     """
     files = input_files(data_dir, inference_dir)
-    truth = read_table(files["utt2lang"])
+    truth, rate = read_table(files["utt2lang"]), read_sampling_rate(data_dir)
+    samples = _samples(truth, files["utt2num_samples"])
+    if crop_seconds is not None:
+        truth, samples = _cropped(truth, samples, crop_samples(crop_seconds, rate))
     answered = read_optional_table(files["answers"])
     failed = read_optional_table(files["failures"])
     answered_rows = _rows_of_answers(truth, answered, failed, files["answers"])
@@ -125,7 +136,10 @@ def read_answers(data_dir: Path, inference_dir: Path, *, merge: bool = False) ->
     counted = merged if merge else str
     known = tuple(dict.fromkeys(map(counted, system)))
     present = tuple(dict.fromkeys(map(counted, true_labels)))
-    languages = known + _unknown_languages(present, known, files["utt2lang"])
+    unknown = tuple(sorted(set(present) - set(known)))
+    if crop_seconds is None:
+        _check_unknown(unknown, present, known, files["utt2lang"])
+    languages = known + unknown
     index = {label: number for number, label in enumerate(languages)}
 
     def numbers(names: tuple[str, ...]) -> npt.NDArray[np.int64]:
@@ -142,10 +156,11 @@ def read_answers(data_dir: Path, inference_dir: Path, *, merge: bool = False) ->
         merged=merge,
         true=numbers(true_labels)[true_codes],
         predicted=predicted,
-        seconds=_durations(truth, files["utt2num_samples"], read_sampling_rate(data_dir)),
+        seconds=samples / rate,
         failed=failed,
         dropped=len(read_optional_table(files["dropped"])),
         broken=len(read_optional_table(files["broken"])),
+        rate=rate,
     )
 
 
@@ -185,6 +200,12 @@ def answers_of_tables(predicted: Path, target: Path) -> Answers:
     )
 
 
+def lasting(answers: Answers, seconds: float) -> npt.NDArray[np.int64]:
+    """Return the rows of the utterances that are long enough for a crop of this duration."""
+    samples = np.rint(answers.seconds * answers.rate)
+    return np.flatnonzero(samples >= crop_samples(seconds, answers.rate))
+
+
 def read_scores(inference_dir: Path, answers: Answers) -> Scores:
     """Return (utterances, known languages) log posteriors; utterances without an answer are rows of NaN.
 
@@ -200,19 +221,22 @@ def read_columns(inference_dir: Path, answers: Answers) -> Scores:
     """Return (utterances, labels of the system) log posteriors; see :func:`read_scores`."""
     path = inference_dir / "scores.scp"
     scores = np.full((len(answers.truth), len(answers.columns)), np.nan, np.float32)
-    if np.all(answers.predicted == FAILED):
+    answered = np.flatnonzero(answers.predicted != FAILED)
+    if not len(answered):
         return scores
-    keys, vectors = read_vectors(path)
-    if vectors.shape[1] != len(answers.columns):
-        raise LidError(
-            f"{vectors.shape[1]} scores per utterance, but {len(answers.columns)} languages",
-            where=path,
-            redo="identification",
-        )
-    rows = answers.truth.rows(keys)
-    if not np.array_equal(rows, np.flatnonzero(answers.predicted != FAILED)):
+    table = read_table(path)
+    if not np.array_equal(answers.truth.rows(table.keys()), answered):
         raise LidError("scores and answers belong to different utterances", where=path, redo="identification")
-    scores[rows] = vectors
+    first = 0
+    for block in vector_blocks(table):
+        if block.shape[1] != scores.shape[1]:
+            raise LidError(
+                f"{block.shape[1]} scores per utterance, but {scores.shape[1]} languages",
+                where=path,
+                redo="identification",
+            )
+        scores[answered[first : first + len(block)]] = block
+        first += len(block)
     return scores
 
 
@@ -220,9 +244,11 @@ def merge_columns(answers: Answers, scores: Scores) -> Scores:
     """Return (utterances, known languages) log posteriors from those of the system's labels."""
     if not answers.merged:
         return scores
-    together = np.full((answers.known, len(scores)), -np.inf, np.float32)
-    np.logaddexp.at(together, answers.columns, scores.T)
-    return np.ascontiguousarray(together.T)
+    together = np.full((len(scores), answers.known), -np.inf, np.float32)
+    for first in range(0, len(scores), BLOCK):
+        rows = slice(first, first + BLOCK)
+        np.logaddexp.at(together[rows].T, answers.columns, scores[rows].T)
+    return together
 
 
 def known_only(answers: Answers, scores: Scores) -> tuple[Answers, Scores]:
@@ -231,6 +257,8 @@ def known_only(answers: Answers, scores: Scores) -> tuple[Answers, Scores]:
     So do ESPnet's recipe and the published results on other corpora count.
     """
     kept = np.flatnonzero(answers.true < answers.known)
+    if len(kept) == len(answers.true):
+        return replace(answers, skipped=Skipped(0, 0)), scores
     unknown = len(np.unique(answers.true[answers.true >= answers.known]))
     restricted = replace(
         answers,
@@ -313,8 +341,9 @@ def _check_labels(labels: Collection[str], known: tuple[str, ...], path: Path) -
             )
 
 
-def _unknown_languages(present: tuple[str, ...], known: tuple[str, ...], path: Path) -> tuple[str, ...]:
-    unknown = tuple(sorted(set(present) - set(known)))
+def _check_unknown(
+    unknown: tuple[str, ...], present: tuple[str, ...], known: tuple[str, ...], path: Path
+) -> None:
     if len(unknown) == len(present):
         raise LidError(
             f"the system knows none of the languages of the set: {some(unknown)}",
@@ -323,12 +352,17 @@ def _unknown_languages(present: tuple[str, ...], known: tuple[str, ...], path: P
         )
     if unknown:
         logging.warning("the system does not know %s, so their utterances count as wrong", some(unknown))
-    return unknown
 
 
-def _durations(truth: Table, path: Path, sample_rate: int) -> npt.NDArray[np.float64]:
+def _cropped(truth: Table, samples: npt.NDArray[np.int64], size: int) -> tuple[Table, npt.NDArray[np.int64]]:
+    """Return the utterances of at least ``size`` samples, and that number for each."""
+    long = np.flatnonzero(samples >= size)
+    return truth.select(long), np.full(len(long), size)
+
+
+def _samples(truth: Table, path: Path) -> npt.NDArray[np.int64]:
     samples = read_table(path)
     rows = samples.rows(truth.keys())
     if len(missing := np.flatnonzero(rows < 0)):
         raise LidError(f"utterance '{truth.key(int(missing[0]))}' is missing", where=path, redo="formatting")
-    return samples.integers()[rows] / sample_rate
+    return samples.integers()[rows]

@@ -23,10 +23,12 @@ from scipy import sparse
 from scipy.stats import t
 
 from lid_toolkit.evaluation.clusters import Clusters
-from lid_toolkit.evaluation.intervals import Z_95, Estimate
+from lid_toolkit.evaluation.intervals import Z_95, Estimate, wilson
 
 DRAWS = 1000
 DRAWS_AT_ONCE = 50
+CLUSTERS_AT_ONCE = 1 << 21
+"""Number of clusters that are drawn at a time, over all draws."""
 SEED = 0
 
 Counts = npt.NDArray[np.int64]
@@ -62,12 +64,11 @@ class Confusions:
         return np.concatenate(values)
 
     def interval(self, statistic: Statistic, value: float) -> Estimate:
-        """Return the 95 % interval of a statistic with this value over all utterances, within [0, 1].
+        """Return the 95 % interval of a statistic in [0, 1] with this value over all utterances.
 
-        See :func:`percentile_interval`.
+        See :func:`effective_interval`.
         """
-        low, high = percentile_interval(self.values(statistic), value, self.freedom)
-        return Estimate(value, max(0.0, low), min(1.0, high))
+        return effective_interval(self.values(statistic), value, self.freedom)
 
 
 def resampled(
@@ -122,8 +123,9 @@ def drawn_units(rng: np.random.Generator, stratum_c: Counts) -> Iterator[Floats]
     first_t, size_t = np.repeat(firsts, taken), np.repeat(sizes, taken)
     scale_c = np.repeat(sizes / taken, sizes)
     count = len(stratum_c)
-    for begin in range(0, DRAWS, DRAWS_AT_ONCE):
-        draws = min(DRAWS_AT_ONCE, DRAWS - begin)
+    at_once = max(1, min(DRAWS_AT_ONCE, CLUSTERS_AT_ONCE // count))
+    for begin in range(0, DRAWS, at_once):
+        draws = min(at_once, DRAWS - begin)
         chosen_dt = first_t + (rng.random((draws, len(first_t))) * size_t).astype(np.int64)
         places = chosen_dt + count * np.arange(draws)[:, None]
         weights_dc = np.bincount(places.ravel(), minlength=draws * count).reshape(draws, count) * scale_c
@@ -138,6 +140,29 @@ def drawn_means(values_u: Floats, clusters: Clusters) -> Floats:
     sizes_c = np.bincount(clusters.of_u, minlength=clusters.count)
     blocks = drawn_units(np.random.default_rng(SEED), np.zeros(clusters.count, np.int64))
     return np.concatenate([weights_dc @ sums_c / (weights_dc @ sizes_c) for weights_dc in blocks])
+
+
+def effective_interval(drawn_d: Floats, value: float, freedom: int) -> Estimate:
+    """Return Wilson's interval of a proportion for the effective number of utterances.
+
+    That is the number of independent utterances whose proportion would have the variance of the draws,
+    value (1 - value) / variance. Student's t is in place of the normal quantile, because a variance from few
+    clusters is itself uncertain. Where the draws do not vary, the interval has no width.
+
+    Source: C. Franco, R. Little, T. Louis and E. Slud, "Comparative study of confidence intervals for
+    proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7, 2019, section 2.
+    Percentiles of the draws are too narrow, because a proportion near 1 is skewed.
+
+    Args:
+        drawn_d: the proportion, or a mean of proportions, in each draw (D,).
+        value: over all utterances, 0 to 1.
+        freedom: number of clusters that can vary.
+    """
+    variance = float(np.var(drawn_d[np.isfinite(drawn_d)], ddof=1))
+    if variance == 0 or not 0 < value < 1:
+        return Estimate(value, value, value)
+    utterances = value * (1 - value) / variance
+    return wilson(value * utterances, utterances, float(t.ppf(0.975, max(freedom, 1))))
 
 
 def percentile_interval(drawn_d: Floats, value: float, freedom: int) -> tuple[float, float]:

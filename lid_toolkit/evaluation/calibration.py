@@ -12,14 +12,13 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
+from lid_toolkit.evaluation.posteriors import Columns, Floats, LogPosteriors, at, best, by_blocks
+
 BINS = 15
 """The number of bins of Guo et al."""
 SAMPLE = 20_000
 SCALES = 5.0
 """Natural logarithm of the largest factor of the scores that is tried, and of the inverse of the smallest."""
-
-Floats = npt.NDArray[np.floating]
-Columns = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -54,20 +53,31 @@ class Bin:
     posterior: float
     accuracy: float
 
+    def as_dict(self) -> dict[str, object]:
+        """Return the bin for JSON."""
+        return {
+            "from": self.from_,
+            "to": self.to,
+            "answers": self.answers,
+            "posterior": self.posterior,
+            "accuracy": self.accuracy,
+        }
 
-def trust_in(log_posteriors_uc: Floats, true_u: Columns) -> Trust:
+
+def trust_in(log_posteriors_uc: LogPosteriors, true_u: Columns) -> Trust:
     """Return the measures of log posteriors (U, C) and the columns (U,) of the true languages; U > 0."""
-    right_u = log_posteriors_uc.argmax(axis=1) == true_u
+    best_u, highest_u = best(log_posteriors_uc)
+    right_u = best_u == true_u
     return Trust(
         cross_entropy(log_posteriors_uc, true_u),
-        calibration_error(np.exp(log_posteriors_uc.max(axis=1)), right_u),
+        calibration_error(np.exp(highest_u), right_u),
         float(right_u.mean()),
     )
 
 
-def cross_entropy(log_posteriors_uc: Floats, true_u: Columns) -> float:
+def cross_entropy(log_posteriors_uc: LogPosteriors, true_u: Columns) -> float:
     """Return the mean of minus the log posteriors of the true languages, in nats."""
-    return -float(np.take_along_axis(log_posteriors_uc, true_u[:, None], axis=1).mean(dtype=np.float64))
+    return -float(at(log_posteriors_uc, true_u).mean(dtype=np.float64))
 
 
 def calibration_error(posteriors_u: Floats, right_u: npt.NDArray[np.bool_], bins: int = BINS) -> float:
@@ -99,18 +109,20 @@ def reliability(posteriors_u: Floats, right_u: npt.NDArray[np.bool_], bins: int 
     )
 
 
-def brier_score(log_posteriors_uc: Floats, true_u: Columns) -> float:
+def brier_score(log_posteriors_uc: LogPosteriors, true_u: Columns) -> float:
     """Return the mean squared difference between posteriors and truth, summed over the languages: 0 to 2.
 
     Source: G. W. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review
     78, 1950.
     """
-    squares_u = np.exp(2 * log_posteriors_uc).sum(axis=1, dtype=np.float64)
-    true_posteriors_u = np.exp(np.take_along_axis(log_posteriors_uc, true_u[:, None], axis=1)[:, 0])
+    squares_u = by_blocks(
+        log_posteriors_uc, lambda block_bc, _: np.exp(2 * block_bc).sum(axis=1, dtype=np.float64)
+    )
+    true_posteriors_u = np.exp(at(log_posteriors_uc, true_u))
     return float((squares_u - 2 * true_posteriors_u + 1).mean())
 
 
-def calibration_loss(log_posteriors_uc: Floats, true_u: Columns, at_most: int = SAMPLE) -> float:
+def calibration_loss(log_posteriors_uc: LogPosteriors, true_u: Columns, at_most: int = SAMPLE) -> float:
     """Return how far the cross-entropy is above that with the best temperature for this set, in nats.
 
     It is the part of the cross-entropy that one number can mend; what is left is discrimination. Source: N.

@@ -16,6 +16,7 @@ from lid_toolkit.evaluation.answers import Answers
 from lid_toolkit.evaluation.bootstrap import drawn_means, percentile_interval
 from lid_toolkit.evaluation.clusters import Clusters
 from lid_toolkit.evaluation.intervals import Estimate, wider, wilson
+from lid_toolkit.evaluation.proportions import clustered_proportion
 from lid_toolkit.evaluation.wording import percent, plural
 
 
@@ -26,6 +27,7 @@ class Comparison:
     Attributes:
         both, only_a, only_b, neither: numbers of utterances that both systems, only A, only B, or neither
             identified correctly.
+        a, b: the accuracies of A and B.
         gain: accuracy of B minus accuracy of A, with a 95 % interval; in [-1, 1].
         p_value: two-sided p value of the hypothesis that both systems are equally accurate.
     """
@@ -34,6 +36,8 @@ class Comparison:
     only_a: int
     only_b: int
     neither: int
+    a: Estimate
+    b: Estimate
     gain: Estimate
     p_value: float
 
@@ -41,7 +45,7 @@ class Comparison:
 def compare(first: Answers, second: Answers, clusters: Clusters | None = None) -> Comparison:
     """Compare the answers of two systems to the same set. Failed utterances count as wrong.
 
-    With clusters, the interval of the gain is the wider one of Newcombe's and of one from drawing clusters.
+    With clusters, an interval is the wider one of two: Newcombe's or Wilson's, and that of drawing clusters.
 
     Raises:
         LidError: the sets have different utterances or different true languages.
@@ -68,6 +72,8 @@ def compare(first: Answers, second: Answers, clusters: Clusters | None = None) -
         only_a=only_a,
         only_b=only_b,
         neither=len(right_a) - both - only_a - only_b,
+        a=clustered_proportion(right_a, clusters).estimate,
+        b=clustered_proportion(right_b, clusters).estimate,
         gain=gain,
         p_value=mcnemar(only_a, only_b),
     )
@@ -123,8 +129,8 @@ def summary(comparison: Comparison, first: str, second: str) -> str:
     gain = comparison.gain
     lines = [
         f"{plural(total, 'utterance')}, both systems on each",
-        f"  A {percent(wilson(comparison.both + comparison.only_a, total))}  {first}",
-        f"  B {percent(wilson(comparison.both + comparison.only_b, total))}  {second}",
+        f"  A {percent(comparison.a)}  {first}",
+        f"  B {percent(comparison.b)}  {second}",
         f"  B - A  {100 * gain.value:+.2f} points [{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]",
         f"  right: both {comparison.both}, only A {comparison.only_a}, only B {comparison.only_b}, "
         f"neither {comparison.neither}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from dataclasses import asdict, dataclass
@@ -10,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lid_toolkit import languages
 from lid_toolkit.datadir.tables.table import Table
-from lid_toolkit.evaluation.style import GRID, INK, MUTED, RIGHT, display_name
+from lid_toolkit.evaluation.style import FORMS, INK, MUTED, RIGHT, new_figure, plain_axes, saved, short_name
 from lid_toolkit.evaluation.wording import columns_text, plural
 from lid_toolkit.files import write_whole
 
@@ -94,15 +92,17 @@ def describe(name: str, utt2lang: Table, seconds: npt.NDArray[np.float64]) -> Da
 
 
 def write_report(report: DataReport, out: Path) -> list[Path]:
-    """Write ``report.txt``, ``report.json`` and ``hours.png`` to ``out``, log a summary, return the files."""
+    """Write ``report.txt``, ``report.json`` and ``hours`` in ``FORMS``, log a summary, return the files."""
     with write_whole(out / "report.txt") as stream:
         stream.write(text_of(report))
     with write_whole(out / "report.json") as stream:
         stream.write(json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n")
-    with write_whole(out / "hours.png", "wb") as stream:
-        stream.write(hours_png(report))
+    figure = hours_figure(report)
+    for form in FORMS:
+        with write_whole(out / f"hours.{form}", "wb") as stream:
+            stream.write(saved(figure, form))
     logging.info("%s (see %s)", headline(report), out)
-    return [out / name for name in ("report.txt", "report.json", "hours.png")]
+    return [out / name for name in ("report.txt", "report.json", *(f"hours.{form}" for form in FORMS))]
 
 
 def headline(report: DataReport) -> str:
@@ -136,28 +136,23 @@ def text_of(report: DataReport) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def hours_png(report: DataReport) -> bytes:
-    """Return a bar chart (PNG) of the hours of each language, with the most hours at the top."""
-    names = [display_name(share.label) for share in report.languages]
+def hours_figure(report: DataReport) -> Figure:
+    """Draw a bar chart of the hours of each language, with the most hours at the top."""
+    names = [short_name(share.label) for share in report.languages]
     hours = [share.hours for share in report.languages]
-    figure = Figure(figsize=(7, 1.2 + INCH_PER_BAR * len(names)), facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7, 1.2 + INCH_PER_BAR * len(names))
+    figure.set_layout_engine("constrained")
     axes = figure.add_subplot()
+    plain_axes(axes, grid="x")
     axes.barh(range(len(names)), hours, color=RIGHT, height=0.7)
     axes.set_yticks(range(len(names)), names, fontsize=8, color=INK, parse_math=False)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 1.15 * max(hours) or 1)
     for row, share in enumerate(report.languages):
         axes.text(share.hours, row, f" {share.hours:.3g}", va="center_baseline", fontsize=7, color=MUTED)
-    axes.set_xlabel("hours", fontsize=9, color=MUTED)
+    axes.set_xlabel("hours")
     axes.set_title(headline(report), fontsize=10, color=INK, loc="left", parse_math=False)
-    axes.grid(axis="x", color=GRID)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelcolor=INK, labelsize=8)
-    axes.spines[:].set_visible(False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    return picture.getvalue()
+    return figure
 
 
 def _median(seconds: npt.NDArray[np.float64]) -> float | None:

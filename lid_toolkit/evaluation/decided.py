@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from lid_toolkit.evaluation.answers import (
+    BLOCK,
     FAILED,
     Answers,
     Scores,
     merge_columns,
-    read_columns,
-    read_languages,
 )
 
 
@@ -48,28 +46,33 @@ class Policy:
     ruling: Callable[[Sequence[str]], Ruling]
 
 
-def decided(answers: Answers, inference_dir: Path, policy: Policy) -> tuple[Answers, Scores]:
+def decided(
+    answers: Answers, scores_uc: Scores, labels: Sequence[str], policy: Policy
+) -> tuple[Answers, Scores]:
     """Return the answers of a policy, and its log posteriors (utterances, known languages).
 
     The policy is applied to the labels of the system, before macrolanguages are merged.
 
     Args:
         answers: the most probable languages.
-        inference_dir: ``.../MODEL/SET``, with the scores.
+        scores_uc: log posteriors of the system's labels, which are overwritten; see
+            :func:`lid_toolkit.evaluation.answers.read_columns`.
+        labels: the system's labels.
         policy: what answers.
 
     Raises:
-        LidError: see :func:`lid_toolkit.evaluation.answers.read_scores`; or the policy does not fit the
-            labels of the system.
+        LidError: the policy does not fit the labels of the system.
     """
-    scores_uc = read_columns(inference_dir, answers)
-    ruling = policy.ruling(read_languages(inference_dir / "languages"))
-    rows = np.flatnonzero(answers.predicted != FAILED)
-    posteriors_uc = ruling.posteriors(scores_uc[rows])
-    chosen = ruling.choose(posteriors_uc, answers.seconds[rows])
+    ruling = policy.ruling(labels)
+    answered = np.flatnonzero(answers.predicted != FAILED)
     predicted = answers.predicted.copy()
-    predicted[rows] = np.where(chosen == FAILED, FAILED, answers.columns[chosen])
-    scores_uc[rows] = posteriors_uc
-    abstained = int(np.count_nonzero(chosen == FAILED))
+    abstained = 0
+    for first in range(0, len(answered), BLOCK):
+        rows = answered[first : first + BLOCK]
+        posteriors_bc = ruling.posteriors(scores_uc[rows])
+        chosen_b = ruling.choose(posteriors_bc, answers.seconds[rows])
+        predicted[rows] = np.where(chosen_b == FAILED, FAILED, answers.columns[chosen_b])
+        scores_uc[rows] = posteriors_bc
+        abstained += int(np.count_nonzero(chosen_b == FAILED))
     made = replace(answers, predicted=predicted, abstained=abstained, policy=policy.settings)
     return made, merge_columns(answers, scores_uc)

@@ -19,32 +19,40 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lid_toolkit.evaluation.posteriors import Columns, Floats, LogPosteriors
+
 BINS = 1 << 12
 BLOCK = 1 << 14
 CELLS, PER_NAT = 1 << 16, 1 << 10
 """Length of that table, and its entries for each nat: scores from -32 to 32."""
+GROUP = 1 << 25
+"""Number of scores of a group of languages, of which all pairs with those of another group are formed."""
 FEWEST_UTTERANCES = 2
 TARGET_PRIOR = 0.5
 """Of NIST's evaluations of 2007 to 2011, and of OLR."""
 RARE_TARGET_PRIOR = 0.1
 """The second one of NIST's evaluations since 2017."""
 
-Floats = npt.NDArray[np.floating]
-Columns = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class Trials:
-    """The trials of a set, as counts.
+    """The trials of a set, as a histogram of their scores, with the targets (true languages) apart.
 
     Attributes:
         edges: (S - 1,) scores between the bins, ascending; a score at an edge is above it.
-        counts_lls: (L, L, S) utterances of the first language whose scores for the second are in a bin.
+        targets_s: (S,) number of target trials.
+        others_s: (S,) number of the other trials.
+        target_shares_s: (S,) the mean over the languages of the proportion of their target trials.
+        other_shares_s: (S,) the mean over all pairs of two languages of the proportion of the trials of the
+            first language's utterances for the second language.
         c_llr: see :func:`detection`.
     """
 
     edges: Floats
-    counts_lls: npt.NDArray[np.int64]
+    targets_s: Floats
+    others_s: Floats
+    target_shares_s: Floats
+    other_shares_s: Floats
     c_llr: float
 
 
@@ -73,7 +81,7 @@ class Detection:
     curve: Floats
 
 
-def detection(log_posteriors_un: Floats, true_u: Columns) -> Detection | None:
+def detection(log_posteriors_un: LogPosteriors, true_u: Columns) -> Detection | None:
     """Return the detection costs of log posteriors (U, N) and true columns (U,); None with one language.
 
     Sources: NIST, The 2009 Language Recognition Evaluation Plan, section 4 (C_avg); NIST, 2017 Language
@@ -84,8 +92,8 @@ def detection(log_posteriors_un: Floats, true_u: Columns) -> Detection | None:
     trials = count_trials(log_posteriors_un, true_u)
     if trials is None:
         return None
-    costs_s = average_costs(trials.counts_lls)
-    misses_s, alarms_s = pooled_rates(trials.counts_lls)
+    costs_s = average_costs(trials)
+    misses_s, alarms_s = rates(trials.targets_s, trials.others_s)
     at_zero = int(np.searchsorted(trials.edges, 0.0, side="left")) + 1
     prior = RARE_TARGET_PRIOR
     dcf_s = (prior * misses_s + (1 - prior) * alarms_s) / min(prior, 1 - prior)
@@ -101,29 +109,46 @@ def detection(log_posteriors_un: Floats, true_u: Columns) -> Detection | None:
     )
 
 
-def count_trials(log_posteriors_un: Floats, true_u: Columns) -> Trials | None:
+def count_trials(log_posteriors_un: LogPosteriors, true_u: Columns) -> Trials | None:
     """Sort the scores of all trials into bins; None if fewer than two languages occur."""
-    present, place_u = np.unique(true_u, return_inverse=True)
+    present, place_u, totals_l = np.unique(true_u, return_inverse=True, return_counts=True)
     size = len(present)
     if size < FEWEST_UTTERANCES or log_posteriors_un.shape[1] < FEWEST_UTTERANCES:
         return None
     edges, exact = bin_edges(log_posteriors_un, true_u, present)
     bin_of = bin_finder(edges, exact)
-    bins = len(edges) + 1
-    counts = np.zeros(size * size * bins, np.int64)
+    bins, weight_u = len(edges) + 1, (1 / totals_l)[place_u]
+    targets_s, trials_s, target_shares_s, other_shares_s = np.zeros((4, bins))
     losses_ll = np.zeros((size, size))
     for rows, ratios_bl in ratio_blocks(log_posteriors_un, present):
-        place_b = place_u[rows]
-        cells_bl = (place_b[:, None] * size + np.arange(size)) * bins + bin_of(ratios_bl)
-        np.add.at(counts, cells_bl.ravel(), 1)
+        place_b, weight_b, bins_bl = place_u[rows], weight_u[rows], bin_of(ratios_bl)
+        own = np.arange(len(place_b)), place_b
+        targets_s += np.bincount(bins_bl[own], minlength=bins)
+        target_shares_s += np.bincount(bins_bl[own], weight_b, bins)
+        weight_bl = np.repeat(weight_b[:, None], size, axis=1)
+        weight_bl[own] = 0.0
+        trials_s += np.bincount(bins_bl.ravel(), minlength=bins)
+        other_shares_s += np.bincount(bins_bl.ravel(), weight_bl.ravel(), bins)
         signs_bl = np.where(np.arange(size) == place_b[:, None], -ratios_bl, ratios_bl)
         # log(1 + exp(x)) without overflow, several times as fast as np.logaddexp
         losses_bl = np.log(np.exp(-np.abs(signs_bl)) + 1) + np.maximum(signs_bl, 0)
         order_b = np.argsort(place_b, kind="stable")
         here, firsts = np.unique(place_b[order_b], return_index=True)
         losses_ll[here] += np.add.reduceat(losses_bl[order_b], firsts, axis=0, dtype=np.float64)
-    totals_l = np.bincount(place_u, minlength=size)
-    return Trials(edges, counts.reshape(size, size, bins), mean_loss(losses_ll / totals_l[:, None]))
+    return Trials(
+        edges,
+        targets_s,
+        trials_s - targets_s,
+        target_shares_s / size,
+        other_shares_s / (size * (size - 1)),
+        mean_loss(losses_ll / totals_l[:, None]),
+    )
+
+
+def log_ratio_cost(log_posteriors_un: LogPosteriors, true_u: Columns) -> float | None:
+    """Return C_llr in bits alone; None where :func:`detection` has none."""
+    trials = count_trials(log_posteriors_un, true_u)
+    return None if trials is None else trials.c_llr
 
 
 def mean_loss(means_ll: npt.NDArray[np.float64]) -> float:
@@ -134,7 +159,7 @@ def mean_loss(means_ll: npt.NDArray[np.float64]) -> float:
     return float((targets + others).mean() / (2 * np.log(2)))
 
 
-def ratio_blocks(log_posteriors_un: Floats, columns: Columns) -> Iterator[tuple[slice, Floats]]:
+def ratio_blocks(log_posteriors_un: LogPosteriors, columns: Columns) -> Iterator[tuple[slice, Floats]]:
     """Yield rows, and their log likelihood ratios for these columns, a block at a time."""
     others = np.float32(np.log(log_posteriors_un.shape[1] - 1))
     least = np.finfo(np.float32).tiny  # a posterior of exactly 1 gets a finite score
@@ -159,7 +184,7 @@ def bin_finder(edges: Floats, exact: bool) -> Callable[[Floats], Columns]:
     return find
 
 
-def bin_edges(log_posteriors_un: Floats, true_u: Columns, present: Columns) -> tuple[Floats, bool]:
+def bin_edges(log_posteriors_un: LogPosteriors, true_u: Columns, present: Columns) -> tuple[Floats, bool]:
     """Return the edges of the bins, and whether they are exact.
 
     They are the distinct scores, or else quantiles of those of targets and of others.
@@ -180,24 +205,19 @@ def bin_edges(log_posteriors_un: Floats, true_u: Columns, present: Columns) -> t
     return edges[np.abs(edges) < CELLS // 2 / PER_NAT], False
 
 
-def average_costs(counts_lls: npt.NDArray[np.int64], prior: float = TARGET_PRIOR) -> Floats:
+def average_costs(trials: Trials, prior: float = TARGET_PRIOR) -> Floats:
     """Return C_avg for each threshold (S + 1,): the mean over the target languages of their cost.
 
     The thresholds are at the lower end of each bin, from accepting all to accepting none. The cost of a
     language is prior * P(miss) + (1 - prior) * the mean over the other languages of P(false acceptance).
     """
-    size, totals_l = len(counts_lls), counts_lls[:, 0].sum(axis=1)
-    own_ls = np.diagonal(counts_lls).T / totals_l[:, None]
-    others_ls = (np.einsum("kls,k->ls", counts_lls, 1 / totals_l) - own_ls) / (size - 1)
-    misses_s, alarms_s = (np.concatenate(([0.0], np.cumsum(x.mean(axis=0)))) for x in (own_ls, others_ls))
-    return np.asarray(prior * misses_s + (1 - prior) * (alarms_s[-1] - alarms_s))
+    misses_s, alarms_s = rates(trials.target_shares_s, trials.other_shares_s)
+    return prior * misses_s + (1 - prior) * alarms_s
 
 
-def pooled_rates(counts_lls: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+def rates(targets_s: Floats, others_s: Floats) -> tuple[Floats, Floats]:
     """Return the proportions of misses and of false acceptances for each threshold (S + 1,)."""
-    own_s = np.diagonal(counts_lls).sum(axis=1)
-    others_s = counts_lls.sum(axis=(0, 1)) - own_s
-    below, above = (np.concatenate(([0], np.cumsum(counts))) for counts in (own_s, others_s))
+    below, above = (np.concatenate(([0.0], np.cumsum(counts))) for counts in (targets_s, others_s))
     return below / below[-1], 1 - above / above[-1]
 
 
@@ -212,28 +232,52 @@ def equal_error_rate(misses_s: Floats, alarms_s: Floats) -> float:
     return float(misses_s[after] - share * (misses_s[after] - misses_s[after - 1]))
 
 
-def pairwise_eer(log_posteriors_un: Floats, true_u: Columns) -> float:
-    """Return the mean over pairs of occurring languages of the EER of log p(first) - log p(second)."""
-    present = np.unique(true_u)
-    of_language = [log_posteriors_un[true_u == column][:, present] for column in present.tolist()]
-    rates = [
-        two_class_eer(
-            of_language[one][:, one] - of_language[one][:, other],
-            of_language[other][:, one] - of_language[other][:, other],
-        )
-        for one in range(len(present))
-        for other in range(one)
-    ]
-    return float(np.mean(rates))
+def pairwise_eer(log_posteriors_un: LogPosteriors, true_u: Columns) -> float:
+    """Return the mean over pairs of occurring languages of the EER of log p(first) - log p(second).
+
+    Of the scores, only those of two groups of languages are copied at a time.
+    """
+    present, counts_l = np.unique(true_u, return_counts=True)
+    order = np.argsort(true_u, kind="stable")
+    rows_of = np.split(order, np.cumsum(counts_l)[:-1])
+    group_l = np.cumsum(counts_l) * len(present) // GROUP
+
+    def scores_of(group: int) -> dict[int, Floats]:
+        """Return the scores of the utterances of each language of a group, for the occurring languages."""
+        places = np.flatnonzero(group_l == group).tolist()
+        return {one: log_posteriors_un[rows_of[one]][:, present] for one in places}
+
+    found = []
+    for first in np.unique(group_l):
+        ones = scores_of(first)
+        for second in np.unique(group_l[group_l <= first]):
+            others = ones if second == first else scores_of(second)
+            found += [
+                two_class_eer(
+                    of_one[:, one] - of_one[:, other],
+                    of_other[:, one] - of_other[:, other],
+                )
+                for one, of_one in ones.items()
+                for other, of_other in others.items()
+                if other < one
+            ]
+    return float(np.mean(found))
 
 
 def two_class_eer(targets: Floats, others: Floats) -> float:
-    """Return the equal error rate of scores that should be high for targets and low for others."""
-    scores = np.concatenate((targets, others))
-    is_target = np.arange(len(scores)) < len(targets)
-    order = np.argsort(scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # equal ones go together
-    below = np.cumsum(is_target[order])[ends]
+    """Return the equal error rate of scores that should be high for targets and low for others.
+
+    Scores in float32 are sorted as integers, whose last bit tells the targets: twice as fast.
+    """
+    keys = np.sort(np.concatenate((2 * _ordered(targets) + 1, 2 * _ordered(others))))
+    ends = np.append(np.flatnonzero(np.diff(keys >> 1)), len(keys) - 1)  # equal ones go together
+    below = np.cumsum(keys & 1)[ends]
     misses = np.concatenate(([0], below)) / len(targets)
     alarms = 1 - np.concatenate(([0], ends + 1 - below)) / len(others)
     return equal_error_rate(misses, alarms)
+
+
+def _ordered(scores: Floats) -> Columns:
+    """Return integers in the order of scores in float32, equal where these are."""
+    bits = (scores.astype(np.float32) + np.float32(0.0)).view(np.int32).astype(np.int64)  # -0 becomes 0
+    return np.asarray(bits ^ ((bits >> 63) & 0x7FFFFFFF))

@@ -20,13 +20,20 @@ from lid_toolkit.evaluation.calibration import (
     reliability,
     trust_in,
 )
-from lid_toolkit.evaluation.coverage import OutOfSet, Selective, out_of_set, selective
+from lid_toolkit.evaluation.coverage import (
+    How,
+    LeftOut,
+    OutOfSet,
+    Selective,
+    leave_out,
+    out_of_set,
+    selective,
+)
 from lid_toolkit.evaluation.detection import Detection, detection
+from lid_toolkit.evaluation.posteriors import Chosen, best
 from lid_toolkit.evaluation.ranking import ranks
 
 TOP = (3, 5)
-LEAST = -69.0
-"""Log posterior, about 1e-30, that stands for any lower one, such as that of a language a policy excludes."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class FromScores:
         detection: detection costs; None if only one language occurs.
         selective: accuracy against coverage. Utterances without an answer are not covered.
         out_of_set: how well posteriors tell unknown languages; None if there are none.
+        left_out: how well they tell languages that are left out; None if that was not asked, or is not
+            possible.
         top: k -> whether the true language of each utterance is among the k best (U,). Those without scores
             and those in unknown languages are not.
     """
@@ -52,21 +61,26 @@ class FromScores:
     detection: Detection | None
     selective: Selective
     out_of_set: OutOfSet | None
+    left_out: LeftOut | None
     top: Mapping[int, npt.NDArray[np.bool_]]
 
 
-def from_scores(answers: Answers, scores_uc: npt.NDArray[np.float32]) -> FromScores | None:
+def from_scores(
+    answers: Answers, scores_uc: npt.NDArray[np.float32], leaving_out: How | None = "folds"
+) -> FromScores | None:
     """Return the measures of log posteriors; None if no utterance in a known language has any.
 
     Args:
         answers: truth and answers.
         scores_uc: log posteriors; see :func:`lid_toolkit.evaluation.answers.read_scores`.
+        leaving_out: how languages are left out; see :func:`lid_toolkit.evaluation.coverage.leave_out`. None:
+            they are not.
     """
     scored_u = ~np.isnan(scores_uc[:, 0])
     rows = np.flatnonzero(scored_u & (answers.true < answers.known))
     if not len(rows):
         return None
-    known_uc, true_u = np.maximum(scores_uc[rows], np.float32(LEAST)), answers.true[rows]
+    known_uc, true_u = Chosen(scores_uc, rows), answers.true[rows]
     answered = np.flatnonzero(answers.predicted != FAILED)
     posteriors_u = np.exp(scores_uc[answered, answers.predicted[answered]].astype(np.float64))
     right_u = answers.predicted[answered] == answers.true[answered]
@@ -79,7 +93,10 @@ def from_scores(answers: Answers, scores_uc: npt.NDArray[np.float32]) -> FromSco
         reliability=reliability(posteriors_u, right_u),
         detection=detection(known_uc, true_u),
         selective=selective(posteriors_u, right_u, len(answers.true)),
-        out_of_set=out_of_set(scores_uc[all_scored].max(axis=1), answers.true[all_scored] < answers.known),
+        out_of_set=out_of_set(
+            best(Chosen(scores_uc, all_scored))[1], answers.true[all_scored] < answers.known
+        ),
+        left_out=None if leaving_out is None else leave_out(known_uc, true_u, leaving_out),
         top={k: _within(ranks_u < k, rows, len(answers.true)) for k in TOP if k < answers.known},
     )
 

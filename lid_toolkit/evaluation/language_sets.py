@@ -16,7 +16,8 @@ from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import FAILED, Answers, some
 from lid_toolkit.evaluation.intervals import wilson
-from lid_toolkit.evaluation.metrics import LanguageSets, proportion_of
+from lid_toolkit.evaluation.metrics import LanguageSets
+from lid_toolkit.evaluation.proportions import proportion_of
 from lid_toolkit.evaluation.ranking import ranks
 from lid_toolkit.languages import merged
 

@@ -21,32 +21,18 @@ from lid_toolkit.evaluation.bootstrap import (
     macro_recalls,
     resampled,
 )
+from lid_toolkit.evaluation.calibrated import Calibrated
 from lid_toolkit.evaluation.clusters import Clusters
+from lid_toolkit.evaluation.duration_curve import DurationCurve
 from lid_toolkit.evaluation.from_scores import FromScores
 from lid_toolkit.evaluation.intervals import Estimate, macro_average, moved, wider, wilson
+from lid_toolkit.evaluation.proportions import Proportion, proportion_of
 
 BUCKET_EDGES_S = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
 FREQUENT = 20
 """Number of utterances from which on a language counts for :attr:`Evaluation.macro_frequent`."""
 
 Counts = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Proportion:
-    """``correct`` of ``utterances``, at least one, with its interval."""
-
-    utterances: int
-    correct: int
-    estimate: Estimate
-
-    def as_dict(self) -> dict[str, object]:
-        """Return counts and interval for JSON."""
-        return {
-            "utterances": self.utterances,
-            "correct": self.correct,
-            "accuracy": self.estimate.as_dict(),
-        }
 
 
 @dataclass(frozen=True)
@@ -156,6 +142,8 @@ class Evaluation:
         tolerant: accuracy if a macrolanguage and its members count as one; None if that changes nothing.
         groups: accuracy of the utterances of each corpus, dialect and the like.
         scored: what the scores tell; None without scores.
+        curve: accuracy of crops; None if none were identified.
+        calibrated: what a calibration does to the scores; None without one.
     """
 
     name: str
@@ -181,6 +169,8 @@ class Evaluation:
     tolerant: Proportion | None = None
     groups: tuple[Group, ...] = ()
     scored: FromScores | None = None
+    curve: DurationCurve | None = None
+    calibrated: Calibrated | None = None
 
     @property
     def design_effect(self) -> float:
@@ -212,12 +202,16 @@ class Details:
         sets: metrics of utterances of several languages.
         scored: measures of the scores.
         tables: name of a table -> its values for the utterances, in their order.
+        curve: accuracy of crops.
+        calibrated: what a calibration does to the scores.
     """
 
     clusters: Clusters | None = None
     sets: LanguageSets | None = None
     scored: FromScores | None = None
     tables: Mapping[str, Table] = field(default_factory=dict)
+    curve: DurationCurve | None = None
+    calibrated: Calibrated | None = None
 
 
 def evaluate(answers: Answers, details: Details | None = None) -> Evaluation:
@@ -276,6 +270,8 @@ def evaluate(answers: Answers, details: Details | None = None) -> Evaluation:
             for code, label in enumerate(labels)
         ),
         scored=details.scored,
+        curve=details.curve,
+        calibrated=details.calibrated,
     )
 
 
@@ -308,15 +304,6 @@ def tolerant_accuracy(answers: Answers, effect: float) -> Proportion | None:
         return None
     right = (answers.predicted != FAILED) & (codes[answers.true] == codes[answers.predicted])
     return proportion_of(right, effect)
-
-
-def proportion_of(right: npt.NDArray[np.bool_], effect: float = 1.0) -> Proportion:
-    """Return the proportion of true values with Wilson's interval; ``right`` must not be empty.
-
-    The interval is that of as many independent values as there are, divided by the design effect.
-    """
-    total, correct = len(right), int(np.count_nonzero(right))
-    return Proportion(total, correct, wilson(correct / effect, total / effect))
 
 
 def confusion_matrix(true: Counts, predicted: Counts, size: int) -> Counts:

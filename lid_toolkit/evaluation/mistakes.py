@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,27 +36,27 @@ class Mistake:
 
 def confident_mistakes(
     answers: Answers, scores: npt.NDArray[np.float32], at_most: int | None = LISTED_AT_MOST
-) -> list[Mistake]:
-    """Return the wrong answers with the highest posterior probabilities, highest first.
+) -> Iterator[Mistake]:
+    """Yield the wrong answers with the highest posterior probabilities, highest first.
 
     Args:
         answers: truth and answers of N utterances.
         scores: (N, known languages) log posteriors.
-        at_most: maximum number of answers to return; None: all.
+        at_most: maximum number of answers to yield; None: all.
     """
     wrong = np.flatnonzero((answers.predicted != answers.true) & (answers.predicted != FAILED))
     confidence = scores[wrong, answers.predicted[wrong]]
     order = wrong[np.argsort(-confidence, kind="stable")[:at_most]]
-    return [_mistake(answers, scores, int(row)) for row in order]
-
-
-def _mistake(answers: Answers, scores: npt.NDArray[np.float32], row: int) -> Mistake:
-    true, predicted = int(answers.true[row]), int(answers.predicted[row])
-    return Mistake(
-        utterance=answers.truth.key(row),
-        true=answers.languages[true],
-        predicted=answers.languages[predicted],
-        probability=float(np.exp(scores[row, predicted])),
-        true_probability=float(np.exp(scores[row, true])) if true < answers.known else None,
-        seconds=float(answers.seconds[row]),
-    )
+    true, predicted = answers.true[order], answers.predicted[order]
+    known = true < answers.known
+    posteriors = np.exp(scores[order, predicted].astype(np.float64))
+    true_posteriors = np.exp(scores[order, np.where(known, true, 0)].astype(np.float64))
+    for number, row in enumerate(order.tolist()):
+        yield Mistake(
+            utterance=answers.truth.key(row),
+            true=answers.languages[true[number]],
+            predicted=answers.languages[predicted[number]],
+            probability=float(posteriors[number]),
+            true_probability=float(true_posteriors[number]) if known[number] else None,
+            seconds=float(answers.seconds[row]),
+        )

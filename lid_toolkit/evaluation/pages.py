@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 
 import jinja2
-import plotly.graph_objects as go
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
+
+from lid_toolkit.evaluation.style import DARK, FONT, LIGHT, page_colours
 
 
 def render(template: str, **values: object) -> str:
@@ -15,19 +16,15 @@ def render(template: str, **values: object) -> str:
     return _environment().get_template(template).render(values)
 
 
-def plotly_library() -> Markup:
-    """Return plotly's JavaScript, so that a page opens without a network."""
-    return Markup(get_plotlyjs())
-
-
-def figure_json(figure: go.Figure) -> Markup:
-    """Return a figure as JSON that is safe within ``<script>``: no text in it can end the element."""
-    return Markup(figure.to_json().replace("<", "\\u003c").replace(">", "\\u003e"))
+def json_for_script(content: object) -> Markup:
+    """Return a value as JSON that is safe within ``<script>``: no text in it can end the element."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lid_toolkit.evaluation"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -35,3 +32,9 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals["style"] = {
+        "font": Markup(FONT),
+        "light": page_colours(LIGHT),
+        "dark": page_colours(DARK),
+    }
+    return environment

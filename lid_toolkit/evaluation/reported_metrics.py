@@ -8,12 +8,13 @@ Sets that were scored without it are scored again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from lid_toolkit.evaluation.from_scores import TOP, FromScores
 from lid_toolkit.evaluation.intervals import Estimate
-from lid_toolkit.evaluation.metrics import FREQUENT, Evaluation, LanguageResult, proportion_of
+from lid_toolkit.evaluation.metrics import FREQUENT, Evaluation, LanguageResult
+from lid_toolkit.evaluation.proportions import proportion_of
 from lid_toolkit.evaluation.wording import interval, plural
 
 Scored = TypeVar("Scored", Evaluation, LanguageResult)
@@ -193,6 +194,25 @@ def _of_unknown(key: str, title: str, note: str, in_percent: bool = False) -> Me
     )
 
 
+def _of_left_out(key: str, title: str) -> Metric[Evaluation]:
+    """Return a measure of languages that are left out by the name of its attribute."""
+
+    def note(evaluation: Evaluation) -> str:
+        left_out = evaluation.scored and evaluation.scored.left_out
+        return "" if not left_out else f"mean over {left_out.parts} parts of the languages, left out in turn"
+
+    return replace(
+        _of_scores(
+            f"left_out_{key}",
+            title,
+            lambda scored: None if scored.left_out is None else getattr(scored.left_out, key),
+            "",
+            in_percent=True,
+        ),
+        note=note,
+    )
+
+
 def _has_policy(evaluation: Evaluation) -> bool:
     return evaluation.policy is not None
 
@@ -319,6 +339,8 @@ METRICS: tuple[Metric[Evaluation], ...] = (
         "with a threshold that accepts 95 % of the known",
         in_percent=True,
     ),
+    _of_left_out("auroc", "left out: AUROC"),
+    _of_left_out("false_acceptance", "left out: accepted"),
 )
 """Metrics of a set. In ``results.json`` and the model card those with an interval come first."""
 

@@ -11,6 +11,7 @@ from lid_toolkit.evaluation.from_scores import FromScores
 from lid_toolkit.evaluation.intervals import Estimate
 from lid_toolkit.evaluation.metrics import Bucket, Evaluation, LanguageResult
 from lid_toolkit.evaluation.reported_metrics import Metric, Scored, Value, metrics_of
+from lid_toolkit.evaluation.text_report import remarks
 
 
 def as_dict(evaluation: Evaluation) -> dict[str, object]:
@@ -36,15 +37,19 @@ def as_dict(evaluation: Evaluation) -> dict[str, object]:
         **_mixed_dict(evaluation),
         "answered": None if evaluation.answered is None else evaluation.answered.as_dict(),
         "duration_buckets": [_bucket_dict(bucket) for bucket in evaluation.buckets],
+        **({} if evaluation.curve is None else {"duration_curve": evaluation.curve.as_dict()}),
         "groups": [
             {"table": group.table, "name": group.name, **group.right.as_dict()} for group in evaluation.groups
         ],
         **({} if evaluation.scored is None else _curves_dict(evaluation.scored)),
+        **({} if evaluation.calibrated is None else {"calibration": evaluation.calibrated.as_dict()}),
         "confusion": {
             "true": [result.label for result in evaluation.per_language],
             "predicted": [*evaluation.languages, None],
             "counts": evaluation.confusion[evaluation.confusion.sum(axis=1) > 0].tolist(),
         },
+        "notes": {metric.key: note for metric in metrics if (note := metric.note(evaluation))},
+        "remarks": remarks(evaluation),
     }
 
 
@@ -87,15 +92,9 @@ def _curves_dict(scored: FromScores) -> dict[str, object]:
     curves = {
         "accuracy_by_coverage": selective.curve.round(6).tolist(),
         "coverage_threshold": selective.threshold,
-        "reliability": [
-            {
-                "from": part.from_,
-                "to": part.to,
-                **{k: v for k, v in asdict(part).items() if k[-1] != "_" and k != "to"},
-            }
-            for part in scored.reliability
-        ],
+        "reliability": [part.as_dict() for part in scored.reliability],
         "unknown_languages": None if scored.out_of_set is None else asdict(scored.out_of_set),
+        "left_out": None if scored.left_out is None else asdict(scored.left_out),
     }
     if scored.detection is not None:
         curves["detection_errors"] = scored.detection.curve.round(6).tolist()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Protocol
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from lid_toolkit.evaluation.style import GRID, INK, MUTED, PALETTE, display_name
+from lid_toolkit.evaluation.style import (
+    INK,
+    MUTED,
+    PALETTE,
+    new_figure,
+    plain_axes,
+    saved,
+    short_name,
+    shortened,
+)
 from lid_toolkit.evaluation.wording import plural
 
 WIDTH_INCH, ROW_INCH, REST_INCH = 10.0, 0.42, 1.35
@@ -54,15 +59,11 @@ def timeline_picture(name: str, duration: float, parts: Sequence[Part], form: st
         name: of the recording.
         duration: of the recording in seconds.
         parts: the segments, in order.
-        form: ``png`` or ``svg``.
+        form: ``png``, ``svg`` or ``pdf``.
     """
     labels = list(dict.fromkeys(part.language for part in parts))
-    figure = Figure(
-        figsize=(WIDTH_INCH, REST_INCH + ROW_INCH * max(1, len(labels))),
-        facecolor="white",
-        layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12),
-    )
-    FigureCanvasAgg(figure)
+    figure = new_figure(WIDTH_INCH, REST_INCH + ROW_INCH * max(1, len(labels)))
+    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12))
     axes = figure.add_subplot()
     for row, label in enumerate(labels):
         own = [part for part in parts if part.language == label]
@@ -79,16 +80,14 @@ def timeline_picture(name: str, duration: float, parts: Sequence[Part], form: st
         )
     _label_axes(axes, labels, duration)
     axes.set_title(
-        f"{name}: {clock(duration)}, {plural(len(labels), 'language')}, {plural(len(parts), 'segment')}",
+        f"{shortened(name)}: {clock(duration)}, {plural(len(labels), 'language')}, "
+        f"{plural(len(parts), 'segment')}",
         fontsize=11,
         color=INK,
         loc="left",
         parse_math=False,
     )
-    picture = io.BytesIO()
-    with rc_context({"svg.hashsalt": "lid_toolkit", "svg.fonttype": "none"}):
-        figure.savefig(picture, format=form, dpi=150, metadata={"Date": None} if form == "svg" else None)
-    return picture.getvalue()
+    return saved(figure, form)
 
 
 def clock(seconds: float) -> str:
@@ -128,12 +127,10 @@ def _draw_row(axes: Axes, row: int, own: Sequence[Part], duration: float) -> Non
 def _label_axes(axes: Axes, labels: Sequence[str], duration: float) -> None:
     axes.set_xlim(0, duration)
     axes.set_ylim(max(1, len(labels)) - 0.5, -0.5)
-    names = [display_name(label) for label in labels]
+    plain_axes(axes, grid="x")
+    names = [short_name(label) for label in labels]
     axes.set_yticks(range(len(labels)), names, parse_math=False)
     axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 3, 6, 10] if duration >= MINUTE else None))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     axes.tick_params(length=0, labelsize=10, labelcolor=INK)
     axes.tick_params(axis="x", labelsize=9, labelcolor=MUTED)
-    axes.grid(axis="x", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[:].set_visible(False)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.evaluation.answers import check_directories, input_files, read_answers
+from lid_toolkit.evaluation.answers import Answers, check_directories, input_files, read_answers
+from lid_toolkit.evaluation.report import RESULTS, read_means, write_report
+from lid_toolkit.evaluation.style import FORMS, saved
 from lid_toolkit.files import write_whole
 from lid_toolkit.steps import Step
+
+if TYPE_CHECKING:
+    from lid_toolkit.evaluation.embedding_map import EmbeddingMap
 
 
 def plot_tsne(
@@ -19,7 +25,10 @@ def plot_tsne(
     max_utt_per_lang: int,
     dry_run: bool = False,
 ) -> None:
-    """Write ``tsne_plots/tsne.png``, ``tsne.html`` and ``tsne.csv`` unless current.
+    """Write ``tsne_plots/tsne.png``, ``.svg``, ``.html`` and ``.csv`` unless current.
+
+    Also a tree of the languages' mean embeddings, ``languages.png`` and ``.svg``, and the report again, which
+    has the map, if the set has been scored.
 
     Args:
         data_dir: the truth, ``dump/raw/SET``.
@@ -47,6 +56,7 @@ def plot_tsne(
             "max_iter": max_iter,
             "max_utt_per_lang_for_tsne": max_utt_per_lang,
         },
+        version=2,
     )
     if dry_run:
         step.due(dry_run=True)
@@ -59,15 +69,35 @@ def plot_tsne(
                 mend = "set extract_embd to true when you identify the set"
                 raise LidError("does not exist", where=embeddings, mend=mend)
             from lid_toolkit.evaluation.embedding_map import map_embeddings  # late: scikit-learn is slow
-            from lid_toolkit.evaluation.map_pictures import map_csv, map_html, map_png
 
             answers = read_answers(data_dir, inference_dir)
             chart = map_embeddings(answers, embeddings, perplexity, max_iter, max_utt_per_lang)
-            with write_whole(plots / "tsne.csv") as stream:
-                stream.write(map_csv(answers, chart))
-            with write_whole(plots / "tsne.html") as stream:
-                stream.write(map_html(answers, chart))
-            with write_whole(plots / "tsne.png", "wb") as stream:
-                stream.write(map_png(answers, chart))
-            work.finish(plots / name for name in ("tsne.csv", "tsne.html", "tsne.png"))
+            work.finish(_write(answers, chart, inference_dir))
+    if (inference_dir / RESULTS).exists():
+        write_report(inference_dir)
     logging.info("see %s", plots)
+
+
+def _write(answers: Answers, chart: EmbeddingMap, inference_dir: Path) -> list[Path]:
+    """Write the map and the tree of the languages; return the files."""
+    from lid_toolkit.evaluation.map_page import MAP_NOTE, map_data, map_html, read_points
+    from lid_toolkit.evaluation.map_pictures import map_csv, map_figure, map_title
+    from lid_toolkit.evaluation.similarity_picture import FEWEST, similarity_picture
+
+    plots = inference_dir / "tsne_plots"
+    with write_whole(plots / "tsne.csv") as stream:
+        stream.write(map_csv(answers, chart))
+    with write_whole(plots / "tsne.html") as stream:
+        points = map_data(read_points(plots / "tsne.csv"))
+        stream.write(map_html(map_title(answers, chart), points, MAP_NOTE))
+    figures = {"tsne": map_figure(answers, chart)}
+    means = read_means(inference_dir)
+    if means is not None and len(means[0]) >= FEWEST:
+        figures["languages"] = similarity_picture(*means).figure
+    pictures = {
+        plots / f"{name}.{form}": (figure, form) for name, figure in figures.items() for form in FORMS
+    }
+    for path, (figure, form) in pictures.items():
+        with write_whole(path, "wb") as stream:
+            stream.write(saved(figure, form))
+    return [plots / "tsne.csv", plots / "tsne.html", *pictures]

@@ -8,13 +8,14 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.locate import explain
+from lid_toolkit.inference.hub_files import explain
 from lid_toolkit.models.frontends.pretrained.hub import hub_fault
-from lid_toolkit.package.format import CARD, IMAGES, RESULTS
-from lid_toolkit.package.read import read_package, unpacked
+from lid_toolkit.package.files import unpacked
+from lid_toolkit.package.format import CARD, IMAGES, MODEL_ONNX, POLICY, RESULTS
+from lid_toolkit.package.read import read_package
 
-# Files whose names depend on the experiment: those of an earlier version may be in the way.
-DELETED_IF_NOT_PACKED = [f"{RESULTS}/*", f"{IMAGES}/*"]
+# Files that a package may lack: those of an earlier version would be taken for those of this one.
+DELETED_IF_NOT_PACKED = [f"{RESULTS}/*", f"{IMAGES}/*", MODEL_ONNX, POLICY]
 
 
 def upload(package: Path, repository: str, private: bool, dry_run: bool = False) -> None:

@@ -10,7 +10,14 @@ from torch import Tensor
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.importers.espnet_names import LID1_ONLY, MODELS, translate
-from lid_toolkit.importers.foreign_model import ForeignModel, Imported, mismatches, read_settings
+from lid_toolkit.importers.foreign_model import (
+    UNKNOWN,
+    ForeignModel,
+    Imported,
+    read_licence,
+    read_settings,
+    require_fit,
+)
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.frontends.pretrained.s3prl_names import checkpoint_name
 from lid_toolkit.models.registry import COMPONENTS
@@ -18,7 +25,6 @@ from lid_toolkit.models.registry import COMPONENTS
 CONFIG = "config.yaml"
 DEFAULT_RATE = 16000
 MODEL_NAMES = ("valid.accuracy.best.pth", "valid.accuracy.ave.pth")
-SHOWN = 3
 
 
 def read_espnet(
@@ -44,6 +50,7 @@ def read_espnet(
     theirs = foreign.weights(choose_weights(foreign, PurePosixPath(name).parent, model_file))
     weights = fit(without_adapters(theirs, config), model.state_dict(), foreign)
     rate = arguments(config, "preprocessor_conf").get("sample_rate", DEFAULT_RATE)
+    description["licence"] = read_licence(foreign) or UNKNOWN
     return Imported(description, weights, languages, model.frontend.rate or rate)
 
 
@@ -135,13 +142,8 @@ def fit(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], foreign: Forei
         LidError: other names or shapes differ.
     """
     kept = translate(theirs, ours)
-    if unfit := mismatches(kept, ours):
-        raise LidError(
-            f"{len(unfit)} parameters do not fit config.yaml and the languages, "
-            f"such as {', '.join(unfit[:SHOWN])}",
-            where=foreign.path,
-            mend="check that the weights and lang2utt belong to this config.yaml",
-        )
+    mend = "check that the weights and lang2utt belong to this config.yaml"
+    require_fit(kept, ours, foreign, f"{CONFIG} and the languages", mend)
     return kept
 
 

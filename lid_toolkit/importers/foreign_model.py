@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,10 +14,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lid_toolkit.errors import LidError
+from lid_toolkit.models.build import build_model
+from lid_toolkit.models.sealed import sealed
 from lid_toolkit.untrusted import LARGEST_WEIGHTS, Untrusted
 
 TAG = "!"
 ANOTHER = "give another model"
+CARD = "README.md"
+UNKNOWN = "other"
+"""The licence of a model that states none, as the Hub calls it."""
+SHOWN = 3
 UNREADABLE = (
     *(pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, OSError, ValueError, LookupError),
     *(AttributeError, TypeError, OverflowError, MemoryError),
@@ -66,6 +73,79 @@ class ForeignModel(Untrusted):
         if not isinstance(tensors, dict) or not all(isinstance(v, Tensor) for v in tensors.values()):
             raise LidError(f"{name} does not hold named tensors", where=self.path, mend="give another file")
         return dict(tensors)
+
+
+def answering(
+    frontend: str, conf: Mapping[str, object], projector: str = "identity", **loss: bool
+) -> dict[str, object]:
+    """Return the description of a model that is a front end, the mean over time, and a linear classifier.
+
+    Args:
+        frontend: name of the front end.
+        conf: its arguments.
+        projector: name of the projector.
+        loss: arguments of the classifier.
+    """
+    return {
+        "frontend": frontend,
+        "frontend_conf": dict(conf),
+        "specaug": None,
+        "normalize": None,
+        "encoder": "identity",
+        "pooling": "mean",
+        "projector": projector,
+        "loss": "linear_softmax",
+        "loss_conf": loss,
+    }
+
+
+def parameters_of(
+    description: Mapping[str, object], weights: Mapping[str, Tensor], languages: int, foreign: ForeignModel
+) -> dict[str, Tensor]:
+    """Return the parameters of the model that a description builds; its sizes are bounded by the weights.
+
+    Raises:
+        LidError: it cannot be built.
+    """
+    with sealed(weights.values()):
+        try:
+            return dict(build_model(description, languages).state_dict())
+        except LidError as error:
+            raise LidError(f"{error.where}: {error.what}", where=foreign.path, mend=ANOTHER) from error
+
+
+def require_fit(
+    theirs: Mapping[str, Tensor],
+    ours: Mapping[str, Tensor],
+    foreign: ForeignModel,
+    to: str,
+    mend: str = ANOTHER,
+) -> None:
+    """Raise LidError if the names or shapes of parameters differ.
+
+    Args:
+        theirs: the weights of the foreign model.
+        ours: the parameters of the model that they are for.
+        foreign: the foreign model.
+        to: what they should fit, for the message.
+        mend: advice.
+    """
+    if unfit := mismatches(theirs, ours):
+        what = f"{len(unfit)} parameters do not fit {to}, such as {', '.join(unfit[:SHOWN])}"
+        raise LidError(what, where=foreign.path, mend=mend)
+
+
+def read_licence(foreign: ForeignModel) -> str | None:
+    """Return the licence that the head of the model's ``README.md`` states, or None."""
+    name = foreign.find(CARD)
+    if name is None:
+        return None
+    lines = foreign.text(name).splitlines()
+    if lines[:1] != ["---"]:
+        return None
+    head = lines[1 : lines.index("---", 1)] if "---" in lines[1:] else []
+    found = next((line for line in head if re.match(r"licen[sc]e:", line)), "")
+    return found.partition(":")[2].strip().strip("\"'") or None
 
 
 def mismatches(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> list[str]:

@@ -14,11 +14,16 @@ import torch
 from torch import Tensor
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.importers.foreign_model import ANOTHER, ForeignModel, Imported, mismatches
+from lid_toolkit.importers.foreign_model import (
+    ANOTHER,
+    UNKNOWN,
+    ForeignModel,
+    Imported,
+    parameters_of,
+    require_fit,
+)
 from lid_toolkit.importers.labels import map_labels
-from lid_toolkit.models.build import build_model
 from lid_toolkit.models.frontends.mel_filters import mel_filters
-from lid_toolkit.models.sealed import sealed
 
 SUFFIX = ".nemo"
 CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
@@ -79,14 +84,7 @@ def read_nemo(foreign: ForeignModel) -> Imported:
     if angular and "loss.weight" in weights:
         weights["loss.weight"] = angular * weights["loss.weight"]
     mapped = map_labels(labels)
-    with sealed(weights.values()):
-        try:
-            ours = build_model(description, len(labels)).state_dict()
-        except LidError as error:
-            raise LidError(f"{error.where}: {error.what}", where=foreign.path, mend=ANOTHER) from error
-    if unfit := mismatches(weights, ours):
-        what = f"{len(unfit)} parameters do not fit {CONFIG}, such as {', '.join(unfit[:3])}"
-        raise LidError(what, where=foreign.path, mend=ANOTHER)
+    require_fit(weights, parameters_of(description, weights, len(labels), foreign), foreign, CONFIG)
     rate = config["preprocessor"]["sample_rate"]
     return Imported(description, weights, mapped.labels, rate, mapped.kept)
 
@@ -136,7 +134,7 @@ def describe(
         "projector_conf": {"output_size": size, "unit_length": angular},
         "loss": "linear_softmax",
         "loss_conf": {"bias": not angular},
-        "licence": "other",
+        "licence": UNKNOWN,
     }
     return description, scale
 

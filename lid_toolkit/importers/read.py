@@ -10,10 +10,10 @@ from lid_toolkit.importers.foreign_model import ForeignModel, Imported, read_set
 from lid_toolkit.importers.nemo import CONFIG as NEMO_CONFIG
 from lid_toolkit.importers.nemo import SUFFIX as NEMO
 from lid_toolkit.importers.nemo import read_nemo
-from lid_toolkit.importers.onnx import SUFFIX as ONNX
 from lid_toolkit.importers.onnx import read_onnx
 from lid_toolkit.importers.speechbrain import SETTINGS, read_speechbrain
 from lid_toolkit.importers.transformers_models import read_config, read_transformers
+from lid_toolkit.untrusted_onnx import SUFFIX as ONNX
 
 
 def is_foreign(path: Path, never: str) -> bool:

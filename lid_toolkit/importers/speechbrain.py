@@ -14,12 +14,14 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.importers.foreign_model import (
     ANOTHER,
     TAG,
+    UNKNOWN,
     ForeignModel,
     Imported,
-    mismatches,
+    parameters_of,
+    read_licence,
     read_settings,
+    require_fit,
 )
-from lid_toolkit.models.build import build_model
 
 SETTINGS = "hyperparams.yaml"
 FBANK = "new:speechbrain.lobes.features.Fbank"
@@ -96,10 +98,9 @@ def read_speechbrain(foreign: ForeignModel) -> Imported:
         what = f"the weights are not those of such a model: {error} is missing"
         raise LidError(what, where=foreign.path, mend=ANOTHER) from error
     weights["projector.fc.weight"] = weights["projector.fc.weight"].flatten(1)
-    model = build_model(description, len(labels))
-    if unfit := mismatches(weights, model.state_dict()):
-        what = f"{len(unfit)} parameters do not fit the model, such as {unfit[0]}"
-        raise LidError(what, where=foreign.path, mend=ANOTHER)
+    ours = parameters_of(description, weights, len(labels), foreign)
+    require_fit(weights, ours, foreign, f"{SETTINGS} and the labels")
+    description["licence"] = read_licence(foreign) or UNKNOWN
     return Imported(description, weights, labels, description["frontend_conf"]["sample_rate"])
 
 

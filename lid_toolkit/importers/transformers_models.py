@@ -15,14 +15,20 @@ import torch
 from torch import Tensor
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.importers.foreign_model import ANOTHER, ForeignModel, Imported, mismatches
+from lid_toolkit.importers.foreign_model import (
+    ANOTHER,
+    ForeignModel,
+    Imported,
+    answering,
+    parameters_of,
+    read_licence,
+    require_fit,
+)
 from lid_toolkit.importers.labels import map_labels
-from lid_toolkit.models.build import build_model
 from lid_toolkit.models.frontends.pretrained.inputs import RATE
 from lid_toolkit.models.frontends.pretrained.upstream_types import Architecture
-from lid_toolkit.models.sealed import sealed
 
-CONFIG, INPUTS, CARD = "config.json", "preprocessor_config.json", "README.md"
+CONFIG, INPUTS = "config.json", "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 """Files with weights, the best first. The second one lists the parts of weights in several files."""
 CLASSIFIERS: Mapping[str, str] = {
@@ -41,7 +47,6 @@ RENAMED = (
     (r"\.weight_v$", ".parametrizations.weight.original1"),
 )
 UNUSED = ("masked_spec_embed",)
-SHOWN = 3
 
 
 def read_config(foreign: ForeignModel) -> dict[str, Any] | None:
@@ -84,16 +89,9 @@ def read_transformers(foreign: ForeignModel, config: Mapping[str, Any], name: st
     architecture = read_architecture(foreign, config)
     theirs = {_renamed(key): value for key, value in read_weights(foreign, folder).items()}
     made = make(foreign, config, architecture, theirs, name)
-    with sealed(made.weights.values()):
-        try:
-            ours = build_model(made.description, len(made.languages)).state_dict()
-        except LidError as error:
-            raise LidError(f"{error.where}: {error.what}", where=foreign.path, mend=ANOTHER) from error
+    ours = parameters_of(made.description, made.weights, len(made.languages), foreign)
     kept = {key: value for key, value in made.weights.items() if key in ours or not _unused(key)}
-    if unfit := mismatches(kept, ours):
-        shown = ", ".join(unfit[:SHOWN])
-        what = f"{len(unfit)} parameters do not fit config.json, such as {shown}"
-        raise LidError(what, where=foreign.path, mend=ANOTHER)
+    require_fit(kept, ours, foreign, CONFIG)
     licence = read_licence(foreign)
     description = made.description if licence is None else {**made.description, "licence": licence}
     return Imported(description, kept, made.languages, RATE, made.kept)
@@ -127,17 +125,7 @@ def classifier(
         else:
             weights[f"frontend.upstream.{key.removeprefix(encoder)}"] = value
     size = _rows(weights, "projector.fc.weight", foreign)
-    description: dict[str, object] = {
-        "frontend": "transformers",
-        "frontend_conf": conf,
-        "specaug": None,
-        "normalize": None,
-        "encoder": "identity",
-        "pooling": "mean",
-        "projector": "linear",
-        "projector_conf": {"output_size": size},
-        "loss": "linear_softmax",
-    }
+    description = answering("transformers", conf, "linear") | {"projector_conf": {"output_size": size}}
     return Imported(description, weights, labels.labels, RATE, labels.kept)
 
 
@@ -172,22 +160,13 @@ def whisper(
     ].clone()
     weights["frontend.tokens_kd"] = tokens_kd
     weights["loss.weight"] = torch.zeros(len(labels), tokens_kd.shape[1])
-    description: dict[str, object] = {
-        "frontend": "whisper_language",
-        "frontend_conf": {
-            "path_or_url": name,
-            "languages": list(labels),
-            "whole_windows": True,
-            "architecture": architecture,
-        },
-        "specaug": None,
-        "normalize": None,
-        "encoder": "identity",
-        "pooling": "mean",
-        "projector": "identity",
-        "loss": "linear_softmax",
-        "loss_conf": {"offset": True, "bias": False},
+    conf: dict[str, object] = {
+        "path_or_url": name,
+        "languages": list(labels),
+        "whole_windows": True,
+        "architecture": architecture,
     }
+    description = answering("whisper_language", conf, offset=True, bias=False)
     return Imported(description, weights, tuple(labels), RATE)
 
 
@@ -239,19 +218,6 @@ def read_weights(foreign: ForeignModel, folder: PurePosixPath) -> dict[str, Tens
         if str(folder / part) not in names:
             raise LidError(f"{part} is missing", where=foreign.path, mend="download it again")
     return {key: value for part in parts for key, value in foreign.weights(str(folder / part)).items()}
-
-
-def read_licence(foreign: ForeignModel) -> str | None:
-    """Return the licence that the head of the model's ``README.md`` states, or None."""
-    name = foreign.find(CARD)
-    if name is None:
-        return None
-    lines = foreign.text(name).splitlines()
-    if lines[:1] != ["---"]:
-        return None
-    head = lines[1 : lines.index("---", 1)] if "---" in lines[1:] else []
-    found = next((line for line in head if re.match(r"licen[sc]e:", line)), "")
-    return found.partition(":")[2].strip().strip("\"'") or None
 
 
 def _renamed(key: str) -> str:

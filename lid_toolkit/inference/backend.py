@@ -17,11 +17,11 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.inference.speech import Floats
 from lid_toolkit.training.config import DType
+from lid_toolkit.untrusted import LABELS
+from lid_toolkit.untrusted_onnx import SUFFIX
 
 BackendName = Literal["auto", "torch", "onnx"]
 BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
-ONNX_SUFFIX = ".onnx"
-FOREIGN_LABELS = "labels.txt"
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ def is_exported(source: str) -> bool:
     One with a file of labels beside it is a model of another make.
     """
     path = Path(source)
-    return path.suffix == ONNX_SUFFIX and not path.with_name(FOREIGN_LABELS).exists()
+    return path.suffix == SUFFIX and not path.with_name(LABELS).exists()
 
 
 def require(package: str, extra: str) -> None:
     """Raise LidError if a package is not installed, with the extra of this toolkit that installs it."""
     if importlib.util.find_spec(package) is None:
-        other = "give an exported model (.onnx), or " if extra == "torch" else ""
+        other = "give an exported model (.onnx) or backend onnx, or " if extra == "torch" else ""
         raise LidError(
             f"{package} is not installed",
             where=f"backend {extra}",

@@ -29,7 +29,8 @@ import numpy.typing as npt
 import torch
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.evaluation.calibration import Columns, Floats, Trust, trust_in
+from lid_toolkit.evaluation.calibrated import Figures, figures_of
+from lid_toolkit.evaluation.posteriors import Columns, Floats
 from lid_toolkit.inference.policy import LARGEST, Calibration
 
 Method = Literal["temperature", "affine"]
@@ -68,15 +69,15 @@ class Fit:
 
     Attributes:
         calibration: fitted on all utterances.
-        before: the measures without calibration.
-        after: the measures of each fifth of the utterances with a calibration fitted on the others.
+        before: the figures without calibration.
+        after: the figures of each fifth of the utterances with a calibration fitted on the others.
         utterances: their number.
         changed: number of utterances whose most probable language ``calibration`` changes.
     """
 
     calibration: Calibration
-    before: Trust
-    after: Trust
+    before: Figures
+    after: Figures
     utterances: int
     changed: int
 
@@ -100,8 +101,8 @@ def fitted(scored: Scored, method: Method) -> Fit:
     answers_u = calibrated(scored, calibration).argmax(axis=1)
     return Fit(
         calibration,
-        before=trust_in(before_uc, scored.true_u),
-        after=trust_in(after_uc, scored.true_u),
+        before=figures_of(before_uc, scored.true_u),
+        after=figures_of(after_uc, scored.true_u),
         utterances=len(scored.true_u),
         changed=int(np.count_nonzero(answers_u != before_uc.argmax(axis=1))),
     )

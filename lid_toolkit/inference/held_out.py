@@ -16,10 +16,11 @@ from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import read_languages, some
-from lid_toolkit.evaluation.calibration import Floats
+from lid_toolkit.evaluation.posteriors import Floats
 from lid_toolkit.inference.calibration import Scored
 from lid_toolkit.inference.prediction import Prediction
 from lid_toolkit.steps import digest, recorded
+from lid_toolkit.training.overrides import read_settings
 from lid_toolkit.training.selection_set import COPY_PREFIX
 
 SMALLEST = np.finfo(np.float64).tiny
@@ -114,6 +115,22 @@ def require_unseen(data_dir: Path, experiment: Path) -> bool:
         what = f"{len(seen)} utterances were trained on: {some(seen)}"
         raise LidError(what, where=data_dir, mend=mend)
     return True
+
+
+def require_selection_set(data_dir: Path, experiment: Path) -> None:
+    """Raise LidError unless the record of a training says that a set chose its checkpoint.
+
+    Args:
+        data_dir: the set, with ``utt2lang``.
+        experiment: the directory of the model's file.
+    """
+    inputs, chosen_by = recorded(experiment, "train"), read_settings(experiment / "config.yaml")
+    mend = "call lid calibrate with data of your choice, or train with selection_set: valid"
+    if chosen_by.get("selection_set", "valid") != "valid":
+        what = "did not choose the checkpoint: utterances of the training set were held out for this"
+        raise LidError(what, where=data_dir, mend=mend)
+    if not inputs or digest(data_dir / "utt2lang") != inputs.get("valid utt2lang"):
+        raise LidError("is not the validation set of the training", where=data_dir, mend=mend)
 
 
 def _with_digest(paths: Iterator[Path], wanted: str | None) -> Path | None:

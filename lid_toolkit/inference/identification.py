@@ -18,6 +18,7 @@ Shapes: u utterances, p utterances of a part, b batch, t samples, c languages, d
 from __future__ import annotations
 
 import itertools
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lid_toolkit.data.features import TABLE
-from lid_toolkit.data.utterances import load_unlabelled
+from lid_toolkit.data.utterances import Utterances, crops_of, load_unlabelled
 from lid_toolkit.datadir.datadir import DIGEST, SAMPLING_RATE, read_sampling_rate
 from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
@@ -51,6 +52,8 @@ class Identification:
         max_failed: largest fraction of utterances that may fail; the number is rounded up.
         max_duration: longer utterances, in seconds, are not identified but failed; 0: no limit.
         dtype: number format, see ``lid_toolkit.training.precision``.
+        crop_seconds: identify a crop of this duration of each utterance that is long enough, for the
+            duration curve; None for whole utterances.
     """
 
     model: Path
@@ -60,6 +63,17 @@ class Identification:
     max_failed: float = 0.01
     max_duration: float = 600.0
     dtype: str = "float32"
+    crop_seconds: float | None = None
+
+    def load(self, rate: int) -> Utterances:
+        """Return what is identified; ``rate`` is in samples per second."""
+        whole = load_unlabelled(self.data_dir)
+        return whole if self.crop_seconds is None else crops_of(whole, self.crop_seconds, rate)
+
+    @property
+    def crop(self) -> dict[str, object]:
+        """The option that a record has if crops are identified."""
+        return {} if self.crop_seconds is None else {"crop_seconds": self.crop_seconds}
 
     @property
     def step(self) -> Step:
@@ -74,6 +88,7 @@ class Identification:
                 "max_failed": self.max_failed,
                 "max_duration": self.max_duration,
                 "dtype": self.dtype,
+                **self.crop,
             },
         )
 
@@ -110,6 +125,7 @@ class Identification:
                     "inputs": inputs,
                     "utterances": [first, stop],
                     "max_duration": None if fits_u[rows_u[first:stop]].all() else self.max_duration,
+                    **self.crop,
                 },
             )
             for number, (first, stop) in enumerate(itertools.pairwise(bounds), start=1)
@@ -164,7 +180,9 @@ class IdentifiedPart(RowsPart):
 
 
 def plan(task: Identification, num_jobs: int, dry_run: bool = False) -> int:
-    """Plan the identification and return the number of jobs to run, at most ``num_jobs``, 0 if it is current.
+    """Plan the identification and return the number of jobs to run, at most ``num_jobs``.
+
+    It is 0 if the identification is current, or if no utterance is as long as a crop.
 
     Raises:
         LidError: the model does not exist, or the set is not valid.
@@ -176,7 +194,11 @@ def plan(task: Identification, num_jobs: int, dry_run: bool = False) -> int:
     with task.step.work("planning", lock=task.output_dir) as work:
         if work is None:
             return 0
-        lengths_u, rate = load_unlabelled(task.data_dir).lengths_u, _rate(task)
+        rate = _rate(task)
+        lengths_u = task.load(rate).lengths_u
+        if not len(lengths_u):
+            logging.warning("%s: no utterance lasts %g s", task.data_dir, task.crop_seconds)
+            return 0
         num_jobs = min(num_jobs, len(task.parts(lengths_u, work.snapshot.digest, rate)))
         Plan(work.snapshot, num_jobs, {"rate": rate}).save(task.work_dir)
     return num_jobs

@@ -14,7 +14,7 @@ import torch
 from lid_toolkit.data.loader import Minibatch, MinibatchReader, iterate
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.samplers import Batches
-from lid_toolkit.data.utterances import Utterances, load_unlabelled
+from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.datadir.datadir import check_sampling_rate
 from lid_toolkit.files import write_whole
 from lid_toolkit.inference.compute import (
@@ -54,8 +54,9 @@ def run_job(
     """
     planned = load_plan(task.work_dir)
     planned.inputs.check(task.step.inputs)
-    utterances = load_unlabelled(task.data_dir)
-    lengths_u, rate = utterances.lengths_u, planned.facts["rate"]
+    rate = planned.facts["rate"]
+    utterances = task.load(rate)
+    lengths_u = utterances.lengths_u
     parts = task.parts(lengths_u, planned.inputs.digest, rate)
     with parts_to_do(task.work_dir, parts, job, planned.num_jobs, task.step.name) as todo:
         if not todo:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -13,33 +11,30 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.importers.espnet import experiment_of
 from lid_toolkit.importers.foreign_model import Imported
 from lid_toolkit.importers.read import is_foreign, read_foreign
-from lid_toolkit.inference.policy import Calibration, DecisionPolicy
+from lid_toolkit.inference.hub_files import fetch, is_repository
+from lid_toolkit.inference.policy import DecisionPolicy
+from lid_toolkit.inference.policy_files import policy_beside, policy_packed
 from lid_toolkit.models.external import NONE, Packages
 from lid_toolkit.models.frontends.pretrained.hub import hub_fault
+from lid_toolkit.package.files import is_package, read_labels
 from lid_toolkit.package.format import LANGUAGES, META, MODEL, NEEDED, POLICY
 from lid_toolkit.package.licences import OWN_DEFAULT, UNKNOWN, model_licence
-from lid_toolkit.package.read import read_labels, read_package, read_policy
+from lid_toolkit.package.read import read_package
 from lid_toolkit.steps import digest
 from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model, restore
 
-MENDS = {
-    401: "run `hf auth login`, or set HF_TOKEN to a token with this permission",
-    403: "use another repository, or a token with this permission",
-}
-LATER = "try again later"
-CONNECT = "check the network, and the proxies and HF_ENDPOINT in the environment"
 BEST_MODEL = "valid.*.best.pth"
 WEIGHTS = ".pth"
 SHOWN = 10
 Kind = Literal["packed model", "model file", "foreign model"]
 MARKS = ("hyperparams.yaml", "config.json")  # SpeechBrain has both
 """Files that tell what a repository without a packed model holds."""
-OF_TRANSFORMERS = ("*config.json", "README.md", "model*.safetensors", "model.safetensors.index.json")
+CARD = "README.md"
+OF_TRANSFORMERS = ("*config.json", CARD, "model*.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model.bin",)
-OF_SPEECHBRAIN = ("hyperparams.yaml", "label_encoder.*", "embedding_model.ckpt", "classifier.ckpt")
-OF_ESPNET = ("*config.yaml", "*lang2utt", "*.pth")
+OF_SPEECHBRAIN = ("hyperparams.yaml", CARD, "label_encoder.*", "embedding_model.ckpt", "classifier.ckpt")
+OF_ESPNET = ("*config.yaml", CARD, "*lang2utt", "*.pth")
 """Files of other makers' models in repositories. Pickled weights are downloaded if there are no others."""
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 class Located(NamedTuple):
@@ -104,14 +99,8 @@ def policy_of(source: str | Path, revision: str | None = None) -> DecisionPolicy
 def _policy_at(path: Path, kind: Kind) -> DecisionPolicy:
     """Return the policy of a located model, without the calibration of another model file."""
     if kind == "packed model":
-        content = read_policy(path)
-        return DecisionPolicy() if content is None else DecisionPolicy.from_mapping(content, path)
-    beside = (path if path.is_dir() else path.parent) / POLICY
-    policy = DecisionPolicy.from_yaml(beside) if beside.is_file() else DecisionPolicy()
-    if kind == "model file" and policy.calibration.model not in (None, digest(path)):
-        logging.warning("%s: the calibration is not used: it is that of another model than %s", beside, path)
-        return replace(policy, calibration=Calibration())
-    return policy
+        return policy_packed(path)
+    return policy_beside(path, digest(path) if kind == "model file" else None)
 
 
 def labels_of(source: str | Path, revision: str | None = None) -> tuple[str, ...]:
@@ -147,7 +136,7 @@ def notes(model: Imported) -> Iterator[str]:
     """Yield what the user of a model of another toolkit should know: its licence, and labels that stay."""
     licence = model_licence(model.description)
     if licence != OWN_DEFAULT:
-        yield f"its licence is {'unknown' if licence == UNKNOWN else licence}"
+        yield f"its licence is {'unknown: see its page' if licence == UNKNOWN else licence}"
     if model.kept:
         more = f" and {len(model.kept) - SHOWN} more" if len(model.kept) > SHOWN else ""
         shown = ", ".join(model.kept[:SHOWN])
@@ -166,7 +155,7 @@ def locate(source: str | Path, revision: str | None, files: Sequence[str]) -> Lo
         LidError: ``revision`` is given but ``source`` is not a repository, or the download failed.
     """
     path = Path(source)
-    if not path.exists() and REPOSITORY.fullmatch(str(source)) and path.suffix not in (".pth", ".zip"):
+    if is_repository(source):
         folder, kind = download(str(source), revision, files)
         return Located(folder, kind, str(source))
     if revision is not None:
@@ -174,7 +163,7 @@ def locate(source: str | Path, revision: str | None, files: Sequence[str]) -> Lo
         raise LidError(what, where=source, mend="leave it out")
     if _is_foreign(path):
         return Located(path, "foreign model")
-    if path.suffix == ".zip" or (path / META).exists():
+    if is_package(path):
         return Located(path, "packed model")
     if path.is_dir():
         path = min(path.glob(BEST_MODEL), default=path / BEST_MODEL)
@@ -222,67 +211,3 @@ def download(repository: str, revision: str | None, files: Sequence[str]) -> tup
 def is_espnet(meta: Path) -> bool:
     """Return whether a ``meta.yaml`` was written by ESPnet; it names its version in the first key."""
     return meta.read_text(encoding="utf-8", errors="replace").startswith("espnet:")
-
-
-def fetch(
-    repository: str, revision: str | None, files: Sequence[str], unreachable: BaseException | None
-) -> Path:
-    """Return the folder of the cache in which those of some files are that a repository has.
-
-    Args:
-        repository: its name.
-        revision: branch, tag or commit.
-        files: names or patterns.
-        unreachable: why the Hub cannot be reached, so that only the cache is used; None if it can be.
-
-    Raises:
-        LidError: as :func:`download`.
-    """
-    from huggingface_hub import snapshot_download  # takes a while, which local models do not need
-
-    try:
-        return Path(
-            snapshot_download(
-                repository,
-                revision=revision,
-                allow_patterns=list(files),
-                local_files_only=unreachable is not None,
-            )
-        )
-    except Exception as error:  # proxies, addresses and damaged caches make the client raise anything
-        fault, mend = explain(unreachable or error)
-        raise LidError(f"does not exist on this machine, and {fault}", where=repository, mend=mend) from error
-
-
-def explain(error: BaseException) -> tuple[str, str]:
-    """Return an explanation of an error of the Hub's client and advice, one line each."""
-    import httpx2
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        LocalTokenNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    if isinstance(error, LocalEntryNotFoundError | RuntimeError) and error.__cause__ is not None:
-        return explain(error.__cause__)
-    if isinstance(error, LocalTokenNotFoundError):
-        return "no token for the Hub was found", "run `hf auth login`, or set HF_TOKEN"
-    if isinstance(error, RepositoryNotFoundError):
-        return (
-            "the Hub has no such repository, or you may not read it",
-            "check the name, or run `hf auth login`",
-        )
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        return f"the Hub answered {status}: {error.server_message or reason}", MENDS.get(status, LATER)
-    if isinstance(error, HFValidationError):
-        return f"not a valid name for a repository: {reason}", "give USER/NAME"
-    if isinstance(error, httpx2.TransportError | ConnectionError):
-        return (
-            f"the Hub cannot be reached: {reason}",
-            CONNECT,
-        )
-    return reason, LATER

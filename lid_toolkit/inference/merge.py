@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lid_toolkit.data.utterances import load_unlabelled
 from lid_toolkit.datadir.ark import vector_writer, write_vectors
 from lid_toolkit.datadir.tables.table import Table, read_table, write_table
 from lid_toolkit.errors import LidError
@@ -40,7 +39,7 @@ def merge(task: Identification) -> None:
     with task.step.work("merging", lock=task.output_dir, known=planned.inputs) as work:
         if work is None:
             return
-        utterances = load_unlabelled(task.data_dir)
+        utterances = task.load(planned.facts["rate"])
         parts = task.parts(utterances.lengths_u, planned.inputs.digest, planned.facts["rate"])
         check_finished(parts, task.output_dir)
         languages = task.languages.read_text(encoding="utf-8").splitlines()

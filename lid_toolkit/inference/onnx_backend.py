@@ -5,25 +5,36 @@ Shapes: b utterances, t samples, c languages, d embedding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from lid_toolkit import untrusted_onnx
 from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.backend import ONNX_SUFFIX, Origin, depends_on_length
+from lid_toolkit.inference.backend import Origin, depends_on_length
+from lid_toolkit.inference.hub_files import fetch, is_repository
 from lid_toolkit.inference.policy import DecisionPolicy
+from lid_toolkit.inference.policy_files import policy_beside, policy_packed
 from lid_toolkit.inference.speech import Floats, at_least_one
-from lid_toolkit.package.onnx_format import EXPORT, INPUTS, MODEL_ONNX, OUTPUTS, OnnxRecord
+from lid_toolkit.models.frontends.pretrained.hub import hub_fault
+from lid_toolkit.package.files import exported_model, is_package, read_labels
+from lid_toolkit.package.format import LANGUAGES, META, MODEL_ONNX, POLICY
+from lid_toolkit.package.onnx_format import EXPORT, INPUTS, OUTPUTS, OnnxRecord
 from lid_toolkit.steps import digest
+from lid_toolkit.untrusted import Untrusted
+from lid_toolkit.untrusted_onnx import CPU, SUFFIX, metadata_of, run_session
 
+Kind = Literal["file", "experiment", "packed model"]
 LONGEST_BATCH_S = 20
 """Seconds of padded audio in a batch. Larger batches need more memory, and are not faster on a CPU."""
 BEST_MODEL = "valid.*.best.pth"
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+LONGEST_NAMES = 300
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,8 @@ class OnnxBackend:
             for place, row in enumerate(rows_b):
                 wave_bt[place, : lengths[row]] = waves[row]
             given = dict(zip(INPUTS, (wave_bt, lengths[rows_b]), strict=True))
-            scores_bc[rows_b], embeddings_bd[rows_b] = self.session.run(OUTPUTS, given)
+            found = run_session(self.session, OUTPUTS, given, "backend onnx", "give shorter recordings")
+            scores_bc[rows_b], embeddings_bd[rows_b] = found
         return scores_bc, embeddings_bd
 
     def classify(self, embeddings: Floats) -> Floats:
@@ -78,82 +90,145 @@ class OnnxBackend:
 
 
 def load_onnx(origin: Origin) -> OnnxBackend:
-    """Load an exported model.
+    """Load an exported model, also from an experiment directory, a packed model or a repository.
 
     Raises:
         LidError: it does not exist, is damaged or is not an exported model, or an option is not supported.
     """
     _refuse_options(origin)
-    source = Path(origin.source)
-    path = exported_file(source)
     device, providers = _providers(origin.device)
-    session = open_session(path, origin.threads, providers)
-    record = OnnxRecord.from_metadata(session.get_modelmeta().custom_metadata_map, path)
-    if source.is_dir():
-        _check_current(record, source, path)
-    policy = origin.policy or DecisionPolicy.from_mapping(record.policy, path)
-    return OnnxBackend(session, record, device, policy)
+    with exported(origin.source, origin.revision) as found:
+        record = OnnxRecord.from_metadata(metadata_of(found.path, found.source), found.source)
+        _check_holder(record, found)
+        session = open_session(found.path, origin.threads, providers, found.source)
+    _try_out(session, record, found.source)
+    return OnnxBackend(session, record, device, origin.policy or _policy_of(record, found))
 
 
-def read_record(path: Path) -> OnnxRecord:
-    """Return what an exported file says about itself.
+def digest_of(source: str | Path) -> str:
+    """Return what changes when the exported model of a source does.
 
     Raises:
         LidError: as :func:`load_onnx`.
     """
-    session = open_session(exported_file(path))
-    return OnnxRecord.from_metadata(session.get_modelmeta().custom_metadata_map, path)
+    path, kind = _place(source, None)
+    if path.is_dir():
+        path = path / (META if kind == "packed model" else MODEL_ONNX)
+    return digest(path) or str(source)
 
 
-def exported_file(source: Path) -> Path:
-    """Return the ONNX file of a source: itself, or ``model.onnx`` in an experiment directory.
+class Exported(NamedTuple):
+    """An exported model on this machine.
+
+    Attributes:
+        path: its file, for as long as it is there.
+        kind: what holds it: ``file`` if it is alone.
+        source: what holds it: its file, an experiment directory, or a packed model.
+    """
+
+    path: Path
+    kind: Kind
+    source: Path
+
+
+@contextlib.contextmanager
+def exported(source: str | Path, revision: str | None = None) -> Iterator[Exported]:
+    """Give the checked ONNX file of a source.
+
+    Args:
+        source: the file, an experiment directory or a packed model that has it as ``model.onnx``, or
+            ``user/repo`` with a packed model.
+        revision: branch, tag or commit of the repository.
 
     Raises:
-        LidError: there is none.
+        LidError: there is none, or it is not safe to open.
     """
-    path = source / MODEL_ONNX if source.is_dir() else source
-    if not path.is_file() or path.suffix != ONNX_SUFFIX:
-        what = "is not an ONNX file, which backend onnx needs" if path.is_file() else "does not exist"
-        raise LidError(what, where=path, mend=EXPORT)
-    return path
+    place, kind = _place(source, revision)
+    if kind == "packed model":
+        with exported_model(place) as path:
+            yield Exported(path, kind, place)
+        return
+    file = place / MODEL_ONNX if kind == "experiment" else place
+    if not file.exists() or file.suffix != SUFFIX:
+        what = "is not an ONNX file, which backend onnx needs" if file.exists() else "does not exist"
+        raise LidError(what, where=file, mend=EXPORT)
+    with Untrusted(place).onnx(file.name) as path:
+        yield Exported(path, kind, place)
 
 
-def _check_current(record: OnnxRecord, directory: Path, path: Path) -> None:
-    """Raise LidError if the best model of an experiment is not the one that was exported."""
-    best = min(directory.glob(BEST_MODEL), default=None)
-    if best is not None and record.model not in (None, digest(best)):
-        raise LidError(f"was exported from another model than {best.name}", where=path, mend=EXPORT)
+def _place(source: str | Path, revision: str | None) -> tuple[Path, Kind]:
+    """Return where the exported model of a source is, and what holds it."""
+    if is_repository(source):
+        unreachable = hub_fault()
+        folder = fetch(str(source), revision, (META, LANGUAGES, POLICY, MODEL_ONNX), unreachable)
+        if not (folder / META).exists():
+            what = f"the repository has no {META}, so it holds no packed model"
+            raise LidError(what, where=source, mend="give one that does, or use backend torch")
+        return folder, "packed model"
+    if revision is not None:
+        what = f"revision {revision}: only repositories on the Hub have revisions"
+        raise LidError(what, where=source, mend="leave it out")
+    path = Path(source)
+    if path.exists() and is_package(path):
+        return path, "packed model"
+    return path, "experiment" if path.is_dir() else "file"
 
 
-def open_session(path: Path, threads: int | None = None, providers: Sequence[Any] = (CPU,)) -> Any:
-    """Return onnxruntime's session of a file.
+def _policy_of(record: OnnxRecord, found: Exported) -> DecisionPolicy:
+    """Return the policy of the packed model or the experiment, as with PyTorch; else that of the metadata."""
+    if found.kind == "packed model":
+        return policy_packed(found.source)
+    if found.kind == "experiment" and (found.source / POLICY).is_file():
+        return policy_beside(found.source, record.model)
+    return DecisionPolicy.from_mapping(record.policy, found.source)
+
+
+def _check_holder(record: OnnxRecord, found: Exported) -> None:
+    """Raise LidError if an exported model is not that of the packed model or the experiment around it."""
+    if found.kind == "packed model" and record.languages != read_labels(found.source):
+        what = f"{MODEL_ONNX} has other languages than the packed model"
+        raise LidError(what, where=found.source, mend="pack it again with an export of this model")
+    if found.kind == "experiment":
+        best = min(found.source.glob(BEST_MODEL), default=None)
+        if best is not None and record.model not in (None, digest(best)):
+            what = f"{MODEL_ONNX} was exported from another model than {best.name}"
+            raise LidError(what, where=found.source, mend=EXPORT)
+
+
+def _try_out(session: Any, record: OnnxRecord, where: Path) -> None:
+    """Raise LidError unless a model gives finite scores and embeddings of the right sizes for noise."""
+    noise_t = 0.1 * np.random.default_rng(0).standard_normal(max(record.rate // 4, 1)).astype(np.float32)
+    given = dict(zip(INPUTS, (noise_t[None], np.array([len(noise_t)])), strict=True))
+    scores_bc, embeddings_bd = run_session(session, OUTPUTS, given, where, EXPORT)
+    shapes = (np.shape(scores_bc), np.shape(embeddings_bd))
+    if shapes != ((1, len(record.languages)), (1, record.embedding_size)):
+        what = f"gives scores and embeddings of shapes {shapes[0]} and {shapes[1]}, not those of its metadata"
+        raise LidError(what, where=where, mend=EXPORT)
+    if not (np.isfinite(scores_bc).all() and np.isfinite(embeddings_bd).all()):
+        raise LidError("its scores for noise are not finite", where=where, mend=EXPORT)
+
+
+def open_session(
+    path: Path, threads: int | None = None, providers: Sequence[Any] = (CPU,), where: Path | None = None
+) -> Any:
+    """Return onnxruntime's session of a file of ``lid export``.
 
     Args:
         path: the file.
         threads: number of threads; None for one for each core.
         providers: what computes, in onnxruntime's names.
+        where: the model in error messages; None for the file.
 
     Raises:
-        LidError: the file is damaged, or ``threads`` is below 1.
+        LidError: the file is damaged or has other inputs or outputs, or ``threads`` is below 1.
     """
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3  # errors; warnings are for those who write graphs
-    # Threads that spin while they wait take the cores from everything else.
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         at_least_one(threads=threads)
-        settings.intra_op_num_threads = threads
-    try:
-        session = onnxruntime.InferenceSession(str(path), settings, providers=list(providers))
-    except Exception as error:  # its exceptions have no common class but this
-        reason = str(error).strip().partition("\n")[0]
-        raise LidError(f"damaged, or not an ONNX file: {reason}", where=path, mend=EXPORT) from error
+    session = untrusted_onnx.open_session(path, where or path, threads, providers, EXPORT)
     names = [tuple(item.name for item in items) for items in (session.get_inputs(), session.get_outputs())]
     if names != [INPUTS, OUTPUTS]:
         what = f"takes {', '.join(names[0])} and gives {', '.join(names[1])}"
-        raise LidError(what, where=path, mend="give a file that lid export wrote")
+        raise LidError(what[:LONGEST_NAMES], where=where or path, mend="give a file that lid export wrote")
     return session
 
 
@@ -178,7 +253,6 @@ def _providers(name: str) -> tuple[str, list[Any]]:
 def _refuse_options(origin: Origin) -> None:
     """Raise LidError for an option that an exported model does not have."""
     given = {
-        "revision": origin.revision is not None,
         "external": bool(origin.external),
         "torch_compile": origin.torch_compile,
         "dtype": origin.dtype != "float32",

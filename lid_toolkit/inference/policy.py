@@ -36,6 +36,9 @@ from lid_toolkit.training.overrides import read_settings
 LARGEST = 1000.0
 """Limit of scales and biases. With larger ones, scores may become infinite."""
 
+ORIGINS = ("model", "set", "set_digest")
+"""What a calibration is of."""
+
 ROUNDING = 1e-6
 """How far the sum of priors may exceed 1."""
 
@@ -49,19 +52,24 @@ class Calibration:
         bias: added to the scaled log posterior of a language; 0 for languages that are not named.
         model: digest of the model file whose scores it was fitted on (:func:`lid_toolkit.steps.digest`);
             None if it is for any. Beside another model file it is not used.
+        set: name of the set that it was fitted on; None if it is not known.
+        set_digest: digest of that set's ``utt2lang``.
     """
 
     scale: float = 1.0
     bias: Mapping[str, float] = field(default_factory=dict)
     model: str | None = None
+    set: str | None = None
+    set_digest: str | None = None
 
     def __post_init__(self) -> None:
         _number("calibration.scale", self.scale, most=LARGEST, above=0.0)
         for language, bias in _mapping("calibration.bias", self.bias).items():
             _text("calibration.bias", language)
             _number(f"calibration.bias.{language}", bias, least=-LARGEST, most=LARGEST)
-        if self.model is not None:
-            _text("calibration.model", self.model)
+        for name in ORIGINS:
+            if getattr(self, name) is not None:
+                _text(f"calibration.{name}", getattr(self, name))
 
     @classmethod
     def temperature(cls, temperature: float) -> Calibration:
@@ -71,18 +79,28 @@ class Calibration:
 
     @classmethod
     def from_mapping(cls, content: object, where: object = None) -> Calibration:
-        """Return the calibration of a mapping: ``temperature``, or ``scale`` and ``bias``; ``model``.
+        """Return the calibration of a mapping: ``temperature``, or ``scale`` and ``bias``; ``ORIGINS``.
 
         Raises:
             LidError: a key is unknown or a value is not valid.
         """
         values = _mapping("calibration", content)
-        _known(values, ("temperature", "scale", "bias", "model"), "calibration.", where)
+        _known(values, ("temperature", "scale", "bias", *ORIGINS), "calibration.", where)
         if "temperature" not in values:
             return cls(**values)
         if "scale" in values or "bias" in values:
             raise LidError("calibration: temperature or scale, not both", where=where, mend="leave one out")
-        return replace(cls.temperature(values["temperature"]), model=values.get("model"))
+        origins: dict[str, Any] = {name: values.get(name) for name in ORIGINS}
+        return replace(cls.temperature(values["temperature"]), **origins)
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes scores."""
+        return self.scale != 1.0 or any(self.bias.values())
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the values as plain values, without origins that are not known."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -156,9 +174,7 @@ class DecisionPolicy:
         values = {**asdict(self), "candidates": None if self.candidates is None else list(self.candidates)}
         default = asdict(DecisionPolicy())
         changed = {key: value for key, value in values.items() if value != default[key]}
-        if "calibration" in changed and self.calibration.model is None:
-            del changed["calibration"]["model"]
-        return changed
+        return changed | ({"calibration": self.calibration.to_mapping()} if "calibration" in changed else {})
 
     @classmethod
     def from_yaml(cls, path: Path) -> DecisionPolicy:

@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from lid_toolkit.audio.references import AudioError
 from lid_toolkit.audio.speech_activity import detector
-from lid_toolkit.data.loader import become_worker
+from lid_toolkit.data.workers import become_worker
 from lid_toolkit.inference.inputs.item import Input
 from lid_toolkit.inference.listening import Listened, listened
 from lid_toolkit.inference.speech import opened

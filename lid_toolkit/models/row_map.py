@@ -30,7 +30,7 @@ def map_rows(x_nf: Tensor, weight_of: Tensor, bias_o: Tensor | None = None) -> T
     mapped_no: Tensor = torch.ops.mkldnn._linear_pointwise(
         padded_nf, weight_of.contiguous(), bias_o, "none", [], ""
     )
-    return mapped_no[: len(rows_nf)].unflatten(0, x_nf.shape[:-1])
+    return mapped_no[: len(rows_nf)].view(*x_nf.shape[:-1], -1)
 
 
 def map_channels(conv: nn.Conv1d, x_bct: Tensor) -> Tensor:

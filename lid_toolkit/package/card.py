@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -17,7 +19,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation import reported_metrics
 from lid_toolkit.evaluation.intervals import Estimate
 from lid_toolkit.evaluation.results_json import stored_values
-from lid_toolkit.package.licences import PretrainedEncoder
+from lid_toolkit.package.licences import OPENAI, WHISPER, PretrainedEncoder
 
 Results = Mapping[str, Any]
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -38,6 +40,8 @@ class Facts:
         origin: the pretrained encoders on which the model is based.
         datasets: names of the training data.
         command: the training command.
+        samples: recordings to try the model with: names in the package, or addresses.
+        exported: number format of the ONNX file in the package; None if it has none.
     """
 
     name: str
@@ -49,6 +53,8 @@ class Facts:
     origin: Sequence[PretrainedEncoder]
     datasets: Sequence[str]
     command: str
+    samples: Sequence[str] = ()
+    exported: str | None = None
 
 
 def model_card(facts: Facts, results: Mapping[str, Results]) -> str:
@@ -68,6 +74,7 @@ def model_card(facts: Facts, results: Mapping[str, Results]) -> str:
         *([] if results else ["This model has not been scored."]),
         "## Use",
         usage(facts.source),
+        *([] if facts.exported is None else [usage_without_torch(facts.source, facts.exported)]),
         "## Languages",
         ", ".join(f"{languages.name(label)} (`{label}`)" for label in sorted(facts.labels)),
         "## Limits",
@@ -75,7 +82,8 @@ def model_card(facts: Facts, results: Mapping[str, Results]) -> str:
         "## Training",
         f"```sh\n{facts.command}\n```",
         "`config.yaml` is the complete training configuration.",
-        *_origin(facts.origin),
+        "## Licence",
+        _licence(facts),
         "## How to cite",
         _citation(facts),
     ]
@@ -93,6 +101,16 @@ def usage(source: str) -> str:
         "```\n\n"
         "```sh\n"
         f"lid identify --model {source} speech.wav --top_k 3\n"
+        "```"
+    )
+
+
+def usage_without_torch(source: str, numbers: str) -> str:
+    """Return how to use the exported model in the package."""
+    return (
+        f"Without PyTorch (`pip install 'lid_toolkit[onnx]'`), by the exported `model.onnx` ({numbers}):"
+        "\n\n```python\n"
+        f'lid = LanguageIdentifier.from_pretrained("{source}", backend="onnx")\n'
         "```"
     )
 
@@ -125,7 +143,17 @@ def metadata(facts: Facts, results: Mapping[str, Results]) -> str:
         model_name=facts.name,
         eval_results=evaluations or None,
     )
+    if facts.samples:
+        data["widget"] = [_widget(sample) for sample in facts.samples]
     return str(data.to_yaml()).strip()
+
+
+def _widget(sample: str) -> dict[str, str]:
+    """Return an entry of the Hub's widget for audio: a file of the repository, or an address.
+
+    See https://huggingface.co/docs/hub/models-widgets-examples.
+    """
+    return {"src": sample, "example_title": PurePosixPath(urlsplit(sample).path).stem}
 
 
 def _codes(labels: Iterable[str]) -> list[str]:
@@ -152,17 +180,28 @@ def _result(name: str, result: Results) -> str:
         [(metric.title, metric.text(value)) for metric, value in metrics if metric.has_interval == wanted]
         for wanted in (True, False)
     )
-    by_duration = [
-        (f"accuracy, {_span(bucket)}", f"{_percent(bucket['accuracy'])} of {bucket['utterances']}")
+    rows = [*with_interval, *without]
+    table = "\n".join(f"| {what} | {value} |" for what, value in rows)
+    return "\n\n".join(
+        [
+            f"On `{name}`, {result['utterances']} utterances of {result['languages']} languages, with 95 % "
+            "intervals:",
+            f"| | |\n|---|---|\n{table}",
+            *_durations(result),
+            _languages(result),
+        ]
+    )
+
+
+def _durations(result: Results) -> list[str]:
+    """Return the accuracy by duration as a table; nothing if no duration is known."""
+    lines = [
+        f"| {_span(bucket)} | {bucket['utterances']} | {bucket['correct']} | {_percent(bucket['accuracy'])} |"
         for bucket in result["duration_buckets"]
         if bucket["utterances"]
     ]
-    rows = [*with_interval, *by_duration, *without]
-    table = "\n".join(f"| {what} | {value} |" for what, value in rows)
-    return (
-        f"On `{name}`, {result['utterances']} utterances of {result['languages']} languages, with 95 % "
-        f"intervals:\n\n| | |\n|---|---|\n{table}\n\n{_languages(result)}"
-    )
+    heading = "| duration | utterances | correct | accuracy |\n|---|---:|---:|---:|"
+    return ["\n".join(["Accuracy by duration:\n", heading, *lines])] if lines else []
 
 
 def _languages(result: Results) -> str:
@@ -196,12 +235,15 @@ def _least(result: Results) -> str:
     return ", ".join(f"{languages.name(label)} ({_percent(row['recall'])})" for label, row in ranked[:FEW])
 
 
-def _origin(origin: Iterable[PretrainedEncoder]) -> list[str]:
+def _licence(facts: Facts) -> str:
+    """Return the licence of the model, and those of the pretrained encoders whose weights it contains."""
     lines = [
         f"- `{encoder.name}`, revision {encoder.revision or 'unknown'}, licence {encoder.licence}"
-        for encoder in origin
+        for encoder in facts.origin
     ]
-    return ["## Pretrained encoders", "\n".join(lines)] if lines else []
+    made = "\n\nIt was made from these pretrained encoders:\n\n" + "\n".join(lines) if lines else ""
+    whisper = f"\n\n{WHISPER}" if any(one.name.startswith(OPENAI) for one in facts.origin) else ""
+    return f"`{facts.licence}`{made}{whisper}"
 
 
 def _citation(facts: Facts) -> str:

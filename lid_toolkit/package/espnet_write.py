@@ -33,6 +33,19 @@ SUPPORTED: Mapping[str, tuple[str | None, ...]] = {
     "loss": ("aamsoftmax_sc_topk", "aamsoftmax", "softmax"),
 }
 """The components that can be exported. ESPnet has no others, or needs files with them."""
+TRAINER: Mapping[str, Any] = {
+    **{"ngpu": 0, "seed": 0, "max_epoch": 1, "patience": None, "accum_grad": 1, "log_interval": None},
+    **{"grad_clip": 5.0, "grad_clip_type": 2.0, "grad_noise": False, "resume": False, "use_amp": False},
+    **{"train_dtype": "float32", "no_forward_run": False, "sharded_ddp": False, "unused_parameters": False},
+    **{"gradient_as_bucket_view": True, "ddp_comm_hook": None, "use_adapter": False, "adapter": "lora"},
+    **{"save_strategy": "all", "use_matplotlib": False, "use_tensorboard": False, "use_wandb": False},
+    **{"create_graph_in_tensorboard": False, "wandb_model_log_interval": -1},
+    **{"keep_nbest_models": 1, "nbest_averaging_interval": 0},
+    "val_scheduler_criterion": ["valid", "loss"],
+    "early_stopping_criterion": ["valid", "loss", "min"],
+    "best_model_criterion": [["valid", "accuracy", "max"]],
+}
+"""Options of ESPnet's trainer, which its inference reads too: without one of them it does not begin."""
 # Patterns of this toolkit's names and ESPnet's: the reverse of those in lid_toolkit/importers/espnet_names.py
 # for the parts that can be exported.
 THEIR_NAMES = (
@@ -82,6 +95,7 @@ def config_of(saved: SavedModel, directory: Path) -> dict[str, Any]:
         parts[f"{kind}_conf"] = _plain(saved.description.get(f"{kind}_conf") or {})
     return {
         "output_dir": str(directory),
+        **TRAINER,
         "init": None,
         "use_preprocessor": True,
         "preprocessor": "lid",

@@ -8,6 +8,7 @@ A packed model is a zip, or the folder it unpacks to:
 ``languages.yaml``          the labels in index order, with ISO 639-3 codes and names
 ``model.safetensors``       all weights
 ``policy.yaml``             when to answer, and the calibration of scores; only if the model has a policy
+``model.onnx``              the model for onnxruntime (``lid export``); only if it was packed with it
 ``config.yaml``             the training configuration
 ``README.md``               the model card
 ``images/``                 curves of the training
@@ -32,8 +33,8 @@ from lid_toolkit.package.licences import PretrainedEncoder
 
 META, MODEL, LANGUAGES, WEIGHTS = "meta.yaml", "model.yaml", "languages.yaml", "model.safetensors"
 CONFIG, CARD = "config.yaml", "README.md"
-POLICY = "policy.yaml"
-"""The only file for identification that a package may lack."""
+POLICY, MODEL_ONNX = "policy.yaml", "model.onnx"
+"""The only files for identification that a package may lack."""
 IMAGES, RESULTS = "images", "results"
 NEEDED = (META, MODEL, LANGUAGES, WEIGHTS)
 """The files without which a model cannot be loaded."""

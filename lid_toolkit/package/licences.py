@@ -9,8 +9,6 @@ from fnmatch import fnmatchcase
 from pathlib import PurePath
 from typing import Any
 
-from lid_toolkit.models.frontends.pretrained.s3prl_names import checkpoint_name
-
 # Licence by the encoder's name on the Hugging Face Hub; the first pattern that matches counts. The
 # identifiers are the Hub's, from the metadata of the encoders' model cards. WavLM's card has no such
 # metadata; it points to the licence of microsoft/UniSpeech.
@@ -25,6 +23,13 @@ LICENCES: Mapping[str, str] = {
     "openai/whisper-*": "apache-2.0",
     "utter-project/mHuBERT-147*": "cc-by-nc-sa-4.0",
 }
+OPENAI = "openai/whisper-"
+WHISPER = (
+    "OpenAI publishes the weights of Whisper in its repository github.com/openai/whisper under MIT. The "
+    "cards of openai/whisper-* on the Hugging Face Hub say apache-2.0; that of openai/whisper-large-v3-turbo "
+    "says mit."
+)
+"""Two licences are stated for Whisper; the table has what the cards say."""
 UNKNOWN = "other"
 OWN_DEFAULT = "apache-2.0"
 STATED = re.compile(r"[a-z0-9][a-z0-9.-]{1,60}")
@@ -48,6 +53,8 @@ class PretrainedEncoder:
 
 def encoders(description: Mapping[str, Any]) -> list[PretrainedEncoder]:
     """Return the pretrained encoders that the front ends in a model's description were loaded from."""
+    from lid_toolkit.models.frontends.pretrained.s3prl_names import checkpoint_name  # imports torch
+
     conf = description.get("frontend_conf") or {}
     found = set()
     for part in [conf, *conf.get("frontends", [])]:

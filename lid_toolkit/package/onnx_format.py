@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ import numpy.typing as npt
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.training.model_facts import check_labels, check_rate
+from lid_toolkit.untrusted import Untrusted
+from lid_toolkit.untrusted_onnx import metadata_of
+from lid_toolkit.untrusted_text import parse_json
 
 Floats = npt.NDArray[np.float32]
 
@@ -34,8 +38,8 @@ INPUTS = ("waveforms", "lengths")
 OUTPUTS = ("log_posteriors", "embeddings")
 RECORD, CENTRES = "lid_toolkit", "lid_toolkit_centres"
 ONNX_FORMAT = 1
-MODEL_ONNX = "model.onnx"
-"""The name of an exported model in an experiment directory."""
+LARGEST_EMBEDDING = 10**6
+LONGEST_REASON = 200
 EXPORT = "export the model again: lid export --format onnx MODEL OUT"
 
 
@@ -114,25 +118,59 @@ class OnnxRecord:
                 mend="give a file that lid export wrote",
             )
         try:
-            content = dict(json.loads(metadata[RECORD]))
+            content = parse_json(metadata[RECORD])
             if (version := content.pop("format", None)) != ONNX_FORMAT:
                 what = f"format {version!r:.40} of exported models is not supported"
                 raise LidError(what, where=source, mend=f"this version reads format {ONNX_FORMAT}")
-            scale = content.pop("scale")
-            labels, size = tuple(content.pop("languages")), int(content.pop("embedding_size"))
-            check_labels(labels, source)
+            scale, labels, size = (content.pop(key) for key in ("scale", "languages", "embedding_size"))
+            check_labels(_list(labels), source)
             check_rate(content["rate"], source)
-            cosines = None if scale is None else _cosines(float(scale), metadata[CENTRES], size, len(labels))
+            _check_values(content, size)
+            cosines = None if scale is None else _cosines(scale, metadata[CENTRES], size, len(labels))
             pretrained = tuple(content.pop("pretrained"))
             return cls(
-                languages=labels, embedding_size=size, pretrained=pretrained, cosines=cosines, **content
+                languages=tuple(labels),
+                embedding_size=size,
+                pretrained=pretrained,
+                cosines=cosines,
+                **content,
             )
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
-            raise LidError(f"its metadata are damaged: {error}", where=source, mend=EXPORT) from error
+            reason = str(error)[:LONGEST_REASON]
+            raise LidError(f"its metadata are damaged: {reason}", where=source, mend=EXPORT) from error
 
 
-def _cosines(scale: float, packed: str, size: int, languages: int) -> Cosines:
+def read_record(path: Path) -> OnnxRecord:
+    """Return what an exported file says about itself; onnxruntime is not needed.
+
+    Raises:
+        LidError: it does not exist, is not safe to open, or is not an exported model of this toolkit.
+    """
+    with Untrusted(path).onnx(path.name) as checked:
+        return OnnxRecord.from_metadata(metadata_of(checked, path), path)
+
+
+def _check_values(content: Mapping[str, Any], size: object) -> None:
+    """Raise ValueError or TypeError if a value of the metadata is of another type."""
+    texts = [content[key] for key in ("toolkit", "numbers", "licence")] + _list(content["pretrained"])
+    if not all(isinstance(text, str) and text.isprintable() for text in texts):
+        raise TypeError("a text is expected")
+    if not isinstance(content["model"], str | None) or not isinstance(content["policy"], dict):
+        raise TypeError("the policy or the digest of the model is of another type")
+    if not isinstance(size, int) or not 0 < size <= LARGEST_EMBEDDING:
+        raise ValueError(f"embeddings of {size!r:.40} numbers")
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("a list is expected")
+    return value
+
+
+def _cosines(scale: object, packed: str, size: int, languages: int) -> Cosines:
+    if not isinstance(scale, int | float) or not 0 < scale < math.inf:
+        raise ValueError(f"a scale of {scale!r:.40}")
     centres_sd = np.frombuffer(base64.b64decode(packed, validate=True), "<f4").reshape(-1, size)
     if not len(centres_sd) or len(centres_sd) % languages or not np.isfinite(centres_sd).all():
         raise ValueError(f"{len(centres_sd)} centres of {languages} languages")
-    return Cosines(scale, centres_sd, languages)
+    return Cosines(float(scale), centres_sd, languages)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from lid_toolkit.files import write_whole
+from lid_toolkit.package.files import read_meta, sha256, unpacked
 from lid_toolkit.package.format import META, POLICY
-from lid_toolkit.package.read import read_meta, sha256, unpacked
 from lid_toolkit.package.write import to_yaml, write_zip
 
 

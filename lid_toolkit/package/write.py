@@ -21,10 +21,12 @@ import yaml
 from safetensors.torch import save_file
 
 import lid_toolkit
+from lid_toolkit.audio.reader import audio_info
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import input_files
 from lid_toolkit.files import write_whole
 from lid_toolkit.package.card import Facts, model_card
+from lid_toolkit.package.files import sha256
 from lid_toolkit.package.format import (
     CARD,
     CONFIG,
@@ -32,6 +34,7 @@ from lid_toolkit.package.format import (
     LANGUAGES,
     META,
     MODEL,
+    MODEL_ONNX,
     POLICY,
     RESULTS,
     WEIGHTS,
@@ -40,8 +43,8 @@ from lid_toolkit.package.format import (
     Meta,
     without_places,
 )
-from lid_toolkit.package.licences import encoders, model_licence
-from lid_toolkit.package.read import sha256
+from lid_toolkit.package.licences import UNKNOWN, encoders, model_licence
+from lid_toolkit.package.onnx_format import read_record
 from lid_toolkit.steps import Step, digest, recorded
 from lid_toolkit.training.checkpoint import SavedModel, load_model
 from lid_toolkit.untrusted import BLOCK
@@ -55,6 +58,9 @@ DIRECTORIES = re.compile(r"""(?<![^\s=:,'"])~?/(?!/)(?:\\.|[^\s\\'"])*/(?=[^\s'"
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can store
 FILE_MODE = 0o644 << 16
 ANSWERS = ("answers", "languages", "failures")
+SAMPLES = "samples"
+LONGEST_SAMPLE_S = 60
+"""Seconds of a sample; it is downloaded by everyone who looks at the card."""
 CARD_COMPONENTS = ("frontend", "normalize", "encoder", "pooling", "projector", "loss")
 
 
@@ -67,10 +73,13 @@ class Packing:
         inference_dirs: the identified sets whose scores and pictures are packed.
         output: the zip to write.
         repository: the repository on the Hub that the card's example loads; None for the zip.
-        licence: an identifier of the Hub; None for that of the pretrained encoder, else Apache-2.0.
+        licence: an identifier of the Hub; None for what an imported model states, else that of the pretrained
+            encoder, else Apache-2.0.
         datasets: training data, for the card.
         command: the training command, for the card.
         policy: content of ``policy.yaml``, which is not checked here; None for the default policy.
+        onnx: the same model as a file of ``lid export --format onnx``; None for none.
+        samples: recordings to try the model with: files, which are packed, or addresses.
     """
 
     model_file: Path
@@ -81,6 +90,8 @@ class Packing:
     datasets: tuple[str, ...]
     command: str
     policy: Mapping[str, object] | None = None
+    onnx: Path | None = None
+    samples: tuple[str, ...] = ()
 
     @property
     def config(self) -> Path:
@@ -91,6 +102,9 @@ class Packing:
         """Return the paths of the scores and pictures that exist, by their names in the zip."""
         pictures = sorted(self.model_file.parent.glob("images/*.png"))
         found = {f"{IMAGES}/{path.name}": path for path in pictures}
+        if self.onnx is not None:
+            found[MODEL_ONNX] = self.onnx
+        found.update({packed_name(sample): Path(sample) for sample in self.samples if not is_address(sample)})
         for directory in self.inference_dirs:
             paths = [directory / name for name in SCORED] + sorted(directory.glob(PICTURES))
             found.update(
@@ -105,8 +119,9 @@ def pack(packing: Packing, dry_run: bool = False) -> None:
     """Write the zip, unless it is current.
 
     Raises:
-        LidError: the model or its configuration is missing or damaged, or results are damaged or those of
-            another model.
+        LidError: the model or its configuration is missing or damaged, results or the ONNX file are damaged
+            or those of another model, or no licence is given and that of what the model was made from is
+            unknown.
     """
     step = Step(
         name=f"pack {packing.output}",
@@ -118,6 +133,7 @@ def pack(packing: Packing, dry_run: bool = False) -> None:
             "datasets": list(packing.datasets),
             "command": packing.command,
             "policy": packing.policy,
+            "samples": [packed_name(sample) for sample in packing.samples],
             "version": lid_toolkit.__version__,
         },
     )
@@ -133,6 +149,9 @@ def pack(packing: Packing, dry_run: bool = False) -> None:
         try:
             saved = load_model(packing.model_file)
             check_calibration(packing, work.digests["model"])
+            check_onnx(packing, work.digests["model"])
+            check_licence(packing, saved)
+            check_samples(packing)
             for directory in packing.inference_dirs:
                 check_results(directory, work.digests["model"])
             files = gather(packing, saved, folder)
@@ -161,6 +180,8 @@ def gather(packing: Packing, saved: SavedModel, folder: Path) -> dict[str, Path]
         origin=origin,
         datasets=packing.datasets,
         command=portable(packing.command),
+        samples=[packed_name(sample) for sample in packing.samples],
+        exported=None if packing.onnx is None else read_record(packing.onnx).numbers,
     )
     weights = {name: tensor.contiguous().clone() for name, tensor in saved.model.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
@@ -229,6 +250,48 @@ def check_calibration(packing: Packing, model: str | None) -> None:
     if made_for not in (None, model):
         where, mend = packing.model_file.parent / POLICY, "run lid calibrate again, or remove it"
         raise LidError("has the calibration of another model", where=where, mend=mend)
+
+
+def is_address(sample: str) -> bool:
+    """Return whether a sample is an address, and not a file."""
+    return sample.startswith(("https://", "http://"))
+
+
+def packed_name(sample: str) -> str:
+    """Return the name of a sample in the package; an address stays as it is."""
+    return sample if is_address(sample) else f"{SAMPLES}/{Path(sample).name}"
+
+
+def check_samples(packing: Packing) -> None:
+    """Raise LidError if a sample is no recording, is long, or two have the same name."""
+    names = [packed_name(sample) for sample in packing.samples]
+    for sample, name in zip(packing.samples, names, strict=True):
+        if names.count(name) > 1:
+            raise LidError(f"two samples are called {Path(name).name}", where=sample, mend="rename one")
+        if is_address(sample):
+            continue
+        info = audio_info(sample)
+        if (seconds := info.num_samples / info.rate) > LONGEST_SAMPLE_S:
+            what = f"lasts {seconds:.0f} s, longer than {LONGEST_SAMPLE_S} s"
+            raise LidError(what, where=sample, mend="give a shorter sample")
+
+
+def check_onnx(packing: Packing, model: str | None) -> None:
+    """Raise LidError if the ONNX file was not exported from the model with this digest."""
+    if packing.onnx is None:
+        return
+    if read_record(packing.onnx).model != model:
+        what = f"was not exported from {packing.model_file.name}"
+        raise LidError(what, where=packing.onnx, mend="export it again: lid export --format onnx")
+
+
+def check_licence(packing: Packing, saved: SavedModel) -> None:
+    """Raise LidError if no licence is given, and that of what the model was made from is unknown."""
+    if packing.licence is None and model_licence(saved.description) == UNKNOWN:
+        made_from = ", ".join(encoder.name for encoder in encoders(saved.description)) or "the imported model"
+        what = f"the licence of {made_from} is unknown: see its page"
+        mend = f"give --licence, an identifier of the Hugging Face Hub, or {UNKNOWN}"
+        raise LidError(what, where=packing.model_file, mend=mend)
 
 
 def check_results(directory: Path, model: str | None) -> None:

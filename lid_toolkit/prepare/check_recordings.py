@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ KINDS = (
     "no signal",
     "command",
 )
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
 
 Broken: TypeAlias = "tuple[str, str, str]"
 """Why a recording cannot be used: the kind of fault, one of ``KINDS``; the reason; how to mend it."""
@@ -83,7 +86,7 @@ def read_recordings(
     title = f"read {'audio' if check == 'decode' else 'headers'} of {name}"
     with Progress(title, len(wav_scp), "rec") as progress:
         row = 0
-        for results in _spread(work, _chunks(wav_scp, channels), num_jobs):
+        for results in spread(work, _chunks(wav_scp, channels), num_jobs):
             for of_channels in results:
                 for channel, result in of_channels.items():
                     if isinstance(result, float):
@@ -182,8 +185,11 @@ def _chunks(wav_scp: Table, channels: Mapping[int, Sequence[int]]) -> Iterator[C
     return iter(lambda: list(itertools.islice(refs, CHUNK)), [])
 
 
-def _spread(work: functools.partial[Results], chunks: Iterator[Chunk], num_jobs: int) -> Iterator[Results]:
-    """Yield the results of chunks in order; a limited number of chunks is submitted at a time."""
+def spread(work: Callable[[Work], Result], chunks: Iterator[Work], num_jobs: int) -> Iterator[Result]:
+    """Yield ``work(chunk)`` for each chunk, in order, computed by ``num_jobs`` processes.
+
+    A limited number of chunks is submitted at a time.
+    """
     if num_jobs == 1:
         yield from map(work, chunks)
         return

@@ -114,16 +114,26 @@ def check(items: Iterable[Item], iso639: bool) -> Iterator[Checked]:
 
 
 def write(utterances: Sequence[Checked], output_dir: Path) -> None:
-    """Write the tables, including ``segments`` if an utterance is a part of a recording."""
+    """Write the tables, with ``segments`` if an utterance is a part of a recording.
+
+    ``utt2spk`` is written if a speaker is known. An utterance whose speaker is not known has a speaker of
+    its own, with the utterance's id.
+    """
     utt2lang = table_from_pairs(((u.key, u.item.language) for u in utterances), output_dir / "utt2lang")
-    if not any(u.item.is_part for u in utterances):
-        write_data_dir(output_dir, [(u.key, u.item.path) for u in utterances], utt2lang)
-        return
-    recordings = _recording_ids({u.item.path: u.item.name for u in utterances})
-    segments = ((u.key, f"{recordings[u.item.path]} {_span(u.item)}") for u in utterances)
-    table = table_from_pairs(segments, output_dir / "segments")
-    wav_scp = [(name, path) for path, name in recordings.items()]
-    write_data_dir(output_dir, wav_scp, utt2lang, {"segments": table})
+    optional = {}
+    if known := sum(bool(u.item.speaker) for u in utterances):
+        speakers = ((u.key, u.item.speaker or u.key) for u in utterances)
+        optional["utt2spk"] = table_from_pairs(speakers, output_dir / "utt2spk")
+        if known < len(utterances):
+            what = "%s: the speaker of %d utterances is not known: each has one of its own"
+            logging.warning(what, output_dir, len(utterances) - known)
+    wav_scp = [(u.key, u.item.path) for u in utterances]
+    if any(u.item.is_part for u in utterances):
+        recordings = _recording_ids({u.item.path: u.item.name for u in utterances})
+        segments = ((u.key, f"{recordings[u.item.path]} {_span(u.item)}") for u in utterances)
+        optional["segments"] = table_from_pairs(segments, output_dir / "segments")
+        wav_scp = [(name, path) for path, name in recordings.items()]
+    write_data_dir(output_dir, wav_scp, utt2lang, optional)
 
 
 def _length(path: str) -> tuple[float, str]:

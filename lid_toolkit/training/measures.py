@@ -2,47 +2,28 @@
 
 What a person reads while the training runs is in :mod:`lid_toolkit.training.console`. TensorBoard and
 matplotlib take seconds to import, so they are imported where they are used.
-
-Shapes: l languages, e epochs.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 from lid_toolkit.training.config import TrainConfig
-from lid_toolkit.training.state import EpochMeasures, measure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-CURVES = {
-    "loss": ("train_loss", "valid_loss"),
-    "accuracy": ("train_accuracy", "valid_accuracy", "valid_macro_accuracy"),
-    "lr": ("lr",),
-}
+from lid_toolkit.training.state import EpochMeasures
 
 
 def report(config: TrainConfig, history: Sequence[EpochMeasures], output_dir: Path) -> None:
-    """Write ``metrics.jsonl`` and ``images/*.png`` of all epochs; send the last epoch to the dashboards."""
+    """Write ``metrics.jsonl`` and ``images/`` of all epochs; send the last epoch to the dashboards."""
     with write_whole(output_dir / "metrics.jsonl") as stream:
         stream.writelines(json.dumps(epoch) + "\n" for epoch in history)
     if config.use_matplotlib:
-        pictures = {name: draw_curves(history, name, measures) for name, measures in CURVES.items()}
-        pictures["per_language"] = draw_languages(history)
-        for name, picture in pictures.items():
-            with write_whole(output_dir / "images" / f"{name}.png", "wb") as stream:
-                stream.write(picture)
+        draw(history, output_dir / "images")
     scalars = {name.replace("_", "/", 1): v for name, v in history[-1].items() if isinstance(v, float)}
     for language, value in history[-1]["valid_per_language"].items():
         scalars[f"valid_per_language/{language}"] = value
@@ -50,6 +31,19 @@ def report(config: TrainConfig, history: Sequence[EpochMeasures], output_dir: Pa
         write_events(output_dir / "tensorboard", scalars, history[-1]["epoch"])
     if config.use_wandb:
         send_to_wandb(config, scalars, history[-1]["epoch"], output_dir)
+
+
+def draw(history: Sequence[EpochMeasures], images: Path) -> None:
+    """Draw the curves of all epochs, each as a PNG and an SVG picture."""
+    from lid_toolkit.evaluation.curve_pictures import CURVES, epochs_picture, learning_picture
+    from lid_toolkit.evaluation.style import FORMS, saved
+
+    pictures = {name: learning_picture(history, name) for name in CURVES}
+    pictures["per_language"] = epochs_picture(history)
+    for name, picture in pictures.items():
+        for form in FORMS:
+            with write_whole(images / f"{name}.{form}", "wb") as stream:
+                stream.write(saved(picture.figure, form))
 
 
 def write_events(directory: Path, scalars: Mapping[str, float], epoch: int) -> None:
@@ -89,51 +83,3 @@ def send_to_wandb(config: TrainConfig, scalars: Mapping[str, float], epoch: int,
             resume="allow",
         )
     wandb.log(dict(scalars), step=epoch)
-
-
-def draw_curves(history: Sequence[EpochMeasures], title: str, measures: Sequence[str]) -> bytes:
-    """Return a PNG of curves of some measures over the epochs."""
-
-    def draw(axes: Axes) -> None:
-        epochs = [epoch["epoch"] for epoch in history]
-        for name in measures:
-            values = [measure(epoch, name) for epoch in history]
-            axes.plot(epochs, values, marker="o", markersize=3, label=name)
-        axes.grid(alpha=0.3)
-        if len(measures) > 1:
-            axes.legend(frameon=False)
-
-    return _picture(title, (6, 4), draw)
-
-
-def draw_languages(history: Sequence[EpochMeasures]) -> bytes:
-    """Return a PNG of each language's validation accuracy over the epochs, the hardest on top."""
-    last = history[-1]["valid_per_language"]
-    languages = sorted(last, key=lambda language: (last[language], language))
-    accuracy_le = np.array([[epoch["valid_per_language"][name] for epoch in history] for name in languages])
-
-    def draw(axes: Axes) -> None:
-        edges = (history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5, len(languages) - 0.5, -0.5)
-        image = axes.imshow(accuracy_le, aspect="auto", extent=edges, vmin=0, vmax=1, interpolation="nearest")
-        axes.figure.colorbar(image, label="accuracy")
-        axes.set_yticks(range(len(languages)), languages, fontsize=7)
-
-    return _picture("validation accuracy of each language", (6, max(3, 0.14 * len(languages) + 1.5)), draw)
-
-
-def _picture(title: str, size: tuple[float, float], draw: Callable[[Axes], None]) -> bytes:
-    """Return a PNG with epochs on the horizontal axis; ``draw`` fills the axes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    draw(axes)
-    axes.set_xlabel("epoch")
-    axes.set_title(title)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=110)
-    return image.getvalue()

@@ -7,141 +7,54 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import soundfile
-
-from lid_toolkit.audio.reader import AudioError, read_audio
 from lid_toolkit.cli import run
 from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
-from local.corpus import Utterance, alone, option_parser, report, share, sources, write_set, write_wav
-from local.parallel import parallel
-from local.prompts.duplicates import Fingerprint, fingerprint, first_copies
-from local.prompts.packages import PACKAGES, Package, fetch, find, recordings, unpack
-from local.prompts.speech import Wave, fault, measure, to_8k
+from local.corpus import Utterance, alone, option_parser, report, share, sources, write_set
+from local.debs import fetch, find, unpack
+from local.prompts.packages import PACKAGES, Package, recordings
+from local.takes import Take, choose, listen_to_all
 
-SHORTEST_S, LONGEST_S = 1.0, 20.0
+SHORTEST_S = 1.0
 DEV_SHARE = 0.1
-GSM_RATE = 8000
-UNREADABLE, MOST_UNREADABLE = "unreadable", 0.01
 NOT_SPEECH = ("silence/*", "beep", "beeperr", "*-2tone", "confbridge-join", "confbridge-leave", "tt-monkeys")
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """A recording in an unpacked package, and the path of its WAV copy if it has to be converted."""
+def take(package: Package, name: str, path: Path, wav: Path) -> Take:
+    """Return what is known of a recording of a package.
 
-    package: Package
-    name: str
-    path: Path
-    converted: Path
-
-    @property
-    def key(self) -> str:
-        """The utterance id: the speaker and the name; ``-`` replaces ``/`` and other special characters."""
-        return f"{speaker(self)}-{re.sub(r'[^A-Za-z0-9_]+', '-', self.name)}"
-
-
-@dataclass(frozen=True)
-class Heard:
-    """The result of checking a recording: utterance, reason to drop it (or ``""``), and fingerprint."""
-
-    utterance: Utterance
-    fault: str
-    fingerprint: Fingerprint | None = None
-
-
-def speaker(recording: Prompt) -> str:
-    """Return the speaker id: the package's voice, or, in the game, the character given by the file name."""
-    package = recording.package
-    if package.voice != "fillets":
-        return f"{package.language}-{package.voice}"
-    parts = re.split(r"[-_]", Path(recording.name).name)
-    fish = next((part for part in parts[:-1] if part in ("m", "v")), "others")
-    return f"{package.language}-{package.voice}-{fish}"
-
-
-def read(path: Path) -> tuple[Wave, int]:
-    """Return a recording as mono float32 (samples,) and its rate. ``.gsm`` files are headerless GSM 06.10."""
-    if path.suffix != ".gsm":
-        return read_audio(str(path))
-    wave, rate = soundfile.read(
-        path, dtype="float32", format="RAW", subtype="GSM610", samplerate=GSM_RATE, channels=1
-    )
-    return wave, int(rate)
-
-
-def listen(recording: Prompt) -> Heard:
-    """Read and check one recording. Headerless files are also written as WAV, which every tool can read."""
-    utterance = Utterance(
-        recording.key, recording.package.language, speaker(recording), recording.path, duration=0.0
-    )
-    try:
-        wave, rate = read(recording.path)
-    except (AudioError, soundfile.SoundFileError) as error:
-        return Heard(utterance, f"{UNREADABLE} ({getattr(error, 'what', error)})")
-    utterance = replace(utterance, duration=len(wave) / rate)
-    reason = unfit(recording.name, utterance.duration)
-    if reason:
-        return Heard(utterance, reason)
-    at_8k = to_8k(wave, rate)
-    reason = fault(measure(at_8k))
-    if not reason and recording.path.suffix == ".gsm":
-        write_wav(recording.converted, np.rint(wave * 32768).astype(np.int16), rate)
-        utterance = replace(utterance, audio=recording.converted)
-    return Heard(utterance, reason, fingerprint(at_8k))
-
-
-def unfit(name: str, seconds: float) -> str:
-    """Return why a recording is dropped because of its name or duration, or ``""``.
+    The id is the speaker and the name, with ``-`` instead of ``/`` and other special characters.
 
     Args:
-        name: path relative to the package's root, without suffix.
-        seconds: duration.
+        package: its package.
+        name: its path relative to the package's root, without suffix.
+        path: the file.
+        wav: the folder for a WAV copy.
     """
-    if any(fnmatch.fnmatchcase(name, pattern) for pattern in NOT_SPEECH):
-        return "not speech (by name)"
-    if seconds < SHORTEST_S:
-        return f"too short ({seconds:.2f} s)"
-    if seconds > LONGEST_S:
-        return f"too long ({seconds:.1f} s)"
-    return ""
+    who = speaker(package, name)
+    is_speech = not any(fnmatch.fnmatchcase(name, pattern) for pattern in NOT_SPEECH)
+    return Take(
+        f"{who}-{re.sub(r'[^A-Za-z0-9_]+', '-', name)}",
+        package.language,
+        who,
+        package.name,
+        path,
+        wav / f"{name}.wav",
+        "" if is_speech else "not speech (by name)",
+    )
 
 
-def refuse_unreadable(heard: Sequence[Heard], corpus_dir: Path) -> None:
-    """Raise LidError if more than 1 % of the recordings cannot be read: the copy is then probably damaged."""
-    broken = [h.utterance for h in heard if h.fault.startswith(UNREADABLE)]
-    if len(broken) > MOST_UNREADABLE * len(heard):
-        raise LidError(
-            f"{len(broken)} of {len(heard)} recordings cannot be read, e.g. {broken[0].audio}",
-            where=corpus_dir,
-            mend="delete this directory and run this again",
-        )
-
-
-def choose(heard: Sequence[Heard]) -> tuple[list[Utterance], dict[str, str]]:
-    """Return the utterances to keep, and by id the reasons for dropping the others.
-
-    The first of several duplicates is kept. If duplicates have different languages, all are dropped,
-    because the language of such a recording is unknown.
-    """
-    dropped = {h.utterance.key: h.fault for h in heard if h.fault}
-    fit = [h for h in heard if not h.fault]
-    prints = [h.fingerprint for h in fit if h.fingerprint is not None]
-    copies = first_copies(prints, [h.utterance.duration for h in fit])
-    for item, original in zip(fit, copies, strict=True):
-        if original is None:
-            continue
-        first = fit[original].utterance
-        dropped[item.utterance.key] = f"duplicate (of {first.key})"
-        if first.language != item.utterance.language:
-            dropped[first.key] = f"in several languages (also {item.utterance.key})"
-    return [h.utterance for h in fit if h.utterance.key not in dropped], dropped
+def speaker(package: Package, name: str) -> str:
+    """Return the speaker id: the package's voice, or, in the game, the character given by the file name."""
+    if package.voice != "fillets":
+        return f"{package.language}-{package.voice}"
+    parts = re.split(r"[-_]", Path(name).name)
+    fish = next((part for part in parts[:-1] if part in ("m", "v")), "others")
+    return f"{package.language}-{package.voice}-{fish}"
 
 
 def split(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
@@ -158,14 +71,14 @@ def split(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
     return sets
 
 
-def gather(debs: Sequence[Path], corpus_dir: Path) -> list[Prompt]:
+def gather(debs: Sequence[Path], corpus_dir: Path) -> list[Take]:
     """Unpack the packages, in the order of ``PACKAGES``, and list their recordings."""
     found = []
     with Progress("unpack prompts", len(debs), "package") as progress:
         for package, deb in zip(PACKAGES, debs, strict=True):
             tree = unpack(deb, corpus_dir / "unpacked")
             wav = corpus_dir / "wav" / deb.stem
-            items = [Prompt(package, n, p, wav / f"{n}.wav") for n, p in recordings(package, tree)]
+            items = [take(package, name, path, wav) for name, path in recordings(package, tree)]
             if not items:
                 raise LidError(f"contains no recordings in {package.root}", where=deb)
             found += items
@@ -176,11 +89,14 @@ def gather(debs: Sequence[Path], corpus_dir: Path) -> list[Prompt]:
 def prepare(datadir: Path, corpus_dir: Path, jobs: int, dry_run: bool) -> None:
     """Make the three data directories unless they are current, and print a summary."""
     folder = corpus_dir / "debs"
-    debs = [(find(p, folder) or folder / p.name) if dry_run else fetch(p, folder) for p in PACKAGES]
+    debs = [(find(p.name, folder) or folder / p.name) if dry_run else fetch(p.name, folder) for p in PACKAGES]
     step = Step(
         "prepare prompts",
         datadir / ".done" / "prompts.json",
-        {**sources(__file__), **{package.name: deb for package, deb in zip(PACKAGES, debs, strict=True)}},
+        {
+            **sources(__file__, "speech", "takes"),
+            **{package.name: deb for package, deb in zip(PACKAGES, debs, strict=True)},
+        },
         {"corpus_dir": str(corpus_dir)},
     )
     if dry_run:
@@ -193,8 +109,7 @@ def prepare(datadir: Path, corpus_dir: Path, jobs: int, dry_run: bool) -> None:
 
 def make(debs: Sequence[Path], datadir: Path, corpus_dir: Path, jobs: int) -> list[Path]:
     """Unpack and check the recordings, write the data directories, and return all files written."""
-    heard = list(parallel(listen, gather(debs, corpus_dir), jobs, "listen to prompts"))
-    refuse_unreadable(heard, corpus_dir)
+    heard = listen_to_all(gather(debs, corpus_dir), SHORTEST_S, jobs, corpus_dir)
     utterances, dropped = choose(heard)
     write_table(corpus_dir / "dropped", dropped.items())
     sets = split(utterances)

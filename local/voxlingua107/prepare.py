@@ -13,8 +13,9 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 from lid_toolkit.cli import positive_int, run
-from lid_toolkit.datadir.check import compare_dirs, scan_dir
+from lid_toolkit.datadir.check import scan_dir
 from lid_toolkit.datadir.faults import counted
+from lid_toolkit.datadir.overlap import shared_recordings, unknown_labels
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 from lid_toolkit.steps import Step
@@ -247,7 +248,8 @@ def check_tables(job: Job) -> list[Path]:
     """Check the data directories and return the tables that were checked; see :func:`validate`."""
     train, selection, dev = (scan_dir(job.datadir / name) for name in (TRAIN, SELECTION, DEV_SET))
     found = [group for scanned in (train, selection, dev) for group in scanned.faults]
-    found += [group for scanned in (selection, dev) for group in compare_dirs(scanned, train)]
+    for scanned in (selection, dev):
+        found += [*unknown_labels(scanned, train), *shared_recordings(scanned, train)]
     for group in found:
         logging.error("%s", group.error(0))
     if found:

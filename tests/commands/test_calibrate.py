@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -61,8 +62,67 @@ def test_it_is_stored_with_an_experiment_and_used(model, held_out, capsys):
     assert LanguageIdentifier.from_pretrained(model, "cpu").policy == stored
     info.main([str(model)])
     printed = capsys.readouterr().out
-    assert f"calibration: temperature {1 / stored.calibration.scale:.3f}\n" in printed
+    assert f"calibration: temperature {1 / stored.calibration.scale:.3f}, fitted on dev\n" in printed
     assert 'policy: {"min_score": 0.25}' in printed
+
+
+def test_the_set_stands_in_the_stored_calibration_and_where_the_model_is_described(model, held_out, capsys):
+    calibrate.main(["--model", str(model), *held_out])
+    stored = DecisionPolicy.from_yaml(model.parent / "policy.yaml").calibration
+    assert (stored.set, stored.set_digest) == ("dev", digest(Path(held_out[1]) / "utt2lang"))
+    printed = capsys.readouterr().out
+    for name in ("cross-entropy, nats", "C_llr, bits", "calibration error", "Brier score", "accuracy"):
+        assert name in printed
+    assert policy_of(packed(model)).calibration.set == "dev"
+    info.main([str(packed(model))])
+    assert ", fitted on dev\n" in capsys.readouterr().out
+
+
+def trained_with(model: Path, valid: Path, selection_set: object = "valid") -> None:
+    """Write the record of a training whose validation set was ``valid``."""
+    (model.parent / ".done").mkdir(exist_ok=True)
+    inputs = {"train utt2lang": "other", "valid utt2lang": digest(valid / "utt2lang")}
+    (model.parent / ".done/train.json").write_text(json.dumps({"inputs": inputs}))
+    (model.parent / "config.yaml").write_text(yaml.safe_dump({"selection_set": selection_set}))
+
+
+def test_the_recipe_only_takes_the_selection_set(model, held_out, tmp_path):
+    options = ["--model", str(model), *held_out, "--only_selection_set", "true"]
+    with pytest.raises(LidError, match="dev: is not the validation set of the training"):
+        calibrate.main(options)  # there is no record of a training
+    other = tmp_path / "test"
+    write_table(other / "utt2lang", [("x", LABELS[0])])
+    trained_with(model, other)
+    with pytest.raises(LidError, match="dev: is not the validation set of the training"):
+        calibrate.main(options)
+    trained_with(model, tmp_path / "dev", 0.05)
+    with pytest.raises(LidError, match="dev: did not choose the checkpoint"):
+        calibrate.main(options)
+    assert not (model.parent / "policy.yaml").exists()
+    trained_with(model, tmp_path / "dev")
+    calibrate.main(options)
+    assert (model.parent / "policy.yaml").exists()
+
+
+def test_a_fit_on_the_scores_of_an_experiment_is_skipped_when_it_is_current(model, held_out, capsys, caplog):
+    caplog.set_level(logging.INFO)
+    options = ["--model", str(model), *held_out]
+    calibrate.main([*options, "--dry_run", "true"])
+    assert "to do (not done yet)" in caplog.text
+    assert not (model.parent / "policy.yaml").exists()
+    calibrate.main(options)
+    first = (model.parent / "policy.yaml").read_bytes()
+    assert "temperature: scale" in capsys.readouterr().out
+    calibrate.main(options)
+    assert capsys.readouterr().out == ""
+    assert "current, skipped" in caplog.text
+    (model.parent / "policy.yaml").write_text("min_score: 0.25\n")
+    calibrate.main([*options, "--method", "affine"])
+    stored = DecisionPolicy.from_yaml(model.parent / "policy.yaml")
+    assert stored.min_score == 0.25
+    assert (model.parent / "policy.yaml").read_bytes() != first
+    with pytest.raises(LidError, match="--dry_run: needs a model file"):
+        calibrate.main([*options, "--output", "x.yaml", "--dry_run", "true"])
 
 
 def test_it_is_not_used_with_another_model_file(model, held_out, caplog):

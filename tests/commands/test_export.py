@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import soundfile
 from data.corpus import RATE, vowel
@@ -9,6 +11,7 @@ from data.corpus import RATE, vowel
 from lid_toolkit import LanguageIdentifier
 from lid_toolkit.commands import export
 from lid_toolkit.errors import LidError
+from lid_toolkit.inference.policy import DecisionPolicy
 
 pytest.importorskip("onnxscript", reason="onnxscript is not installed")
 
@@ -77,3 +80,13 @@ def test_options_that_cannot_be_followed_are_refused(
 
     assert re.search(message, said)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_policy_with_a_language_that_the_model_lacks_is_refused(model_file, tmp_path):
+    model = tmp_path / "exp" / model_file.name
+    model.parent.mkdir()
+    shutil.copy(model_file, model)
+    DecisionPolicy(candidates=("zul", "xho")).to_yaml(model.parent / "policy.yaml")
+    with pytest.raises(LidError, match=r"policy: .*zul"):
+        export.main([str(model), str(tmp_path / "out.onnx"), "--format", "onnx"])
+    assert [path.name for path in tmp_path.iterdir()] == ["exp"]

@@ -143,29 +143,42 @@ def test_blocks_of_any_size_write_the_same_bytes(tmp_path, vectors):
     assert written[0] == written[1] == written[2]
 
 
+def alike(scp):
+    return ark.read_alike([*read_table(scp).values()])
+
+
 def test_vectors_that_are_alike_are_read_together_and_others_one_by_one(tmp_path, vectors, monkeypatch):
     """Both ways give the same; a length of its own, float64 or a second archive is read one by one."""
-    monkeypatch.setattr(ark, "ROWS_AT_ONCE", 7)
     write_pairs(tmp_path / "a.ark", tmp_path / "a.scp", vectors.items())
     table = read_table(tmp_path / "a.scp")
-    together = ark.read_alike(table)
+    expected = np.stack([vectors[key] for key, _ in table])
+    together = ark.read_alike([*table.values()])
     assert together is not None
-    np.testing.assert_array_equal(together, np.stack([vectors[key] for key, _ in table]))
+    np.testing.assert_array_equal(together, expected)
+    backwards = ark.read_alike([*table.values()][::-1])
+    np.testing.assert_array_equal(backwards, expected[::-1])
+    monkeypatch.setattr(ark, "ROWS_AT_ONCE", 7)
+    assert [len(block) for block in ark.vector_blocks(table)] == [7, 7, 6]
+    np.testing.assert_array_equal(read_vectors(tmp_path / "a.scp")[1], expected)
+    monkeypatch.setattr(ark, "LARGEST_SPAN", 100)
+    assert ark.read_alike([*table.values()]) is None
+    np.testing.assert_array_equal(read_vectors(tmp_path / "a.scp")[1], expected)
+    monkeypatch.undo()
 
     longer = {**vectors, "z": np.zeros(8, np.float32)}
     write_pairs(tmp_path / "b.ark", tmp_path / "b.scp", longer.items())
-    assert ark.read_alike(read_table(tmp_path / "b.scp")) is None
+    assert alike(tmp_path / "b.scp") is None
     kaldiio.save_ark(str(tmp_path / "c.ark"), {"a": np.zeros(3)}, scp=str(tmp_path / "c.scp"))
-    assert ark.read_alike(read_table(tmp_path / "c.scp")) is None
+    assert alike(tmp_path / "c.scp") is None
     write_table(tmp_path / "d.scp", [*table, ("z", f"{tmp_path / 'c.ark'}:2")])
-    assert ark.read_alike(read_table(tmp_path / "d.scp")) is None
+    assert alike(tmp_path / "d.scp") is None
 
 
-@pytest.mark.parametrize("offset", ["", "x", "10000000", "1"])
+@pytest.mark.parametrize("offset", ["", "x", "10000000", "1", "9" * 18, "9" * 30])
 def test_references_that_are_wrong_are_left_to_the_careful_way(tmp_path, vectors, offset):
     write_pairs(tmp_path / "a.ark", tmp_path / "a.scp", vectors.items())
     write_table(tmp_path / "x.scp", [("a", f"{tmp_path / 'a.ark'}:{offset}")])
-    assert ark.read_alike(read_table(tmp_path / "x.scp")) is None
+    assert alike(tmp_path / "x.scp") is None
     with pytest.raises(LidError, match=r"a\.ark|offset"):
         read_vectors(tmp_path / "x.scp")
 
@@ -174,6 +187,6 @@ def test_an_archive_that_was_cut_is_not_read_beyond_its_end(tmp_path, vectors):
     write_pairs(tmp_path / "a.ark", tmp_path / "a.scp", vectors.items())
     data = (tmp_path / "a.ark").read_bytes()
     (tmp_path / "a.ark").write_bytes(data[:-1])
-    assert ark.read_alike(read_table(tmp_path / "a.scp")) is None
+    assert alike(tmp_path / "a.scp") is None
     with pytest.raises(LidError, match="no complete Kaldi vector at this offset"):
         read_vectors(tmp_path / "a.scp")

@@ -5,7 +5,7 @@ from datadir.directories import PLAIN, SEGMENTED, write_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lid_toolkit.datadir.check import compare_dirs, scan_dir
+from lid_toolkit.datadir.check import scan_dir
 from lid_toolkit.datadir.datadir import read_data_dir
 from lid_toolkit.datadir.faults import counted
 from lid_toolkit.errors import LidError
@@ -160,29 +160,6 @@ def test_faults_are_counted_by_kind(tmp_path):
     assert counted(scan_dir(path).faults) == "4 faults: 2 empty value, 2 key in one table only"
     with pytest.raises(LidError, match="does not exist"):
         scan_dir(tmp_path / "none")
-
-
-def test_a_test_set_is_compared_with_training(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    train = {**PLAIN, "wav.scp": f"a x/../a.wav\nb {tmp_path}//b.wav\nc c.ark:7\n"}
-    test = {"wav.scp": "d a.wav\ne b.wav\nf c.ark:8\ng g.wav |\n", "utt2lang": "d eng\ne deu\nf eng\ng fra\n"}
-    one, other = (
-        scan_dir(write_files(tmp_path / "test", test)),
-        scan_dir(write_files(tmp_path / "train", train)),
-    )
-    messages = [str(fault) for group in compare_dirs(one, other) for fault in group]
-    assert [message.removeprefix(f"{tmp_path}/test/") for message in messages] == [
-        f"utt2lang:2: 'e': language 'deu' is not in {tmp_path}/train/utt2lang "
-        "(remove its utterances, or add the language to training)",
-        *(
-            f"wav.scp:{line}: '{key}': this recording is also in {tmp_path}/train/wav.scp, as '{other}' "
-            "(remove it from one of the sets)"
-            for line, key, other in ((1, "d", "a"), (2, "e", "b"))
-        ),
-    ]
-    assert (
-        compare_dirs(other, scan_dir(write_files(tmp_path / "valid", {"utt2lang": "x eng\ny fra\n"}))) == []
-    )
 
 
 TABLES = ["wav.scp", "utt2lang", "lang2utt", "segments", "utt2spk", "utt2speed"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from browser import BROWSER
 from evaluation.written_set import WrittenSet, write_set
 from matplotlib.mathtext import MathTextParser
 
@@ -16,6 +19,15 @@ def small_set(tmp_path: Path) -> WrittenSet:
     answers = dict(truth) | {"d00": "nld", "d01": "fra", "n00": "deu"}
     del answers["n01"]
     return write_set(tmp_path, truth, answers, ["deu", "fra", "nld"], {"n01": "truncated <audio>"})
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Return a Chromium or Chrome for the tests that are marked with ``needs_browser``."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
 
 
 @pytest.fixture

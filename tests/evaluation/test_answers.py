@@ -81,7 +81,7 @@ def test_languages_the_system_does_not_know_count_as_wrong(
         answers = read(small_set)
     assert "does not know ltz" in caplog.text
     assert answers.languages[answers.true[2]] == "ltz"
-    mistakes = confident_mistakes(answers, read_scores(small_set.inference_dir, answers))
+    mistakes = [*confident_mistakes(answers, read_scores(small_set.inference_dir, answers))]
     assert next(m for m in mistakes if m.utterance == "d02").true_probability is None
 
 
@@ -136,7 +136,7 @@ def test_mistakes_come_surest_first(small_set: WrittenSet):
     answers = read(small_set)
     scores = read_scores(small_set.inference_dir, answers)
     scores[1] = np.log([0.02, 0.97, 0.01])
-    mistakes = confident_mistakes(answers, scores, at_most=2)
+    mistakes = [*confident_mistakes(answers, scores, at_most=2)]
     assert [(m.utterance, m.true, m.predicted) for m in mistakes] == [
         ("d01", "deu", "fra"),
         ("d00", "deu", "nld"),

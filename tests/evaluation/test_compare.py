@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,15 @@ import pytest
 from commands import call
 from evaluation.written_set import WrittenSet, write_set
 
+from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import read_answers
 from lid_toolkit.evaluation.bootstrap import drawn_means, percentile_interval
 from lid_toolkit.evaluation.clusters import Clusters
-from lid_toolkit.evaluation.compare import compare, mcnemar, paired_gain, verdict
-from lid_toolkit.evaluation.compare_many import latex
+from lid_toolkit.evaluation.compare import Comparison, compare, mcnemar, paired_gain, verdict
+from lid_toolkit.evaluation.compare_many import cell, latex
 from lid_toolkit.evaluation.intervals import Estimate
+from lid_toolkit.evaluation.score import score
 
 SCRIPT = Path(__file__).parents[2] / "pyscripts" / "compare.py"
 
@@ -29,6 +32,17 @@ def test_mcnemar_is_a_fair_coin():
 def test_gain_has_width_when_both_are_always_right():
     gain = paired_gain(50, 0, 0, 50)
     assert gain.low < gain.value == 0 < gain.high
+
+
+def test_gain_by_hand():
+    """Both are right on 36 of 50, only A on 2, only B on 12: phi is -24 / sqrt(38 * 12 * 48 * 2) = -0.1147.
+
+    Wilson's intervals are [0.6259, 0.8570] for 38 and [0.8654, 0.9890] for 48 of 50. So the lower limit is
+    0.2 - sqrt(0.0946^2 + 2 * 0.1147 * 0.0946 * 0.0970 + 0.0970^2), and the upper one
+    0.2 + sqrt(0.0290^2 + 2 * 0.1147 * 0.0290 * 0.1341 + 0.1341^2).
+    """
+    gain = paired_gain(36, 2, 12, 50)
+    assert (gain.low, gain.value, gain.high) == pytest.approx((0.0569, 0.2, 0.3404), abs=1e-4)
 
 
 def test_gain_is_antisymmetric():
@@ -81,6 +95,41 @@ def test_clusters_widen_the_difference(small_set: WrittenSet, tmp_path: Path):
     assert grouped.value == plain.value
     assert (grouped.low <= plain.low, grouped.high >= plain.high) == (True, True)
     assert grouped != plain
+
+
+def test_speakers_widen_the_accuracies_of_both_systems(small_set: WrittenSet, tmp_path: Path):
+    """As in the results of each system, whose interval is the wider one of Wilson's and that of clusters."""
+    one, other = systems(small_set, tmp_path)
+    plain = call("compare", "--data_dir", one.data_dir, "--a", one.inference_dir, "--b", other.inference_dir)
+    assert "  A  75.00 % [50.50, 89.82]" in plain.stdout
+    speakers = [(key, f"s{number // 6}") for number, key in enumerate(read_truth(one))]
+    write_table(one.data_dir / "utt2spk", speakers)
+    score(one.data_dir, one.inference_dir)
+    found = json.loads((one.inference_dir / "results.json").read_text())["accuracy"]
+    grouped = call(
+        "compare", "--data_dir", one.data_dir, "--a", one.inference_dir, "--b", other.inference_dir
+    )
+    interval = f"  A  75.00 % [{100 * found['low']:.2f}, {100 * found['high']:.2f}]"
+    assert interval in grouped.stdout
+    assert interval not in plain.stdout
+
+
+def test_an_interval_that_holds_0_never_names_a_better_system(small_set: WrittenSet, tmp_path: Path):
+    """Newcombe's interval of 2 more right answers of 16 holds 0, and so do limits of exactly 0."""
+    for low, value, high in ((0.0, 0.1, 0.2), (-0.1, -0.05, 0.0), (-0.1, 0.2, 0.4)):
+        assert "better" not in verdict(Estimate(value, low, high))
+        gain, accuracy = Estimate(value, low, high), Estimate(0.5, 0.4, 0.6)
+        assert "*" not in cell(Comparison(1, 1, 1, 1, accuracy, accuracy, gain, 1.0))
+    one, _ = systems(small_set, tmp_path)
+    same = write_set(
+        tmp_path / "c", read_truth(one), read_truth(one) | {"d00": "nld"}, ["deu", "fra", "nld"], {}
+    )
+    done = call("compare", "--data_dir", one.data_dir, "--a", one.inference_dir, "--b", same.inference_dir)
+    assert ("better" in done.stdout) == ("[+" in done.stdout)
+
+
+def read_truth(made: WrittenSet) -> dict[str, str]:
+    return dict(read_answers(made.data_dir, made.inference_dir).truth)
 
 
 def test_the_gain_of_clusters_covers_the_truth():

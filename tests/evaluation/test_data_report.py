@@ -9,7 +9,8 @@ from evaluation.written_set import DOLLARS
 from PIL import Image
 
 from lid_toolkit.datadir.tables.table import table_from_pairs
-from lid_toolkit.evaluation.data_report import describe, hours_png, text_of, write_report
+from lid_toolkit.evaluation.data_report import describe, hours_figure, text_of, write_report
+from lid_toolkit.evaluation.style import saved
 
 
 @pytest.fixture
@@ -46,21 +47,25 @@ def test_files(report, tmp_path):
     kept = json.loads((tmp_path / "report.json").read_text())
     assert kept["languages"][0]["hours"] == 3.5
     assert (tmp_path / "report.txt").read_text() == text_of(report)
-    assert (tmp_path / "hours.png").read_bytes() == hours_png(report)
+    assert (tmp_path / "hours.png").read_bytes() == saved(hours_figure(report), "png")
+    assert "English (eng)" in (tmp_path / "hours.svg").read_text()
 
 
 def test_picture_grows_with_the_languages(report):
-    few = Image.open(io.BytesIO(hours_png(report)))
+    few = hours_figure(report).get_size_inches()
     labels = [f"l{i:03d}" for i in range(107)]
     many = describe("many", table_from_pairs(zip(labels, labels, strict=True)), np.arange(107.0))
-    tall = Image.open(io.BytesIO(hours_png(many)))
-    assert few.width == tall.width
-    assert tall.height > 10 * few.height / 2
+    tall = hours_figure(many).get_size_inches()
+    assert few[0] == tall[0]
+    assert tall[1] > 10 * few[1] / 2
 
 
 @pytest.mark.usefixtures("no_formulas")
 def test_labels_with_dollars_are_no_formulas():
-    picture = hours_png(describe("$test$", table_from_pairs(zip("abc", DOLLARS, strict=True)), np.ones(3)))
+    picture = saved(
+        hours_figure(describe("$test$", table_from_pairs(zip("abc", DOLLARS, strict=True)), np.ones(3))),
+        "png",
+    )
     assert Image.open(io.BytesIO(picture)).width
 
 

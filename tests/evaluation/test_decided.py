@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from evaluation.written_set import WrittenSet, write_set
 
-from lid_toolkit.commands.recipe.score import main, policy_of
+from lid_toolkit.commands.recipe.score import main, read_policy
 from lid_toolkit.errors import LidError
-from lid_toolkit.evaluation.answers import FAILED, read_answers
+from lid_toolkit.evaluation.answers import FAILED, read_answers, read_columns
 from lid_toolkit.evaluation.decided import Policy, decided
 from lid_toolkit.evaluation.score import Counting, score
 from lid_toolkit.inference.decision import decider
@@ -38,11 +38,9 @@ def results(made: WrittenSet, policy: DecisionPolicy) -> dict:
 
 
 def test_candidates_change_answers_and_posteriors(made: WrittenSet):
-    answers, scores = decided(
-        read_answers(made.data_dir, made.inference_dir),
-        made.inference_dir,
-        of(DecisionPolicy(("deu", "fra"))),
-    )
+    before = read_answers(made.data_dir, made.inference_dir)
+    columns = read_columns(made.inference_dir, before)
+    answers, scores = decided(before, columns, LABELS, of(DecisionPolicy(("deu", "fra"))))
     named = ["" if column == FAILED else LABELS[column] for column in answers.predicted]
     assert named == ["deu", "fra", "fra", "deu", "deu", ""]
     expected = [0.9 / 0.95, 0.05 / 0.95, 0.05 / 0.95, 0.5, 0.5]
@@ -91,7 +89,8 @@ def test_macrolanguages_are_merged_after_the_policy(tmp_path: Path):
     made = write_set(tmp_path, {"a": "cmn", "b": "fra"}, {"a": "zho", "b": "fra"}, ["fra", "zho"], {})
     policy = of(DecisionPolicy(("cmn",)))
     answers = read_answers(made.data_dir, made.inference_dir, merge=True)
-    found, scores = decided(answers, made.inference_dir, policy)
+    columns = read_columns(made.inference_dir, answers)
+    found, scores = decided(answers, columns, ["fra", "zho"], policy)
     assert found.predicted.tolist() == [answers.true[0]] * 2
     assert np.exp(scores).max(axis=1).tolist() == [1.0, 1.0]
 
@@ -116,10 +115,10 @@ def test_a_calibration_of_another_model_is_refused(made: WrittenSet, tmp_path: P
     file.write_text("calibration: {scale: 0.5, model: abc}\n")
     record.parent.mkdir(exist_ok=True)
     record.write_text('{"inputs": {"model": "abc"}}')
-    assert policy_of(file, made.inference_dir).settings["calibration"]["scale"] == 0.5
+    assert read_policy(file, made.inference_dir).calibration.scale == 0.5
     record.write_text('{"inputs": {"model": "def"}}')
     with pytest.raises(LidError, match="has the calibration of another model"):
-        policy_of(file, made.inference_dir)
+        read_policy(file, made.inference_dir)
 
 
 def test_choosing_equals_deciding_one_by_one():

@@ -12,7 +12,8 @@ from sklearn import metrics as sklearn_metrics
 
 from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.evaluation.answers import FAILED, read_answers
-from lid_toolkit.evaluation.metrics import confusion_matrix, duration_buckets, evaluate
+from lid_toolkit.evaluation.from_scores import from_scores
+from lid_toolkit.evaluation.metrics import Details, confusion_matrix, duration_buckets, evaluate
 from lid_toolkit.evaluation.results_json import as_dict
 from lid_toolkit.evaluation.text_report import text_report
 
@@ -40,6 +41,47 @@ def test_metrics_equal_scikit_learns(tmp_path: Path):
     assert evaluation.accuracy.estimate.value == sklearn_metrics.accuracy_score(true, predicted)
     balanced = sklearn_metrics.balanced_accuracy_score(true, predicted)
     assert evaluation.macro_accuracy.value == pytest.approx(balanced)
+
+
+def test_means_over_languages_and_places_equal_scikit_learns(tmp_path: Path):
+    random = np.random.default_rng(5)
+    labels = [f"l{n:02d}" for n in range(8)]
+    keys = [f"u{n:03d}" for n in range(400)]
+    # The last two languages are rare; no utterance is of the first.
+    true = random.choice(8, 400, p=[0, 0.2, 0.2, 0.2, 0.2, 0.15, 0.03, 0.02])
+    scores = random.normal(size=(400, 8)) + 1.5 * (true[:, None] == np.arange(8))
+    scores -= np.logaddexp.reduce(scores, axis=1, keepdims=True)
+    predicted = scores.argmax(axis=1)
+    truth, given = ({k: labels[n] for k, n in zip(keys, ns, strict=True)} for ns in (true, predicted))
+    made = write_set(tmp_path, truth, given, labels, {})
+    answers = read_answers(made.data_dir, made.inference_dir)
+    found = as_dict(evaluate(answers, Details(scored=from_scores(answers, scores.astype(np.float32)))))
+    present = sorted(set(true.tolist()))
+    precision, recall, f1, totals = sklearn_metrics.precision_recall_fscore_support(
+        true, predicted, labels=present
+    )
+    expected = {
+        "macro_accuracy": recall.mean(),
+        "macro_accuracy_frequent": recall[totals >= 20].mean(),
+        "macro_precision": precision.mean(),
+        "macro_f1": f1.mean(),
+        **{
+            f"top{k}_accuracy": sklearn_metrics.top_k_accuracy_score(true, scores, k=k, labels=range(8))
+            for k in (3, 5)
+        },
+    }
+    assert 0 < (totals < 20).sum() < len(totals)
+    assert {key: found[key]["value"] for key in expected} == pytest.approx(expected)
+    for key in expected:
+        assert found[key]["low"] < found[key]["value"] < found[key]["high"]
+
+
+def test_macrolanguages_as_one_by_hand(tmp_path: Path):
+    """Mandarin as Chinese is tolerated, Cantonese as Chinese is not; strictly both are wrong."""
+    truth = {"a": "cmn", "b": "yue", "c": "fra", "d": "fra"}
+    made = write_set(tmp_path, truth, {"a": "zho", "b": "zho", "c": "fra", "d": "zho"}, ["fra", "zho"], {})
+    found = as_dict(evaluate(read_answers(made.data_dir, made.inference_dir)))
+    assert (found["accuracy"]["value"], found["tolerant_accuracy"]["value"]) == (0.25, 0.5)
 
 
 def test_failed_utterances_count_as_wrong_and_lower_coverage(small_set: WrittenSet):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ from hypothesis import strategies as st
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.embedding_map import chosen_rows, project, usable_perplexity
-from lid_toolkit.evaluation.map_layout import distinct_styles, separated
+from lid_toolkit.evaluation.map_layout import Hidden, distinct_styles, name_places, separated
+from lid_toolkit.evaluation.map_page import Point, read_points, thinned
 from lid_toolkit.evaluation.tsne import plot_tsne
 
 
@@ -76,12 +79,12 @@ def test_writes_all_files_and_skips_when_current(small_set: WrittenSet, caplog: 
     caplog.set_level(logging.INFO)
     plots = draw(small_set)
     before = {path.name: path.read_bytes() for path in plots.iterdir()}
-    assert set(before) == {"tsne.png", "tsne.html", "tsne.csv"}
+    assert set(before) == {"tsne.png", "tsne.svg", "tsne.html", "tsne.csv"}
     rows = list(csv.DictReader((plots / "tsne.csv").open()))
     assert len(rows) == 15
     assert (rows[0]["utt"], rows[0]["lang"], rows[0]["predicted"]) == ("d00", "deu", "nld")
     assert np.isfinite([[float(row["x"]), float(row["y"])] for row in rows]).all()
-    assert b"answered: Dutch (nld)" in before["tsne.html"]
+    assert b'"Dutch (nld)"' in before["tsne.html"]
     draw(small_set)
     assert "t-SNE test_x: current, skipped" in caplog.text
     (plots / "tsne.png").unlink()
@@ -96,16 +99,21 @@ def test_labels_with_dollars_are_no_formulas(tmp_path: Path):
 
 
 def test_no_name_is_read_as_html(tmp_path: Path):
-    """Plotly reads tags in all its texts: an id, a label or a set's name must not become one."""
     labels = ["<zz>deu", "<zz>fra"]
     truth = {f"<zz>{label}{number}": label for label in labels for number in range(4)}
     answers = dict.fromkeys(truth, labels[0])
     page = (draw(write_set(tmp_path, truth, answers, labels, {}, name="<zz>test")) / "tsne.html").read_text()
-    texts = page.replace("\\u003c", "<").replace("\\u003e", ">").replace("\\u0026", "&")
-    assert "<zz>" not in texts
-    assert {"&lt;zz&gt;" + word for word in ("deu0", "deu", "fra", "test")} <= set(
-        re.findall(r"&lt;zz&gt;[a-z]+0?", texts)
-    )
+    assert "<zz>" not in page
+    assert "&lt;zz&gt;test" in page
+    data = page_data(page)
+    assert data["names"][0] == "<zz><zz>deu0"
+    assert [language["name"] for language in data["languages"]] == labels
+    assert data["answers"] == labels[:1]
+
+
+def page_data(page: str) -> Any:
+    """Return the data of the map of a page."""
+    return json.loads(page.split('<script type="application/json">')[1].split("</script>")[0])
 
 
 def test_draws_at_most_as_many_as_asked(small_set: WrittenSet):
@@ -113,17 +121,36 @@ def test_draws_at_most_as_many_as_asked(small_set: WrittenSet):
     assert [row["lang"] for row in rows] == ["deu"] * 3 + ["nld"] * 3
 
 
-def test_a_language_without_correct_answers_is_in_the_legend(tmp_path: Path):
-    truth = {f"{label}{number}": label for label in ("deu", "fra") for number in range(4)}
-    plots = draw(write_set(tmp_path, truth, dict.fromkeys(truth, "deu"), ("deu", "fra"), {}, name="x"))
-    page = (plots / "tsne.html").read_text(encoding="utf-8")
-    shown = re.findall(r'"name":"([^"]+)"[^{}]*?"showlegend":(true|false)', page)
-    assert shown == [
-        ("German (deu)", "true"),
-        ("German (deu)", "false"),
-        ("French (fra)", "false"),
-        ("French (fra)", "true"),
+def test_the_page_has_all_points_with_their_answers(small_set: WrittenSet):
+    data = page_data((draw(small_set) / "tsne.html").read_text())
+    assert [(one["name"], one["count"]) for one in data["languages"]] == [
+        ("Dutch (nld)", 5),
+        ("German (deu)", 10),
     ]
+    assert len({(one["colours"][0], one["marker"]) for one in data["languages"]}) == 2
+    assert data["names"][:2] == ["d00", "d01"]
+    answers = [data["answers"][number] for number in data["answer"]]
+    assert answers[:3] == ["Dutch (nld)", "French (fra)", "German (deu)"]
+    assert data["wrong"] == [1, 1] + 8 * [0] + [1] + 4 * [0]
+
+
+def test_many_points_are_thinned_within_each_language():
+    points = [Point(f"u{n:03d}", "ab"[n % 10 == 0], "a", n, 0.0) for n in range(100)]
+    assert thinned(points, 100) == points
+    few = thinned(points, 30)
+    assert [sum(point.language == label for point in few) for label in "ab"] == [15, 10]
+
+
+def test_a_table_that_is_no_map_is_one_line(tmp_path: Path):
+    for text in (
+        "",
+        "a,b\n",
+        "utt,lang,predicted,x,y\nu,deu,deu,1\n",
+        "utt,lang,predicted,x,y\nu,deu,deu,1,x\n",
+    ):
+        (tmp_path / "tsne.csv").write_text(text)
+        with pytest.raises(LidError, match=r"tsne\.csv: not a table of a map"):
+            read_points(tmp_path / "tsne.csv")
 
 
 def test_dry_run_writes_nothing(small_set: WrittenSet):
@@ -163,3 +190,34 @@ def test_boxes_apart_stay_where_they_are():
 def test_107_languages_get_107_styles():
     styles = distinct_styles(np.random.default_rng(2).uniform(size=(107, 2)))
     assert len(set(styles)) == 107
+
+
+def test_a_name_hides_no_small_language():
+    """Two clusters of points: one large, one of a single point beside it, where a name could be."""
+    random = np.random.default_rng(0)
+    large = random.normal((300, 300), 25, (400, 2))
+    points = np.concatenate([large, [(300.0, 380.0)]])
+    languages = np.array([0] * 400 + [1])
+    means = np.stack([large.mean(axis=0), points[-1]])
+    names, letter = ["Long name", "Rare"], 12.0
+    places = name_places(means, names, points, languages, (0, 600, 0, 600), letter)
+    sizes = np.array([(0.62 * letter * len(name) + 4, 1.25 * letter) for name in names])
+    for place, size in zip(places, sizes, strict=True):
+        assert not (np.abs(points[-1] - place) < size / 2).all()
+    hidden = (np.abs(large[:, None] - places) < sizes / 2).all(axis=2).any(axis=1)
+    assert hidden.mean() < 0.1
+    assert (np.abs(places[0] - places[1]) >= sizes.mean(axis=0) - 1e-6).any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6))
+def test_weights_in_rectangles_are_those_of_all_points_in_them(seed: int):
+    random = np.random.default_rng(seed)
+    points, weights = random.uniform(0, 100, (50, 2)), random.uniform(size=50)
+    low = random.uniform(-20, 80, (5, 2))
+    high = low + random.uniform(1, 60, (5, 2))
+    inside = ((points >= low[:, None]) & (points <= high[:, None])).all(axis=2)
+    around = ((points >= low[:, None] - 1) & (points <= high[:, None] + 1)).all(axis=2)
+    found = Hidden.by(points, weights, 1.0).share(low, high)
+    assert (found >= inside @ weights - 1e-9).all()
+    assert (found <= around @ weights + 1e-9).all()

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
-LARGE = (".safetensors", ".png")
+LARGE = (".safetensors", ".png", ".onnx")
 NOTHING: Mapping[str, str] = MappingProxyType({})
 NO_REPOSITORY = {"X-Error-Code": "RepoNotFound"}
 

@@ -3,66 +3,111 @@
 from __future__ import annotations
 
 import json
-import zipfile
+from pathlib import Path
 
+import kaldiio
 import numpy as np
 import pytest
 import soundfile
 from commands import call
-from data.corpus import write_set
+from data.corpus import vowel, write_set
+from fastapi.testclient import TestClient
 from importers.onnx_files import moments_model, write
+from importers.sources import KINDS, SPOKEN, write_source, write_spoken
 from importers.test_transformers_models import write_classifier
+from serve.conftest import encoded
 
+from lid_toolkit import languages
 from lid_toolkit.commands.calibrate import main as calibrate
-from lid_toolkit.datadir.tables.table import read_table
+from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.hub.import_model import import_model
 from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.inference.locate import policy_of
+from lid_toolkit.inference.policy import DecisionPolicy
+from lid_toolkit.serve.app import make_app
+from lid_toolkit.serve.limits import Limits
 
 IMPORT = "lid_toolkit.commands.import_model"
 LOUDNESS = {"low": 0.05, "middle": 0.4, "high": 1.5}
 LABELS = ["low", "middle", "high"]
+FEWEST = 102
+"""Utterances that a calibration needs, and as many of each language."""
 
 
-def staged(model, data, out) -> None:
-    """Identify a formatted set, score the answers, and draw the map: stages 6 to 8."""
-    words = ("--model", model, "--data_dir", data, "--output_dir", out)
-    for action in ("plan", "job", "merge"):
-        done = call("infer", action, *words)
+def staged(model: Path, data: Path, out: Path) -> None:
+    """Identify a formatted set with embeddings, score the answers, and draw the map: stages 6 to 8."""
+    words = ("--model", model, "--data_dir", data, "--output_dir", out, "--extract_embd", "true")
+    scored = ("--data_dir", data, "--inference_dir", out)
+    for command, *options in (
+        *(("infer", action, *words) for action in ("plan", "job", "merge")),
+        ("score", *scored),
+        ("plot_tsne", *scored, "--perplexity", 2, "--max_iter", 250),
+    ):
+        done = call(command, *options)
         assert done.returncode == 0, done.stderr
-    done = call("score", "--data_dir", data, "--inference_dir", out)
-    assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("kind", ["transformers", "onnx"])
-def test_stages_and_packing(kind, tmp_path):
-    if kind == "onnx":
-        source = write(tmp_path, moments_model(3), LABELS)
-    else:
-        source = tmp_path / "theirs"
-        write_classifier(source, "xlsr", id2label=dict(enumerate(LABELS)), label2id={})
+def answers_are_mostly_right(data: Path, out: Path) -> None:
+    """Relabel a set with its answers, but every fifth one: random models know no languages."""
+    answers = dict(read_table(out / f"{data.name}_lids"))
+    labels = sorted({*answers.values(), *SPOKEN.values()})
+    rows = [
+        (key, answer if number % 5 else next(label for label in labels if label != answer))
+        for number, (key, answer) in enumerate(sorted(answers.items()))
+    ]
+    write_table(data / "utt2lang", rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_that_is_done_with_a_trained_model(kind, tmp_path, capsys):
+    """Stages 6 to 9, calibration, the page, and the answers, which are those of the source everywhere."""
+    source = write_source(kind, tmp_path)
     done = call(IMPORT, source, tmp_path / "exp")
     assert done.returncode == 0, done.stderr
     model = tmp_path / "exp" / "valid.accuracy.best.pth"
     assert done.stdout == f"{model}\n"
-    data = write_set(tmp_path / "test", 6)
+    data = write_spoken(tmp_path / "test", FEWEST)
     out = tmp_path / "exp" / "inference" / "valid.accuracy.best" / "test"
     staged(model, data, out)
-    assert len(read_table(out / "test_lids")) == 6
-    assert json.loads((out / "results.json").read_text())["utterances"] == 6
+    wave = vowel(1.0)
+    asked = LanguageIdentifier.from_pretrained(source, "cpu")
+    utterance, file = next(iter(read_table(data / "wav.scp")))
+    first = asked.identify(file, policy=DecisionPolicy(min_seconds=0.0), vad="none")
+    assert dict(read_table(out / "test_lids"))[utterance] == first.language
+    results = json.loads((out / "results.json").read_text())
+    assert (results["utterances"], results["failed"]) == (FEWEST, 0)
+    assert (out / "tsne_plots" / "tsne.png").stat().st_size > 10_000
+    embeddings = dict(kaldiio.load_scp(str(out / "embeddings.scp")))
+    assert np.allclose(embeddings[utterance], asked.embed(file)[0], atol=1e-5)
 
+    answers_are_mostly_right(data, out)
+    calibrate(["--model", str(model.parent), "--data_dir", str(data), "--scores", str(out)])
+    assert "temperature: scale" in capsys.readouterr().out
     package = tmp_path / "x.zip"
-    done = call("pack", "--model", model, "--output", package, "--command", "lid import")
+    words = ("--model", model, "--output", package, "--command", "lid import", "--inference_dirs", out)
+    done = call("pack", *words)
+    assert done.returncode == 2
+    assert "the licence of " in done.stderr
+    assert "is unknown: see its page (give --licence" in done.stderr
+    done = call("pack", *words, "--licence", "cc-by-4.0")
     assert done.returncode == 0, done.stderr
-    wave = np.random.default_rng(0).normal(size=16000).astype(np.float32) / 10
     answers = [
-        LanguageIdentifier.from_pretrained(each, "cpu").identify(wave, vad="none").scores
+        LanguageIdentifier.from_pretrained(each, "cpu", policy=DecisionPolicy())
+        .identify(wave, vad="none")
+        .scores
         for each in (source, tmp_path / "exp", package)
     ]
     assert answers[0] == answers[1] == answers[2]
-    with zipfile.ZipFile(package) as archive:
-        assert "licence: other" in archive.read("meta.yaml").decode()
+
+    lid = LanguageIdentifier.from_pretrained(package, "cpu")
+    page = TestClient(
+        make_app(lid, lid.policy, kind, Limits(), ("localhost",)), base_url="http://localhost:8000"
+    )
+    assert all(languages.name(label) in page.get("/").text for label in asked.languages)
+    answer = page.post("/identify?vad=none", content=encoded(wave)).json()
+    assert answer["scores"] == pytest.approx(lid.identify(encoded(wave), vad="none").scores)
 
 
 def test_calibration_and_policy(tmp_path, capsys):

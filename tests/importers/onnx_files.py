@@ -5,10 +5,12 @@ Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.prot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from lid_toolkit.package.onnx_format import OnnxRecord
 
 FLOAT, INT64 = 1, 7
 
@@ -98,6 +100,46 @@ def bomb() -> bytes:
         node("Add", ["m", "s"], ["y"]),
     ]
     return model(nodes, tensors, [value_info("x", FLOAT, ["B", "T"])], [value_info("y", FLOAT, ["B", 1])])
+
+
+def exported_model(record: OnnxRecord) -> bytes:
+    """Return a file as ``lid export`` writes it: the moments of :func:`moments_model`, and one embedding."""
+    languages = len(record.languages)
+    tensors = [
+        tensor("w", np.linspace(-40, 40, languages, dtype=np.float32)[None]),
+        tensor("v", np.cos(np.arange(languages, dtype=np.float32))[None]),
+        tensor("axis", np.array([1], dtype=np.int64)),
+        tensor("zero", np.zeros((1, record.embedding_size), np.float32)),
+        tensor("unit", np.full((1, record.embedding_size), record.embedding_size**-0.5, np.float32)),
+    ]
+    nodes = [
+        node("Abs", ["waveforms"], ["a"]),
+        node("ReduceSum", ["a", "axis"], ["s"]),
+        node("Cast", ["lengths"], ["f"], field(1, "to") + field(20, 2) + field(3, FLOAT)),
+        node("Unsqueeze", ["f", "axis"], ["f1"]),
+        node("Div", ["s", "f1"], ["m"]),
+        node("Mul", ["m", "w"], ["p"]),
+        node("Add", ["p", "v"], ["y"]),
+        node("LogSoftmax", ["y"], ["log_posteriors"], field(1, "axis") + field(20, 2) + field(3, 1)),
+        node("Mul", ["m", "zero"], ["z"]),
+        node("Add", ["z", "unit"], ["embeddings"]),
+    ]
+    return with_metadata(exported_graph(nodes, tensors, record), record.to_metadata())
+
+
+def exported_graph(nodes: Sequence[bytes], tensors: Sequence[bytes], record: OnnxRecord) -> bytes:
+    """Return a model with the inputs and outputs of an exported one."""
+    inputs = [value_info("waveforms", FLOAT, ["B", "T"]), value_info("lengths", INT64, ["B"])]
+    outputs = [
+        value_info("log_posteriors", FLOAT, ["B", len(record.languages)]),
+        value_info("embeddings", FLOAT, ["B", record.embedding_size]),
+    ]
+    return model(nodes, tensors, inputs, outputs)
+
+
+def with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Return a model with metadata."""
+    return content + b"".join(field(14, field(1, key) + field(2, text)) for key, text in metadata.items())
 
 
 def moments_scores(wave: np.ndarray, languages: int) -> np.ndarray:

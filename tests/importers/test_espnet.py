@@ -20,6 +20,7 @@ from lid_toolkit.importers.espnet_names import rename
 from lid_toolkit.importers.foreign_model import ForeignModel
 from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.models.build import build_model
+from lid_toolkit.package.licences import model_licence
 from lid_toolkit.training.checkpoint import load_model
 from lid_toolkit.training.config import load_config
 
@@ -57,6 +58,14 @@ def test_a_zip_of_it_and_a_second_import_give_the_same(experiment, tmp_path):
     one = load_model(import_model(experiment, tmp_path / "ours")).model.state_dict()
     other = load_model(import_model(packed, tmp_path / "ours")).model.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_licence_is_that_of_its_card_or_unknown(experiment, tmp_path):
+    assert model_licence(read_espnet(ForeignModel(experiment)).description) == "other"
+    (experiment / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n")
+    assert model_licence(read_espnet(ForeignModel(experiment)).description) == "cc-by-4.0"
+    saved = load_model(import_model(experiment, tmp_path / "exp"))
+    assert model_licence(saved.description) == "cc-by-4.0"
 
 
 def test_labels_come_from_lang2utt_in_its_order(experiment, tmp_path):

@@ -15,6 +15,7 @@ from lid_toolkit.hub.import_model import import_model
 from lid_toolkit.importers.foreign_model import ForeignModel
 from lid_toolkit.importers.speechbrain import read_speechbrain
 from lid_toolkit.models.build import build_model
+from lid_toolkit.package.licences import model_licence
 from lid_toolkit.training.checkpoint import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +56,25 @@ def test_labels_are_iso_codes_where_all_are_known(copy):
     encoder.write_text("")
     with pytest.raises(LidError, match="not a list of labels"):
         read_speechbrain(ForeignModel(copy))
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        (None, "other"),
+        ("# A model", "other"),
+        ("---\nlanguage: en\n---\n", "other"),
+        ("---\nlicense: apache-2.0\n---\n", "apache-2.0"),
+        ("---\nlicense: 'cc-by-nc-4.0'\n---\n", "cc-by-nc-4.0"),
+        ("---\nlicense: mit", "other"),
+    ],
+)
+def test_the_licence_is_that_of_its_card_or_unknown(card, licence, copy, tmp_path):
+    if card is not None:
+        (copy / "README.md").write_text(card)
+    assert model_licence(read_speechbrain(ForeignModel(copy)).description) == licence
+    saved = load_model(import_model(copy, tmp_path / "exp"))
+    assert model_licence(saved.description) == licence
 
 
 def change(directory: Path, before: str, after: str) -> None:

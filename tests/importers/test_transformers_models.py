@@ -222,7 +222,7 @@ def test_what_cannot_be_taken_is_one_line(changes, message, tmp_path):
     [
         ("model.safetensors", b"\x00" * 40, "is damaged, or holds more than tensors"),
         ("model.safetensors", None, "is missing"),
-        ("preprocessor_config.json", b"[1]", "preprocessor_config.json is not a mapping"),
+        ("preprocessor_config.json", b"[1]", "preprocessor_config.json is not JSON: not an object"),
         ("preprocessor_config.json", b"{", "preprocessor_config.json is not JSON"),
     ],
 )

@@ -72,13 +72,13 @@ def test_biases_do_not_learn_how_frequent_languages_are():
 def test_fitted_measures_before_and_after_and_never_the_fitted_utterances():
     scored = drawn(0.3, np.array([2.0, 0.0, 0.0, -2.0]), count=2000)
     found = fitted(scored, "affine")
-    assert found.after.cross_entropy < found.before.cross_entropy
-    assert found.after.calibration_error < found.before.calibration_error / 2
-    assert found.after.accuracy > found.before.accuracy
+    assert found.after.trust.cross_entropy < found.before.trust.cross_entropy
+    assert found.after.trust.calibration_error < found.before.trust.calibration_error / 2
+    assert found.after.trust.accuracy > found.before.trust.accuracy
     assert (found.utterances, found.changed > 0) == (2000, True)
     temperature = fitted(scored, "temperature")
     assert temperature.changed == 0
-    assert temperature.after.accuracy == temperature.before.accuracy
+    assert temperature.after.trust.accuracy == temperature.before.trust.accuracy
     assert temperature.before == found.before
 
 
@@ -89,7 +89,7 @@ def test_no_utterance_is_measured_with_a_calibration_that_it_was_fitted_on():
         inside = scored.part(fold_u == number)
         own = calibrated(inside, fit(scored.part(fold_u != number), "affine"))
         total += cross_entropy(own, inside.true_u) * len(inside.true_u)
-    found = fitted(scored, "affine").after.cross_entropy
+    found = fitted(scored, "affine").after.trust.cross_entropy
     assert found == pytest.approx(total / 400, abs=1e-12)
     assert found > cross_entropy(calibrated(scored, fit(scored, "affine")), scored.true_u)
 

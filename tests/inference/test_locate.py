@@ -15,7 +15,8 @@ from models.espnet import LANGUAGES, tiny_model, waves, write_espnet_experiment
 from package.packed import NOWHERE, run_alone
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.locate import explain, labels_of, open_model
+from lid_toolkit.inference.hub_files import explain
+from lid_toolkit.inference.locate import labels_of, open_model
 
 LOAD = "from lid_toolkit.cli import run; from lid_toolkit.inference.locate import open_model\n"
 

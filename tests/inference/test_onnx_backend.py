@@ -198,7 +198,7 @@ def test_an_exported_model_of_another_model_is_refused(experiment, tmp_path):
         ({"dtype": "bfloat16"}, "dtype: is not possible with backend onnx"),
         ({"torch_compile": True}, "torch_compile: is not possible"),
         ({"external": ("numpy",)}, "external: is not possible"),
-        ({"revision": "main"}, "revision: is not possible"),
+        ({"revision": "main"}, "only repositories on the Hub have revisions"),
         ({"device": "tpu"}, "'tpu' is not supported"),
         ({"device": "cuda:7"}, "has no CUDA"),
         ({"threads": 0}, "must be at least 1"),
@@ -224,5 +224,5 @@ def test_what_is_no_exported_model_is_refused(experiment, model_file, tmp_path):
     content = (experiment / "model.onnx").read_bytes()
     for name, damaged in {"empty": b"", "text": b"hello" * 99, "half": content[: len(content) // 2]}.items():
         (tmp_path / f"{name}.onnx").write_bytes(damaged)
-        with pytest.raises(LidError, match=r"damaged, or not an ONNX file|takes  and gives"):
+        with pytest.raises(LidError, match="not an ONNX model"):
             load(tmp_path / f"{name}.onnx")

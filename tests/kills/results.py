@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 COMPARED = ("data", "dump", "exp")
-# Locks, logs, records, and charts of seconds. A plan holds the number of the run's attempts.
+# Locks, logs, records, charts of seconds, and the report, which says when the steps ran. A plan holds the
+# number of the run's attempts.
 LEFT_OUT = re.compile(
-    r"(^|/)(\.lock|\.running|\.done|\.format|\.jobs|logs|tensorboard|seconds\.png|[^/]*\.log)(/|$)"
+    r"(^|/)(\.lock|\.running|\.done|\.format|\.jobs|logs|tensorboard|seconds\.png|report\.html|[^/]*\.log)(/|$)"
 )
 TIMES = {"seconds", "waited_s", "waited"}
 

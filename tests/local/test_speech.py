@@ -7,8 +7,9 @@ import pytest
 import soxr
 from local_sounds import noise, spoken, tone
 
+from lid_toolkit.audio.fingerprint import RATE, to_8k
 from local.mini.languages import LANGUAGES
-from local.prompts.speech import RATE, fault, measure, to_8k
+from local.speech import fault, measure
 
 GREETING = "Please leave a message after the tone. Thank you for calling."
 

@@ -44,8 +44,12 @@ def test_text_says_results_limits_and_origin():
     text = model_card(FACTS, {"test_x": RESULTS})
     assert "On `test_x`, 16 utterances of 2 languages" in text
     assert "| accuracy | 93.75 % [50.00, 99.00] |" in text
-    assert "| accuracy, 1 to 2 s | 93.75 % [50.00, 99.00] of 6 |" in text
-    assert "| accuracy, 2 s and longer |" in text
+    assert (
+        "Accuracy by duration:\n\n"
+        "| duration | utterances | correct | accuracy |\n|---|---:|---:|---:|\n"
+        "| 1 to 2 s | 6 | 6 | 93.75 % [50.00, 99.00] |\n"
+        "| 2 s and longer | 10 | 9 | 93.75 % [50.00, 99.00] |\n\n<details>"
+    ) in text
     assert "0 to 1 s" not in text
     assert "| coverage | 75.00 % |" in text
     assert (
@@ -59,6 +63,35 @@ def test_text_says_results_limits_and_origin():
     assert "- `facebook/mms-1b`, revision 0123abc, licence cc-by-nc-4.0" in text
     assert "1,234,567 parameters" in text
     assert "```sh\n./lid.sh --train_set train_x\n```" in text
+
+
+def test_numbers_are_those_of_results_json_alone():
+    """Another number changes the card, and a set without durations has no such table."""
+    measure = {"value": 0.5125, "low": 0.4, "high": 0.6125}
+    text = model_card(FACTS, {"test_x": {**RESULTS, "accuracy": measure, "duration_buckets": []}})
+    assert "| accuracy | 51.25 % [40.00, 61.25] |" in text
+    assert "by duration" not in text
+    assert ModelCard(text).data.eval_results[0].metric_value == 0.5125
+
+
+def test_samples_are_in_the_widget_and_only_if_there_are_some():
+    address = "https://example.org/a/Some%20speech.flac?download=1"
+    text = model_card(replace(FACTS, samples=("samples/fin.wav", address)), {})
+    assert ModelCard(text).data.to_dict()["widget"] == [
+        {"src": "samples/fin.wav", "example_title": "fin"},
+        {"src": address, "example_title": "Some%20speech"},
+    ]
+    assert "widget" not in model_card(FACTS, {})
+
+
+def test_the_licence_and_what_the_model_was_made_from():
+    text = model_card(FACTS, {})
+    assert "## Licence\n\n`cc-by-nc-4.0`\n\nIt was made from these pretrained encoders:\n\n- `fac" in text
+    assert "under MIT" not in text
+    whisper = replace(FACTS, origin=[PretrainedEncoder("openai/whisper-base", "1", "apache-2.0")])
+    assert "in its repository github.com/openai/whisper under MIT. The cards" in model_card(whisper, {})
+    own = model_card(replace(FACTS, origin=[], licence="apache-2.0"), {})
+    assert "## Licence\n\n`apache-2.0`\n\n## How to cite" in own
 
 
 def test_a_model_without_results_has_a_card_too():

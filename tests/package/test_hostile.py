@@ -43,7 +43,9 @@ def pretrained(encoder, tmp_path_factory):
     """A packed model whose front end is that encoder; it named a folder for downloads."""
     conf = {"path_or_url": str(encoder), "download_dir": "downloads/hub", "layers": [0, 1]}
     config = {**CONFIG, "frontend": "transformers", "frontend_conf": conf}
-    return packed(write_experiment(tmp_path_factory.mktemp("pretrained") / "lid_tiny", config))
+    return packed(
+        write_experiment(tmp_path_factory.mktemp("pretrained") / "lid_tiny", config), licence="other"
+    )
 
 
 @pytest.fixture

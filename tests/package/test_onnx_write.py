@@ -9,9 +9,10 @@ from models.combinations import CLASSES, ENCODERS
 from models.pretrained_encoders import save_tiny
 
 from lid_toolkit.errors import LidError
-from lid_toolkit.inference.onnx_backend import open_session, read_record
+from lid_toolkit.inference.onnx_backend import open_session
 from lid_toolkit.models.build import build_model, with_architecture
 from lid_toolkit.package.onnx_check import compare
+from lid_toolkit.package.onnx_format import read_record
 from lid_toolkit.package.onnx_write import UNWANTED, cosines_of, graph_of, write_onnx
 from lid_toolkit.training.checkpoint import SavedModel
 
@@ -82,7 +83,7 @@ def test_other_encoders_are_the_model_in_every_batch(encoder, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["xlsr", "wav2vec2", "hubert"])
+@pytest.mark.parametrize("kind", ["xlsr", "wav2vec2", "hubert", "w2v-bert"])
 def test_pretrained_encoders_are_the_model_in_every_batch(kind, tmp_path):
     conf = {"path_or_url": str(save_tiny(tmp_path, kind))}
     parts = {

@@ -11,7 +11,7 @@ from lid_toolkit.commands.recipe.pack import main
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.locate import open_with_policy
 from lid_toolkit.inference.policy import DecisionPolicy
-from lid_toolkit.package.read import read_policy
+from lid_toolkit.package.files import read_policy
 
 
 def test_a_policy_is_packed_and_used(tmp_path):

@@ -22,10 +22,11 @@ from package.packed import rewritten, run_alone
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.locate import labels_of
 from lid_toolkit.models import external
+from lid_toolkit.package.files import unpacked
 from lid_toolkit.package.format import NEEDED
-from lid_toolkit.package.read import read_package, unpacked
+from lid_toolkit.package.read import read_package
 from lid_toolkit.training.checkpoint import load_model
-from lid_toolkit.untrusted import LARGEST_YAML
+from lid_toolkit.untrusted_text import LARGEST_YAML
 
 
 @pytest.fixture(autouse=True)

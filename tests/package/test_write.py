@@ -8,7 +8,9 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 from evaluation.written_set import write_set
@@ -23,6 +25,7 @@ from package.packed import (
     record_results,
     run_alone,
     write_experiment,
+    write_speech,
 )
 from safetensors.torch import load_file
 
@@ -33,8 +36,8 @@ from lid_toolkit.evaluation.tsne import plot_tsne
 from lid_toolkit.files import locked
 from lid_toolkit.inference.identification import Identification
 from lid_toolkit.inference.locate import open_model
+from lid_toolkit.package.files import sha256
 from lid_toolkit.package.licences import PretrainedEncoder, encoders, licence_of, model_licence
-from lid_toolkit.package.read import sha256
 from lid_toolkit.package.write import pack, portable, write_zip
 
 
@@ -218,6 +221,37 @@ def test_feature_statistics_travel_without_their_file(tmp_path, speech):
     assert float(open_model(package).model.normalize.mean[0]) == pytest.approx(1.5)
 
 
+def test_samples_are_packed_checked_and_named_in_the_card(tmp_path):
+    model = write_experiment(tmp_path / "lid_own")
+    sample = write_speech(tmp_path / "fin.wav")
+    address = "https://example.org/fra.wav"
+    with zipfile.ZipFile(packed(model, samples=(str(sample), address))) as archive:
+        assert archive.read("samples/fin.wav") == sample.read_bytes()
+        assert "- src: samples/fin.wav" in archive.read("README.md").decode()
+        assert f"- src: {address}" in archive.read("README.md").decode()
+    (tmp_path / "text.wav").write_text("hello")
+    (tmp_path / "other").mkdir()
+    soundfile.write(tmp_path / "long.wav", np.zeros(61 * 8000), 8000)
+    for samples, message in (
+        ([tmp_path / "none.wav"], r"none\.wav: does not exist"),
+        ([tmp_path / "text.wav"], r"text\.wav"),
+        ([tmp_path / "long.wav"], "lasts 61 s, longer than 60 s"),
+        ([sample, write_speech(tmp_path / "other" / "fin.wav")], "two samples are called fin.wav"),
+    ):
+        with pytest.raises(LidError, match=message):
+            packed(model, samples=tuple(map(str, samples)))
+
+
+def test_an_unknown_licence_is_asked_for(tmp_path):
+    folder = save_tiny(tmp_path / "encoders", "xlsr")
+    conf = {"path_or_url": str(folder), "layers": [1, 3]}
+    model = write_experiment(tmp_path / "lid", {**CONFIG, "frontend": "transformers", "frontend_conf": conf})
+    with pytest.raises(LidError, match=r"the licence of xlsr is unknown: see its page \(give --licence"):
+        packed(model)
+    with zipfile.ZipFile(packed(model, licence="other")) as archive:
+        assert yaml.safe_load(archive.read("meta.yaml"))["licence"] == "other"
+
+
 def test_a_pretrained_encoder_travels_without_its_folder(tmp_path, speech):
     folder = save_tiny(tmp_path / "encoders", "xlsr")
     config = {
@@ -226,7 +260,7 @@ def test_a_pretrained_encoder_travels_without_its_folder(tmp_path, speech):
         "frontend_conf": {"path_or_url": str(folder), "layers": [1, 3]},
     }
     model = write_experiment(tmp_path / "lid_xlsr", config)
-    package = packed(model)
+    package = packed(model, licence="other")
     shutil.rmtree(folder)
     alone = tmp_path / "alone"
     alone.mkdir()

@@ -51,10 +51,18 @@ def test_a_folder_for_each_language(tmp_path, caplog):
     made = tables(tmp_path)
     assert made["wav.scp"] == {"eng_Ann-s-tape-1-a": str(first), "heb_b": str(second)}
     assert made["utt2lang"] == {"eng_Ann-s-tape-1-a": "eng", "heb_b": "heb"}
-    assert set(made) == {"wav.scp", "utt2lang"}
+    assert made["utt2spk"] == {"eng_Ann-s-tape-1-a": "en-Ann's_tape", "heb_b": "heb_b"}
+    assert set(made) == {"wav.scp", "utt2lang", "utt2spk"}
+    assert "the speaker of 1 utterances is not known" in caplog.text
     assert "skipped 1 files that are not audio, e.g." in caplog.text
     assert dict(done.utt2lang) == made["utt2lang"]
     assert done.seconds_u.tolist() == [2.0, 2.0]
+
+
+def test_folders_below_a_language_need_not_be_speakers(tmp_path):
+    record(tmp_path / "c/de/part1/a.wav")
+    imported(tmp_path, read_folder(tmp_path / "c", speakers=False))
+    assert set(tables(tmp_path)) == {"wav.scp", "utt2lang"}
 
 
 def test_a_folder_with_a_format_that_libsndfile_cannot_read(tmp_path):
@@ -98,7 +106,8 @@ def test_csv_and_tsv_from_a_spreadsheet(tmp_path, name, mark, caplog):
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
     imported(tmp_path, read_manifest(path))
     assert tables(tmp_path)["segments"] == {"u1": "a-b 0.000000 -1", "u2": "a-b 0.500000 1.000000"}
-    assert "ignored unknown fields: speaker" in caplog.text
+    assert tables(tmp_path)["utt2spk"] == {"u1": "ann", "u2": "ann"}
+    assert "ignored unknown fields" not in caplog.text
 
 
 def test_labels_of_one_s_own_stay_when_asked(tmp_path):

@@ -66,6 +66,40 @@ def test_combine_split_subset_copy(tmp_path):
     assert list(read_data_dir(tmp_path / "some").utt2lang) == [("b", "fra"), ("x-c", "eng")]
 
 
+def test_split_into_sets_and_folds(tmp_path):
+    rows = [(f"{label}{number}", label, f"{label}-s{number // 2}") for label in "ab" for number in range(8)]
+    files = {
+        "wav.scp": "".join(f"{key} {key}.wav\n" for key, *_ in rows),
+        "utt2lang": "".join(f"{key} {label}\n" for key, label, _ in rows),
+        "utt2spk": "".join(f"{key} {speaker}\n" for key, _, speaker in rows),
+    }
+    path = write_files(tmp_path / "set", files)
+    by = ("split_data_dir.py", path, "--by", "speaker")
+    done = run(*by, "--shares", "0.5 0.25 0.25", "--names", "train dev test", "--output_dir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["language", "speakers", "utterances", "train", "dev", "test"],
+        *([label, "4", "8", "4", "(50.0%)", "2", "(25.0%)", "2", "(25.0%)"] for label in "ab"),
+        ["all", "16", "8", "(50.0%)", "4", "(25.0%)", "4", "(25.0%)"],
+        [f"{tmp_path}:", "train,", "dev,", "test"],
+    ]
+    sets = [tmp_path / name for name in ("train", "dev", "test")]
+    assert sum(len(read_data_dir(one).utt2lang) for one in sets) == 16
+    done = run("validate_data_dir.py", *sets, "--check_audio", "none")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (
+        0,
+        f"{' '.join(map(str, sets))}: no faults in 16 utterances",
+    )
+    done = run(*by, "--folds", 4)
+    assert done.stdout.splitlines()[-1] == f"{path}/folds4_by_speaker: 4 folds, each with train and test"
+    assert len(read_data_dir(path / "folds4_by_speaker/3/train").utt2lang) == 12
+    done = run("validate_data_dir.py", path, sets[1], "--check_audio", "none")
+    assert done.returncode == 2
+    assert done.stdout.count("this recording is also in") == 4
+    assert done.stdout.count("speaker '") == 2
+    assert "6 faults: 4 recording in two sets, 2 speaker in two sets" in done.stderr
+
+
 def test_report(tmp_path):
     path = write_files(tmp_path / "set", {**PLAIN, "utt2num_samples": "a 8000\nb 16000\nc 24000\n"})
     done = run("report_data_dir.py", path)
@@ -91,6 +125,15 @@ def test_report(tmp_path):
         ("combine_data_dirs.py", ["a"], "required: sources"),
         ("combine_data_dirs.py", ["a", "b"], "b: does not exist"),
         ("split_data_dir.py", ["a", "0"], "'0' is not a whole number of at least 1"),
+        ("split_data_dir.py", ["a"], "one of num_parts, --shares and --folds is required"),
+        ("split_data_dir.py", ["a", "2", "--folds", "2", "--by", "speaker"], "one of num_parts, --shares"),
+        ("split_data_dir.py", ["a", "--folds", "2"], "--by belongs to --shares and --folds"),
+        ("split_data_dir.py", ["a", "2", "--by", "speaker"], "--by belongs to --shares and --folds"),
+        ("split_data_dir.py", ["a", "--folds", "1", "--by", "speaker"], "--folds must be at least 2"),
+        ("split_data_dir.py", ["a", "2", "--names", "b c"], "--names belongs to --shares"),
+        ("split_data_dir.py", ["a", "--by", "speaker", "--shares", "0.5 0.4"], "their sum must be 1"),
+        ("split_data_dir.py", ["a", "--by", "speaker", "--shares", "0.5 0.5"], "a: does not exist"),
+        ("validate_data_dir.py", ["a", "a"], "a: is given twice"),
         ("subset_data_dir.py", ["a", "b"], "one of --utt_list, --languages"),
         ("subset_data_dir.py", ["a", "b", "--utt_list", "none"], "none: does not exist"),
         ("copy_data_dir.py", ["a", "a"], "is both the source and the target"),

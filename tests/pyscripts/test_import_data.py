@@ -26,6 +26,9 @@ def test_faults_are_one_line(tmp_path):
         ((), "one of the arguments --folder --manifest is required"),
         (("--manifest", tmp_path / "no.csv"), "no.csv: does not exist"),
         (("--folder", tmp_path, "--max_failed", "2"), "is not a number from 0 to 1"),
+        (("--folder", tmp_path, "--columns", "speakr=who"), "unknown field 'speakr'"),
+        (("--folder", tmp_path, "--columns", "speaker=who"), "has no manifest, so there are no columns"),
+        (("--manifest", tmp_path / "no.csv", "--speakers", "false"), "--speakers belongs to --folder"),
     ):
         done = run(*options, "--output_dir", tmp_path / "out")
         assert done.returncode == 2

@@ -37,6 +37,19 @@ def test_commands(recipe: Recipe):
     assert upload == f"pyscripts/upload_hf.py --package {ZIP} --hf_repo a/b --hf_private true --dry_run false"
 
 
+def test_an_exported_model_and_samples_are_passed_on(recipe: Recipe):
+    place_model(recipe)
+    (recipe.path / "my model.onnx").touch()
+    sharing = ("--packed_onnx", "my model.onnx", "--hf_samples", "a.wav 'my b.wav'")
+    (_, pack) = recipe.stages("run.sh", *MINI, *sharing, "--stage", "9", "--skip_packing", "false")
+    assert " --onnx my model.onnx --samples a.wav my b.wav --datasets train_mini " in pack
+    done = recipe.run(
+        "run.sh", *MINI, "--packed_onnx", "none.onnx", "--stage", "9", "--skip_packing", "false"
+    )
+    assert done.returncode == 2
+    assert "--packed_onnx none.onnx: does not exist (write it with lid export --format onnx)" in done.stderr
+
+
 def test_the_training_command_has_what_is_not_usual(recipe: Recipe):
     options = ("--speed_perturb_factors", "0.9 1.1", "--lid_args", "--optim_conf.lr 1e-4", "--lid_exp", "e")
     (recipe.path / "e").mkdir()

@@ -109,6 +109,32 @@ def test_the_longest_duration_reaches_all_commands_of_an_identification(recipe: 
     assert all(" --max_duration 30.5 " in call for call in infer)
 
 
+def test_stage_7_identifies_crops_of_each_test_set_and_scores_them(recipe: Recipe):
+    calls = recipe.stages("run.sh", *MINI, "--crop_seconds", "1 2.5", "--stop_stage", "7")
+    crops = [call for call in calls if "--crop_seconds" in call]
+    assert programs(crops) == ["check_options", *["infer", "(infer)", "infer"] * 2, "score"]
+    assert [" --crop_seconds 1 " in f"{call} " for call in crops[1:4]] == [True] * 3
+    assert "/test_mini/logs/crops_2.5s/infer.JOB.log" in crops[5]
+    assert all("--extract_embd false" in call for call in crops[1:7])
+    assert "--crop_seconds 1 2.5" in crops[-1]
+    first = calls.index(crops[1])
+    assert programs(calls[:first])[-3:] == ["infer", "(infer)", "infer"]  # the whole utterances, in stage 6
+    assert not any("--crop_seconds 1" in call for call in recipe.stages("run.sh", *MINI))
+
+
+def test_stage_7_calibrates_on_the_validation_set_alone(recipe: Recipe):
+    options = (*MINI, "--calibration", "temperature", "--stop_stage", "7")
+    calls = recipe.stages("run.sh", *options)
+    assert programs(calls)[-5:] == ["infer", "(infer)", "infer", "calibrate", "score"]
+    call = calls[-2]
+    assert "--data_dir dump/mini/raw/dev_mini --scores " in call
+    assert "/dev_mini --method temperature --only_selection_set true" in call
+    assert "--calibration" not in calls[-1]  # nothing was stored
+    (recipe.path / "exp/mini/lid_mini_ecapa_raw/policy.yaml").touch()
+    assert "--calibration exp/mini/lid_mini_ecapa_raw/policy.yaml" in recipe.stages("run.sh", *options)[-1]
+    assert "--calibration" not in recipe.stages("run.sh", *MINI, "--stop_stage", "7")[-1]
+
+
 def test_gpus_identify_one_job_each(recipe: Recipe):
     calls = recipe.stages("run.sh", *MINI[:-2], GPUS="2")
     infer = next(call for call in calls if "infer.py job" in call)

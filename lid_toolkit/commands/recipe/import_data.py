@@ -7,14 +7,23 @@ from pathlib import Path
 
 from lid_toolkit.cli import OptionParser, boolean, fraction
 from lid_toolkit.evaluation.data_report import describe, text_of
+from lid_toolkit.prepare.columns import parse_columns
 from lid_toolkit.prepare.importer import import_data
 from lid_toolkit.prepare.manifest import read_folder, read_manifest
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the options, import the recordings, and print a summary."""
-    options = make_parser().parse_args(arguments)
-    items = read_folder(options.folder) if options.folder else read_manifest(options.manifest)
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.manifest and not options.speakers:
+        parser.error("--speakers belongs to --folder")
+    columns = parse_columns(options.columns)
+    items = (
+        read_folder(options.folder, options.speakers, columns)
+        if options.folder
+        else read_manifest(options.manifest, columns)
+    )
     imported = import_data(
         items, options.output_dir, options.iso639, options.max_failed, options.folder or options.manifest
     )
@@ -28,13 +37,26 @@ def make_parser() -> OptionParser:
     parser = OptionParser("Import your own recordings into a checked data directory (see docs/own_data.md).")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--folder", type=Path, help="folder that has one subfolder of recordings per language"
+        "--folder",
+        type=Path,
+        help="folder with LANGUAGE/… or LANGUAGE/SPEAKER/…, an audiofolder, or Common Voice",
     )
     source.add_argument(
-        "--manifest", type=Path, help=".csv, .tsv or .jsonl with path and language; optionally start, end, id"
+        "--manifest",
+        type=Path,
+        help=".csv, .tsv or .jsonl with path and language; optionally speaker, start, end, id",
     )
     parser.add_argument(
         "--output_dir", type=Path, required=True, help="data directory to write, e.g. data/train_mine"
+    )
+    parser.add_argument(
+        "--columns", default="", help="columns with other names, e.g. path=recording,language=lg,speaker=who"
+    )
+    parser.add_argument(
+        "--speakers",
+        type=boolean,
+        default=True,
+        help="with --folder: the folders below a language's are speakers",
     )
     parser.add_argument(
         "--iso639",

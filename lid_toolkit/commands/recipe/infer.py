@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, boolean, fraction, non_negative, positive_int
+from lid_toolkit.cli import OptionParser, boolean, fraction, non_negative, positive, positive_int
 from lid_toolkit.commands.recipe.actions import act, add_actions
+from lid_toolkit.datadir.crops import crop_dir
 from lid_toolkit.inference.espnet_files import write_espnet_files
 from lid_toolkit.inference.identification import Identification, plan
 from lid_toolkit.inference.merge import merge
@@ -18,14 +19,16 @@ GPU_WORKERS = 2
 def main(arguments: Sequence[str]) -> None:
     """Parse the options and run the sub-command."""
     options = make_parser().parse_args(arguments)
+    crop = options.crop_seconds
     task = Identification(
         options.model,
         options.data_dir,
-        options.output_dir,
-        options.extract_embd,
+        options.output_dir if crop is None else crop_dir(options.output_dir, crop),
+        options.extract_embd and crop is None,
         options.max_failed,
         options.max_duration,
         options.dtype,
+        crop,
     )
 
     def job(number: int) -> None:
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
         run_job(task, number, options.batch_size, device, workers, options.torch_compile)
 
     def export() -> None:
-        if options.espnet_files and options.extract_embd:
+        if options.espnet_files and task.extract_embd:
             write_espnet_files(options.data_dir, options.output_dir, options.dry_run)
 
     def plan_or_export(jobs: int, dry_run: bool) -> int:
@@ -75,6 +78,12 @@ def make_parser() -> OptionParser:
         type=non_negative,
         default=600.0,
         help="longest utterance to identify, in seconds; longer ones fail; 0: no limit",
+    )
+    parser.add_argument(
+        "--crop_seconds",
+        type=positive,
+        help="identify a crop of this duration of each utterance, in OUTPUT_DIR/crops, without embeddings; "
+        "lid score draws accuracy against duration",
     )
     parser.add_argument("--ngpu", default="0", help="job: number of GPUs: 0, 1 or auto")
     parser.add_argument(

@@ -25,6 +25,8 @@ def main(arguments: Sequence[str]) -> None:
             datasets=tuple(options.datasets),
             command=options.command,
             policy=policy_beside(options.model),
+            onnx=options.onnx,
+            samples=tuple(options.samples),
         ),
         options.dry_run,
     )
@@ -71,7 +73,18 @@ def make_parser() -> OptionParser:
     )
     parser.add_argument(
         "--hf_license",
-        help="licence in the model card; by default, that of the pretrained encoder or apache-2.0",
+        "--licence",
+        help="licence in the model card; by default, that of the imported model or the pretrained encoder, "
+        "if it is known; without these, apache-2.0",
+    )
+    parser.add_argument(
+        "--onnx", type=Path, help="the same model, written by lid export --format onnx: packed beside it"
+    )
+    parser.add_argument(
+        "--samples",
+        nargs="*",
+        default=[],
+        help="recordings to try the model with on its page: files, which are packed, or addresses",
     )
     parser.add_argument("--datasets", nargs="*", default=[], help="training data, for the model card")
     parser.add_argument("--command", required=True, help="training command, for the model card")

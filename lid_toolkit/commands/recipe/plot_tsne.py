@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> None:
         options.dry_run,
     )
     if options.espnet_files:
-        from lid_toolkit.evaluation.means_map import plot_means  # imports matplotlib and plotly
+        from lid_toolkit.evaluation.means_map import plot_means  # imports matplotlib
 
         plot_means(options.inference_dir, options.perplexity, options.max_iter, options.dry_run)
 

@@ -1,10 +1,10 @@
 """Score the results of a system on a set."""
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, boolean
+from lid_toolkit.cli import OptionParser, boolean, seconds_list
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import answers_of_tables
 from lid_toolkit.evaluation.clusters import read_clusters
@@ -28,11 +28,18 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("data_dir", "inference_dir"):
         if getattr(options, name) is None:
             raise LidError("missing", where=f"--{name}", mend="give it, or --pred_lids and --target_lids")
+    policy = None if options.policy is None else read_policy(options.policy, options.inference_dir)
+    calibrating = (
+        policy if options.calibration is None else read_policy(options.calibration, options.inference_dir)
+    )
     counting = Counting(
         merge=options.merge_macrolanguages,
-        policy=None if options.policy is None else policy_of(options.policy, options.inference_dir),
+        policy=None if policy is None else applied(policy, policy.to_mapping()),
         unknown_languages=options.unknown_languages,
         cluster_from=options.cluster_from,
+        leave_out=None if options.leave_out == "no" else options.leave_out,
+        crop_seconds=options.crop_seconds,
+        calibration=None if calibrating is None else calibration_of(calibrating),
     )
     score(
         options.data_dir,
@@ -58,14 +65,27 @@ def score_tables(options: Namespace) -> None:
         stream.write(text)
 
 
-def policy_of(path: Path, inference_dir: Path) -> Policy:
+def read_policy(path: Path, inference_dir: Path) -> DecisionPolicy:
     """Return the policy of a file; raise LidError if its calibration is that of another model."""
     policy = DecisionPolicy.from_yaml(path)
     made_by = recorded(inference_dir, "identify").get("model")
     if policy.calibration.model not in (None, made_by):
         mend = "run lid calibrate for this model, or leave the calibration out"
         raise LidError("has the calibration of another model", where=path, mend=mend)
-    return Policy(policy.to_mapping(), lambda labels: decider(policy, labels))
+    return policy
+
+
+def applied(policy: DecisionPolicy, settings: Mapping[str, object]) -> Policy:
+    """Return a policy, with its settings as plain values, for the evaluation."""
+    return Policy(settings, lambda labels: decider(policy, labels))
+
+
+def calibration_of(policy: DecisionPolicy) -> Policy | None:
+    """Return the calibration of a policy alone; None if it changes no scores."""
+    calibration = policy.calibration
+    if not calibration.changes:
+        return None
+    return applied(DecisionPolicy(calibration=calibration), calibration.to_mapping())
 
 
 def make_parser() -> OptionParser:
@@ -103,6 +123,26 @@ def make_parser() -> OptionParser:
         metavar="REGEX",
         help="find what utterances of one speaker or recording have in common in their ids, for the "
         "intervals; by default, the speaker in utt2spk",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        help="policy file whose calibration is reported before and after, such as EXP/policy.yaml; answers "
+        "do not change; by default, that of --policy",
+    )
+    parser.add_argument(
+        "--leave_out",
+        choices=("folds", "each", "no"),
+        default="folds",
+        help="leave known languages out to measure how well unknown ones are told: a fifth of them at a "
+        "time, each alone, or none",
+    )
+    parser.add_argument(
+        "--crop_seconds",
+        type=seconds_list,
+        default=(),
+        metavar="LIST",
+        help="durations of the crops that lid infer identified, such as '1 2 3 5 10': accuracy by seconds",
     )
     parser.add_argument(
         "--espnet_files", type=boolean, default=False, help="write results in the format of ESPnet's recipe"

@@ -81,7 +81,7 @@ def filtered_power(
         mask_b1t = padding_mask(lengths_b, wave_bt.shape[1], wave_bt.device)
         wave_bt = F.pad(zero_padding(wave_bt[:, None], mask_b1t)[:, 0], (reach, reach))
     energies = [
-        _power_spectrum(block_bt, window_n, hop_length) @ filters_fm
+        frame_power(block_bt.unfold(1, n_fft, hop_length) * window_n, n_fft) @ filters_fm
         for block_bt in _blocks(wave_bt, n_fft, hop_length)
     ]
     energy_btm = energies[0] if len(energies) == 1 else torch.cat(energies, dim=1)
@@ -104,21 +104,17 @@ def _blocks(wave_bt: Tensor, n_fft: int, hop_length: int) -> list[Tensor]:
     ]
 
 
-def _power_spectrum(wave_bt: Tensor, window_n: Tensor, hop_length: int) -> Tensor:
-    """Return the power spectra (B, frames, n_fft // 2 + 1) of all whole frames."""
-    if is_exporting():
-        return _spectrum_by_products(wave_bt, window_n, hop_length)
-    spectrum_btf = torch.fft.rfft(wave_bt.unfold(1, len(window_n), hop_length) * window_n)
-    return torch.view_as_real(spectrum_btf).square().sum(-1)
+def frame_power(frames_btn: Tensor, n_fft: int) -> Tensor:
+    """Return the power spectra (B, frames, n_fft // 2 + 1) of windowed frames of at most ``n_fft`` samples.
 
-
-def _spectrum_by_products(wave_bt: Tensor, window_n: Tensor, hop_length: int) -> Tensor:
-    """Return what :func:`_power_spectrum` returns, from a matrix product: other runtimes lack transforms."""
-    n_fft = len(window_n)
+    While a model is exported, they are computed by a matrix product: other runtimes lack transforms.
+    """
+    if not is_exporting():
+        spectrum_btf = torch.fft.rfft(frames_btn, n=n_fft)
+        return torch.view_as_real(spectrum_btf).square().sum(-1)
     bins = n_fft // 2 + 1
     # In float64, and in turns below 1, so that cosines and sines are exact to float32's last digit.
-    turns_nf = torch.arange(n_fft)[:, None] * torch.arange(bins) % n_fft
+    turns_nf = torch.arange(frames_btn.shape[2])[:, None] * torch.arange(bins) % n_fft
     angle_nf = turns_nf.double() * (2 * math.pi / n_fft)
-    waves_nf = torch.cat((angle_nf.cos(), angle_nf.sin()), dim=1) * window_n.double()[:, None]
-    spectrum_btf = wave_bt.unfold(1, n_fft, hop_length) @ waves_nf.float()
-    return spectrum_btf[..., :bins].square() + spectrum_btf[..., bins:].square()
+    products_btf = frames_btn @ torch.cat((angle_nf.cos(), angle_nf.sin()), dim=1).float()
+    return products_btf[..., :bins].square() + products_btf[..., bins:].square()

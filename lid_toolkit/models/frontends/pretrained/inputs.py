@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lid_toolkit.models.frontends.power_spectrum import frame_power
 from lid_toolkit.models.masking import continue_by_zeros, masked_mean, padding_mask, zero_padding
 
 RATE = 16000
@@ -92,8 +93,8 @@ class KaldiFilterbank(nn.Module):
             frames_btn = (2.0**15 * wave_bt).unfold(1, FRAME, HOP)
             frames_btn = frames_btn - frames_btn.mean(dim=2, keepdim=True)
             before_btn = torch.cat((frames_btn[..., :1], frames_btn[..., :-1]), dim=2)
-            spectrum_btf = torch.fft.rfft((frames_btn - 0.97 * before_btn) * self.window_n, n=512)
-            energy_btm = torch.view_as_real(spectrum_btf).square().sum(-1) @ self.filters_fm
+            windowed_btn = (frames_btn - 0.97 * before_btn) * self.window_n
+            energy_btm = frame_power(windowed_btn, 512) @ self.filters_fm
             feats_bmt = energy_btm.clamp(min=KALDI_FLOOR).log().double().transpose(1, 2)
             count_b = (lengths_b - FRAME) // HOP + 1
             mask_b1t = padding_mask(count_b, feats_bmt.shape[2], feats_bmt.device)

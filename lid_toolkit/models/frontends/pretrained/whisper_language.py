@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.languages import code
 from lid_toolkit.models.arguments import NotNegativeFloat
-from lid_toolkit.models.bases import FrontendBase
+from lid_toolkit.models.bases import AnswerFrontend
 from lid_toolkit.models.frontends.pretrained.families import make_inputs
 from lid_toolkit.models.frontends.pretrained.inputs import RATE
 from lid_toolkit.models.frontends.pretrained.load import WHERE, choose_architecture, make_encoder
@@ -39,7 +39,7 @@ WINDOWS_AT_ONCE = 8
 Vector = Literal["mean", "state"]
 
 
-class WhisperLanguageFrontend(FrontendBase):
+class WhisperLanguageFrontend(AnswerFrontend):
     """Whisper's language posteriors, and what is needed to correct them (``whisper_language``), frozen.
 
     One frame per utterance, (log p(k_1 | x), ..., log p(k_K | x), v): the log posteriors of ``languages``
@@ -47,9 +47,7 @@ class WhisperLanguageFrontend(FrontendBase):
     two vectors of D numbers: the mean of the encoder's output over the utterance, and the decoder's state
     from which the posteriors are computed. A linear classifier with weight decay on these features corrects
     Whisper's prediction, even if trained on few speakers. The features of an utterance are the same in every
-    batch.
-
-    Instead of waveforms, it also accepts the result of :meth:`frozen_states`.
+    batch. Utterances of less than 20 ms are padded with zeros.
 
     Attributes:
         added_samples: number of samples of silence that it adds to each utterance.
@@ -70,7 +68,6 @@ class WhisperLanguageFrontend(FrontendBase):
         architecture: Whisper's configuration, without its weights; model files contain it.
     """
 
-    frozen = True
     upstream: Upstream
     tokens_kd: Tensor
 
@@ -115,37 +112,15 @@ class WhisperLanguageFrontend(FrontendBase):
         """The languages in the configuration, or all that Whisper knows."""
         return self.languages
 
-    @staticmethod
-    def one_frame_per_utterance(conf: Mapping[str, object]) -> bool:  # noqa: ARG004 - always
-        """Return True."""
-        return True
-
     def portable_conf(self, conf: Mapping[str, object]) -> dict[str, object]:
         """Return the arguments with Whisper's configuration instead of its weights, and the languages."""
         return {**conf, "architecture": self.architecture, "languages": list(self.languages)}
 
-    @property
-    def states_size(self) -> int:
-        """Numbers in a frame of :meth:`frozen_states`."""
-        return self.output_size
-
-    def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features (B, 1, ``output_size``) and ones (B,).
-
-        Args:
-            wave_bt: waveforms in [-1, 1], padded at the end; or the result of :meth:`frozen_states`.
-            lengths_b: number of valid samples of each, on the CPU. Less than 20 ms is padded with zeros.
-        """
-        if wave_bt.dim() == 3:
-            return wave_bt.float(), lengths_b
-        return self.frozen_states(wave_bt, lengths_b)
-
-    @torch.no_grad()
-    def frozen_states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features (B, 1, ``output_size``) and ones (B,)."""
+    def answers(self, wave_bt: Tensor, lengths_b: Tensor) -> Tensor:
+        """Return features (B, 1, ``output_size``)."""
         self.upstream.eval()
         if self.whole_windows:
-            return self._of_windows(wave_bt, lengths_b), torch.ones_like(lengths_b)
+            return self._of_windows(wave_bt, lengths_b)
         inputs, mel_frames_b = self.inputs(*self._within_silence(wave_bt, lengths_b))
         states, frames_b = whisper_states(self.upstream.encoder, inputs, mel_frames_b, lambda *_: None)
         heard_btd = states[-1]
@@ -155,8 +130,7 @@ class WhisperLanguageFrontend(FrontendBase):
         mean_b1d = masked_mean(
             speech_bdt, padding_mask(spoken_b, speech_bdt.shape[2], speech_bdt.device)
         ).transpose(1, 2)
-        found_b1d = self._joined(self._posteriors(answer_b1d), mean_b1d, answer_b1d)
-        return found_b1d, torch.ones_like(lengths_b)
+        return self._joined(self._posteriors(answer_b1d), mean_b1d, answer_b1d)
 
     def _joined(self, scores_b1k: Tensor, mean_b1d: Tensor, state_b1d: Tensor) -> Tensor:
         """Return the features (B, 1, ``output_size``)."""

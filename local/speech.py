@@ -6,15 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import soxr
+
+from lid_toolkit.audio.fingerprint import FIRST_BIN, FRAME, LAST_BIN, active, frames
 
 Wave = npt.NDArray[np.float32]
 
-RATE = 8000
-FRAME, HOP = 256, 80  # 32 ms, 10 ms
-FIRST_BIN, LAST_BIN = 4, 122  # 125 Hz to 3.8 kHz
-FLOOR_DB = -60.0
-RANGE_DB = 30.0
 PITCH_LAGS = slice(20, 120)  # 67 to 400 Hz
 STRONGEST_BINS = 6
 
@@ -38,24 +34,6 @@ class Measures:
     level_db: float
     tonality: float
     voicing: float
-
-
-def to_8k(wave: Wave, rate: int) -> Wave:
-    """Resample to 8 kHz, the lowest rate among the packages, so that measures are comparable."""
-    return wave if rate == RATE else soxr.resample(wave, rate, RATE)
-
-
-def frames(wave: Wave) -> Wave:
-    """Return overlapping frames (n, 256) of an 8 kHz wave (samples,), padded to at least one frame."""
-    padded = np.pad(wave, (0, max(0, FRAME - len(wave))))
-    return np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]
-
-
-def active(framed: Wave) -> tuple[npt.NDArray[np.bool_], float]:
-    """Return which frames (n,) are above the floor and within 30 dB of the level, and the level in dB."""
-    power = framed.var(axis=1) + 1e-12
-    level = float(10 * np.log10((power**2).sum() / power.sum()))
-    return 10 * np.log10(power) > max(level - RANGE_DB, FLOOR_DB), level
 
 
 def measure(wave: Wave) -> Measures:

@@ -1,0 +1,1 @@
+"""Corpus `voices`: real speech in many languages from Debian packages; the sets share no training voice."""
