@@ -17,6 +17,10 @@ VOXLINGUA107=
 # The address of the directory that holds zip_urls.txt and the zips.
 VOXLINGUA107_URL=https://bark.phon.ioc.ee/voxlingua107/
 
+# voxlingua107_dev: VoxLingua107's dev set alone, 1 GB. A directory with dev/LANG/* or LANG/* (.wav or .flac), or with
+# dev.zip. If it is missing or empty, stage 1 downloads dev.zip (0.5 GB) from VOXLINGUA107_URL to it.
+VOXLINGUA107_DEV=downloads/voxlingua107_dev
+
 # For augmentation, with any corpus: directories of MUSAN (music, noise, speech) and RIRS_NOISES (simulated_rirs).
 # Stage 1 downloads those that are missing, 12 and 6 GB and the archives beside them. No value: not used.
 MUSAN=

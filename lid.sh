@@ -27,6 +27,7 @@ expdir=exp             # path: directory for experiments
 train_set=             # word: training set, a directory in datadir
 valid_set=             # word: validation set, which selects the checkpoint
 test_sets=             # list: test sets
+parent_set=            # word: set that contains all others: only its audio is formatted, and only its features are extracted; the others are selected from it, and stage 6 identifies their features
 local_data_opts=       # args: further options of local/data.sh
 speed_perturb_factors= # floats: speed factors for the training set, from 0.1 to 10, e.g. "0.9 1.0 1.1"; if empty, stage 2 is skipped
 feats_type=raw         # raw|raw_copy|extracted: model input: converted audio, references to the original audio, or features of a frozen front end
@@ -64,6 +65,7 @@ cluster_from=                           # text: regular expression for what ids 
 leave_out=folds                         # folds|each|no: leave out known languages to measure how well unknown ones are told: a fifth at a time, each alone, or none
 crop_seconds=                           # floats: durations in seconds of crops of the test sets that stage 7 also identifies, e.g. "1 2 3 5 10": accuracy against seconds
 calibration=none                        # none|temperature|affine: fit the calibration of the scores on the validation set in stage 7, store it with the model, and report figures before and after
+pooled_folds=                           # list: EXPDIR:SET of folds whose answers stage 7 joins and scores as the only test set; for run.sh --folds all
 tsne_set=                               # word: set for the t-SNE plot; by default, the first test set
 max_utt_per_lang_for_tsne=1000          # int+: maximum number of utterances per language in the plot
 perplexity=5                            # float: t-SNE perplexity, at least 1
@@ -111,6 +113,7 @@ fi
 # Print the sets to format in stage 3, without duplicates.
 sets_to_format() {
   local sets=()
+  [[ -z ${parent_set} ]] || sets+=("${parent_set}")
   "${skip_train}" || sets+=("${train_set}" "${valid_set}")
   # shellcheck disable=SC2206  # a list of words
   "${skip_eval}" || sets+=(${test_sets} "${tsne_set}")
@@ -132,11 +135,27 @@ stage_3() {
   local set
   for set in $(sets_to_format); do
     needs "${datadir}/${set}"
+    if [[ -n ${parent_set} && ${set} != "${parent_set}" ]]; then
+      select_set "${audio_feats}" "${set}"
+      run "${python}" pyscripts/report_data_dir.py --dry_run "${dry_run}" "${audio_feats}/${set}"
+      continue
+    fi
     case "${set}" in
       "${train_set}" | "${valid_set}") format_set "${set}" "${min_wav_duration}" "${max_wav_duration}" ;;
       *) format_set "${set}" 0 0 ;; # keep every test utterance
     esac
   done
+}
+
+# Select the utterances of set $2 from the parent set in $1. Drop those of the training and the validation set that are
+# too short or too long.
+select_set() {
+  local limits=()
+  [[ $2 != "${train_set}" && $2 != "${valid_set}" ]] \
+    || limits=(--min_duration "${min_wav_duration}" --max_duration "${max_wav_duration}")
+  needs "${datadir}/$2" "$1/${parent_set}"
+  run "${python}" pyscripts/subset_data_dir.py --utt_list "${datadir}/$2/utt2lang" ${limits[@]+"${limits[@]}"} \
+    --dry_run "${dry_run}" "$1/${parent_set}" "$1/$2"
 }
 
 # Format the audio of set $1. Drop utterances shorter than $2 or longer than $3 seconds.
@@ -158,9 +177,19 @@ format_set() {
 }
 
 stage_4() {
+  local set
   if [[ ${feats_type} == extracted ]]; then
-    extract_set "${train_set}" "${feats_copies}"
-    extract_set "${valid_set}" 0
+    if [[ -n ${parent_set} ]]; then
+      extract_set "${parent_set}" 0
+      select_set "${data_feats}" "${train_set}"
+      select_set "${data_feats}" "${valid_set}"
+      "${skip_eval}" || for set in ${test_sets}; do
+        [[ ${set} == "${parent_set}" ]] || select_set "${data_feats}" "${set}"
+      done
+    else
+      extract_set "${train_set}" "${feats_copies}"
+      extract_set "${valid_set}" 0
+    fi
   fi
   needs "${data_feats}/${train_set}" "${data_feats}/${valid_set}"
   run "${python}" pyscripts/collect_stats.py --train_dir "${data_feats}/${train_set}" \
@@ -239,11 +268,13 @@ stage_5() {
 # Identify the utterances of set $1; also write embeddings if $2 is true. With $3, identify crops of $3 seconds.
 infer_set() {
   local out="${inference_dir}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task job_log
-  needs "${audio_feats}/$1" "${lid_exp}/${inference_model}"
+  local source="${audio_feats}"
+  [[ -z ${parent_set} ]] || source=${data_feats} # extracted features of all sets are there
+  needs "${source}/$1" "${lid_exp}/${inference_model}"
   if "${gpu_inference}"; then
     jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
   fi
-  task=(--model "${lid_exp}/${inference_model}" --data_dir "${audio_feats}/$1" --output_dir "${out}"
+  task=(--model "${lid_exp}/${inference_model}" --data_dir "${source}/$1" --output_dir "${out}"
     --extract_embd "$2" --espnet_files "${espnet_files}" --max_failed "${max_failed}" --max_duration "${inference_max_duration}"
     --dtype "${inference_dtype}" --num_jobs "${jobs}" ${3:+--crop_seconds "$3"})
   job_log="${out}/logs${3:+/crops_$3s}/infer.JOB.log"
@@ -272,6 +303,17 @@ fit_calibration() {
     --scores "${inference_dir}/${valid_set}" --method "${calibration}" --only_selection_set true --dry_run "${dry_run}"
 }
 
+# Join the answers to the test sets of folds to those to set $1.
+pool_folds() {
+  local fold results=()
+  for fold in ${pooled_folds}; do
+    results+=("${fold%:*}${inference_dir#"${expdir}"}/${fold##*:}")
+  done
+  needs "${results[@]}"
+  run "${python}" pyscripts/pool.py --data_dir "${audio_feats}/$1" --output_dir "${inference_dir}/$1" \
+    --dry_run "${dry_run}" "${results[@]}"
+}
+
 stage_7() {
   local set seconds calibrated=()
   if [[ ${calibration} != none ]]; then
@@ -282,6 +324,7 @@ stage_7() {
     for seconds in ${crop_seconds}; do
       infer_set "${set}" false "${seconds}"
     done
+    [[ -z ${pooled_folds} ]] || pool_folds "${set}"
     needs "${inference_dir}/${set}/${set}_lids"
     run "${python}" pyscripts/score.py --data_dir "${audio_feats}/${set}" --inference_dir "${inference_dir}/${set}" \
       ${policy:+--policy "${policy}"} --unknown_languages "${unknown_languages}" --leave_out "${leave_out}" \

@@ -39,6 +39,8 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     pages |= {f"api/{name}.md": text for name, text in api_pages().items()}
     for notebook in sorted((ROOT / "docs").rglob("*.ipynb")):
         pages[notebook.relative_to(ROOT / "docs").with_suffix(".md").as_posix()] = notebook_page(notebook)
+    for table in sorted((ROOT / "results").glob("*.tsv")):
+        pages[f"results/{table.name}"] = table.read_text(encoding="utf-8")
     for uri, text in pages.items():
         files.append(File.generated(config, uri, content=text))
 

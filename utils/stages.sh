@@ -65,6 +65,15 @@ run() {
   return "${status}"
 }
 
+# From now on, pass signals on to the commands of "run".
+pass_on_signals() {
+  running="" signalled=0 signals=0
+  trap 'end_by INT 2' INT
+  trap 'end_by TERM 15' TERM
+  trap 'end_by HUP 1' HUP
+  trap 'end_by USR1 "$(kill -l USR1)"' USR1 # Slurm's warning before the time limit
+}
+
 # Handle signal $1, which has number $2: pass it on to the running command, then exit.
 end_by() {
   signalled=$((128 + $2)) signals=$((signals + 1))
@@ -90,12 +99,9 @@ hold() {
 # Run the selected stages and report their times. The arguments are the titles of all stages.
 run_stages() {
   local n titles=("" "$@") times=() started
-  running="" current="" signalled=0 signals=0
+  current=""
   trap 'end_stages $?' EXIT
-  trap 'end_by INT 2' INT
-  trap 'end_by TERM 15' TERM
-  trap 'end_by HUP 1' HUP
-  trap 'end_by USR1 "$(kill -l USR1)"' USR1 # Slurm's warning before the time limit
+  pass_on_signals
   for ((n = 1; n < ${#titles[@]}; n++)); do
     due "${n}" || continue
     current="stage ${n} (${titles[n]})" started=${SECONDS} waits=false

@@ -46,6 +46,7 @@ COMMANDS = {
         Command("extract_features", "recipe.extract_features", "extract features of a frozen front end"),
         Command("train", "recipe.train", "train a model"),
         Command("infer", "recipe.infer", "identify a formatted data directory"),
+        Command("pool", "recipe.pool", "join the answers of folds"),
         Command("score", "recipe.score", "score the answers for a data directory"),
         Command("compare", "recipe.compare", "compare two systems on the same utterances"),
         Command("report", "recipe.report", "report on an experiment, or on several side by side"),

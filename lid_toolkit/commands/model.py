@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lid_toolkit.cli import OptionParser, positive_int
+from lid_toolkit.commands.offer import offered_model
 from lid_toolkit.cores import count_cores
-from lid_toolkit.errors import LidError
 from lid_toolkit.inference.backend import BACKENDS, is_exported
 from lid_toolkit.training.config import DTYPES
 
@@ -22,7 +22,7 @@ EXPERIMENTS = "exp"
 MODEL_HELP = (
     "experiment directory, model file, packed model (also ESPnet's), exported model (.onnx), or user/repo on "
     "the Hub; "
-    f"by default ${VARIABLE}, else the newest experiment below {EXPERIMENTS}/"
+    f"by default ${VARIABLE}, else the newest experiment below {EXPERIMENTS}/, else one that is offered"
 )
 
 
@@ -69,19 +69,17 @@ def open_identifier(options: argparse.Namespace) -> LanguageIdentifier:
 def default_model(root: Path = Path(EXPERIMENTS)) -> str:
     """Return the model to use if none is named, and say which on standard error.
 
-    It is the value of ``LID_MODEL``, else the experiment directory at most two levels below ``root`` whose
-    best model is the newest.
+    It is the value of ``LID_MODEL``, else the experiment directory at most three levels below ``root`` whose
+    best model is the newest, else the one that :mod:`lid_toolkit.commands.offer` offers.
 
     Raises:
-        LidError: there is neither.
+        LidError: there is none of them.
     """
     named = os.environ.get(VARIABLE)
     if not named:
-        found = [path for depth in ("*", "*/*") for path in root.glob(f"{depth}/valid.*.best.pth")]
-        if not found:
-            mend = f"give --model, or set {VARIABLE}"
-            raise LidError(f"no model is named, and {root}/ has no experiment", where="--model", mend=mend)
-        named = str(max(found, key=lambda path: path.stat().st_mtime_ns).parent)
+        found = [path for depth in ("*", "*/*", "*/*/*") for path in root.glob(f"{depth}/valid.*.best.pth")]
+        newest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+        named = offered_model() if newest is None else str(newest.parent)
     sys.stderr.write(f"model: {named}\n")
     return named
 

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lid_toolkit.datadir.datadir import FEATURES, FEATURES_DESCRIPTION
 from lid_toolkit.errors import LidError
 
 Features = npt.NDArray[np.float16]
 REFERENCE = re.compile(r"(.+\.npy)\[(\d+):(\d+)\]")
-TABLE, DESCRIPTION = "feats.scp", "features.json"
+TABLE, DESCRIPTION = FEATURES, FEATURES_DESCRIPTION
 
 
 def reference(path: Path, start: int, stop: int) -> str:

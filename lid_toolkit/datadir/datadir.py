@@ -36,6 +36,9 @@ DIGEST = "audio_digest"
 SAMPLING_RATE = "sampling_rate"
 """In a formatted directory: the sampling rate of its audio in Hz, which ``utt2num_samples`` counts in."""
 
+FEATURES, FEATURES_DESCRIPTION = "feats.scp", "features.json"
+"""In a directory of extracted features: the references to them, and a description of their front end."""
+
 SET_METADATA_FILES = ("audio_format", "feats_type", SAMPLING_RATE, DIGEST)
 """One-word files that describe the whole formatted set."""
 

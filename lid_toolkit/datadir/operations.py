@@ -2,7 +2,7 @@
 
 All known files are copied: ``segments``, ``utt2speed``, ``utt2spk``, ``utt2dataset``, ``utt2langs``,
 ``utt2num_samples`` and the one-word files of a formatted set; ``lang2utt`` is made again. Other files are not
-copied, and a warning lists them.
+copied, and a warning lists them. A subset and the parts of a split keep references to extracted features.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from lid_toolkit.datadir.datadir import (
     BY_LANGUAGE_TABLES,
     DIGEST,
+    FEATURES,
+    FEATURES_DESCRIPTION,
     LENGTHS,
     SAMPLING_RATE,
     SET_METADATA_FILES,
@@ -29,11 +31,12 @@ from lid_toolkit.datadir.datadir import (
     parse_segments,
     read_data_dir,
     read_lengths,
+    read_sampling_rate,
     require_two_dirs,
     write_tables,
 )
 from lid_toolkit.datadir.mixtures import UTT2LANGS, check_mixtures, relabelled
-from lid_toolkit.datadir.tables.table import Table, merge_tables, merged_blocks
+from lid_toolkit.datadir.tables.table import Table, merge_tables, merged_blocks, read_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import locked, write_whole
 
@@ -50,7 +53,7 @@ class Set:
     Attributes:
         wav_scp: its recordings.
         tables: its tables with one row per utterance by file name, including ``utt2lang``.
-        words: the content of its ``SET_METADATA_FILES``, by name.
+        words: the content of its ``SET_METADATA_FILES``, and of the description of its features, by name.
     """
 
     wav_scp: Table
@@ -74,17 +77,25 @@ class Set:
         return Set(self.wav_scp.select(np.unique(recordings)), tables, self.words)
 
 
-def read_set(path: Path) -> Set:
-    """Read all known files of a data directory; raises like :func:`read_data_dir`."""
+def read_set(path: Path, features: bool = False) -> Set:
+    """Read all known files of a data directory, and those of extracted features only with ``features``.
+
+    Raises like :func:`read_data_dir`, and if the references to features have other utterances.
+    """
     data = read_data_dir(path)
     tables = {name: table for name, table in data.tables.items() if name != "wav.scp"}
     if (path / LENGTHS).exists():
         tables[LENGTHS] = read_lengths(path, data.utt2lang)
     words = {
         name: (path / name).read_text(encoding="utf-8")
-        for name in SET_METADATA_FILES
+        for name in (*SET_METADATA_FILES, *([FEATURES_DESCRIPTION] if features else []))
         if (path / name).exists()
     }
+    if FEATURES_DESCRIPTION in words:
+        tables[FEATURES] = read_table(path / FEATURES)
+        if not tables[FEATURES].same_keys(data.utt2lang):
+            what = "its utterances differ from those of the other tables"
+            raise LidError(what, where=path / FEATURES, redo="feature extraction")
     known = {"wav.scp", *tables, *words, *BY_LANGUAGE_TABLES, *UTTERANCE_REPORT_FILES}
     if others := other_files(path, known):
         logging.warning("%s: not copied: %s", path, ", ".join(others))
@@ -144,7 +155,7 @@ def split(source: Path, parts: int, target: Path) -> None:
     Raises:
         LidError: a faulty source, or fewer utterances than parts.
     """
-    data = read_set(source)
+    data = read_set(source, features=True)
     if len(data) < parts:
         what = f"cannot split {len(data)} utterances into {parts} parts"
         raise LidError(what, where=source, mend="use fewer parts")
@@ -164,6 +175,8 @@ class Choice:
         count: at most this many in total, after the other conditions; 0: all.
         first: select the first ``count`` in order instead of drawing them.
         seed: seed of the random draws.
+        shortest_s: only those of at least this many seconds.
+        longest_s: only those of at most this many seconds; 0: no limit.
     """
 
     utterances: Sequence[str] | None = None
@@ -172,16 +185,21 @@ class Choice:
     count: int = 0
     first: bool = False
     seed: int = 1
+    shortest_s: float = 0.0
+    longest_s: float = 0.0
 
 
 def subset(source: Path, target: Path, choice: Choice) -> int:
     """Write the chosen utterances of ``source`` to ``target`` and return how many there are.
 
+    Utterances of a list that formatting or extraction has left out of ``source`` are left out here too.
+
     Raises:
-        LidError: a faulty source, an unknown utterance or language, or no utterance selected.
+        LidError: a faulty source, an unknown utterance or language, durations asked for of a set that is not
+            formatted, or no utterance selected.
     """
     require_two_dirs(source, target)
-    data = read_set(source)
+    data = read_set(source, features=True)
     rows = _chosen(data, choice, source)
     if not len(rows):
         raise LidError("no utterance selected", where=source)
@@ -227,6 +245,7 @@ def _write(
     with locked(path, "writing a data directory"):
         inverted = BY_LANGUAGE_TABLES if LENGTHS in blocks else BY_LANGUAGE_TABLES[:1]
         may_exist = {*SET_METADATA_FILES, *BY_LANGUAGE_TABLES, *UTTERANCE_REPORT_FILES, LENGTHS}
+        may_exist |= {FEATURES, FEATURES_DESCRIPTION}
         for name in may_exist - {*words, *inverted, *blocks}:
             (path / name).unlink(missing_ok=True)
         for name, word in words.items():
@@ -320,11 +339,16 @@ def _chosen(data: Set, choice: Choice, source: Path) -> NDArray[np.int64]:
     rng = np.random.default_rng(choice.seed)
     rows = np.arange(len(data), dtype=np.int64)
     if choice.utterances is not None:
-        rows = data.utt2lang.rows(sorted(set(choice.utterances), key=str.encode))
-        if (rows < 0).any():
-            wanted = sorted(set(choice.utterances), key=str.encode)
-            unknown = wanted[int(np.flatnonzero(rows < 0)[0])]
-            raise LidError(f"utterance '{unknown}' not found", where=source)
+        wanted = sorted(set(choice.utterances), key=str.encode)
+        rows = data.utt2lang.rows(wanted)
+        lacking = {wanted[place] for place in np.flatnonzero(rows < 0).tolist()}
+        if unknown := sorted(lacking - _left_out(source)):
+            raise LidError(f"utterance '{unknown[0]}' not found", where=source)
+        if lacking:
+            logging.warning("%s: %d utterances of the list were left out before", source, len(lacking))
+        rows = rows[rows >= 0]
+    if choice.shortest_s or choice.longest_s:
+        rows = rows[_has_duration(data, choice, source)[rows]]
     labels, codes = data.utt2lang.codes()
     if choice.languages:
         missing = sorted(set(choice.languages) - set(labels))
@@ -342,3 +366,17 @@ def _chosen(data: Set, choice: Choice, source: Path) -> NDArray[np.int64]:
     elif choice.count:
         rows = np.sort(rng.permutation(rows)[: choice.count])
     return rows
+
+
+def _left_out(source: Path) -> set[str]:
+    """Return the utterances that formatting or extraction has left out of a set."""
+    paths = [source / name for name in ("failed", "dropped")]
+    return {key for path in paths if path.exists() for key, _ in read_table(path, allow_empty=True)}
+
+
+def _has_duration(data: Set, choice: Choice, source: Path) -> NDArray[np.bool_]:
+    """Return which utterances of a formatted set, (utterances,), have a duration within the limits."""
+    if LENGTHS not in data.tables:
+        raise LidError("has no durations", where=source / LENGTHS, redo="formatting")
+    seconds_u = data.tables[LENGTHS].integers() / read_sampling_rate(source)
+    return (seconds_u >= choice.shortest_s) & (seconds_u <= (choice.longest_s or np.inf))

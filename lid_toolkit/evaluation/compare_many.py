@@ -89,10 +89,12 @@ FORMATS: Mapping[str, Callable[[Sequence[str], Rows], str]] = {
 }
 
 
-def changes(systems: Mapping[str, Answers]) -> list[tuple[str, ...]]:
-    """Return the utterances that not all systems answer alike: id, true language, answer of each system.
+def answer_rows(systems: Mapping[str, Answers], only_changes: bool) -> list[tuple[str, ...]]:
+    """Return a row for each utterance: id, true language, answer of each system, ``-`` if it failed.
 
-    The answer to an utterance that failed is ``-``.
+    Args:
+        systems: name -> answers, all to the same set.
+        only_changes: leave out the utterances that all systems answer alike.
     """
     first = next(iter(systems.values()))
     labels_su = np.array(
@@ -101,7 +103,8 @@ def changes(systems: Mapping[str, Answers]) -> list[tuple[str, ...]]:
             for answers in systems.values()
         ]
     )
-    rows = np.flatnonzero((labels_su != labels_su[0]).any(axis=0))
+    differ_u = (labels_su != labels_su[0]).any(axis=0)
+    rows = np.flatnonzero(differ_u) if only_changes else np.arange(len(differ_u))
     return [
         (first.truth.key(row), first.truth.value(row), *labels_su[:, row].tolist()) for row in rows.tolist()
     ]

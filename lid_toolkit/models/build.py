@@ -24,7 +24,7 @@ from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.models.protocols import PROTOCOLS, Encoder, Frontend, Kind, Pooling, Projector, missing
 from lid_toolkit.models.registry import OPTIONAL, find
 
-FROM_NEIGHBOURS = ("input_size", "embedding_size", "classes", "external")
+FROM_NEIGHBOURS = ("input_size", "embedding_size", "classes", "posteriors", "external")
 
 
 def build_model(description: Mapping[str, object], classes: int, external: Packages = NONE) -> LidModel:
@@ -55,7 +55,7 @@ def build_model(description: Mapping[str, object], classes: int, external: Packa
     pooling: Pooling = build("pooling", input_size=encoder.output_size)
     projector: Projector = build("projector", input_size=pooling.output_size)
     loss = build("loss", embedding_size=projector.output_size, classes=classes)
-    normalize = build("normalize", input_size=frontend.output_size)
+    normalize = build("normalize", input_size=frontend.output_size, posteriors=len(frontend.posteriors_of))
     return LidModel(frontend, build("specaug"), normalize, encoder, pooling, projector, loss)
 
 

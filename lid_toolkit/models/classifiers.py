@@ -27,19 +27,36 @@ class LinearSoftmax(LossBase):
     o + W e + b: an offset as in generalised linear models (McCullagh & Nelder, 1989). Before training
     the logits are o, and weight decay keeps them close to o.
 
+    With ``keep_others``, only the languages of the training data are corrected. Their logits are shifted, by
+    one number for each embedding, so that the largest of them is as large as the largest in o. So whether the
+    answer is one of these languages, and which it is of the others, remains as in o. The loss is the cross
+    entropy among the languages of the training data.
+
     Args:
         embedding_size: dimension D of the embeddings.
         classes: number of languages.
         bias: learn b; with few speakers per language, b also fits these speakers.
         offset: use the first numbers of an embedding as log posteriors of the languages; the front end must
             provide them (``posteriors_of``).
+        keep_others: do not change the answers in languages that the training data do not have; needs
+            ``offset``.
     """
 
     by_class = ("weight", "bias")
     target_kinds = ("soft",)
+    trained_c: Tensor
 
-    def __init__(self, embedding_size: int, classes: int, bias: bool = True, offset: bool = False) -> None:
+    def __init__(
+        self,
+        embedding_size: int,
+        classes: int,
+        bias: bool = True,
+        offset: bool = False,
+        keep_others: bool = False,
+    ) -> None:
         super().__init__()
+        if keep_others and not offset:
+            raise ValueError("keep_others needs offset: true")
         if offset and embedding_size <= classes:
             raise ValueError(
                 f"offset: {classes} languages and more in embeddings of {embedding_size} numbers"
@@ -47,14 +64,34 @@ class LinearSoftmax(LossBase):
         self.offset = offset
         self.weight = nn.Parameter(torch.zeros(classes, embedding_size - classes * offset))
         self.bias = nn.Parameter(torch.zeros(classes)) if bias else None
+        self.keep_others = keep_others
+        if keep_others:
+            self.register_buffer("trained_c", torch.ones(classes, dtype=torch.bool))
 
     @property
     def reads_posteriors(self) -> bool:
         """Whether the first numbers of an embedding are log posteriors."""
         return self.offset
 
+    def set_trained(self, trained_c: Tensor) -> None:
+        """Set which classes (C,), bool, the training data have, before the first update."""
+        if self.keep_others:
+            self.trained_c.copy_(trained_c)
+
     def logits(self, embedding_bd: Tensor) -> Tensor:
         """Return (B, classes): log posteriors, up to a constant for each utterance."""
+        logits_bc = self._corrected(embedding_bd)
+        if not self.keep_others:
+            return logits_bc
+        offset_bc = embedding_bd.float()[:, : len(self.weight)]
+        before_b1, after_b1 = (
+            each_bc.masked_fill(~self.trained_c, -torch.inf).amax(dim=1, keepdim=True)
+            for each_bc in (offset_bc, logits_bc)
+        )
+        return torch.where(self.trained_c, logits_bc - after_b1 + before_b1, offset_bc)
+
+    def _corrected(self, embedding_bd: Tensor) -> Tensor:
+        """Return o + W e + b (B, classes)."""
         with torch.autocast(embedding_bd.device.type, enabled=False):
             bias = None if self.bias is None else self.bias.float()
             if not self.offset:
@@ -69,8 +106,12 @@ class LinearSoftmax(LossBase):
             embedding_bd: embeddings.
             targets: class indices (B,), int64, or weights (B, classes) that sum to 1, float32.
         """
-        logits_bc = self.logits(embedding_bd)
-        return F.cross_entropy(logits_bc, targets, reduction="none"), logits_bc
+        logits_bc = self._corrected(embedding_bd)
+        if not self.keep_others:
+            return F.cross_entropy(logits_bc, targets, reduction="none"), logits_bc
+        # Finite, because weights of 0 times infinity would be no number.
+        among_bc = logits_bc.masked_fill(~self.trained_c, torch.finfo(logits_bc.dtype).min)
+        return F.cross_entropy(among_bc, targets, reduction="none"), self.logits(embedding_bd)
 
 
 @component(small={"lin_neurons": 4})

@@ -92,7 +92,7 @@ class LidModel(nn.Module):
             raise LidError(
                 "normalize changes the log posteriors that loss_conf.offset adds",
                 where="normalize_conf",
-                mend=f"use one that leaves them unchanged (skip: {len(languages)}), or leave normalize out",
+                mend="use one that leaves them unchanged (skip: posteriors), or leave normalize out",
             )
 
     def forward(

@@ -5,6 +5,8 @@ Shapes: b batch, t time, d features; 1 an axis of length 1.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -59,7 +61,8 @@ class GlobalMVN(NormalizerBase):
             ``train/feats_stats.npz`` in the directory of the training set's statistics.
         norm_means: subtract the mean of each dimension.
         norm_vars: divide by the standard deviation of each dimension.
-        skip: number of leading dimensions that are not normalised, such as log posteriors.
+        skip: number of leading dimensions that are not normalised; ``posteriors`` for the log posteriors
+            that the front end gives.
         eps: lower limit of the variance.
     """
 
@@ -71,12 +74,13 @@ class GlobalMVN(NormalizerBase):
         stats_file: str | None = None,
         norm_means: bool = True,
         norm_vars: bool = True,
-        skip: NotNegative = 0,
+        skip: NotNegative | Literal["posteriors"] = 0,
         eps: float = 1e-20,
+        posteriors: int = 0,
     ) -> None:
         super().__init__()
         self.stats_file, self.norm_means, self.norm_vars = stats_file, norm_means, norm_vars
-        self.unchanged, self.eps = skip, eps
+        self.unchanged, self.eps = posteriors if skip == "posteriors" else skip, eps
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.zeros(input_size))

@@ -209,6 +209,16 @@ def target_kinds(loss: Loss) -> Sequence[TargetKind]:
     return kinds
 
 
+def note_trained(loss: Loss, trained_c: Tensor) -> None:
+    """Tell a loss which classes (C,), bool, the training data have.
+
+    A loss for which this makes a difference has a method ``set_trained``.
+    """
+    note = getattr(loss, "set_trained", None)
+    if note is not None:
+        note(trained_c)
+
+
 def skips_parameters(model: nn.Module) -> bool:
     """Return whether some batches leave trained parameters of a model without a gradient.
 

@@ -32,8 +32,8 @@ def data_warnings(training: Training) -> list[str]:
             f"the validation set has only {len(valid)} utterances: one more error changes the accuracy by "
             f"{100 / len(valid):.0f} %, so the selection of epochs is mostly chance"
         )
-    present = set(np.unique(valid.labels_u).tolist())
-    absent = [name for index, name in enumerate(training.languages) if index not in present]
+    trained, present = (set(np.unique(part.labels_u).tolist()) for part in (train, valid))
+    absent = [training.languages[index] for index in sorted(trained - present)]
     if absent:
         warnings.append(f"the validation set has no utterances of {_first(absent)}")
     if training.config.batch_bins < rate:

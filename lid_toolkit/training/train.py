@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 from torch import Tensor
@@ -23,7 +24,7 @@ from lid_toolkit.models.build import build_model
 from lid_toolkit.models.compiled import compiled
 from lid_toolkit.models.external import EVERY
 from lid_toolkit.models.lid_model import LidModel
-from lid_toolkit.models.protocols import skips_blocks, target_kinds
+from lid_toolkit.models.protocols import note_trained, skips_blocks, target_kinds
 from lid_toolkit.steps import digest
 from lid_toolkit.training.build_sampler import build_sampler
 from lid_toolkit.training.config import TrainConfig
@@ -34,6 +35,7 @@ from lid_toolkit.training.feature_stats import check_statistics, use_statistics
 from lid_toolkit.training.init_weights import initialise, parse_source
 from lid_toolkit.training.loop import finish_epoch, train_epoch, validate_epoch
 from lid_toolkit.training.measures import check_wandb, report
+from lid_toolkit.training.model_labels import model_labels
 from lid_toolkit.training.model_selection import average_best, drop_others, keep_best, out_of_patience, rank
 from lid_toolkit.training.optimization import configured_optimizer, freeze
 from lid_toolkit.training.precision import choose_precision
@@ -157,7 +159,7 @@ def gather_training(
         check_sampling_rate(data_dir, config.preprocessor_conf.sample_rate, "preprocessor_conf.sample_rate")
         check_made_by(data_dir, config.model_description())
     check_statistics(sources.statistics(config))
-    languages = read_languages(sources.stats_dir / "lang2idx")
+    languages = model_labels(config.model_description(), read_languages(sources.stats_dir / "lang2idx"))
     by_dataset = config.batch_type == "catpow_balance_dataset"
     shapes = sources.stats_dir / "train" / "speech_shape"
     data = load_utterances(sources.train_dir, shapes, languages, by_dataset, config.targets)
@@ -210,6 +212,7 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
     if content is not None:
         model.load_state_dict(content["model"])
     else:
+        note_trained(model.loss, trained_classes(training))
         use_statistics(model, config, stats_dir)
         for text in config.init_param:
             initialise(model, parse_source(text), training.languages, config.ignore_init_mismatch)
@@ -227,6 +230,13 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
         average=average,
     )
     return learner, State() if content is None else restore(content, learner)
+
+
+def trained_classes(training: Training) -> Tensor:
+    """Return which classes (C,), bool, have utterances in the training set."""
+    trained_c = torch.zeros(len(training.languages), dtype=torch.bool)
+    trained_c[torch.from_numpy(np.unique(training.train.labels_u)).long()] = True
+    return trained_c
 
 
 def check_rate(model: LidModel, rate: int) -> None:

@@ -42,6 +42,7 @@ class Job:
         jobs: number of processes.
         dry_run: whether to only report what would be done.
         options: all parsed options, including those for the noises.
+        name: name of the corpus for messages.
     """
 
     corpus: Corpus
@@ -50,10 +51,11 @@ class Job:
     jobs: int
     dry_run: bool
     options: Namespace
+    name: str = "voxlingua107"
 
     def say(self, stage: str, what: str) -> None:
         """Log a line about a sub-stage."""
-        logging.info("%s voxlingua107: %s", stage, what)
+        logging.info("%s %s: %s", stage, self.name, what)
 
 
 def download(job: Job) -> None:

@@ -193,6 +193,7 @@ def re_rate(line: str) -> str:
 def test_the_model_is_named_by_the_environment_or_the_newest_experiment(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LID_MODEL", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     with pytest.raises(LidError, match="no model is named, and exp/ has no experiment"):
         model_options.default_model()
     for age, name in ((200, "exp/lid_a"), (100, "exp/corpus/lid_b"), (300, "exp/corpus/lid_c")):

@@ -272,3 +272,40 @@ def test_a_target_loses_what_it_had(tmp_path):
     copy(write_files(tmp_path / "plain", PLAIN), target)
     assert files_of(target) == PLAIN
     assert dict(read_table(target / "wav.scp"))["a"] == "a.wav"
+
+
+def test_a_subset_keeps_references_to_features(tmp_path):
+    features = {**FORMATTED, "feats.scp": "a x.npy[0:1]\nb x.npy[1:2]\nc x.npy[2:3]\n", "features.json": "{}"}
+    source = write_files(tmp_path / "s", features)
+    subset(source, tmp_path / "t", Choice(utterances=["c", "a"]))
+    assert (tmp_path / "t/feats.scp").read_text() == "a x.npy[0:1]\nc x.npy[2:3]\n"
+    assert (tmp_path / "t/features.json").read_text() == "{}"
+    (source / "features.json").unlink()
+    (source / "feats.scp").unlink()
+    subset(source, tmp_path / "t", Choice(utterances=["c", "a"]))
+    assert not (tmp_path / "t/feats.scp").exists()
+    assert not (tmp_path / "t/features.json").exists()
+
+
+def test_features_of_other_utterances_are_refused(tmp_path):
+    source = write_files(tmp_path / "s", {**FORMATTED, "feats.scp": "a x.npy[0:1]\n", "features.json": "{}"})
+    with pytest.raises(LidError, match=r"feats.scp: its utterances differ .*feature extraction"):
+        subset(source, tmp_path / "t", Choice(count=1))
+
+
+def test_a_subset_by_duration(tmp_path):
+    lengths = "a 8000\nb 16000\nc 24000\n"
+    source = write_files(tmp_path / "s", {**FORMATTED, "utt2num_samples": lengths})
+    assert subset(source, tmp_path / "t", Choice(shortest_s=2.0)) == 2
+    assert subset(source, tmp_path / "t", Choice(longest_s=1.0)) == 1
+    assert subset(source, tmp_path / "t", Choice(shortest_s=1.5, longest_s=2.5)) == 1
+    with pytest.raises(LidError, match="utt2num_samples: has no durations"):
+        subset(write_files(tmp_path / "plain", PLAIN), tmp_path / "t", Choice(shortest_s=1.0))
+
+
+def test_utterances_that_formatting_left_out_may_be_listed(tmp_path, caplog):
+    source = write_files(tmp_path / "s", {**FORMATTED, "failed": "x broken\n", "dropped": "y too short\n"})
+    assert subset(source, tmp_path / "t", Choice(utterances=["a", "x", "y"])) == 1
+    assert "2 utterances of the list were left out before" in caplog.text
+    with pytest.raises(LidError, match="utterance 'z' not found"):
+        subset(source, tmp_path / "t", Choice(utterances=["a", "x", "z"]))

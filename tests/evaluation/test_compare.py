@@ -154,11 +154,11 @@ def test_words_follow_the_interval():
 @pytest.mark.parametrize("form", ["text", "markdown", "latex"])
 def test_several_systems_in_one_matrix(small_set: WrittenSet, tmp_path: Path, form: str):
     one, other = systems(small_set, tmp_path)
-    changed = tmp_path / "changes.tsv"
+    changed, answers = tmp_path / "changes.tsv", tmp_path / "answers.tsv"
     paths = (str(one.inference_dir), str(other.inference_dir))
     done = call(
         "compare", "--data_dir", one.data_dir, "--systems", *paths,
-        "--format", form, "--languages", "--changes", changed,
+        "--format", form, "--languages", "--changes", changed, "--answers", answers,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "+18.75" in done.stdout
@@ -166,6 +166,9 @@ def test_several_systems_in_one_matrix(small_set: WrittenSet, tmp_path: Path, fo
     assert rows[0] == ["utt", "lang", *paths]
     assert ["d05", "deu", "deu", "fra"] in rows
     assert len(rows) == 1 + 5
+    every = [line.split("\t") for line in answers.read_text().splitlines()]
+    assert [row for row in every if row in rows] == rows
+    assert [row[0] for row in every[1:]] == sorted(dict(read_answers(one.data_dir, one.inference_dir).truth))
 
 
 def test_latex_is_escaped():

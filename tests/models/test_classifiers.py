@@ -68,3 +68,55 @@ def test_with_an_offset_it_begins_as_the_offset_answers_and_decay_pulls_it_back_
 def test_an_offset_needs_an_embedding_of_more_than_the_languages():
     with pytest.raises(ValueError, match="offset: 3 languages and more in embeddings of 3"):
         LinearSoftmax(3, 3, offset=True)
+
+
+def kept(trained: list[bool]) -> LinearSoftmax:
+    """A correction of eight languages with a large random map, as if trained on some of them."""
+    torch.manual_seed(0)
+    loss = LinearSoftmax(8 + 5, 8, bias=False, offset=True, keep_others=True)
+    loss.set_trained(torch.tensor(trained))
+    torch.nn.init.normal_(loss.weight, std=3.0)
+    return loss
+
+
+def test_other_languages_are_answered_exactly_when_they_were_before():
+    trained = torch.tensor([True, False, True, True, False, True, False, False])
+    loss = kept(trained.tolist())
+    embeddings = torch.randn(500, 13)
+    embeddings[:, :8] = embeddings[:, :8].log_softmax(dim=1)
+    before, after = embeddings[:, :8], loss.logits(embeddings).detach()
+    assert torch.equal(after[:, ~trained], before[:, ~trained])
+    assert torch.allclose(after[:, trained].amax(dim=1), before[:, trained].amax(dim=1), atol=1e-5)
+    old, new = before.argmax(dim=1), after.argmax(dim=1)
+    assert torch.equal(trained[old], trained[new])
+    assert torch.equal(old[~trained[old]], new[~trained[new]])
+    assert 0.2 < (old == new)[trained[old]].float().mean() < 0.9
+
+
+def test_its_loss_is_that_of_a_correction_of_the_trained_languages_alone():
+    loss = kept([True] * 3 + [False] * 5)
+    alone = LinearSoftmax(3 + 5, 3, bias=False, offset=True)
+    with torch.no_grad():
+        alone.weight.copy_(loss.weight[:3])
+    embeddings, labels = torch.randn(20, 13), torch.randint(3, (20,))
+    values, scores = loss(embeddings, labels)
+    expected, _ = alone(torch.cat((embeddings[:, :3], embeddings[:, 8:]), dim=1), labels)
+    assert torch.allclose(values, expected, atol=1e-5)
+    assert torch.equal(scores, loss.logits(embeddings))
+    values.mean().backward()
+    assert not loss.weight.grad[3:].any()
+    assert loss.weight.grad[:3].all()
+    weighted, _ = loss(embeddings, torch.nn.functional.one_hot(labels, 8).float())
+    assert torch.allclose(weighted, values, atol=1e-5)
+
+
+def test_which_languages_were_trained_is_part_of_the_weights():
+    loss, again = kept([True, False] * 4), LinearSoftmax(13, 8, bias=False, offset=True, keep_others=True)
+    again.load_state_dict(loss.state_dict())
+    embeddings = torch.randn(10, 13)
+    assert torch.equal(again.logits(embeddings), loss.logits(embeddings))
+
+
+def test_what_is_kept_needs_an_offset():
+    with pytest.raises(ValueError, match="keep_others needs offset: true"):
+        LinearSoftmax(8, 3, keep_others=True)

@@ -10,7 +10,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import Answers, check_directories, read_answers
 from lid_toolkit.evaluation.clusters import read_clusters
 from lid_toolkit.evaluation.compare import compare, summary
-from lid_toolkit.evaluation.compare_many import FORMATS, changes, comparison_tables, recalls
+from lid_toolkit.evaluation.compare_many import FORMATS, answer_rows, comparison_tables, recalls
 from lid_toolkit.files import write_whole
 
 FEWEST = 2
@@ -39,10 +39,11 @@ def main(arguments: Sequence[str]) -> None:
     if options.languages:
         print()
         print(FORMATS[options.format](("label", "n", *systems), recalls(systems)))
-    if options.changes is not None:
-        with write_whole(options.changes) as stream:
-            for row in (("utt", "lang", *systems), *changes(systems)):
-                stream.write("\t".join(row) + "\n")
+    for path, only_changes in ((options.changes, True), (options.answers, False)):
+        if path is not None:
+            with write_whole(path) as stream:
+                for row in (("utt", "lang", *systems), *answer_rows(systems, only_changes)):
+                    stream.write("\t".join(row) + "\n")
 
 
 def make_parser() -> OptionParser:
@@ -59,5 +60,8 @@ def make_parser() -> OptionParser:
     parser.add_argument("--languages", action="store_true", help="also print the recall of each language")
     parser.add_argument(
         "--changes", type=Path, metavar="FILE", help="write the utterances with different answers (.tsv)"
+    )
+    parser.add_argument(
+        "--answers", type=Path, metavar="FILE", help="write the answers to all utterances (.tsv)"
     )
     return parser

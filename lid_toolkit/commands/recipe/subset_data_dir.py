@@ -1,9 +1,10 @@
 """Write a data directory with a subset of the utterances of another. Several options can be combined."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, positive_int
+from lid_toolkit.cli import OptionParser, boolean, non_negative, positive_int
 from lid_toolkit.datadir.operations import Choice, subset
 from lid_toolkit.errors import LidError, reason_of
 
@@ -19,9 +20,14 @@ def main(arguments: Sequence[str]) -> None:
         options.first or options.random or 0,
         options.first is not None,
         options.seed,
+        options.min_duration,
+        options.max_duration,
     )
     if choice == Choice(seed=options.seed):
         parser.error("one of --utt_list, --languages, --per_lang, --random, --first is required")
+    if options.dry_run:
+        logging.info("select %s from %s: to do", options.target, options.source)
+        return
     print(f"{options.target}: {subset(options.source, options.target, choice)} utterances")
 
 
@@ -42,6 +48,16 @@ def make_parser() -> OptionParser:
     count.add_argument(
         "--first", type=positive_int, help="maximum number of utterances in total, the first ones in order"
     )
+    parser.add_argument(
+        "--min_duration", type=non_negative, default=0.0, help="keep only utterances of at least this, in s"
+    )
+    parser.add_argument(
+        "--max_duration",
+        type=non_negative,
+        default=0.0,
+        help="keep only utterances of at most this, in s; 0: no limit",
+    )
+    parser.add_argument("--dry_run", type=boolean, default=False, help="only say what would be done")
     parser.add_argument("--seed", type=positive_int, default=1, help="random seed")
     return parser
 

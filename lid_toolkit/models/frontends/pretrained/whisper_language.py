@@ -1,4 +1,4 @@
-"""Whisper's language posteriors and the mean of its encoder's output as one vector (``whisper_language``).
+"""Whisper's language posteriors, and states of its decoder and encoder, as one vector (``whisper_language``).
 
 Shapes: b batch, w windows of all utterances, t time, m mel bands, d features, k languages of Whisper's,
 v words of its vocabulary.
@@ -7,7 +7,7 @@ v words of its vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -36,15 +36,18 @@ DEFAULT_SILENCE = (0.5, 3.0)
 WINDOWS_AT_ONCE = 8
 """Windows that are computed together; this limits the memory."""
 
+Vector = Literal["mean", "state"]
+
 
 class WhisperLanguageFrontend(AnswerFrontend):
-    """Whisper's language posteriors and the mean of its encoder's output (``whisper_language``), frozen.
+    """Whisper's language posteriors, and what is needed to correct them (``whisper_language``), frozen.
 
-    One frame per utterance, (log p(k_1 | x), ..., log p(k_K | x), m): the log posteriors of ``languages``
-    from the decoder after its start-of-transcript token (Radford et al., ICML 2023, section 2.3), and the
-    mean m of the encoder's output over the utterance. A linear classifier with weight decay on these
-    features corrects Whisper's prediction, even if trained on few speakers. The features of an utterance are
-    the same in every batch. Utterances of less than 20 ms are padded with zeros.
+    One frame per utterance, (log p(k_1 | x), ..., log p(k_K | x), v): the log posteriors of ``languages``
+    from the decoder after its start-of-transcript token (Radford et al., ICML 2023, section 2.3), and one or
+    two vectors of D numbers: the mean of the encoder's output over the utterance, and the decoder's state
+    from which the posteriors are computed. A linear classifier with weight decay on these features corrects
+    Whisper's prediction, even if trained on few speakers. The features of an utterance are the same in every
+    batch. Utterances of less than 20 ms are padded with zeros.
 
     Attributes:
         added_samples: number of samples of silence that it adds to each utterance.
@@ -52,7 +55,10 @@ class WhisperLanguageFrontend(AnswerFrontend):
     Args:
         path_or_url: folder, or name on the Hugging Face Hub.
         languages: labels of the languages to choose among, as in the data; null for all languages that
-            Whisper knows.
+            Whisper knows, as ISO 639-3 codes.
+        vectors: what follows the posteriors: ``mean``, the mean of the encoder's output, and ``state``, the
+            decoder's state at the start-of-transcript token divided by the square root of D, which makes its
+            numbers about as large as those of the mean, in this order.
         silence: seconds of silence before and after the utterance, as in Whisper's training data; not
             included in the mean. null for 0.5 and 3, or for none with ``whole_windows``.
         whole_windows: identify as Whisper's own code does, in windows of 30 s, the last of them filled with
@@ -73,6 +79,7 @@ class WhisperLanguageFrontend(AnswerFrontend):
         whole_windows: bool = False,
         download_dir: str | None = None,
         architecture: dict[str, object] | None = None,
+        vectors: Annotated[list[Vector], Field(min_length=1)] | None = None,
     ) -> None:
         super().__init__()
         if whole_windows and silence:
@@ -86,10 +93,9 @@ class WhisperLanguageFrontend(AnswerFrontend):
                 f"an encoder of type '{kind}' is not Whisper", where=WHERE, mend="name a Whisper model"
             )
         self.upstream = make_encoder(self.architecture, {}, "auto", source, download_dir)
-        self.languages = languages
-        self.register_buffer(
-            "tokens_kd", language_tokens(self.upstream.decoder.embed_tokens.weight.detach(), languages)
-        )
+        words_vd = self.upstream.decoder.embed_tokens.weight.detach()
+        self.languages = known_languages(len(words_vd)) if languages is None else languages
+        self.register_buffer("tokens_kd", language_tokens(words_vd, languages))
         keep_start_token(self.upstream)
         self.upstream.requires_grad_(False)
         self.inputs, self.hop_length = make_inputs(self.upstream.config, "none", whole_windows)
@@ -98,19 +104,20 @@ class WhisperLanguageFrontend(AnswerFrontend):
         self.before, self.after = (round(RATE * part / self.hop_length) for part in seconds)
         self.added_samples = (self.before + self.after) * self.hop_length
         self.rate = RATE
-        self.output_size = len(self.tokens_kd) + int(self.upstream.config.hidden_size)
+        self.vectors = [name for name in ("mean", "state") if name in (vectors or ["mean"])]
+        self.output_size = len(self.tokens_kd) + len(self.vectors) * int(self.upstream.config.hidden_size)
 
     @property
     def posteriors_of(self) -> Sequence[str]:
-        """The languages in the configuration; empty if Whisper chooses among all that it knows."""
-        return self.languages or ()
+        """The languages in the configuration, or all that Whisper knows."""
+        return self.languages
 
     def portable_conf(self, conf: Mapping[str, object]) -> dict[str, object]:
-        """Return the arguments with Whisper's configuration instead of its pretrained weights."""
-        return {**conf, "architecture": self.architecture}
+        """Return the arguments with Whisper's configuration instead of its weights, and the languages."""
+        return {**conf, "architecture": self.architecture, "languages": list(self.languages)}
 
     def answers(self, wave_bt: Tensor, lengths_b: Tensor) -> Tensor:
-        """Return features (B, 1, K + D)."""
+        """Return features (B, 1, ``output_size``)."""
         self.upstream.eval()
         if self.whole_windows:
             return self._of_windows(wave_bt, lengths_b)
@@ -123,14 +130,19 @@ class WhisperLanguageFrontend(AnswerFrontend):
         mean_b1d = masked_mean(
             speech_bdt, padding_mask(spoken_b, speech_bdt.shape[2], speech_bdt.device)
         ).transpose(1, 2)
-        return torch.cat((self._posteriors(answer_b1d), mean_b1d), dim=2)
+        return self._joined(self._posteriors(answer_b1d), mean_b1d, answer_b1d)
+
+    def _joined(self, scores_b1k: Tensor, mean_b1d: Tensor, state_b1d: Tensor) -> Tensor:
+        """Return the features (B, 1, ``output_size``)."""
+        vectors = {"mean": mean_b1d, "state": state_b1d / state_b1d.shape[2] ** 0.5}
+        return torch.cat((scores_b1k, *(vectors[name].float() for name in self.vectors)), dim=2)
 
     def _posteriors(self, answer_b1d: Tensor) -> Tensor:
         with torch.autocast(answer_b1d.device.type, enabled=False):
             return F.linear(answer_b1d.float(), self.tokens_kd).log_softmax(dim=2)
 
     def _of_windows(self, wave_bt: Tensor, lengths_b: Tensor) -> Tensor:
-        """Return features (B, 1, K + D): each window alone, then all windows of an utterance together."""
+        """Return features: of each window alone, then of all windows of an utterance together."""
         mel_bmt, mel_frames_b = self.inputs(wave_bt, lengths_b)
         device, positions = mel_bmt.device, self.upstream.config.max_source_positions
         window = positions * self.hop_length
@@ -146,6 +158,7 @@ class WhisperLanguageFrontend(AnswerFrontend):
         samples_w = (lengths_b[owner_w] - place_w * window).clamp(min=self.hop_length, max=window)
         scores_b1k = torch.zeros(len(lengths_b), 1, len(self.tokens_kd), device=device)
         mean_b1d = torch.zeros(len(lengths_b), 1, self.upstream.config.hidden_size, device=device)
+        state_b1d = torch.zeros_like(mean_b1d)
         total_b = torch.zeros(len(lengths_b), dtype=torch.int64).index_add(0, owner_w, samples_w)
         share_w11 = (samples_w / total_b[owner_w]).to(device)[:, None, None]
         for begin in range(0, len(mel_wmt), WINDOWS_AT_ONCE):
@@ -159,7 +172,8 @@ class WhisperLanguageFrontend(AnswerFrontend):
             owners = owner_w[rows].to(device)
             scores_b1k.index_add_(0, owners, share_w11[rows] * self._posteriors(answer_w1d))
             mean_b1d.index_add_(0, owners, share_w11[rows] * mean_w1d)
-        return torch.cat((scores_b1k.log_softmax(dim=2), mean_b1d), dim=2)
+            state_b1d.index_add_(0, owners, share_w11[rows] * answer_w1d.float())
+        return self._joined(scores_b1k.log_softmax(dim=2), mean_b1d, state_b1d)
 
     def _within_silence(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Put zeros before and after each utterance; its padding may have any value."""

@@ -55,6 +55,14 @@ def test_posteriors_and_mean_are_those_of_transformers(folder):
     assert torch.allclose(feats[0, 0, :3], logits.log_softmax(dim=0), atol=1e-4)
     assert torch.allclose(feats[0, 0, 3:], mean, atol=1e-4)
 
+    both = make(folder, languages=PICKED, silence=(0.2, 0.4), vectors=["state", "mean"])
+    more, _ = both(wave[None], torch.tensor([samples]))
+    assert torch.equal(more[0, 0, :-32], feats[0, 0])
+    heard = theirs.model.decoder(
+        torch.tensor([[50258]]), encoder_hidden_states=output.encoder_last_hidden_state
+    )
+    assert torch.allclose(more[0, 0, -32:] * 32**0.5, heard.last_hidden_state[0, 0], atol=1e-4)
+
 
 @pytest.mark.parametrize("silence", [(0.5, 3.0), (0.0, 0.0), (0.3, 0.0)])
 @pytest.mark.parametrize("spare", [0, 700])
@@ -67,8 +75,18 @@ def test_so_they_are_where_some_are_longer_than_whispers_window(tmp_path):
     check_batch(make(folder, silence=(0.1, 0.1)), [16000, 6400, 500], 0)
 
 
+def test_the_decoders_state_gives_the_posteriors(folder):
+    frontend = make(folder, whole_windows=True, vectors=["state"])
+    _, padded, counts = batch([5000, 16000])
+    feats_b1d, _ = frontend(padded, counts)
+    logits_b1k = 32**0.5 * feats_b1d[..., 99:] @ frontend.tokens_kd.T
+    assert torch.allclose(feats_b1d[..., :99], logits_b1k.log_softmax(dim=2), atol=1e-5)
+
+
 def test_without_a_list_they_are_all_of_whispers_languages(folder):
     every, picked = make(folder), make(folder, languages=PICKED)
+    assert len(every.posteriors_of) == 99
+    assert every.posteriors_of[0] == "eng"
     assert every.output_size == 99 + 32
     assert torch.equal(picked.tokens_kd, every.tokens_kd[[CZECH - ENGLISH, FRENCH - ENGLISH, 0]])
 
@@ -104,6 +122,8 @@ def test_a_model_file_needs_no_pretrained_folder(tmp_path):
         ({"languages": ["ces", "grc"]}, "Whisper does not know 'grc'"),
         ({"languages": ["ces", "fra", "cs"]}, "'cs' is listed twice"),
         ({"languages": ["ces"]}, "languages"),
+        ({"vectors": []}, "vectors"),
+        ({"vectors": ["means"]}, "vectors"),
         ({"silence": [0.5]}, "silence"),
         ({"silence": [-1, 0]}, "silence"),
         ({"language": ["ces"]}, "did you mean 'languages'?"),
@@ -132,4 +152,4 @@ def test_whole_windows_take_no_silence_and_are_only_whispers(folder, tmp_path):
 
 def test_whole_windows_are_the_same_alone_and_in_a_batch(tmp_path):
     folder = save_tiny(tmp_path, "whisper", max_source_positions=20, **VOCABULARY)
-    check_batch(make(folder, whole_windows=True), [16000, 6400, 500], 100)
+    check_batch(make(folder, whole_windows=True, vectors=["mean", "state"]), [16000, 6400, 500], 100)
