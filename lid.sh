@@ -62,10 +62,10 @@ espnet_files=false                      # bool: also write what scripts for ESPn
 policy=                                 # path: decision policy (YAML) of scoring; by default, the answer is the most probable language
 unknown_languages=wrong                 # wrong|skip: count test utterances in languages that the model does not know as wrong, or leave them out
 cluster_from=                           # text: regular expression for what ids of one speaker or recording have in common, for the intervals; by default, the speakers in utt2spk
-pooled_folds=                           # list: EXPDIR:SET of folds whose answers stage 7 joins and scores as the only test set; for run.sh --folds all
 leave_out=folds                         # folds|each|no: leave out known languages to measure how well unknown ones are told: a fifth at a time, each alone, or none
 crop_seconds=                           # floats: durations in seconds of crops of the test sets that stage 7 also identifies, e.g. "1 2 3 5 10": accuracy against seconds
 calibration=none                        # none|temperature|affine: fit the calibration of the scores on the validation set in stage 7, store it with the model, and report figures before and after
+pooled_folds=                           # list: EXPDIR:SET of folds whose answers stage 7 joins and scores as the only test set; for run.sh --folds all
 tsne_set=                               # word: set for the t-SNE plot; by default, the first test set
 max_utt_per_lang_for_tsne=1000          # int+: maximum number of utterances per language in the plot
 perplexity=5                            # float: t-SNE perplexity, at least 1
@@ -269,7 +269,7 @@ stage_5() {
 infer_set() {
   local out="${inference_dir}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task job_log
   local source="${audio_feats}"
-  # Extracted features of all sets are there, but a feature of a whole utterance cannot be cropped.
+  # Extracted features of all sets are there, but those of a whole utterance cannot be cropped.
   [[ -z ${parent_set} || -n ${3:-} ]] || source=${data_feats}
   needs "${source}/$1" "${lid_exp}/${inference_model}"
   if "${gpu_inference}"; then
@@ -296,6 +296,14 @@ stage_6() {
   done
 }
 
+# Fit the calibration of the model on the validation set, which chose the checkpoint.
+fit_calibration() {
+  infer_set "${valid_set}" "${extract_embd}"
+  needs "${inference_dir}/${valid_set}/scores.scp"
+  run "${python}" pyscripts/calibrate.py --model "${lid_exp}/${inference_model}" --data_dir "${audio_feats}/${valid_set}" \
+    --scores "${inference_dir}/${valid_set}" --method "${calibration}" --only_selection_set true --dry_run "${dry_run}"
+}
+
 # Join the answers to the test sets of folds to those to set $1.
 pool_folds() {
   local fold results=()
@@ -307,14 +315,6 @@ pool_folds() {
     --dry_run "${dry_run}" "${results[@]}"
 }
 
-# Fit the calibration of the model on the validation set, which chose the checkpoint.
-fit_calibration() {
-  infer_set "${valid_set}" "${extract_embd}"
-  needs "${inference_dir}/${valid_set}/scores.scp"
-  run "${python}" pyscripts/calibrate.py --model "${lid_exp}/${inference_model}" --data_dir "${audio_feats}/${valid_set}" \
-    --scores "${inference_dir}/${valid_set}" --method "${calibration}" --only_selection_set true --dry_run "${dry_run}"
-}
-
 stage_7() {
   local set seconds calibrated=()
   [[ -z ${pooled_folds} ]] || crop_seconds="" calibration=none # each fold has another model
@@ -323,10 +323,10 @@ stage_7() {
     [[ ! -f ${lid_exp}/policy.yaml ]] || calibrated=(--calibration "${lid_exp}/policy.yaml")
   fi
   for set in ${test_sets}; do
-    [[ -z ${pooled_folds} ]] || pool_folds "${set}"
     for seconds in ${crop_seconds}; do
       infer_set "${set}" false "${seconds}"
     done
+    [[ -z ${pooled_folds} ]] || pool_folds "${set}"
     needs "${inference_dir}/${set}/${set}_lids"
     run "${python}" pyscripts/score.py --data_dir "${audio_feats}/${set}" --inference_dir "${inference_dir}/${set}" \
       ${policy:+--policy "${policy}"} --unknown_languages "${unknown_languages}" --leave_out "${leave_out}" \

@@ -26,7 +26,7 @@ from lid_toolkit.errors import LidError, nearest, reason_of
 from lid_toolkit.files import require_directory
 from lid_toolkit.prepare.columns import NAMES, REQUIRED, find_columns, require_columns, separator_of
 
-TABLE_SUFFIXES = (".csv", ".tsv")
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
 SUFFIXES = frozenset(f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW") | {
     *HEADERLESS,
@@ -164,15 +164,15 @@ def read_manifest(path: Path, columns: Mapping[str, str] = MappingProxyType({}))
             ``file:line``).
     """
     suffix = path.suffix.lower()
-    if suffix not in (*TABLE_SUFFIXES, *JSON_SUFFIXES):
+    if suffix not in (*DELIMITERS, *JSON_SUFFIXES):
         raise LidError(
-            f"'{suffix}' is not supported", where=path, mend=f"use {', '.join(TABLE_SUFFIXES)} or .jsonl"
+            f"'{suffix}' is not supported", where=path, mend=f"use {', '.join(DELIMITERS)} or .jsonl"
         )
     seen: dict[str, None] = {}
     used: set[str] = set()
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
-            rows = _csv_rows(stream, path, columns) if suffix in TABLE_SUFFIXES else _json_rows(stream, path)
+            rows = _csv_rows(stream, path, columns) if suffix in DELIMITERS else _json_rows(stream, path)
             last: tuple[str, ...] = ()
             names: Mapping[str, str] = {}
             for line, row in rows:
