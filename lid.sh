@@ -269,7 +269,8 @@ stage_5() {
 infer_set() {
   local out="${inference_dir}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task job_log
   local source="${audio_feats}"
-  [[ -z ${parent_set} ]] || source=${data_feats} # extracted features of all sets are there
+  # Extracted features of all sets are there, but those of a whole utterance cannot be cropped.
+  [[ -z ${parent_set} || -n ${3:-} ]] || source=${data_feats}
   needs "${source}/$1" "${lid_exp}/${inference_model}"
   if "${gpu_inference}"; then
     jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
@@ -316,6 +317,7 @@ pool_folds() {
 
 stage_7() {
   local set seconds calibrated=()
+  [[ -z ${pooled_folds} ]] || crop_seconds="" calibration=none # each fold has another model
   if [[ ${calibration} != none ]]; then
     fit_calibration
     [[ ! -f ${lid_exp}/policy.yaml ]] || calibrated=(--calibration "${lid_exp}/policy.yaml")
