@@ -62,11 +62,11 @@ def test_without_a_gpu_it_ends_with_one_line(tmp_path):
 
 
 @pytest.mark.slow
-def test_it_measures_small_models_on_a_cpu(tmp_path):
-    small = ("--shapes", "ecapa-8,xlsr-small", "--seconds", "0.5", "--batch_size", "4", "--steps", "1")
+def test_it_measures_a_small_model_on_a_cpu(tmp_path):
+    small = ("--shapes", "xlsr-small", "--seconds", "0.5", "--batch_size", "4", "--steps", "1")
     done = run(*small, "--device", "cpu", "--num_workers", "1", "--json", str(tmp_path / "gpu.json"))
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
-    assert [row["shape"] for row in rows] == ["ecapa-8"] * 4 + ["xlsr-small"] * 4
+    assert [row["shape"] for row in rows] == ["xlsr-small"] * 4
     assert all(row["audio_s_s"] > 0 and row["of_peak"] > 0 for row in rows)
     assert all(0 <= row["waiting"] <= 1 for row in rows if "waiting" in row)
