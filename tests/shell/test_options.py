@@ -46,7 +46,8 @@ def test_help_lists_every_designed_option_with_its_default(recipe: Recipe, scrip
         ("stage 3", "unexpected argument 'stage'"),
         (
             "--corpus klingon",
-            "--corpus: 'klingon' is not valid (give auto or mini or prompts or voices or voxlingua107)",
+            "--corpus: 'klingon' is not valid (give auto or mini or prompts or voices or voxlingua107"
+            " or voxlingua107_dev)",
         ),
         ("--stage three", "--stage: 'three' is not valid (give a whole number of at least 1)"),
         ("--stage", "--stage needs a value"),
