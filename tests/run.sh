@@ -50,7 +50,9 @@ lint_and_docs() {
 # A worker that has no tests left takes half of those that another one still has to do. There are three workers for
 # two cores, because many tests wait for a command, and a core would be idle for a sixth of the time.
 here() {
-  step "${python}" -m pytest -n "$(($(nproc) * 3 / 2))" --dist worksteal -m "$1"
+  local cores
+  cores=$(env -u OMP_NUM_THREADS nproc) # with the variable, nproc prints its value
+  step "${python}" -m pytest -n "$((cores * 3 / 2))" --dist worksteal -m "$1"
 }
 
 # A file stays in one process, because its tests share one run of the recipe.
