@@ -263,7 +263,7 @@ def packed_name(sample: str) -> str:
 
 
 def check_samples(packing: Packing) -> None:
-    """Raise LidError if a sample is no recording, is long, or two have the same name."""
+    """Raise LidError if a sample is not a recording or is too long, or if two have the same name."""
     names = [packed_name(sample) for sample in packing.samples]
     for sample, name in zip(packing.samples, names, strict=True):
         if names.count(name) > 1:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data.corpus import RATE
+from without_torch import BLOCK_TORCH
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.identifier import LanguageIdentifier
@@ -25,16 +26,14 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed")
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST_INSTALLATION = 150 * 10**6
 POLICY = DecisionPolicy(calibration=Calibration(scale=0.5), min_score=0.4, fallback="low")
-ANSWERS = """import json, sys
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "torchaudio", "transformers"):
-            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
-sys.meta_path.insert(0, Blocked())
+ANSWERS = (
+    BLOCK_TORCH
+    + """import json
 from lid_toolkit import LanguageIdentifier
 lid = LanguageIdentifier.from_pretrained(sys.argv[1], "cpu")
 print(json.dumps([record.as_dict() for record in lid.identify(sys.argv[2:], vad="energy")]))
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from data.corpus import RATE
 from hub.hub_server import Repository, serving
 from importers.onnx_files import exported_model, moments_model, moments_scores
 from package.packed import LABELS, hub_settings, packed, packing, rewritten, settings, write_experiment
+from without_torch import BLOCK_TORCH
 
 from lid_toolkit import LanguageIdentifier
 from lid_toolkit.commands import languages
@@ -29,12 +30,9 @@ from lid_toolkit.package.write import pack
 from lid_toolkit.steps import digest
 
 POLICY = DecisionPolicy(calibration=Calibration(scale=0.5), min_score=0.4, fallback="fra")
-ANSWERS = """import json, sys
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "torchaudio", "transformers"):
-            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
-sys.meta_path.insert(0, Blocked())
+ANSWERS = (
+    BLOCK_TORCH
+    + """import json
 import soundfile
 from lid_toolkit import LanguageIdentifier
 from lid_toolkit.commands.main import dispatch
@@ -46,6 +44,7 @@ dispatch(["identify", *model, "--vad", "none", "--output", "a.jsonl"])
 dispatch(["embed", *model, "--output", "a.npz"])
 dispatch(["segment", *model, "--vad", "none"])
 """
+)
 
 
 @pytest.fixture(scope="module")
