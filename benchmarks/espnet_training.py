@@ -98,14 +98,7 @@ def one_round(crops: bool, options: Any) -> dict[str, float]:
 
 def espnet(conf: dict[str, Any], options: Any) -> tuple[float, float]:
     """Train with ESPnet; return audio-seconds per second and the proportion of padding."""
-    train, valid = options.train_dir, options.valid_dir
-    words = ["--ngpu", "0", "--use_preprocessor", "true", "--valid_iterator_type", "category"]
-    words += ["--iterator_type", "category", "--lang2utt", str(train / "lang2utt")]
-    words += ["--lang_num", str(len((train / "lang2utt").read_text().splitlines()))]
-    for name, directory in (("train", train), ("valid", valid)):
-        for table, kind in (("wav.scp,speech", "sound"), ("utt2lang,lid_labels", "text")):
-            words += [f"--{name}_data_path_and_name_and_type", f"{directory}/{table},{kind}"]
-        words += [f"--{name}_shape_file", str(options.stats_dir / name / "speech_shape")]
+    words = data_words(options.train_dir, options.valid_dir, options.stats_dir)
     with tempfile.TemporaryDirectory() as scratch:
         notes, directory = Path(scratch) / "notes", Path(scratch) / "exp"
         config = write_config({**conf, "target_duration": 3.0}, Path(scratch))
@@ -118,6 +111,18 @@ def espnet(conf: dict[str, Any], options: Any) -> tuple[float, float]:
         seen = json.loads(notes.read_text())
     speech, padded = (sum(batch[place] for batch in seen[:-1]) for place in (1, 2))
     return speech / RATE / (seen[-1][0] - seen[0][0]), 1 - speech / padded
+
+
+def data_words(train: Path, valid: Path, stats_dir: Path) -> list[str]:
+    """Return the options of ESPnet's training for two formatted sets and the output of our stage 4."""
+    words = ["--ngpu", "0", "--use_preprocessor", "true", "--valid_iterator_type", "category"]
+    words += ["--iterator_type", "category", "--lang2utt", str(train / "lang2utt")]
+    words += ["--lang_num", str(len((train / "lang2utt").read_text().splitlines()))]
+    for name, directory in (("train", train), ("valid", valid)):
+        for table, kind in (("wav.scp,speech", "sound"), ("utt2lang,lid_labels", "text")):
+            words += [f"--{name}_data_path_and_name_and_type", f"{directory}/{table},{kind}"]
+        words += [f"--{name}_shape_file", str(stats_dir / name / "speech_shape")]
+    return words
 
 
 def ours(conf: dict[str, Any], options: Any) -> tuple[float, float]:

@@ -99,6 +99,14 @@ def seconds_list(text: str) -> tuple[float, ...]:
     return tuple(found)
 
 
+def fraction_list(text: str) -> tuple[float, ...]:
+    """Parse numbers above 0 and at most 1 that are separated by spaces; return them as ``seconds_list``."""
+    found = seconds_list(text)
+    if found[-1] > 1:
+        raise argparse.ArgumentTypeError(f"'{text}' has a number above 1")
+    return found
+
+
 def fraction(text: str) -> float:
     """Parse a number from 0 to 1."""
     number = non_negative(text)

@@ -33,6 +33,7 @@ COMMANDS = {
         Command("stream", "stream", "follow the language of audio on standard input"),
         Command("embed", "embed", "write the embeddings of recordings"),
         Command("vote", "vote", "ask several models, and answer together"),
+        Command("vote_results", "vote_results", "answer a set by several systems together"),
         Command("calibrate", "calibrate", "fit the calibration of a model's scores"),
         Command("serve", "serve", "serve a page and a JSON service that identify languages"),
         Command("languages", "languages", "list the languages of a model"),

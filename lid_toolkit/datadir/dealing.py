@@ -114,22 +114,47 @@ def _greedy(size_k: Ints, lacking_s: Floats) -> Ints:
     sizes, counts = np.unique(-size_k, return_counts=True)
     sets = []
     for size, count in zip((-sizes).tolist(), counts.tolist(), strict=True):
-        taken_s = _taken(lacking / size, count)
+        taken_s = _taken(lacking, size, count)
         lacking -= size * taken_s
         sets.append(np.repeat(np.arange(len(lacking)), taken_s))
     return np.concatenate(sets) if sets else np.zeros(0, dtype=np.int64)
 
 
-def _taken(lacking_s: Floats, count: int) -> Ints:
-    """Return how many of ``count`` groups of size 1 each set takes.
+def _taken(lacking_s: Floats, size: int, count: int) -> Ints:
+    """Return how many of ``count`` groups of one size each set takes.
 
     As if poured into the sets, the groups fill them to a common level. Each set surely takes one less than
     fits below the level; the few others are dealt one by one.
     """
-    ordered = np.sort(lacking_s)[::-1]
+    ordered = np.sort(lacking_s / size)[::-1]
     levels = (np.cumsum(ordered) - count) / np.arange(1, len(ordered) + 1)
     level = levels[np.flatnonzero(ordered > levels)[-1]]
-    taken_s: Ints = np.maximum(np.floor(lacking_s - level).astype(np.int64) - 1, 0)
+    taken_s: Ints = np.maximum(np.floor(lacking_s / size - level).astype(np.int64) - 1, 0)
     for _ in range(count - int(taken_s.sum())):
-        taken_s[np.argmax(lacking_s - taken_s)] += 1
+        taken_s[np.argmax(lacking_s - size * taken_s)] += (
+            1  # not divided: rounding would decide between equals
+        )
     return taken_s
+
+
+def some_groups(
+    group_u: NDArray[np.integer], kind_u: NDArray[np.integer], part: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Return which items (U,) belong to a part of the groups of each kind: of the speakers of each language.
+
+    The number of groups is rounded up, so no kind is lost. They are the first in one random order of all
+    groups, so with the same generator a smaller part is inside a larger one.
+
+    Args:
+        group_u: number of each item's group, from 0.
+        kind_u: number of each item's kind, from 0; a group may have several.
+        part: proportion of the groups, above 0 and at most 1.
+        rng: draws the order.
+    """
+    place_u = rng.permutation(int(group_u.max()) + 1)[group_u]
+    pairs, pair_u = np.unique(np.stack((kind_u, place_u)), axis=1, return_inverse=True)
+    kind_p = pairs[0]
+    wanted_p = np.ceil(np.round(part * np.bincount(kind_p)[kind_p], 9))  # 0.7 * 10 is a little more than 7
+    kept_p = np.arange(len(kind_p)) - np.searchsorted(kind_p, kind_p) < wanted_p
+    kept_u: NDArray[np.bool_] = kept_p[pair_u.reshape(-1)]
+    return kept_u

@@ -35,6 +35,7 @@ from lid_toolkit.datadir.datadir import (
     require_two_dirs,
     write_tables,
 )
+from lid_toolkit.datadir.dealing import some_groups
 from lid_toolkit.datadir.mixtures import UTT2LANGS, check_mixtures, relabelled
 from lid_toolkit.datadir.tables.table import Table, merge_tables, merged_blocks, read_table
 from lid_toolkit.errors import LidError
@@ -177,6 +178,7 @@ class Choice:
         seed: seed of the random draws.
         shortest_s: only those of at least this many seconds.
         longest_s: only those of at most this many seconds; 0: no limit.
+        speakers: only this proportion of the speakers of each language; 0: all.
     """
 
     utterances: Sequence[str] | None = None
@@ -187,6 +189,7 @@ class Choice:
     seed: int = 1
     shortest_s: float = 0.0
     longest_s: float = 0.0
+    speakers: float = 0.0
 
 
 def subset(source: Path, target: Path, choice: Choice) -> int:
@@ -196,7 +199,7 @@ def subset(source: Path, target: Path, choice: Choice) -> int:
 
     Raises:
         LidError: a faulty source, an unknown utterance or language, durations asked for of a set that is not
-            formatted, or no utterance selected.
+            formatted, speakers of one without ``utt2spk``, or no utterance selected.
     """
     require_two_dirs(source, target)
     data = read_set(source, features=True)
@@ -351,11 +354,9 @@ def _chosen(data: Set, choice: Choice, source: Path) -> NDArray[np.int64]:
         rows = rows[_has_duration(data, choice, source)[rows]]
     labels, codes = data.utt2lang.codes()
     if choice.languages:
-        missing = sorted(set(choice.languages) - set(labels))
-        if missing:
-            mend = f"its languages: {', '.join(labels[:10])}{' …' * (len(labels) > 10)}"
-            raise LidError(f"language '{missing[0]}' not found", where=source / "utt2lang", mend=mend)
-        rows = rows[np.isin(codes[rows], [labels.index(label) for label in choice.languages])]
+        rows = rows[np.isin(codes[rows], _places(choice.languages, labels, source))]
+    if choice.speakers and len(rows):
+        rows = rows[some_groups(_speakers(data, source)[rows], codes[rows], choice.speakers, rng)]
     if choice.per_language:
         drawn = rng.permutation(rows)
         drawn = drawn[np.argsort(codes[drawn], kind="stable")]
@@ -366,6 +367,22 @@ def _chosen(data: Set, choice: Choice, source: Path) -> NDArray[np.int64]:
     elif choice.count:
         rows = np.sort(rng.permutation(rows)[: choice.count])
     return rows
+
+
+def _places(wanted: Sequence[str], labels: Sequence[str], source: Path) -> list[int]:
+    """Return the places of languages among the labels of a set."""
+    if missing := sorted(set(wanted) - set(labels)):
+        mend = f"its languages: {', '.join(labels[:10])}{' …' * (len(labels) > 10)}"
+        raise LidError(f"language '{missing[0]}' not found", where=source / "utt2lang", mend=mend)
+    return [labels.index(label) for label in wanted]
+
+
+def _speakers(data: Set, source: Path) -> NDArray[np.int32]:
+    """Return the number of each utterance's speaker, (utterances,)."""
+    if "utt2spk" not in data.tables:
+        mend = "write the speaker of each utterance to it"
+        raise LidError("does not exist", where=source / "utt2spk", mend=mend)
+    return data.tables["utt2spk"].codes()[1]
 
 
 def _left_out(source: Path) -> set[str]:

@@ -136,10 +136,21 @@ def drawn_units(rng: np.random.Generator, stratum_c: Counts) -> Iterator[Floats]
 
 def drawn_means(values_u: Floats, clusters: Clusters) -> Floats:
     """Return the mean of values (U,) in each draw of clusters (D,), and weigh each cluster by its size."""
-    sums_c = np.bincount(clusters.of_u, values_u, clusters.count)
-    sizes_c = np.bincount(clusters.of_u, minlength=clusters.count)
+    return drawn_ratios(values_u, np.ones_like(values_u), clusters)
+
+
+def drawn_ratios(upper_u: Floats, lower_u: Floats, clusters: Clusters) -> Floats:
+    """Return the sum of some values (U,) divided by that of others (U,), in each draw of clusters (D,).
+
+    The draws are the same in each call, so ratios of two systems are paired. A draw in which the divisor is 0
+    gives no finite number.
+    """
+    upper_c, lower_c = (
+        np.bincount(clusters.of_u, values_u, clusters.count) for values_u in (upper_u, lower_u)
+    )
     blocks = drawn_units(np.random.default_rng(SEED), np.zeros(clusters.count, np.int64))
-    return np.concatenate([weights_dc @ sums_c / (weights_dc @ sizes_c) for weights_dc in blocks])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.concatenate([(weights_dc @ upper_c) / (weights_dc @ lower_c) for weights_dc in blocks])
 
 
 def effective_interval(drawn_d: Floats, value: float, freedom: int) -> Estimate:

@@ -4,10 +4,10 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lid_toolkit.datadir.dealing import _greedy, deal
+from lid_toolkit.datadir.dealing import _greedy, deal, some_groups
 
 
 def dealt(groups_of, shares, seed=1):
@@ -34,6 +34,7 @@ def one_by_one(sizes, lacking):
     st.lists(st.integers(1, 8), min_size=1, max_size=60),
     st.lists(st.integers(-20, 400), min_size=2, max_size=6),
 )
+@example([7, 5, 3, 3], [0, 5])  # in the end both sets lack -5, which is no float in units of 3
 def test_equally_large_groups_at_once_are_as_one_by_one(sizes, lacking):
     size_k = np.sort(sizes)[::-1].astype(np.int64)
     set_k = _greedy(size_k, np.array(lacking, dtype=float))
@@ -107,3 +108,28 @@ def test_millions_of_groups_take_seconds():
     found = deal(rng.integers(0, 107, 500_000), np.arange(500_000), [0.8, 0.1, 0.1], seed=1)
     assert time.process_time() - began < 5
     assert found.utterances_ls.sum(axis=0) == pytest.approx([400_000, 50_000, 50_000], abs=107)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 11), st.integers(0, 3)), min_size=1, max_size=60),
+    st.floats(0.01, 1),
+    st.floats(0.01, 1),
+)
+def test_a_part_of_the_groups_of_each_kind(items, part, other):
+    group_u, kind_u = np.array(items).T
+    smaller, larger = (
+        some_groups(group_u, kind_u, share, np.random.default_rng(3)) for share in sorted((part, other))
+    )
+    assert not (smaller & ~larger).any()
+    for kind in np.unique(kind_u):
+        here = kind_u == kind
+        groups = len(np.unique(group_u[here]))
+        assert len(np.unique(group_u[here & smaller])) == int(np.ceil(min(part, other) * groups))
+        for group in np.unique(group_u[here]):
+            assert len(np.unique(smaller[here & (group_u == group)])) == 1
+
+
+def test_a_part_of_ten_groups_is_not_rounded_up_for_its_last_digit():
+    kept = some_groups(np.arange(10), np.zeros(10, np.int64), 0.7, np.random.default_rng(0))
+    assert kept.sum() == 7

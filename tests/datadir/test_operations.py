@@ -10,7 +10,7 @@ from lid_toolkit import languages
 from lid_toolkit.datadir.check import scan_dir
 from lid_toolkit.datadir.datadir import read_data_dir, write_data_dir
 from lid_toolkit.datadir.operations import Choice, combine, copy, split, subset
-from lid_toolkit.datadir.tables.table import read_table, table_from_pairs
+from lid_toolkit.datadir.tables.table import read_table, table_from_pairs, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.prepare.speed import perturb_data_dir
 
@@ -214,6 +214,15 @@ def test_choices_by_chance(large, tmp_path):
     assert subset(large, tmp_path / "some", Choice(per_language=30)) == 10 + 10 + 30
     assert subset(large, tmp_path / "some", Choice(per_language=30, count=11)) == 11
     assert subset(large, tmp_path / "some", Choice(count=1000)) == 90
+
+
+def test_a_part_of_the_speakers(large, tmp_path):
+    with pytest.raises(LidError, match="utt2spk: does not exist"):
+        subset(large, tmp_path / "some", Choice(speakers=0.5))
+    write_table(large / "utt2spk", [(f"u{i:02d}", f"s{i // 18}") for i in range(90)])
+    assert subset(large, tmp_path / "some", Choice(speakers=0.4)) == 2 * 18
+    spoken = dict(read_table(tmp_path / "some" / "utt2spk"))
+    assert len(set(spoken.values())) == 2
 
 
 @pytest.mark.parametrize(

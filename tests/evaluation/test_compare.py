@@ -182,7 +182,10 @@ def test_latex_is_escaped():
     [
         (["--a", "x"], "compare: two systems are needed"),
         (["--systems", "x"], "compare: two systems are needed"),
-        (["--systems", "x", "x"], "does not exist"),
+        (["--systems", "x", "x"], "x: given twice"),
+        (["--systems", "x", "y", "--names", "a,a"], "--names: 2 names for 2 systems"),
+        (["--systems", "x", "y", "--names", "a"], "--names: 1 names for 2 systems"),
+        (["--systems", "x", "y"], "does not exist"),
     ],
 )
 def test_fewer_than_two_systems(small_set: WrittenSet, words: list[str], message: str):

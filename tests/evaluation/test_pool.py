@@ -12,7 +12,8 @@ from evaluation.written_set import WrittenSet, write_set
 from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import read_answers, read_scores
-from lid_toolkit.evaluation.pool import NEVER, pool
+from lid_toolkit.evaluation.identified import NEVER
+from lid_toolkit.evaluation.pool import pool
 
 TRUTH = {"a": "deu", "b": "fra", "c": "nld", "d": "deu", "e": "fra"}
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, boolean, non_negative, positive_int
+from lid_toolkit.cli import OptionParser, boolean, fraction, non_negative, positive_int
 from lid_toolkit.datadir.operations import Choice, subset
 from lid_toolkit.errors import LidError, reason_of
 
@@ -22,9 +22,11 @@ def main(arguments: Sequence[str]) -> None:
         options.seed,
         options.min_duration,
         options.max_duration,
+        options.speakers,
     )
     if choice == Choice(seed=options.seed):
-        parser.error("one of --utt_list, --languages, --per_lang, --random, --first is required")
+        known = "--utt_list, --languages, --speakers, --per_lang, --random, --first"
+        parser.error(f"one of {known} is required")
     if options.dry_run:
         logging.info("select %s from %s: to do", options.target, options.source)
         return
@@ -40,6 +42,13 @@ def make_parser() -> OptionParser:
     parser.add_argument("--languages", default="", help='keep only these languages, e.g. "eng fra"')
     parser.add_argument(
         "--per_lang", type=positive_int, help="maximum number of utterances per language, chosen at random"
+    )
+    parser.add_argument(
+        "--speakers",
+        type=fraction,
+        default=0.0,
+        help="keep this proportion of the speakers in utt2spk of each language, rounded up; less is a part of"
+        " more with the same --seed; 0: all",
     )
     count = parser.add_mutually_exclusive_group()
     count.add_argument(
