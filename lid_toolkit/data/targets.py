@@ -97,8 +97,11 @@ class Taught(NamedTuple):
 
     def to(self, device: torch.device, non_blocking: bool) -> Taught:
         """Return the answers on a device; see ``torch.Tensor.to``."""
+        embeddings = self.embeddings_be
         return Taught(
-            *(None if part is None else part.to(device, non_blocking=non_blocking) for part in self)
+            self.scores_bc.to(device, non_blocking=non_blocking),
+            None if embeddings is None else embeddings.to(device, non_blocking=non_blocking),
+            self.labelled_b.to(device, non_blocking=non_blocking),
         )
 
 

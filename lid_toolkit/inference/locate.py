@@ -82,6 +82,7 @@ def open_with_policy(
 def _load(found: Located, external: Packages) -> SavedModel:
     """Load a located model."""
     if found.kind == "packed model":
+        policy_packed(found.path)  # a small file, which tells packages of other toolkits
         return read_package(found.path, external)
     if found.kind == "foreign model":
         return read_imported(found.path, found.name)

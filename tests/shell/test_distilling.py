@@ -32,7 +32,7 @@ def test_the_teacher_answers_before_the_training(recipe: Recipe):
 
 def test_a_teacher_that_does_not_exist(recipe: Recipe):
     words = ("--lid_config", "x.yaml", "--distill_from", "none.zip")
-    done = recipe.run("lid.sh", "--stage", "5", *OPTIONS, *words)
+    done = recipe.run("lid.sh", "--stage", "5", "--stop_stage", "5", *OPTIONS, *words)
     assert done.returncode == 2
     assert "--distill_from none.zip: does not exist" in done.stderr
 
