@@ -50,6 +50,7 @@ lid_args=                  # args: configuration overrides, e.g. "--optim_conf.l
 selection_set=             # valid|float: data that selects the checkpoint: the validation set, or a held-out fraction of the training set; by default, as in lid_config
 pretrained_model=          # path: checkpoint to initialize from: FILE or FILE:SOURCE:DESTINATION:EXCLUDED
 ignore_init_mismatch=false # bool: skip weights of pretrained_model whose names or shapes do not match
+distill_from=              # path: teacher, a model as for lid identify: stage 5 lets it identify the training set, and the new model learns from its answers
 checkpoint_minutes=15      # float: minutes between checkpoints within an epoch
 ## Identification and scoring
 inference_model=valid.accuracy.best.pth # word: checkpoint in the experiment directory
@@ -104,6 +105,9 @@ audio_feats="${dumpdir}/${audio_type}" data_feats="${dumpdir}/${feats_type}"
 [[ ${feats_type} != extracted ]] || stats_dir+=_extracted
 inference_dir="${lid_exp}/inference/${inference_model%.pth}"
 package="${lid_exp}/${lid_exp##*/}_${inference_model%.*}.zip"
+# The same teacher answers once for all students.
+teacher_dir=""
+[[ -z ${distill_from} ]] || teacher_dir="${expdir}/teachers/${distill_from//\//_}/${train_set}"
 ! "${eval_valid_set}" || [[ " ${test_sets//[[:blank:]]/ } " == *" ${valid_set} "* ]] || test_sets+=" ${valid_set}"
 if [[ -z ${tsne_set} ]]; then
   read -r tsne_set _ <<<"${test_sets}" || true
@@ -236,6 +240,7 @@ training_words() {
   [[ -z ${selection_set} ]] || words+=(--selection_set "${selection_set}")
   [[ -z ${pretrained_model} ]] || words+=(--init_param "${pretrained_model}")
   ! "${ignore_init_mismatch}" || words+=(--ignore_init_mismatch true)
+  [[ -z ${distill_from} ]] || words+=(--distill_from "${distill_from}" --teacher_dir "${teacher_dir}")
 }
 
 # Succeed if stage 5 runs on this machine rather than through a cluster's queue.
@@ -245,7 +250,8 @@ trains_here() {
 
 stage_5() {
   local launch=() jobs=1 task
-  needs "${stats_dir}/train"
+  [[ -z ${distill_from} ]] || identify "${distill_from}" "${audio_feats}/${train_set}" "${teacher_dir}" true
+  needs "${stats_dir}/train" ${teacher_dir:+"${teacher_dir}/scores.scp"}
   training_words
   task=("${python}" pyscripts/train.py --config "${lid_config}" --dry_run "${dry_run}"
     --train_dir "${data_feats}/${train_set}" --valid_dir "${data_feats}/${valid_set}"
@@ -267,18 +273,24 @@ stage_5() {
 
 # Identify the utterances of set $1; also write embeddings if $2 is true. With $3, identify crops of $3 seconds.
 infer_set() {
-  local out="${inference_dir}/$1" jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task job_log
   local source="${audio_feats}"
   # Extracted features of all sets are there, but those of a whole utterance cannot be cropped.
   [[ -z ${parent_set} || -n ${3:-} ]] || source=${data_feats}
-  needs "${source}/$1" "${lid_exp}/${inference_model}"
+  identify "${lid_exp}/${inference_model}" "${source}/$1" "${inference_dir}/$1" "$2" ${3:+"$3"}
+}
+
+# Identify with model $1 the utterances of the formatted set $2, and write the answers to $3; also embeddings if $4 is
+# true. With $5, identify crops of $5 seconds.
+identify() {
+  local out=$3 jobs=${nj} cmd=${train_cmd} resources=(--num-threads 1) gpus_each=0 task job_log
+  needs "$2" "$1"
   if "${gpu_inference}"; then
     jobs=$((gpus > 0 ? gpus : 1)) cmd=${cuda_cmd} resources+=(--gpu 1) gpus_each=1
   fi
-  task=(--model "${lid_exp}/${inference_model}" --data_dir "${source}/$1" --output_dir "${out}"
-    --extract_embd "$2" --espnet_files "${espnet_files}" --max_failed "${max_failed}" --max_duration "${inference_max_duration}"
-    --dtype "${inference_dtype}" --num_jobs "${jobs}" ${3:+--crop_seconds "$3"})
-  job_log="${out}/logs${3:+/crops_$3s}/infer.JOB.log"
+  task=(--model "$1" --data_dir "$2" --output_dir "${out}"
+    --extract_embd "$4" --espnet_files "${espnet_files}" --max_failed "${max_failed}" --max_duration "${inference_max_duration}"
+    --dtype "${inference_dtype}" --num_jobs "${jobs}" ${5:+--crop_seconds "$5"})
+  job_log="${out}/logs${5:+/crops_$5s}/infer.JOB.log"
   hold "${out}"
   plan "${python}" pyscripts/infer.py plan "${task[@]}" --dry_run "${dry_run}"
   ((jobs > 0)) || return 0
@@ -350,7 +362,7 @@ training_command() {
   local name value
   printf ./lid.sh
   for name in train_set valid_set speed_perturb_factors feats_type feats_copies fs min_wav_duration max_wav_duration \
-    channel lid_config lid_args selection_set pretrained_model ignore_init_mismatch; do
+    channel lid_config lid_args selection_set pretrained_model ignore_init_mismatch distill_from; do
     value=${!name}
     [[ ${name} != train_set ]] || value=${source_set}
     [[ ${value} == "${option_defaults[${name}]}" ]] || printf ' --%s %q' "${name}" "${value}"

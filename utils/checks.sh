@@ -34,6 +34,8 @@ check_needs() {
   elif { due 6 || due 9 || due 10; } && [[ ! -f ${lid_exp}/${inference_model} ]]; then
     die "$0: --inference_model: ${lid_exp}/${inference_model}: does not exist (run stage 5, or give another checkpoint)"
   fi
+  ! due 5 || [[ -z ${distill_from} || -e ${distill_from} ]] \
+    || die "$0: --distill_from ${distill_from}: does not exist (give a model; lid import fetches one from the Hugging Face Hub)"
   if due 3 && ! due 1; then
     for set in $(sets_to_format); do
       if due 2 && [[ ${set} == "${train_set}" ]]; then set=${source_set}; fi

@@ -7,11 +7,13 @@ from pydantic import BaseModel
 
 from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.training.config import TrainConfig
+from lid_toolkit.training.distill_conf import DistillConf
 from lid_toolkit.training.schedules import SCHEDULES
 
 TABLES: dict[str, type[BaseModel]] = {
     "Keys": TrainConfig,
     "`preprocessor_conf`": PreprocessorConf,
+    "`distill_conf`": DistillConf,
     **{f"`scheduler_conf` of `{name}`": conf for name, (conf, _) in SCHEDULES.items()},
 }
 

@@ -25,6 +25,7 @@ from lid_toolkit.data.features import Features, read_features
 from lid_toolkit.data.preprocess import PreprocessorConf, draw, load_sounds
 from lid_toolkit.data.samplers import Batch, utterances_in
 from lid_toolkit.data.sampling import AUGMENTATION
+from lid_toolkit.data.targets import Targets, Taught
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.data.waves import pad, read_wave
 from lid_toolkit.data.workers import become_worker
@@ -48,7 +49,8 @@ class Minibatch(NamedTuple):
         rows_b: row numbers in the tables of the data directory, int64.
         failed: (utterance, reason) of utterances that could not be read, and were replaced or skipped.
         samples: number of audio samples in the batch, or from which its features were computed.
-        targets_bc: target weights of the classes (B, classes), float32; None to train with ``labels_b``.
+        targets: target weights of the classes (B, classes), float32, or a teacher's answers; None to train
+            with ``labels_b``.
         distortions: what :meth:`model_inputs` still does with ``wave_bt``, which may be longer than
             ``lengths_b`` until then; None: nothing.
     """
@@ -59,18 +61,18 @@ class Minibatch(NamedTuple):
     rows_b: Tensor
     failed: list[tuple[str, str]]
     samples: int = 0
-    targets_bc: Tensor | None = None
+    targets: Tensor | Taught | None = None
     distortions: BatchDistortions | None = None
 
-    def model_inputs(self, device: torch.device) -> tuple[Tensor, ...]:
+    def model_inputs(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor | Taught | None]:
         """Return the arguments of the model's forward pass, on its device except for the lengths."""
-        moved = (self.wave_bt, self.labels_b, *(() if self.targets_bc is None else (self.targets_bc,)))
-        wave_bt, *targets = (tensor.to(device, non_blocking=True) for tensor in moved)
+        wave_bt, labels_b = (tensor.to(device, non_blocking=True) for tensor in (self.wave_bt, self.labels_b))
+        targets = None if self.targets is None else self.targets.to(device, non_blocking=True)
         if wave_bt.dtype is torch.int16:
             wave_bt = wave_bt.float() / FULL_SCALE
         if self.distortions is not None:
             wave_bt = distort(wave_bt, self.lengths_b, self.distortions)
-        return (wave_bt, self.lengths_b, *targets)
+        return wave_bt, self.lengths_b, labels_b, targets
 
     def narrowed(self) -> Minibatch:
         """Return the batch with int16 samples if they are the same waveforms, which half the bytes then hold.
@@ -132,7 +134,6 @@ class MinibatchReader(Dataset[Minibatch]):
                     laters += [] if later is None else [later]
                     samples += self._samples(row, batch.crop, len(wave))
                     break
-        targets = self.utterances.targets
         wave_bt, lengths_b = pad(waves)
         return Minibatch(
             wave_bt,
@@ -141,9 +142,16 @@ class MinibatchReader(Dataset[Minibatch]):
             torch.tensor(rows, dtype=torch.int64),
             failed,
             samples,
-            None if targets is None else torch.from_numpy(targets.dense(rows)),
+            self._targets(rows),
             collate(laters) if laters else None,
         )
+
+    def _targets(self, rows: list[int]) -> Tensor | Taught | None:
+        """Return the targets of some utterances."""
+        targets = self.utterances.targets
+        if targets is None or not rows:
+            return None
+        return torch.from_numpy(targets.dense(rows)) if isinstance(targets, Targets) else targets.batch(rows)
 
     def _samples(self, row: int, crop: int | None, size: int) -> int:
         """Return the number of audio samples behind ``size`` samples or frames of an utterance."""

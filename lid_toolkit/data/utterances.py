@@ -5,6 +5,7 @@ Shapes: u utterances, l languages.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lid_toolkit.data.features import TABLE, read_description
-from lid_toolkit.data.targets import TargetKind, Targets, read_targets
+from lid_toolkit.data.targets import TargetKind, Targets, TeacherTargets, read_targets
 from lid_toolkit.datadir.crops import crop_begins, crop_samples
 from lid_toolkit.datadir.datadir import read_lengths
 from lid_toolkit.datadir.mixtures import UTT2LANGS
 from lid_toolkit.datadir.tables.table import Table, read_table
 from lid_toolkit.errors import LidError
+from lid_toolkit.languages import UNLABELLED
+
+COPY_PREFIX = re.compile(r"^(aug\d+-)?(sp\d+(\.\d+)?-)?")
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Utterances:
         labels_u: class index of each utterance, int32; -1 if unknown.
         lengths_u: number of samples of each utterance, int64.
         datasets_u: number of the dataset of each utterance, int32; None if not loaded.
-        targets: target weights of the classes of each utterance; None to train with ``labels_u``.
+        targets: target weights of the classes of each utterance, or a teacher's answers; None to train with
+            ``labels_u``.
         hop_length: samples per frame of extracted features; None if ``refs`` refer to audio.
         begins_u: first sample of each utterance in its audio, int64; None: 0.
     """
@@ -41,7 +46,7 @@ class Utterances:
     labels_u: npt.NDArray[np.int32]
     lengths_u: npt.NDArray[np.int64]
     datasets_u: npt.NDArray[np.int32] | None = None
-    targets: Targets | None = None
+    targets: Targets | TeacherTargets | None = None
     hop_length: int | None = None
     begins_u: npt.NDArray[np.int64] | None = None
 
@@ -70,6 +75,8 @@ def load_utterances(
 ) -> Utterances:
     """Load the utterances of ``shape_file`` (utt, samples) from ``data_dir``'s references and utt2lang.
 
+    An utterance whose label is ``und`` has class -1.
+
     Args:
         data_dir: a formatted set.
         shape_file: table of the utterances to load and their lengths.
@@ -84,7 +91,7 @@ def load_utterances(
     table, hop_length = references(data_dir)
     refs, labels = (_rows_of(path, shapes) for path in (table, data_dir / "utt2lang"))
     known, codes_u = labels.codes()
-    index = {language: row for row, language in enumerate(languages)}
+    index = {UNLABELLED: -1, **{language: row for row, language in enumerate(languages)}}
     unknown = [language for language in known if language not in index]
     if unknown:
         raise LidError(
@@ -135,12 +142,17 @@ def references(data_dir: Path) -> tuple[Path, int | None]:
 
 
 def read_languages(lang2idx: Path) -> tuple[str, ...]:
-    """Return the labels of a ``lang2idx`` table in index order."""
-    table = read_table(lang2idx)
+    """Return the labels of a ``lang2idx`` table in index order; none if no utterance is labelled."""
+    table = read_table(lang2idx, allow_empty=True)
     indices = table.integers()
     if sorted(indices.tolist()) != list(range(len(table))):
         raise LidError("indices are not 0, 1, 2, …", where=lang2idx, redo="statistics")
     return tuple(table.key(int(row)) for row in np.argsort(indices))
+
+
+def original_id(utterance: str) -> str:
+    """Return the id of the utterance that this one is a copy of: ``a`` for ``sp0.9-a`` and ``aug1-a``."""
+    return COPY_PREFIX.sub("", utterance)
 
 
 def _rows_of(path: Path, wanted: Table) -> Table:

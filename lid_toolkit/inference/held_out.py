@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lid_toolkit import languages
+from lid_toolkit.data.utterances import original_id
 from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
@@ -21,7 +22,6 @@ from lid_toolkit.inference.calibration import Scored
 from lid_toolkit.inference.prediction import Prediction
 from lid_toolkit.steps import digest, recorded
 from lid_toolkit.training.overrides import read_settings
-from lid_toolkit.training.selection_set import COPY_PREFIX
 
 SMALLEST = np.finfo(np.float64).tiny
 """Stands for posteriors that are too small for a float."""
@@ -108,9 +108,9 @@ def require_unseen(data_dir: Path, experiment: Path) -> bool:
     shapes = _with_digest(tables, inputs.get("train speech_shape"))
     if shapes is None:
         return False
-    trained = {COPY_PREFIX.sub("", key) for key, _ in read_table(shapes)}
+    trained = {original_id(key) for key, _ in read_table(shapes)}
     keys = [key for key, _ in read_table(data_dir / "utt2lang")]
-    seen = [key for key in keys if COPY_PREFIX.sub("", key) in trained]
+    seen = [key for key in keys if original_id(key) in trained]
     if seen:
         what = f"{len(seen)} utterances were trained on: {some(seen)}"
         raise LidError(what, where=data_dir, mend=mend)

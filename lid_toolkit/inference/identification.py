@@ -31,6 +31,7 @@ from lid_toolkit.datadir.datadir import DIGEST, SAMPLING_RATE, read_sampling_rat
 from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
+from lid_toolkit.inference.model_files import model_files
 from lid_toolkit.parts import Plan, RowsPart, part_bounds
 from lid_toolkit.steps import Step
 
@@ -45,7 +46,7 @@ class Identification:
     """The settings of an identification.
 
     Attributes:
-        model: model file.
+        model: model file, experiment, packed model, or folder or file of another toolkit's model.
         data_dir: formatted or extracted set with wav.scp and utt2num_samples, and utt2lang if known.
         output_dir: directory of the results, ``exp/lid_TAG/inference/MODEL/SET``.
         extract_embd: also write embeddings, of utterances and of languages.
@@ -82,7 +83,7 @@ class Identification:
         return Step(
             f"identify {self.output_dir}",
             self.output_dir / ".done" / "identify.json",
-            inputs={"model": self.model, **{name: self.data_dir / name for name in names}},
+            inputs={**model_files(self.model), **{name: self.data_dir / name for name in names}},
             options={
                 "extract_embd": self.extract_embd,
                 "max_failed": self.max_failed,
@@ -189,7 +190,7 @@ def plan(task: Identification, num_jobs: int, dry_run: bool = False) -> int:
     """
     if not task.step.due(dry_run):
         return 0
-    if not task.model.is_file():
+    if not task.model.exists():
         raise LidError("does not exist", where=task.model, redo="training", mend="give another file")
     with task.step.work("planning", lock=task.output_dir) as work:
         if work is None:
@@ -208,6 +209,6 @@ def _rate(task: Identification) -> int:
     """Return the sampling rate of the set, or of the model if the set does not record it."""
     if (task.data_dir / SAMPLING_RATE).exists():
         return read_sampling_rate(task.data_dir)
-    from lid_toolkit.training.checkpoint import load_content
+    from lid_toolkit.inference.locate import open_model
 
-    return load_content(task.model, mmap=True)["rate"]
+    return open_model(task.model).rate

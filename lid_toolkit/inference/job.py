@@ -25,9 +25,10 @@ from lid_toolkit.inference.compute import (
     plan_batches,
 )
 from lid_toolkit.inference.identification import Identification, IdentifiedPart
+from lid_toolkit.inference.locate import open_model
 from lid_toolkit.parts import do_parts, load_plan, parts_to_do
 from lid_toolkit.progress import Progress
-from lid_toolkit.training.checkpoint import SavedModel, load_model
+from lid_toolkit.training.checkpoint import SavedModel
 from lid_toolkit.training.precision import named_precision
 
 
@@ -61,7 +62,7 @@ def run_job(
     with parts_to_do(task.work_dir, parts, job, planned.num_jobs, task.step.name) as todo:
         if not todo:
             return
-        saved = load_model(task.model)
+        saved = open_model(task.model)
         saved.model.to(device)
         identify = compiled_identify(saved) if torch_compile else saved.model.identify
         check_sampling_rate(task.data_dir, saved.rate, "the model")

@@ -12,6 +12,7 @@ from lid_toolkit.importers.espnet import experiment_of
 from lid_toolkit.importers.foreign_model import Imported
 from lid_toolkit.importers.read import is_foreign, read_foreign
 from lid_toolkit.inference.hub_files import fetch, is_repository
+from lid_toolkit.inference.model_files import best_model
 from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.inference.policy_files import policy_beside, policy_packed
 from lid_toolkit.models.external import NONE, Packages
@@ -23,7 +24,6 @@ from lid_toolkit.package.read import read_package
 from lid_toolkit.steps import digest
 from lid_toolkit.training.checkpoint import SavedModel, load_labels, load_model, restore
 
-BEST_MODEL = "valid.*.best.pth"
 WEIGHTS = ".pth"
 SHOWN = 10
 Kind = Literal["packed model", "model file", "foreign model"]
@@ -64,7 +64,7 @@ def open_model(source: str | Path, revision: str | None = None, external: Packag
     Raises:
         LidError: the model does not exist, is not a model, or is not safe to load.
     """
-    return open_with_policy(source, revision, external)[0]
+    return _load(locate(source, revision, NEEDED), external)
 
 
 def open_with_policy(
@@ -74,11 +74,19 @@ def open_with_policy(
 
     Arguments and errors are those of :func:`open_model`. A model without a policy has the default one.
     """
-    path, kind, name = locate(source, revision, (*NEEDED, POLICY))
-    policy = _policy_at(path, kind)
-    if kind == "packed model":
-        return read_package(path, external), policy
-    return read_imported(path, name) if kind == "foreign model" else load_model(path, external), policy
+    found = locate(source, revision, (*NEEDED, POLICY))
+    policy = _policy_at(found.path, found.kind)
+    return _load(found, external), policy
+
+
+def _load(found: Located, external: Packages) -> SavedModel:
+    """Load a located model."""
+    if found.kind == "packed model":
+        policy_packed(found.path)  # a small file, which tells packages of other toolkits
+        return read_package(found.path, external)
+    if found.kind == "foreign model":
+        return read_imported(found.path, found.name)
+    return load_model(found.path, external)
 
 
 def model_file_of(source: str | Path) -> Path | None:
@@ -166,7 +174,7 @@ def locate(source: str | Path, revision: str | None, files: Sequence[str]) -> Lo
     if is_package(path):
         return Located(path, "packed model")
     if path.is_dir():
-        path = min(path.glob(BEST_MODEL), default=path / BEST_MODEL)
+        path = best_model(path)
     return Located(path, "model file")
 
 

@@ -18,6 +18,7 @@ from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.backend import Origin, depends_on_length
 from lid_toolkit.inference.hub_files import fetch, is_repository
+from lid_toolkit.inference.model_files import best_model
 from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.inference.policy_files import policy_beside, policy_packed
 from lid_toolkit.inference.speech import Floats, at_least_one
@@ -32,7 +33,6 @@ from lid_toolkit.untrusted_onnx import CPU, SUFFIX, metadata_of, run_session
 Kind = Literal["file", "experiment", "packed model"]
 LONGEST_BATCH_S = 20
 """Seconds of padded audio in a batch. Larger batches need more memory, and are not faster on a CPU."""
-BEST_MODEL = "valid.*.best.pth"
 CUDA = "CUDAExecutionProvider"
 LONGEST_NAMES = 300
 
@@ -189,8 +189,8 @@ def _check_holder(record: OnnxRecord, found: Exported) -> None:
         what = f"{MODEL_ONNX} has other languages than the packed model"
         raise LidError(what, where=found.source, mend="pack it again with an export of this model")
     if found.kind == "experiment":
-        best = min(found.source.glob(BEST_MODEL), default=None)
-        if best is not None and record.model not in (None, digest(best)):
+        best = best_model(found.source)
+        if best.exists() and record.model not in (None, digest(best)):
             what = f"{MODEL_ONNX} was exported from another model than {best.name}"
             raise LidError(what, where=found.source, mend=EXPORT)
 

@@ -23,6 +23,9 @@ _LOCALE = re.compile(r"([a-z]{2,3}|[A-Z]{2,3})([_-][A-Za-z0-9]+)+")
 _SUBTAGS = re.compile(r"(-[a-z]{4})?(-[a-z]{2}|-\d{3})?(-[a-z0-9]{5,8}|-\d[a-z0-9]{3})*")
 """The subtags of a locale that do not change the language: script, region, variants."""
 
+UNLABELLED = "und"
+"""The label of an utterance whose language is not known: undetermined, in ISO 639-3."""
+
 SIMILAR_LABELS = 0.6
 """``least_similarity`` for labels: a code has few letters, and a name may have another word behind it."""
 

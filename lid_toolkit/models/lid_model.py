@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lid_toolkit.data.targets import Taught
 from lid_toolkit.errors import LidError
 from lid_toolkit.languages import code
+from lid_toolkit.models.distillation import Distillation
 from lid_toolkit.models.protocols import (
     Encoder,
     FeatureMap,
@@ -46,6 +48,9 @@ class LidModel(nn.Module):
     Unlike in ESPnet, SpecAugment follows the normaliser: the zeros that it writes are then the mean of the
     features, and do not change that mean. Each utterance's results are the same in every batch, since no part
     reads padding.
+
+    Attributes:
+        distillation: in a training with a teacher, what is learnt from it; model files do not contain it.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class LidModel(nn.Module):
         self.pooling = pooling
         self.projector = projector
         self.loss = loss
+        self.distillation: Distillation | None = None
 
     @property
     def embedding_size(self) -> int:
@@ -96,7 +102,7 @@ class LidModel(nn.Module):
             )
 
     def forward(
-        self, wave_bt: Tensor, lengths_b: Tensor, labels_b: Tensor, targets_bc: Tensor | None = None
+        self, wave_bt: Tensor, lengths_b: Tensor, labels_b: Tensor, targets: Tensor | Taught | None = None
     ) -> LidOutput:
         """Return the loss of a batch.
 
@@ -104,12 +110,16 @@ class LidModel(nn.Module):
             wave_bt: waveforms in [-1, 1], float32, padded at the end.
             lengths_b: number of valid samples of each, int64, on the CPU.
             labels_b: class indices, int64.
-            targets_bc: target weights of the classes, if the loss uses them instead of the labels.
+            targets: target weights of the classes (B, classes), if the loss uses them instead of the labels;
+                or a teacher's answers, if there is a ``distillation``.
         """
-        targets = labels_b if targets_bc is None else targets_bc
         # FSDP moves them to the GPU. Back on the CPU, the model waits only once for them.
         lengths_b = lengths_b.cpu()
-        loss_b, scores_bc = self.loss(self.embed(wave_bt, lengths_b), targets)
+        embedding_bd = self.embed(wave_bt, lengths_b)
+        loss_b, scores_bc = self.loss(embedding_bd, targets if isinstance(targets, Tensor) else labels_b)
+        if self.distillation is not None and isinstance(targets, Taught):
+            logits_bc = self.loss.logits(embedding_bd)
+            loss_b = self.distillation(loss_b, embedding_bd, logits_bc, labels_b, targets)
         return LidOutput(loss_b.mean(), scores_bc.argmax(dim=1) == labels_b, loss_b.detach())
 
     def embed(self, wave_bt: Tensor, lengths_b: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from lid_toolkit.datadir.datadir import (
 from lid_toolkit.datadir.tables.table import Table, read_table, table_from_pairs, write_blocks, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import require_directory, write_whole
-from lid_toolkit.languages import case_variants
+from lid_toolkit.languages import UNLABELLED, case_variants
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Step
 
@@ -38,7 +38,8 @@ def collect_stats(train_dir: Path, valid_dir: Path, out: Path, dry_run: bool = F
 
     Raises:
         LidError: a set is not valid, the training set has only one language or lacks a language of the
-            validation set, or ``out`` was made for other languages.
+            validation set, or ``out`` was made for other languages. A training set with unlabelled utterances
+            (``und``) is for a training with a teacher, which checks the languages.
     """
     sets = {"train": train_dir, "valid": valid_dir}
     names = ("wav.scp", "utt2lang", LENGTHS)
@@ -83,9 +84,16 @@ def _header_lengths(data: DataDir) -> Iterator[tuple[str, str]]:
 
 
 def _labels(train: DataDir, valid: DataDir) -> tuple[str, ...]:
-    """Return the labels of the training set in byte order; the position of a label is its class index."""
-    labels = train.utt2lang.codes()[0]
-    if len(labels) < 2:
+    """Return the labels of the training set in byte order; the position of a label is its class index.
+
+    That of unlabelled utterances is not among them.
+    """
+    found, tested = (set(part.utt2lang.codes()[0]) for part in (train, valid))
+    labels = tuple(sorted(found - {UNLABELLED}, key=str.encode))
+    if UNLABELLED in tested:
+        what = f"has unlabelled utterances ('{UNLABELLED}'), which cannot be checked"
+        raise LidError(what, where=valid.path / "utt2lang", mend="label them, or leave them out")
+    if len(labels) < 2 and labels == tuple(found):
         raise LidError(
             f"has only one language, '{labels[0]}'", where=train.path, mend="training needs at least two"
         )
@@ -95,8 +103,8 @@ def _labels(train: DataDir, valid: DataDir) -> tuple[str, ...]:
             where=train.path / "utt2lang",
             mend=f"write one of them everywhere, for example {variants[-1].lower()}",
         )
-    unknown = sorted(set(valid.utt2lang.codes()[0]) - set(labels))
-    if unknown:
+    unknown = sorted(tested - found)
+    if unknown and UNLABELLED not in found:
         more = f" and {len(unknown) - SHOWN_LABELS} more" if len(unknown) > SHOWN_LABELS else ""
         raise LidError(
             f"languages that are not in the training set: {', '.join(unknown[:SHOWN_LABELS])}{more}",

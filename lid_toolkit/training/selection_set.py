@@ -6,15 +6,12 @@ Shapes: u utterances, o original utterances, l languages.
 from __future__ import annotations
 
 import logging
-import re
 
 import numpy as np
 import numpy.typing as npt
 
-from lid_toolkit.data.utterances import Utterances
+from lid_toolkit.data.utterances import Utterances, original_id
 from lid_toolkit.errors import LidError
-
-COPY_PREFIX = re.compile(r"^(aug\d+-)?(sp\d+(\.\d+)?-)?")
 
 
 def hold_out(utterances: Utterances, fraction: float, seed: int) -> tuple[Utterances, Utterances]:
@@ -94,7 +91,7 @@ def originals(utterances: Utterances) -> tuple[npt.NDArray[np.int64], npt.NDArra
     an original is missing, the first of its copies takes its place.
     """
     names = [*utterances.refs.keys()]
-    keys = [COPY_PREFIX.sub("", name) for name in names]
+    keys = [original_id(name) for name in names]
     _, number_u = np.unique(np.array(keys), return_inverse=True)
     plain_u = np.array([key == name for key, name in zip(keys, names, strict=True)])
     order = np.lexsort((~plain_u, number_u))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lid_toolkit.augment.sounds import find_list
 from lid_toolkit.data.features import DESCRIPTION
+from lid_toolkit.data.teacher import ANSWER_FILES
 from lid_toolkit.datadir.datadir import DIGEST
 from lid_toolkit.datadir.mixtures import UTT2LANGS
 from lid_toolkit.steps import Step
@@ -23,12 +24,15 @@ class Sources:
         valid_dir: formatted validation set.
         stats_dir: directory of the statistics: lengths, labels, feature statistics.
         output_dir: directory of the experiment.
+        teacher_dir: a teacher's answers to the training set, as an identification with embeddings writes
+            them; None without a teacher.
     """
 
     train_dir: Path
     valid_dir: Path
     stats_dir: Path
     output_dir: Path
+    teacher_dir: Path | None = None
 
     def tables(self, config: TrainConfig) -> dict[str, Path]:
         """Return the files that a training with this configuration reads, by name."""
@@ -48,12 +52,18 @@ class Sources:
             "valid utt2lang": self.valid_dir / "utt2lang",
             "valid speech_shape": self.stats_dir / "valid" / "speech_shape",
             "lang2idx": self.stats_dir / "lang2idx",
+            **self._answers(),
         }
 
     def _utt2langs(self, config: TrainConfig) -> dict[str, Path]:
         if config.targets is None:
             return {}
         return {"train utt2langs": self.train_dir / UTT2LANGS, "valid utt2langs": self.valid_dir / UTT2LANGS}
+
+    def _answers(self) -> dict[str, Path]:
+        if self.teacher_dir is None:
+            return {}
+        return {f"teacher {name}": self.teacher_dir / name for name in ANSWER_FILES}
 
     def statistics(self, config: TrainConfig) -> FeatureStats:
         """Return the feature statistics that this configuration uses for normalisation."""

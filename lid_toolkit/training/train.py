@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from lid_toolkit.training.build_sampler import build_sampler
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.console import describe_end, describe_epoch, describe_training, log_lines
 from lid_toolkit.training.data_warnings import data_warnings
+from lid_toolkit.training.distilling import attach, check_teacher, student_languages, with_teacher
 from lid_toolkit.training.distributed import World, spread
 from lid_toolkit.training.feature_stats import check_statistics, use_statistics
 from lid_toolkit.training.init_weights import initialise, parse_source
@@ -96,6 +98,7 @@ def train(
     out = sources.output_dir
     set_backends(config)
     check_wandb(config)
+    check_teacher(config, sources.teacher_dir)
     load_sounds(config.preprocessor_conf)  # reports missing lists before any work
     if digests is None:
         digests = {name: digest(path) for name, path in input_files(config, sources).items()}
@@ -159,11 +162,13 @@ def gather_training(
         check_sampling_rate(data_dir, config.preprocessor_conf.sample_rate, "preprocessor_conf.sample_rate")
         check_made_by(data_dir, config.model_description())
     check_statistics(sources.statistics(config))
-    languages = model_labels(config.model_description(), read_languages(sources.stats_dir / "lang2idx"))
+    labels = student_languages(config, read_languages(sources.stats_dir / "lang2idx"), sources.teacher_dir)
+    languages = model_labels(config.model_description(), labels)
     by_dataset = config.batch_type == "catpow_balance_dataset"
     shapes = sources.stats_dir / "train" / "speech_shape"
     data = load_utterances(sources.train_dir, shapes, languages, by_dataset, config.targets)
     check_has_targets(data, config, sources.train_dir / UTT2LANGS)
+    data = with_teacher(config, data, languages, sources.teacher_dir, sources.train_dir)
     check_augmentable(data, config)
     if config.selection_set == "valid":
         shapes = sources.stats_dir / "valid" / "speech_shape"
@@ -171,6 +176,7 @@ def gather_training(
         picked_by = str(sources.valid_dir)
     else:
         data, valid = hold_out(data, config.selection_set, config.seed)
+        valid = valid if config.distill_from is None else replace(valid, targets=None)
         picked_by = f"{len(valid)} utterances held out from {sources.train_dir}"
     valid = short_enough(
         valid, config.max_valid_duration, config.preprocessor_conf.sample_rate, warn=world.main
@@ -209,13 +215,14 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
     check_targets(model, config)
     exists = training.checkpoint.exists()
     content = read_checkpoint(training.checkpoint, training.identity) if exists else None
-    if content is not None:
-        model.load_state_dict(content["model"])
-    else:
+    if content is None:
         note_trained(model.loss, trained_classes(training))
         use_statistics(model, config, stats_dir)
         for text in config.init_param:
             initialise(model, parse_source(text), training.languages, config.ignore_init_mismatch)
+    attach(model, config, training.train.targets)
+    if content is not None:
+        model.load_state_dict(content["model"])
     freeze(model, config.freeze_param)
     model.to(world.device).train()
     average = None if config.ema_decay is None else moving_average(model, config.ema_decay)

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from lid_toolkit.data.loader import Minibatch
+from lid_toolkit.data.targets import TeacherTargets
+from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.distributed import World, gradient_norm, gradients_averaged, whole_norm
 from lid_toolkit.training.schedules import Standing, learning_rate
@@ -159,7 +161,7 @@ def add_gradient(training: Training, learner: Learner, minibatch: Minibatch, utt
     """
     device, size = training.world.device, len(minibatch.rows_b)
     if not size:  # no recording could be read, but the other processes wait for a gradient
-        minibatch = silence(training.config.preprocessor_conf.sample_rate)
+        minibatch = silence(training.config.preprocessor_conf.sample_rate, training.train)
     with training.precision.autocast(device):
         output = learner.forward(*minibatch.model_inputs(device))
     # The batch's loss is a mean over `size` utterances; the update's is a mean over `utterances`. DDP and
@@ -203,10 +205,11 @@ def move(world: World, groups: BufferGroups, before: Sequence[Tensor], moved: Se
             set_values([group], [old + world.sum(movement)])
 
 
-def silence(rate: int) -> Minibatch:
-    """Return a batch of one second of silence."""
-    zeros = torch.zeros(1, dtype=torch.int64)
-    return Minibatch(torch.zeros(1, rate), torch.tensor([rate]), zeros, zeros, [])
+def silence(rate: int, utterances: Utterances) -> Minibatch:
+    """Return a batch of one second of silence, with a teacher's answer if ``utterances`` have them."""
+    zeros, targets = torch.zeros(1, dtype=torch.int64), utterances.targets
+    taught = targets.batch([0]) if isinstance(targets, TeacherTargets) else None
+    return Minibatch(torch.zeros(1, rate), torch.tensor([rate]), zeros, zeros, [], targets=taught)
 
 
 def step_optimizer(

@@ -27,7 +27,7 @@ def directory(tmp_path):
 
 def same(one, other):
     """Return whether two batches are the same for the model, whatever their number format."""
-    inputs = zip(one.model_inputs(CPU), other.model_inputs(CPU), strict=True)
+    inputs = zip(one.model_inputs(CPU)[:3], other.model_inputs(CPU)[:3], strict=True)
     return all(torch.equal(ours, theirs) for ours, theirs in inputs) and one.samples == other.samples
 
 

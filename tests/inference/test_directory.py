@@ -20,11 +20,11 @@ from lid_toolkit.inference import job as job_module
 from lid_toolkit.inference.identification import Identification, plan
 from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.inference.job import run_job
+from lid_toolkit.inference.locate import open_model
 from lid_toolkit.inference.merge import language_means, merge
 from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.parts import load_plan
 from lid_toolkit.steps import digest
-from lid_toolkit.training.checkpoint import load_model
 
 CPU = torch.device("cpu")
 
@@ -227,7 +227,7 @@ def test_a_killed_job_goes_on_with_what_is_missing(model_file, speech, monkeypat
 def test_the_model_is_read_once_to_know_it_and_its_weights_only_by_jobs(model_file, speech, monkeypatch):
     read, loaded = [], []
     monkeypatch.setattr("lid_toolkit.steps.digest", lambda path: read.append(path) or digest(path))
-    monkeypatch.setattr(job_module, "load_model", lambda path: loaded.append(path) or load_model(path))
+    monkeypatch.setattr(job_module, "open_model", lambda path: loaded.append(path) or open_model(path))
     identify(task(model_file, speech), jobs=3)
     assert read.count(model_file) == 1
     assert len(read) == len(set(read))

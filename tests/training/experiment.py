@@ -106,7 +106,14 @@ def same(one: Path, other: Path) -> bool:
 
 
 def run(directory, out="exp", interval_s=1e9, *words):
-    sources = Sources(directory / "train", directory / "valid", directory / "stats", directory / out)
+    teacher = directory / "teacher"
+    sources = Sources(
+        directory / "train",
+        directory / "valid",
+        directory / "stats",
+        directory / out,
+        teacher if teacher.exists() else None,
+    )
     train(load_config(directory / "train.yaml", words), sources, World(), interval_s)
     return directory / out
 

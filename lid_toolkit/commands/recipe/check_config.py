@@ -23,13 +23,14 @@ def main(arguments: Sequence[str]) -> None:
     config = parse_config(raw, options.config)
     directories = options.train_dir, options.valid_dir, options.stats_dir, options.output_dir
     unneeded = all(directories) and not options.inference_model
-    if unneeded and not training_step(config, Sources(*directories)).reason():
+    if unneeded and not training_step(config, Sources(*directories, options.teacher_dir)).reason():
         return
 
     # After the return: torch takes longer to import than it takes to see that the training has finished.
     from lid_toolkit.data.preprocess import check_sounds
     from lid_toolkit.models.build import build_model
     from lid_toolkit.models.external import EVERY
+    from lid_toolkit.training.distilling import check_teacher
     from lid_toolkit.training.espnet_notes import espnet_notes
     from lid_toolkit.training.init_weights import check_sources
     from lid_toolkit.training.measures import check_wandb
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     check_rate(model, rate)
     check_sharded(model, config)
     check_targets(model, config)
+    check_teacher(config, options.teacher_dir)
     freeze(model, config.freeze_param)
     configured_optimizer(model, config)
     check_sources(config.init_param)
@@ -73,6 +75,6 @@ def make_parser() -> OptionParser:
         help="lists of noise and rooms that are still to be made, one on each line",
     )
     parser.add_argument("--inference_model", default="", help="model file that the training must write")
-    for name in ("train_dir", "valid_dir", "stats_dir", "output_dir"):
+    for name in ("train_dir", "valid_dir", "stats_dir", "output_dir", "teacher_dir"):
         parser.add_argument(f"--{name}", type=Path, help="as of train")
     return parser

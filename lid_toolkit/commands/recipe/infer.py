@@ -62,7 +62,9 @@ def make_parser() -> OptionParser:
     """Return the parser of the command's options."""
     parser = OptionParser(__doc__ or "")
     add_actions(parser)
-    parser.add_argument("--model", type=Path, required=True, help="model file of a training")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="model file of a training, or another model"
+    )
     parser.add_argument("--data_dir", type=Path, required=True, help="formatted set: dump/raw/SET")
     parser.add_argument("--output_dir", type=Path, required=True, help="output directory: .../MODEL/SET")
     parser.add_argument("--batch_size", type=positive_int, default=8, help="job: batch size")

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str], again: Sequence[str] = AGAIN) -> None:
 
     config = load_config(options.config, words)
     out = options.output_dir
-    sources = Sources(options.train_dir, options.valid_dir, options.stats_dir, out)
+    sources = Sources(options.train_dir, options.valid_dir, options.stats_dir, out, options.teacher_dir)
     step = training_step(config, sources)
     if options.plan:
         print(int(step.due()))
@@ -73,6 +73,11 @@ def make_parser() -> OptionParser:
     )
     parser.add_argument("--stats_dir", type=Path, required=True, help="statistics of both sets")
     parser.add_argument("--output_dir", type=Path, required=True, help="experiment directory to write")
+    parser.add_argument(
+        "--teacher_dir",
+        type=Path,
+        help="with distill_from: the teacher's answers to the training set (lid infer)",
+    )
     parser.add_argument("--ngpu", default="auto", help="number of GPUs on each machine; auto: all")
     parser.add_argument("--num_nodes", type=positive_int, default=1, help="number of machines")
     parser.add_argument(
