@@ -6,6 +6,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from lid_toolkit.data.preprocess import PreprocessorConf
+from lid_toolkit.training.adversary_conf import AdversaryConf
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.distill_conf import DistillConf
 from lid_toolkit.training.schedules import SCHEDULES
@@ -14,6 +15,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "Keys": TrainConfig,
     "`preprocessor_conf`": PreprocessorConf,
     "`distill_conf`": DistillConf,
+    "`adversary_conf`": AdversaryConf,
     **{f"`scheduler_conf` of `{name}`": conf for name, (conf, _) in SCHEDULES.items()},
 }
 

@@ -40,6 +40,7 @@ class Utterances:
             ``labels_u``.
         hop_length: samples per frame of extracted features; None if ``refs`` refer to audio.
         begins_u: first sample of each utterance in its audio, int64; None: 0.
+        domains_u: number of the domain of each utterance, int32; None if not loaded.
     """
 
     refs: Table
@@ -49,6 +50,7 @@ class Utterances:
     targets: Targets | TeacherTargets | None = None
     hop_length: int | None = None
     begins_u: npt.NDArray[np.int64] | None = None
+    domains_u: npt.NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -61,6 +63,7 @@ class Utterances:
             labels_u=self.labels_u[rows],
             lengths_u=self.lengths_u[rows],
             datasets_u=None if self.datasets_u is None else self.datasets_u[rows],
+            domains_u=None if self.domains_u is None else self.domains_u[rows],
             targets=None if self.targets is None else self.targets.select(rows),
             begins_u=None if self.begins_u is None else self.begins_u[rows],
         )
@@ -72,6 +75,7 @@ def load_utterances(
     languages: tuple[str, ...],
     with_datasets: bool = False,
     targets: TargetKind | None = None,
+    domains: str | None = None,
 ) -> Utterances:
     """Load the utterances of ``shape_file`` (utt, samples) from ``data_dir``'s references and utt2lang.
 
@@ -83,6 +87,7 @@ def load_utterances(
         languages: labels in index order.
         with_datasets: also read ``utt2dataset``.
         targets: also read ``utt2langs``, if the set has it, as targets of this kind.
+        domains: also read this table, whose values are domains.
 
     Raises:
         LidError: a table is missing or not valid, lacks an utterance, or has an unknown language.
@@ -104,7 +109,10 @@ def load_utterances(
     weights, utt2langs = None, data_dir / UTT2LANGS
     if targets is not None and utt2langs.exists():
         weights = read_targets(_rows_of(utt2langs, shapes), languages, targets, utt2langs)
-    return Utterances(refs, to_class_l[codes_u], shapes.integers(), datasets_u, weights, hop_length)
+    domains_u = None if domains is None else _rows_of(data_dir / domains, shapes).codes()[1]
+    lengths_u = shapes.integers()
+    loaded = Utterances(refs, to_class_l[codes_u], lengths_u, datasets_u, weights, hop_length)
+    return replace(loaded, domains_u=domains_u)
 
 
 def load_unlabelled(data_dir: Path) -> Utterances:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from lid_toolkit.data.targets import Taught
 from lid_toolkit.errors import LidError
 from lid_toolkit.languages import code
+from lid_toolkit.models.adversary import DomainAdversary
 from lid_toolkit.models.distillation import Distillation
 from lid_toolkit.models.protocols import (
     Encoder,
@@ -32,7 +33,7 @@ class LidOutput:
     """The results of a forward pass in training.
 
     Attributes:
-        loss: mean loss over the batch, scalar.
+        loss: mean loss over the batch, and that of the adversary if there is one, scalar.
         correct_b: whether the highest score is the true class's, bool (B,).
         loss_b: loss of each utterance (B,).
     """
@@ -51,6 +52,7 @@ class LidModel(nn.Module):
 
     Attributes:
         distillation: in a training with a teacher, what is learnt from it; model files do not contain it.
+        adversary: in a domain-invariant training, what tells the domains; model files do not contain it.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class LidModel(nn.Module):
         self.projector = projector
         self.loss = loss
         self.distillation: Distillation | None = None
+        self.adversary: DomainAdversary | None = None
 
     @property
     def embedding_size(self) -> int:
@@ -102,7 +105,12 @@ class LidModel(nn.Module):
             )
 
     def forward(
-        self, wave_bt: Tensor, lengths_b: Tensor, labels_b: Tensor, targets: Tensor | Taught | None = None
+        self,
+        wave_bt: Tensor,
+        lengths_b: Tensor,
+        labels_b: Tensor,
+        targets: Tensor | Taught | None = None,
+        domains_b: Tensor | None = None,
     ) -> LidOutput:
         """Return the loss of a batch.
 
@@ -112,6 +120,8 @@ class LidModel(nn.Module):
             labels_b: class indices, int64.
             targets: target weights of the classes (B, classes), if the loss uses them instead of the labels;
                 or a teacher's answers, if there is a ``distillation``.
+            domains_b: numbers of the domains, int64, if there is an ``adversary``. Its loss is only in the
+                sum that is minimised, not in that of each utterance.
         """
         # FSDP moves them to the GPU. Back on the CPU, the model waits only once for them.
         lengths_b = lengths_b.cpu()
@@ -120,7 +130,10 @@ class LidModel(nn.Module):
         if self.distillation is not None and isinstance(targets, Taught):
             logits_bc = self.loss.logits(embedding_bd)
             loss_b = self.distillation(loss_b, embedding_bd, logits_bc, labels_b, targets)
-        return LidOutput(loss_b.mean(), scores_bc.argmax(dim=1) == labels_b, loss_b.detach())
+        loss = loss_b.mean()
+        if self.adversary is not None and domains_b is not None:
+            loss = loss + self.adversary(embedding_bd, labels_b, domains_b)
+        return LidOutput(loss, scores_bc.argmax(dim=1) == labels_b, loss_b.detach())
 
     def embed(self, wave_bt: Tensor, lengths_b: Tensor) -> Tensor:
         """Return embeddings (B, D), float32, not normalised."""

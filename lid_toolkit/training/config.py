@@ -24,6 +24,7 @@ from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.sampling import BY_CATEGORY, BatchType
 from lid_toolkit.data.targets import TargetKind
 from lid_toolkit.errors import LidError, nearest
+from lid_toolkit.training.adversary_conf import AdversaryConf, DomainTable
 from lid_toolkit.training.distill_conf import DistillConf
 from lid_toolkit.training.espnet_lora import with_lora
 from lid_toolkit.training.espnet_yaml import without_espnet_keys
@@ -100,6 +101,10 @@ class TrainConfig(BaseModel):
     """Teacher: a model from whose answers to the training set this one learns; `lid.sh` has it answer."""
     distill_conf: DistillConf = DistillConf()
     """How much is learnt of the teacher."""
+    adversary: DomainTable | None = None
+    """Train embeddings that hide the values of this table of the training set; null for none."""
+    adversary_conf: AdversaryConf = AdversaryConf()
+    """How strongly they are hidden."""
     preprocessor: Literal["lid"] = "lid"
     """Crops and augmentations."""
     preprocessor_conf: PreprocessorConf = PreprocessorConf()
@@ -301,7 +306,11 @@ def _one_line(
     priority = {"extra_forbidden": 0, "value_error": 1}
     first = min(error.errors(), key=lambda fault: priority.get(fault["type"], len(priority)))
     keys = [str(part) for part in first["loc"]]
-    parts: dict[str, type[BaseModel]] = {"preprocessor_conf": PreprocessorConf, "distill_conf": DistillConf}
+    parts: dict[str, type[BaseModel]] = {
+        "preprocessor_conf": PreprocessorConf,
+        "distill_conf": DistillConf,
+        "adversary_conf": AdversaryConf,
+    }
     known = (parts.get(keys[0], PreprocessorConf) if len(keys) > 1 else model).model_fields
     unknown = first["type"] == "extra_forbidden"
     if not unknown:  # for a union of types, pydantic's location also names the alternative

@@ -16,7 +16,7 @@ from lid_toolkit.models.distillation import Distillation
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.training.config import TrainConfig
 
-PREFIX = "distillation."
+PREFIXES = ("distillation.", "adversary.")
 """How the names of the weights begin that only the training needs."""
 
 
@@ -76,9 +76,9 @@ def attach(model: LidModel, config: TrainConfig, targets: object) -> None:
         model.distillation = Distillation(model.embedding_size, targets.embedding_size, **conf)
 
 
-def without_distillation(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a model's weights without those that only the training with a teacher needs."""
-    return {name: weight for name, weight in weights.items() if not name.startswith(PREFIX)}
+def without_training_parts(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a model's weights without those that only a training with a teacher or an adversary needs."""
+    return {name: weight for name, weight in weights.items() if not name.startswith(PREFIXES)}
 
 
 def check_teacher(config: TrainConfig, answers: Path | None) -> None:

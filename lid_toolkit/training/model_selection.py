@@ -12,7 +12,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.models.build import with_architecture
 from lid_toolkit.training.checkpoint import average, load_content, point_to, save_model
 from lid_toolkit.training.config import Criterion, TrainConfig
-from lid_toolkit.training.distilling import without_distillation
+from lid_toolkit.training.distilling import without_training_parts
 from lid_toolkit.training.distributed import full_model_state
 from lid_toolkit.training.state import EpochMeasures, Learner, Training, measure
 
@@ -60,7 +60,7 @@ def keep_best(
         rate = config.preprocessor_conf.sample_rate
         path = output_dir / f"{newest}epoch.pth"
         description = with_architecture(config.model_description(), learner.model.frontend)
-        save_model(path, without_distillation(weights), description, training.languages, rate)
+        save_model(path, without_training_parts(weights), description, training.languages, rate)
     for criterion in config.best_model_criterion:
         point_to(output_dir / f"{name_of(criterion)}.best.pth", f"{rank(criterion, history)[0]}epoch.pth")
 

@@ -53,12 +53,18 @@ class Sources:
             "valid speech_shape": self.stats_dir / "valid" / "speech_shape",
             "lang2idx": self.stats_dir / "lang2idx",
             **self._answers(),
+            **self._domains(config),
         }
 
     def _utt2langs(self, config: TrainConfig) -> dict[str, Path]:
         if config.targets is None:
             return {}
         return {"train utt2langs": self.train_dir / UTT2LANGS, "valid utt2langs": self.valid_dir / UTT2LANGS}
+
+    def _domains(self, config: TrainConfig) -> dict[str, Path]:
+        if config.adversary is None:
+            return {}
+        return {f"train {config.adversary}": self.train_dir / config.adversary}
 
     def _answers(self) -> dict[str, Path]:
         if self.teacher_dir is None:

@@ -27,6 +27,7 @@ from lid_toolkit.models.external import EVERY
 from lid_toolkit.models.lid_model import LidModel
 from lid_toolkit.models.protocols import note_trained, skips_blocks, target_kinds
 from lid_toolkit.steps import digest
+from lid_toolkit.training.adversarial import attach_adversary
 from lid_toolkit.training.build_sampler import build_sampler
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.console import describe_end, describe_epoch, describe_training, log_lines
@@ -166,7 +167,7 @@ def gather_training(
     languages = model_labels(config.model_description(), labels)
     by_dataset = config.batch_type == "catpow_balance_dataset"
     shapes = sources.stats_dir / "train" / "speech_shape"
-    data = load_utterances(sources.train_dir, shapes, languages, by_dataset, config.targets)
+    data = load_utterances(sources.train_dir, shapes, languages, by_dataset, config.targets, config.adversary)
     check_has_targets(data, config, sources.train_dir / UTT2LANGS)
     data = with_teacher(config, data, languages, sources.teacher_dir, sources.train_dir)
     check_augmentable(data, config)
@@ -221,6 +222,7 @@ def make_learner(training: Training, stats_dir: Path) -> tuple[Learner, State]:
         for text in config.init_param:
             initialise(model, parse_source(text), training.languages, config.ignore_init_mismatch)
     attach(model, config, training.train.targets)
+    attach_adversary(model, config, training.train, len(training.languages))
     if content is not None:
         model.load_state_dict(content["model"])
     freeze(model, config.freeze_param)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from lid_toolkit.data.loader import Minibatch
 from lid_toolkit.data.targets import TeacherTargets
 from lid_toolkit.data.utterances import Utterances
+from lid_toolkit.training.adversarial import domains_of
 from lid_toolkit.training.config import TrainConfig
 from lid_toolkit.training.distributed import World, gradient_norm, gradients_averaged, whole_norm
 from lid_toolkit.training.schedules import Standing, learning_rate
@@ -163,7 +164,8 @@ def add_gradient(training: Training, learner: Learner, minibatch: Minibatch, utt
     if not size:  # no recording could be read, but the other processes wait for a gradient
         minibatch = silence(training.config.preprocessor_conf.sample_rate, training.train)
     with training.precision.autocast(device):
-        output = learner.forward(*minibatch.model_inputs(device))
+        domains_b = domains_of(training.train, minibatch, device)
+        output = learner.forward(*minibatch.model_inputs(device), domains_b)
     # The batch's loss is a mean over `size` utterances; the update's is a mean over `utterances`. DDP and
     # FSDP divide the sum of the gradients by the number of processes, which the last factor undoes. For
     # example, with batches of 30 and 10 utterances in two processes, the losses count 3/4 and 1/4: their
