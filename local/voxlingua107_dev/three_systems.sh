@@ -26,4 +26,4 @@ printf 'lid compare --data_dir %q --systems' "dump/${corpus}/raw/${whole}"
 for system in whisper_bare_extracted whisper_correction_extracted voxlingua107_dev_ecapa_raw; do
   printf ' %q' "exp/${corpus}/all_folds/lid_${system}/inference/valid.accuracy.best/${whole}"
 done
-printf '\n'
+printf ' --names whisper,corrected,scratch\n'

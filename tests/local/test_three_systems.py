@@ -1,42 +1,55 @@
-"""Three systems on the clips of ``voxlingua107_dev``: which commands run, and what is compared."""
+"""Three systems on the clips of ``voxlingua107_dev``: what ``run.sh`` is asked for, and what is compared."""
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
-
-import pytest
-from shell.recipe import Recipe, lay_recipe
 
 from lid_toolkit.training.config import load_config
 
-SCRIPT = "local/voxlingua107_dev/three_systems.sh"
-CONF = Path(__file__).resolve().parents[2] / "conf"
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = Path("local/voxlingua107_dev/three_systems.sh")
+NOTE = """#!/usr/bin/env bash
+printf '%q ' "$@" >>calls; echo >>calls
+"""
+"""Stands for ``run.sh``: it writes down its options."""
 
 
-@pytest.fixture
-def recipe(tmp_path: Path) -> Recipe:
-    return lay_recipe(tmp_path / "recipe")
-
-
-def test_three_systems_run_in_five_folds_and_are_compared(recipe: Recipe):
-    done = recipe.run(SCRIPT, "--python", str(recipe.stand_in), "--nj", "1", WHISPER="my whisper")
-    assert done.returncode == 0, done.stderr
-    calls = recipe.calls()
-    trained = [call.partition("--config ")[2].split()[0] for call in calls if "pyscripts/train.py" in call]
-    names = ("whisper_bare", "whisper_correction", "voxlingua107_dev_ecapa")
-    assert trained == [f"conf/{name}.yaml" for name in names for _ in range(5)]
-    whisper = [call for call in calls if "train.py" in call and "whisper" in call]
-    assert all("--frontend_conf.path_or_url my whisper" in call for call in whisper)
-    command, verb, *words = shlex.split(done.stdout.splitlines()[-1])
-    assert (command, verb, words[0], words[2]) == ("lid", "compare", "--data_dir", "--systems")
-    joined = [call.partition("--output_dir ")[2].split()[0] for call in calls if "pool.py" in call]
-    assert words[3:] == joined
-    assert all(f"--data_dir {words[1]} " in call for call in calls if "pool.py" in call)
+def test_three_systems_run_in_all_folds_and_are_compared(tmp_path: Path):
+    (tmp_path / SCRIPT.parent).mkdir(parents=True)
+    shutil.copy(ROOT / SCRIPT, tmp_path / SCRIPT)
+    (tmp_path / "run.sh").write_text(NOTE)
+    (tmp_path / "run.sh").chmod(0o755)
+    command = ["bash", str(tmp_path / SCRIPT), "--nj", "4"]
+    settings = os.environ | {"WHISPER": "my whisper"}
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60, check=True)
+    calls = [shlex.split(line) for line in (tmp_path / "calls").read_text().splitlines()]
+    options = [dict(zip(words[::2], words[1::2], strict=True)) for words in calls]
+    assert all((each["--corpus"], each["--folds"]) == ("voxlingua107_dev", "all") for each in options)
+    assert all(each["--nj"] == "4" for each in options)
+    names = [Path(each["--lid_config"]).stem for each in options]
+    assert names == ["whisper_bare", "whisper_correction", "voxlingua107_dev_ecapa"]
+    whisper = "--frontend_conf.path_or_url my\\ whisper"
+    assert [each.get("--lid_args") for each in options] == [whisper, whisper, None]
+    kinds = [each.get("--feats_type", "raw") for each in options]
+    pooled = [
+        f"exp/voxlingua107_dev/all_folds/lid_{name}_{kind}/inference/valid.accuracy.best/all_voxlingua107_dev"
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+    asked = shlex.split(done.stdout.splitlines()[-1])
+    assert asked[:3] == ["lid", "compare", "--data_dir"]
+    assert asked[3:] == [
+        "dump/voxlingua107_dev/raw/all_voxlingua107_dev",
+        *("--systems", *pooled),
+        *("--names", "whisper,corrected,scratch"),
+    ]
 
 
 def test_the_bare_model_shares_the_features_of_the_corrected_one():
-    bare, corrected = (load_config(CONF / f"whisper_{name}.yaml") for name in ("bare", "correction"))
+    bare, corrected = (load_config(ROOT / f"conf/whisper_{name}.yaml") for name in ("bare", "correction"))
     for key in ("frontend", "frontend_conf", "use_amp", "amp_dtype", "preprocessor_conf"):
         assert getattr(bare, key) == getattr(corrected, key)
     assert bare.optim_conf["lr"] == 0
