@@ -53,15 +53,12 @@ def columns_of(languages: Sequence[str], answers: Path) -> npt.NDArray[np.int64]
     for language in languages:
         try:
             column = known.index(find(language, known))
-        except LidError as error:
-            what = f"{error.what.replace('the model', 'the teacher')}, which is a language of the student"
-            raise LidError(
-                what, where=where, mend="leave its utterances out, or choose another teacher"
-            ) from None
+        except LidError:
+            what = f"the teacher does not know '{language}', a language of the student"
+            mend = "write the teacher's label, leave its utterances out, or choose another teacher"
+            raise LidError(what, where=where, mend=mend) from None
         if column in columns:
-            what = (
-                f"the teacher has one language, '{known[column]}', for '{columns[column]}' and '{language}'"
-            )
+            what = f"'{columns[column]}' and '{language}' are one language of the teacher, '{known[column]}'"
             raise LidError(what, where=where, mend="write one of the two labels everywhere")
         columns[column] = language
     return np.array(list(columns), dtype=np.int64)

@@ -90,12 +90,12 @@ def check_teacher(config: TrainConfig, answers: Path | None) -> None:
     if config.distill_from is None:
         if answers is not None:
             what = "given, but the configuration has no distill_from"
-            raise LidError(what, where="teacher_dir", mend="add --distill_from MODEL")
+            raise LidError(what, where="teacher_dir", mend="name the teacher in distill_from")
         return
     if config.targets is not None:
         what = f"targets: {config.targets} and a teacher"
         raise LidError(what, where="targets", mend="leave out one of them")
     if answers is None:
         what = f"the answers of {config.distill_from} to the training set are missing"
-        mend = f"give the option --distill_from {config.distill_from} to lid.sh, or --teacher_dir to train"
+        mend = "give the recipe the option distill_from, or the answers with --teacher_dir"
         raise LidError(what, where="distill_from", mend=mend)

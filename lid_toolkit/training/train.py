@@ -99,7 +99,6 @@ def train(
     out = sources.output_dir
     set_backends(config)
     check_wandb(config)
-    check_teacher(config, sources.teacher_dir)
     load_sounds(config.preprocessor_conf)  # reports missing lists before any work
     if digests is None:
         digests = {name: digest(path) for name, path in input_files(config, sources).items()}
@@ -159,6 +158,7 @@ def gather_training(
     digests: Mapping[str, str | None],
 ) -> Training:
     """Load the data and return everything that stays the same during the training."""
+    check_teacher(config, sources.teacher_dir)
     for data_dir in (sources.train_dir, sources.valid_dir):
         check_sampling_rate(data_dir, config.preprocessor_conf.sample_rate, "preprocessor_conf.sample_rate")
         check_made_by(data_dir, config.model_description())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from lid_toolkit.data.utterances import read_languages
 from lid_toolkit.datadir.datadir import write_data_dir
 from lid_toolkit.datadir.tables.table import read_table, table_from_pairs
 from lid_toolkit.errors import LidError
@@ -101,3 +102,18 @@ def test_faulty_lengths(tmp_path):
     (train / "utt2num_samples").write_text("train0 5\n")
     with pytest.raises(LidError, match="its utterances differ from those of the other tables"):
         collect_stats(train, train, tmp_path / "stats")
+
+
+def test_unlabelled_utterances_are_for_a_teacher_and_have_no_class(tmp_path):
+    valid = make_set(tmp_path / "valid", ["eng", "fra"])
+    for labels, classes in (
+        (["eng", "und", "deu"], ["deu", "eng"]),
+        (["und", "eng"], ["eng"]),
+        (["und"], []),
+    ):
+        out = tmp_path / f"stats{len(classes)}"
+        collect_stats(make_set(tmp_path / "train", labels), valid, out)
+        assert read_languages(out / "lang2idx") == tuple(classes)
+        assert len(read_table(out / "train/speech_shape")) == len(labels)
+    with pytest.raises(LidError, match=r"valid/utt2lang: has unlabelled utterances \('und'\)"):
+        collect_stats(valid, make_set(tmp_path / "valid2" / "valid", ["eng", "und"]), tmp_path / "none")
