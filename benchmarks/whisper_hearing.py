@@ -1,4 +1,4 @@
-"""What all layers of Whisper say of the clips of a set, computed once and kept in a file.
+"""What Whisper says of the clips of a set: in all layers, computed once and kept in a file, or as extracted.
 
 Shapes: u utterances, k languages, d features of a vector, t frames; 1 a batch of one.
 """
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lid_toolkit.audio.reader import read_audio
+from lid_toolkit.data.features import TABLE, read_description, read_features
 from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.files import write_whole
 from lid_toolkit.models.build import build_frontend
@@ -64,6 +65,22 @@ def hear(whisper: str, data_dir: Path, silence: str, cache: Path) -> Heard:
         raw = {name: stored[name] for name in stored.files}
     languages = tuple(raw.pop("languages").tolist())
     return Heard(languages, raw.pop("posteriors"), {name: scaled(each) for name, each in raw.items()})
+
+
+def extracted(data_dir: Path) -> Heard:
+    """Return what stage 4 extracted of a set with ``frontend: whisper_language``: the last layers alone."""
+    frontend = build_frontend(read_description(data_dir) or {})
+    assert isinstance(frontend, WhisperLanguageFrontend)
+    languages = tuple(frontend.posteriors_of)
+    feats_ud = np.concatenate([read_features(ref) for _, ref in read_table(data_dir / TABLE)]).astype(
+        np.float64
+    )
+    posteriors_uk, vectors_ud = np.split(feats_ud, [len(languages)], axis=1)
+    config = frontend.upstream.config
+    names = {"mean": f"encoder {config.encoder_layers} mean", "state": f"decoder {config.decoder_layers}"}
+    parts = np.split(vectors_ud, len(frontend.vectors), axis=1)
+    vectors = {names[kind]: scaled(part) for kind, part in zip(frontend.vectors, parts, strict=True)}
+    return Heard(languages, posteriors_uk, vectors)
 
 
 def scaled(vectors_ud: Floats) -> Floats:

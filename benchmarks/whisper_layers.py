@@ -5,11 +5,13 @@
         --data_dir dump/voxlingua107_dev/raw/all_voxlingua107_dev
 
 Stage 3 of ``./run.sh --corpus voxlingua107_dev`` writes the set. Every clip is heard once for each
-``--silence``, and what all layers say is kept in ``--cache``. A row is a choice of vectors. Its map is fitted
-by an exact solver (exact_correction.py) on the clips outside each of five folds of videos, with the weight
-decay that is best in three folds of these clips. *Inner* is the accuracy in those. It chooses the last row of
-the first table. All other columns are of the outer folds, which choose nothing. Intervals are from drawing
-videos.
+``--silence``, and what all layers say is kept in ``--cache``. With the features that stage 4 extracts for the
+correction (``dump/voxlingua107_dev/extracted/...``), nothing is heard, and there are the last layers alone.
+
+A row is a choice of vectors. Its map is fitted by an exact solver (exact_correction.py) on the clips outside
+each of five folds of videos, with the weight decay that is best in three folds of these clips. *Inner* is the
+accuracy in those. It chooses the last row of the first table. All other columns are of the outer folds, which
+choose nothing. Intervals are from drawing videos.
 
 Shapes: u utterances, f outer folds, k languages of Whisper's, d features.
 """
@@ -24,9 +26,10 @@ from pathlib import Path
 import numpy as np
 from exact_correction import corrections
 from numpy.typing import NDArray
-from whisper_hearing import hear
+from whisper_hearing import extracted, hear
 
 from lid_toolkit.cli import OptionParser, run
+from lid_toolkit.data.features import TABLE
 from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.evaluation.bootstrap import drawn_means, percentile_interval
 from lid_toolkit.evaluation.clusters import Clusters
@@ -101,7 +104,12 @@ def main(arguments: Sequence[str]) -> None:
     """Hear the clips, fit and test all rows, and print the tables."""
     parser = OptionParser(__doc__ or "")
     parser.add_argument("--whisper", default="openai/whisper-base", help="name on the Hub, or a folder")
-    parser.add_argument("--data_dir", type=Path, required=True, help="formatted set with utt2spk")
+    parser.add_argument(
+        "--data_dir",
+        type=Path,
+        required=True,
+        help="formatted set with utt2spk, or its features as extracted for conf/whisper_correction.yaml",
+    )
     parser.add_argument(
         "--silence",
         nargs="+",
@@ -113,7 +121,12 @@ def main(arguments: Sequence[str]) -> None:
         "--json", type=Path, default=Path("exp/benchmarks/whisper_layers.json"), help="output file"
     )
     options = parser.parse_args(arguments)
-    heard = {name: hear(options.whisper, options.data_dir, name, options.cache) for name in options.silence}
+    if (options.data_dir / TABLE).exists():
+        heard = {"as extracted": extracted(options.data_dir)}
+    else:
+        heard = {
+            name: hear(options.whisper, options.data_dir, name, options.cache) for name in options.silence
+        }
     first = next(iter(heard.values()))
     clips = read_clips(options.data_dir, first.languages)
     rows = {name: nested(clips, first.posteriors_uk, each) for name, each in choices(first.vectors).items()}
@@ -160,23 +173,31 @@ def beside(vectors: Vectors, names: Sequence[str]) -> Floats:
 
 
 def choices(vectors: Vectors) -> dict[str, Floats]:
-    """Return the features (U, D) of each row of the first table."""
+    """Return the features (U, D) of each row of the first table, as far as there are such vectors."""
     *_, top = encoder = layers(vectors, "encoder")
     state = f"decoder {max(layers(vectors, 'decoder'))}"
     means, deviations = ([f"encoder {layer} {kind}" for layer in encoder] for kind in ("mean", "deviation"))
-    found = {f"encoder {layer}: mean": vectors[means[layer]] for layer in encoder}
-    found |= {f"encoder {layer}: deviation": vectors[deviations[layer]] for layer in encoder}
-    found |= {
-        f"encoder {layer}: mean, deviation": beside(vectors, (means[layer], deviations[layer]))
-        for layer in encoder
+    last, spread = means[-1], deviations[-1]
+    rows: dict[str, Sequence[str]] = {f"{name.removesuffix(' mean')}: mean": [name] for name in means}
+    rows |= {f"{name.removesuffix(' deviation')}: deviation": [name] for name in deviations}
+    rows |= {
+        f"encoder {layer}: mean, deviation": pair
+        for layer, *pair in zip(encoder, means, deviations, strict=True)
     }
-    found["sum of all layers: mean"] = np.mean([vectors[name] for name in means], axis=0)
-    found["all layers: mean"] = beside(vectors, means)
-    found["all layers: mean, deviation"] = beside(vectors, means + deviations)
-    found["decoder's state"] = vectors[state]
-    found[f"encoder {top}: mean; state (the recipe)"] = beside(vectors, (means[top], state))
-    found[f"encoder {top}: mean, deviation; state"] = beside(vectors, (means[top], deviations[top], state))
-    found["all layers: mean; state"] = beside(vectors, (*means, state))
+    rows["all layers: mean"] = means
+    rows["all layers: mean, deviation"] = means + deviations
+    rows["decoder's state"] = [state]
+    rows[f"encoder {top}: mean; state (the recipe)"] = [last, state]
+    rows[f"encoder {top}: mean, deviation; state"] = [last, spread, state]
+    rows["all layers: mean; state"] = [*means, state]
+    several = len(means) > 1
+    found = {
+        row: beside(vectors, names)
+        for row, names in rows.items()
+        if all(name in vectors for name in names) and (several or not row.startswith("all"))
+    }
+    if several:
+        found["sum of all layers: mean"] = np.mean([vectors[name] for name in means], axis=0)
     return found
 
 
