@@ -27,9 +27,10 @@ SPEECHBRAIN_VARIANCE_FLOOR = 1e-12
 class EspnetPooling(nn.Module):
     """What the poolings of ESPnet share: the number of frames that a plain mean divides by.
 
-    ESPnet 202511 divides sums over the frames of the encoder's output by the number of frames of the features.
-    With an encoder that keeps every frame, this is the mean. With one that shortens utterances (``rawnet3``,
-    ``ska_tdnn``, ``mfaconformer``), means and variances are those of models that ESPnet trained, but too small.
+    ESPnet 202511 divides sums over the frames of the encoder's output by the number of frames of the
+    features. With an encoder that keeps every frame, this is the mean. With one that makes fewer
+    (``rawnet3``, ``ska_tdnn``, ``mfaconformer``, ``xvector``), means and variances are too small, but models
+    that ESPnet trained need them.
 
     Args:
         mean_over: the frames that are counted: those of the ``encoder``, or those of the ``features``, which

@@ -29,8 +29,9 @@ KINDS = ("espnet's own", *(name for name in SUPPORTED["encoder"] if name != "ide
 SAME = 1e-5
 """Largest difference of a component of an embedding of length 1: float32's rounding.
 
-The largest one is 1.2e-6. ESPnet computes a variance as E[x^2] - E[x]^2, which loses digits. In float64, from the
-same features, embeddings differ by less than 1e-14, with `mfaconformer` by 6e-10: its positions are in float32.
+The largest one is 1.2e-6. ESPnet computes a variance as E[x^2] - E[x]^2, which loses digits. In float64, from
+the same features, embeddings differ by less than 1e-14; with `mfaconformer` by 6e-10, since its positions are
+in float32.
 """
 
 pytestmark = [
