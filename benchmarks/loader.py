@@ -4,8 +4,8 @@
     benchmarks/loader.py --config conf/mini_ecapa.yaml --utterances 2500000
 
 The corpus is synthetic: tables of the given size whose rows share a few recordings of 20 s in an archive.
-Speeds are audio-seconds per second of CPU time on one core. The training step of the configuration is
-measured for comparison. The memory of a worker is its private memory, which it shares with no other process;
+Speeds are audio-seconds per second of CPU time on one core; ``benchmarks/training.py`` has those of
+training steps. The memory of a worker is its private memory, which it shares with no other process;
 it is measured with the batches and augmentations of the configuration. Distortions alone are measured by
 ``benchmarks/augmentation.py``.
 """
@@ -32,7 +32,6 @@ from lid_toolkit.data.preprocess import PreprocessorConf
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.datadir.tables.table import parse_table
 from lid_toolkit.files import write_whole
-from lid_toolkit.models.build import build_model
 from lid_toolkit.processes import keep_freed_memory
 from lid_toolkit.training.build_sampler import build_sampler
 from lid_toolkit.training.config import TrainConfig, load_config
@@ -124,15 +123,6 @@ def measure_speeds(config: TrainConfig, utterances: Utterances, lists: str, coun
         audio_s = sum(int(minibatch.lengths_b.sum()) for minibatch in minibatches) / RATE
         speeds[name] = audio_s / seconds
         print(f"reader, {name:28s} {speeds[name]:9.0f} audio-s/s", flush=True)
-    model = build_model(config.model_description(), LANGUAGES).train()
-    for name, dtype in (("float32", None), ("bfloat16", torch.bfloat16)):
-        started = time.process_time()
-        for minibatch in minibatches:
-            with torch.autocast("cpu", dtype, enabled=dtype is not None):
-                loss = model(minibatch.wave_bt, minibatch.lengths_b, minibatch.labels_b).loss
-            loss.backward()
-        speeds[f"training step, {name}"] = audio_s / (time.process_time() - started)
-        print(f"training step, {name:21s} {speeds[f'training step, {name}']:9.0f} audio-s/s", flush=True)
     return speeds
 
 

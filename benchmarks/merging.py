@@ -21,6 +21,8 @@ from lid_toolkit.parts import load_plan
 
 DIMENSIONS, RATE = 192, 16000
 SECONDS = 10
+TEN_TOGETHER = "^l[0-9]+_([0-9]{7})"
+"""Takes utterances whose numbers differ in the last digit as one cluster."""
 
 
 def figures(work: Path, utterances: int) -> dict[str, Figures]:
@@ -34,12 +36,15 @@ def figures(work: Path, utterances: int) -> dict[str, Figures]:
     (work / "copy").unlink()
     where = ("--model", task.model, "--data_dir", task.data_dir, "--output_dir", task.output_dir)
     merged = python("pyscripts/infer.py", "merge", *where)
-    scored = python("pyscripts/score.py", "--data_dir", task.data_dir, "--inference_dir", task.output_dir)
+    scoring = ("pyscripts/score.py", "--data_dir", task.data_dir, "--inference_dir", task.output_dir)
+    scored = python(*scoring)
+    clustered = python(*scoring, "--cluster_from", TEN_TOGETHER)
     answers = ("--pred_lids", answer_file(task.output_dir), "--target_lids", task.data_dir / "utt2lang")
     counted = python("pyscripts/score.py", *answers, "--results", work / "counted")
     return {
         "stage 6: merge": merged,
         "stage 7: score": scored,
+        "score with clusters": clustered,
         "score without scores": counted,
         "copy of the parts": copied,
     }

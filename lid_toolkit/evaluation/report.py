@@ -23,6 +23,8 @@ from lid_toolkit.steps import Run, Step, recorded_run
 RESULTS, ERRORS, PAGE = "results.json", "errors.tsv", "report.html"
 MAP = Path("tsne_plots") / "tsne.csv"
 PICTURES = Path("images")
+TABLES = ("utt2lang", "utt2spk", "segments", "wav.scp", "report/report.json")
+"""What the report reads of the set, and, without ``wav.scp``, of the training and the validation set."""
 NEEDED = (
     "set",
     "accuracy",
@@ -104,9 +106,27 @@ def report_step(inference_dir: Path) -> Step:
         {
             **{str(name): inference_dir / name for name in names},
             **{name: experiment / name for name in (CONFIG, MEASURES)},
+            **tables_of_sets(inference_dir),
         },
         {},
     )
+
+
+def tables_of_sets(inference_dir: Path) -> dict[str, Path]:
+    """Return the files of data directories that the report reads, by name; none if the set is not scored."""
+    try:
+        data_dir = data_dir_of(read_results(inference_dir), inference_dir)
+        experiment = experiment_of(inference_dir)
+    except LidError:  # reporting says what is wrong
+        return {}
+    of_set = {f"data_dir/{name}": data_dir / name for name in TABLES} if data_dir is not None else {}
+    trained_with = experiment.training_dirs if experiment is not None else {}
+    return of_set | {
+        f"{use}/{name}": path / name
+        for use, path in trained_with.items()
+        for name in TABLES
+        if name != "wav.scp"
+    }
 
 
 def read_results(inference_dir: Path) -> dict[str, Any]:

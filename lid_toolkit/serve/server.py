@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from lid_toolkit.errors import LidError, reason_of
+from lid_toolkit.serve.http import PromptProtocol
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 MOST_CONNECTIONS = 256
@@ -40,14 +41,11 @@ def address_of(listening: socket.socket) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{port}"
 
 
-def run_server(app: FastAPI, listening: socket.socket) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests that were admitted are answered first.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C ended it.
-    """
-    config = uvicorn.Config(
+def server_config(app: FastAPI) -> uvicorn.Config:
+    """Return how uvicorn serves the application."""
+    return uvicorn.Config(
         app,
+        http=PromptProtocol,
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -56,6 +54,15 @@ def run_server(app: FastAPI, listening: socket.socket) -> None:
         limit_concurrency=MOST_CONNECTIONS,
         ws="none",
     )
+
+
+def run_server(app: FastAPI, listening: socket.socket) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests that were admitted are answered first.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended it.
+    """
+    config = server_config(app)
     # Uvicorn ends well, and then sends itself the signal that ended it.
     earlier = signal.signal(signal.SIGTERM, lambda *_: None)
     try:

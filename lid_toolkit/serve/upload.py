@@ -70,14 +70,13 @@ class Body:
         """Read what is left of the body, up to a limit: many clients read no answer before they sent all."""
         if "expect" in self._request.headers:
             return  # the client waits for an answer before it sends the body
+        now = asyncio.get_running_loop().time
+        # A deadline for all of it: a client that sends a byte now and then must not hold a connection. Not a
+        # wait_for around the others: before Python 3.12, a byte that arrives at the deadline cancels it.
+        end, left = now() + max(self.seconds_left, DISCARD_SECONDS), self._most
         with contextlib.suppress(ClientDisconnect, asyncio.TimeoutError):
-            # A deadline for all of it: a client that sends a byte now and then must not hold a connection.
-            await asyncio.wait_for(self._discard(), max(self.seconds_left, DISCARD_SECONDS))
-
-    async def _discard(self) -> None:
-        left = self._most
-        while not self._ended and left > 0:
-            left -= len(await asyncio.wait_for(self._next(), DISCARD_SECONDS))
+            while not self._ended and left > 0 and now() < end:
+                left -= len(await asyncio.wait_for(self._next(), min(DISCARD_SECONDS, end - now())))
 
     async def until_client_leaves(self) -> None:
         """Return when the client has closed the connection. Only after the body was read."""

@@ -141,6 +141,25 @@ def test_it_is_made_again_when_there_is_more(small_set: WrittenSet, caplog: pyte
     assert b'class="points"' in (small_set.inference_dir / "report.html").read_bytes()
 
 
+def test_it_is_made_again_when_a_data_directory_changes(
+    small_set: WrittenSet, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    with_training(small_set)
+    score(small_set.data_dir, small_set.inference_dir)
+    page = small_set.inference_dir / "report.html"
+    assert "of the 16 utterances of this set is also" in page.read_text()
+    train = small_set.data_dir.with_name("train set")
+    (train / "utt2lang").write_text("x deu\n")
+    write_report(small_set.inference_dir)
+    assert "report test_x (train_dir/utt2lang changed)" in caplog.text
+    assert "of the 16 utterances of this set is also" not in page.read_text()
+    write_table(small_set.data_dir / "utt2spk", [("d00", "bob")])
+    write_report(small_set.inference_dir)
+    assert "report test_x (data_dir/utt2spk changed)" in caplog.text
+    assert "1 of the 1 speaker of this set is also in the training set (bob)" in page.read_text()
+
+
 def test_the_tree_of_the_languages_is_in_the_report(tmp_path: Path):
     labels = ["deu", "fra", "nld"]
     truth = {f"{label}{number}": label for label in labels for number in range(4)}

@@ -19,7 +19,7 @@ from lid_toolkit.inference.identifier import LanguageIdentifier
 from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.serve.app import make_app
 from lid_toolkit.serve.limits import Limits
-from lid_toolkit.serve.server import address_of, listen
+from lid_toolkit.serve.server import address_of, listen, server_config
 
 __all__ = ["model_file"]
 
@@ -64,7 +64,7 @@ def client(client_of) -> TestClient:
 def running(app: FastAPI) -> Iterator[str]:
     """Run an application in a thread; give its address."""
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="warning", access_log=False))
+    server = uvicorn.Server(server_config(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

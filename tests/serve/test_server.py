@@ -23,7 +23,7 @@ from serve_load import broken, measure
 
 from lid_toolkit.commands.serve import main, name_of
 from lid_toolkit.errors import LidError
-from lid_toolkit.serve import upload
+from lid_toolkit.serve import http, upload
 from lid_toolkit.serve.app import REFUSALS, make_app
 from lid_toolkit.serve.limits import Limits
 from lid_toolkit.serve.options import Options
@@ -139,6 +139,33 @@ def test_an_upload_of_a_byte_now_and_then_has_a_deadline(lid, monkeypatch, lengt
     head, content = answer.split(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert json.loads(content) == {"detail": sentence}
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["first", "second"])
+def test_headers_of_a_byte_now_and_then_have_a_deadline(lid, monkeypatch, earlier):
+    monkeypatch.setattr(http, "HEAD_SECONDS", 0.4)
+    with running(make_app(lid, lid.policy, "tiny", Limits(), LOOPBACK)) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            if earlier:
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert connection.recv(10_000).startswith(b"HTTP/1.1 200 OK")
+            begun = time.monotonic()
+            with pytest.raises((BrokenPipeError, ConnectionResetError)):  # noqa: PT012  # by who is faster
+                while True:
+                    assert time.monotonic() - begun < 20
+                    connection.sendall(b"G")
+                    time.sleep(0.05)
+        assert time.monotonic() - begun > 0.3
+        assert post(url, AUDIO)[0] == 200
+
+
+def test_an_upload_may_take_longer_than_its_headers(lid, monkeypatch):
+    monkeypatch.setattr(http, "HEAD_SECONDS", 0.2)
+    with running(make_app(lid, lid.policy, "tiny", Limits(), LOOPBACK)) as url, held(url) as connection:
+        time.sleep(0.5)
+        connection.sendall(AUDIO[100:])
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_load_with_broken_uploads(server, lid):
