@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--speech", help="recordings for static int8, none of them of DATA_DIR")
     parser.add_argument(
-        "--window", type=float, nargs="+", default=(), help="seconds of the windows; default: whole recordings"
+        "--window", type=float, nargs="+", default=(), help="seconds; default: whole recordings"
     )
     parser.add_argument(
         "--json", type=Path, default=Path("exp/benchmarks/exported_accuracy.json"), help="output file"
