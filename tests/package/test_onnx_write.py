@@ -83,9 +83,8 @@ def test_other_encoders_are_the_model_in_every_batch(encoder, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["xlsr", "w2v-bert"])
-def test_pretrained_encoders_are_the_model_in_every_batch(kind, tmp_path):
-    conf = {"path_or_url": str(save_tiny(tmp_path, kind))}
+def test_a_pretrained_encoder_is_the_model_in_every_batch(tmp_path):
+    conf = {"path_or_url": str(save_tiny(tmp_path, "xlsr"))}
     parts = {
         **PARTS,
         "frontend": "transformers",
