@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lid_toolkit.models.arguments import PositiveFloat, PositiveInt, component
 from lid_toolkit.models.autograd import Context
 from lid_toolkit.models.frame_rows import convolve
-from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, widened
+from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, time_sum, widened
 from lid_toolkit.models.row_map import map_rows
 
 VARIANCE_RANGE = (1e-4, 1e4)
@@ -170,8 +170,8 @@ class _Moments(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """Return mean and variance, both (B, C)."""
         wide_btc, weights_btc = with_weights(x_btc, scores_btc, mask_bt1)
-        mean_bc = (wide_btc * weights_btc).sum(dim=1)
-        variance_bc = (wide_btc - mean_bc[:, None]).square_().mul_(weights_btc).sum(dim=1)
+        mean_bc = time_sum(wide_btc * weights_btc)
+        variance_bc = time_sum((wide_btc - mean_bc[:, None]).square_().mul_(weights_btc))
         ctx.save_for_backward(x_btc, scores_btc, mask_bt1, mean_bc, variance_bc)
         return mean_bc, variance_bc
 
