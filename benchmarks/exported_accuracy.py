@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Compare a trained model with its exports in float32 and int8 on a data directory; prints a table.
 
-    benchmarks/exported_accuracy.py MODEL DATA_DIR [--speech TRAINING_SPEECH] [--window 3] [--json FILE]
+    benchmarks/exported_accuracy.py MODEL DATA_DIR [--speech TRAINING_SPEECH] [--window 1 2 3] [--json FILE]
 
 For each export: size, accuracy with its 95 % interval, and how far the answers agree with those of the
 model in PyTorch: equal answers, equal answers among those with a probability of 0.9 or more, with the 95 %
 interval of their share, the largest difference of a probability, and the lowest cosine of embeddings. Static
 int8 finds its ranges on ``--speech``. With ``--window``, recordings are cut into windows of so many seconds,
-for more answers; those of one recording are not independent.
+for more answers, once for each of the lengths; those of one recording are not independent.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def main(arguments: Sequence[str]) -> None:
         "data", metavar="DATA_DIR", type=Path, help="data directory with wav.scp and utt2lang"
     )
     parser.add_argument("--speech", help="recordings for static int8, none of them of DATA_DIR")
-    parser.add_argument("--window", type=float, help="seconds of the windows; default: whole recordings")
+    parser.add_argument(
+        "--window", type=float, nargs="+", default=(), help="seconds; default: whole recordings"
+    )
     parser.add_argument(
         "--json", type=Path, default=Path("exp/benchmarks/exported_accuracy.json"), help="output file"
     )
@@ -100,11 +102,11 @@ def waves(paths: Sequence[str], rate: int) -> Any:
         yield np.ascontiguousarray(wave)
 
 
-def windows(wave: Any, rate: int, seconds: float | None) -> list[Any]:
-    """Return the whole windows of a waveform; itself if it is shorter than one, or none are asked for."""
-    size = len(wave) if seconds is None else round(seconds * rate)
-    found = [wave[begin : begin + size] for begin in range(0, len(wave) - size + 1, size)]
-    return found or [wave]
+def windows(wave: Any, rate: int, lengths: Sequence[float]) -> list[Any]:
+    """Return the whole windows of a waveform of each length; itself if there are none."""
+    sizes = [round(seconds * rate) for seconds in lengths]
+    starts = [(begin, size) for size in sizes for begin in range(0, len(wave) - size + 1, size)]
+    return [wave[begin : begin + size] for begin, size in starts] or [wave]
 
 
 def line(row: dict[str, Any]) -> str:

@@ -24,6 +24,8 @@ from lid_toolkit.models.registry import COMPONENTS
 
 CONFIG = "config.yaml"
 DEFAULT_RATE = 16000
+LAST_OVER_FEATURES = "202511"
+"""The last version of ESPnet whose poolings are known to divide by the number of frames of the features."""
 MODEL_NAMES = ("valid.accuracy.best.pth", "valid.accuracy.ave.pth")
 
 
@@ -84,6 +86,8 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any]:
         description[component] = config.get(component)
         description[f"{component}_conf"] = dict(arguments(config, f"{component}_conf"))
     description["normalize_conf"].pop("stats_file", None)  # the state dict holds the statistics
+    if str(config.get("version", LAST_OVER_FEATURES)) <= LAST_OVER_FEATURES:
+        description["pooling_conf"]["mean_over"] = "features"
     conf = description["frontend_conf"]
     if description["frontend"] == "s3prl":
         description["frontend_conf"] = with_architecture(conf)

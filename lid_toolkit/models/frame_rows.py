@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from lid_toolkit.models.autograd import Context
 from lid_toolkit.models.exporting import is_exporting
-from lid_toolkit.models.masking import on_device, widened
+from lid_toolkit.models.masking import on_device, time_sum, widened
 from lid_toolkit.models.row_map import map_rows
 
 
@@ -225,7 +225,7 @@ class FrameGrid:
     def mean(self, x_nc: Tensor) -> Tensor:
         """Return each utterance's mean (B, C), summed in float32 at least."""
         zeroed_btc = self.zeroed(widened(x_nc))
-        return zeroed_btc.sum(dim=1) / self.mask_bt1.sum(dim=1).to(zeroed_btc.dtype)
+        return time_sum(zeroed_btc) / self.mask_bt1.sum(dim=1).to(zeroed_btc.dtype)
 
     def spread(self, x_bc: Tensor) -> Tensor:
         """Return each utterance's row at all of its frames, (N, C)."""

@@ -24,6 +24,7 @@ from lid_toolkit.models.protocols import (
     Normalizer,
     Pooling,
     Projector,
+    pool,
 )
 
 
@@ -130,7 +131,7 @@ class LidModel(nn.Module):
         if self.specaug is not None:
             feats_btd = self.specaug(feats_btd, frames_b)
         encoded_bct, steps_b = self.encoder(feats_btd, frames_b)
-        return self.projector(self.pooling(encoded_bct, steps_b)).float()
+        return self.projector(pool(self.pooling, encoded_bct, steps_b, frames_b)).float()
 
     @torch.inference_mode()
     def identify(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:

@@ -107,6 +107,13 @@ def masked_mean(x_bct: Tensor, mask_b1t: Tensor | None) -> Tensor:
     return zero_padding(x_bct, mask_b1t).sum(dim=2, keepdim=True) / count_b11
 
 
+def time_sum(x_btc: Tensor) -> Tensor:
+    """Return the sum over frames, (B, T, C) to (B, C)."""
+    if is_exporting():  # onnxruntime adds rows ten times as slowly as it multiplies matrices
+        return (x_btc.new_ones(1, 1, x_btc.shape[1]) @ x_btc)[:, 0]
+    return x_btc.sum(dim=1)
+
+
 class MaskedBatchNorm1d(nn.BatchNorm1d):
     """Batch normalisation (Ioffe and Szegedy, 2015) whose statistics come from valid frames only.
 

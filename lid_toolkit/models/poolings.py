@@ -5,6 +5,8 @@ Shapes: b batch, t time, c channels, h hidden units, w input channels of a weigh
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,37 +14,69 @@ from torch.nn import functional as F
 from lid_toolkit.models.arguments import PositiveFloat, PositiveInt, component
 from lid_toolkit.models.autograd import Context
 from lid_toolkit.models.frame_rows import convolve
-from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, widened
+from lid_toolkit.models.masking import MaskedBatchNorm1d, masked_mean, padding_mask, time_sum, widened
 from lid_toolkit.models.row_map import map_rows
 
 VARIANCE_RANGE = (1e-4, 1e4)
-CONTEXT_VARIANCE_FLOOR = 1e-10
+"""ESPnet's limits of weighted variances."""
+PLAIN_VARIANCE_RANGE = (torch.finfo(torch.float32).eps, 1e4)
+"""ESPnet's limits of variances without weights."""
 SPEECHBRAIN_VARIANCE_FLOOR = 1e-12
 
 
-class ChannelAttentiveStatistics(nn.Module):
+class EspnetPooling(nn.Module):
+    """What the poolings of ESPnet share: the number of frames that a plain mean divides by.
+
+    ESPnet 202511 divides sums over the frames of the encoder's output by the number of frames of the
+    features. With an encoder that keeps every frame, this is the mean. With one that makes fewer
+    (``rawnet3``, ``ska_tdnn``, ``mfaconformer``, ``xvector``), means and variances are too small, but models
+    that ESPnet trained need them.
+
+    Args:
+        mean_over: the frames that are counted: those of the ``encoder``, or those of the ``features``, which
+            models of ESPnet need.
+    """
+
+    def __init__(self, mean_over: Literal["encoder", "features"]) -> None:
+        super().__init__()
+        self.counts_features = mean_over == "features"
+
+
+class ChannelAttentiveStatistics(EspnetPooling):
     """Channel- and context-dependent attentive statistics, (B, C, T) to (B, 2 C) (``chn_attn_stat``).
 
     ECAPA-TDNN, section 3.1, equations 2 to 5 (Desplanques et al., 2020): from the frame x_t, the
     utterance's mean m and deviation s, weights a_t = softmax_t(V norm(relu(W [x_t; m; s]))) for each
-    channel; output mu = sum_t a_t x_t and the square root of sum_t a_t (x_t - mu)^2.
+    channel; output mu = sum_t a_t x_t and the square root of sum_t a_t (x_t - mu)^2. Variances are limited as
+    in ESPnet: that of s^2 to 1.2e-7 to 1e4, the other one to 1e-4 to 1e4.
 
     Args:
         input_size: channels C of the encoder's output; the output has 2 C.
+        mean_over: the frames that m and s count, see :class:`EspnetPooling`. With ``features``, s is the
+            deviation of the encoder's frames and as many zeros as it has fewer frames than the features.
     """
 
-    def __init__(self, input_size: int) -> None:
-        super().__init__()
+    def __init__(self, input_size: int, mean_over: Literal["encoder", "features"] = "encoder") -> None:
+        super().__init__(mean_over)
         self.output_size = 2 * input_size
         self.score_frame = nn.Conv1d(3 * input_size, 128, kernel_size=1)
         self.norm = MaskedBatchNorm1d(128)
         self.score_channel = nn.Conv1d(128, input_size, kernel_size=1)
 
-    def forward(self, x_bct: Tensor, lengths_b: Tensor) -> Tensor:
-        """Return (B, 2 C) in float32 from (B, C, T) and the valid frames of each."""
+    def forward(self, x_bct: Tensor, lengths_b: Tensor, frames_b: Tensor | None = None) -> Tensor:
+        """Return (B, 2 C) in float32 from (B, C, T) and the valid frames of each.
+
+        ``frames_b`` are those of the features, for ``mean_over: features``.
+        """
         x_btc = x_bct.transpose(1, 2).contiguous()
         mask_b1t = padding_mask(lengths_b, x_btc.shape[1], x_btc.device)
-        hidden_bth = torch.relu(score_frames(self.score_frame, x_btc, lengths_b, CONTEXT_VARIANCE_FLOOR))
+        mean_bc, variance_bc = moments(x_btc, None, lengths_b)
+        if frames_b is not None:
+            share_b1 = share_of(frames_b, lengths_b, x_btc.device)
+            variance_bc = share_b1 * (variance_bc + (1 - share_b1) * mean_bc.square())
+            mean_bc = share_b1 * mean_bc
+        deviation_bc = variance_bc.clamp(*PLAIN_VARIANCE_RANGE).sqrt()
+        hidden_bth = torch.relu(score_frames(self.score_frame, x_btc, mean_bc, deviation_bc))
         hidden_bth = self.norm(hidden_bth.transpose(1, 2), mask_b1t).transpose(1, 2)
         scores_btc = convolve(self.score_channel, hidden_bth)
         mean_bc, variance_bc = moments(x_btc, scores_btc, lengths_b)
@@ -80,21 +114,21 @@ class SpeechBrainAttentiveStatistics(nn.Module):
         """Return (B, 2 C) in float32 from (B, C, T) and the valid frames of each."""
         x_btc = x_bct.transpose(1, 2).contiguous()
         mask_b1t = padding_mask(lengths_b, x_btc.shape[1], x_btc.device)
-        hidden_bth = torch.relu(score_frames(self.score_frame, x_btc, lengths_b, self.variance_floor))
+        mean_bc, variance_bc = moments(x_btc, None, lengths_b)
+        deviation_bc = variance_bc.clamp(min=self.variance_floor).sqrt()
+        hidden_bth = torch.relu(score_frames(self.score_frame, x_btc, mean_bc, deviation_bc))
         hidden_bth = torch.tanh(self.norm(hidden_bth.transpose(1, 2), mask_b1t)).transpose(1, 2)
         mean_bc, variance_bc = moments(x_btc, convolve(self.score_channel, hidden_bth), lengths_b)
         return torch.cat((mean_bc, variance_bc.clamp(min=self.variance_floor).sqrt()), dim=1)
 
 
-def score_frames(conv: nn.Conv1d, x_btc: Tensor, lengths_b: Tensor, floor: float) -> Tensor:
+def score_frames(conv: nn.Conv1d, x_btc: Tensor, mean_bc: Tensor, deviation_bc: Tensor) -> Tensor:
     """Apply a 1x1 convolution to (frame, mean, deviation) without repeating mean and deviation T times.
 
     A convolution of a concatenation is the sum of the convolutions of its parts, and those of mean and
-    deviation are the same at every frame. This takes a third of the work and memory. ``floor`` is the lower
-    limit of the variance. Maps (B, T, C) to (B, T, H).
+    deviation are the same at every frame. This takes a third of the work and memory. Maps (B, T, C) to
+    (B, T, H).
     """
-    mean_bc, variance_bc = moments(x_btc, None, lengths_b)
-    deviation_bc = variance_bc.clamp(min=floor).sqrt()
     frame_w, mean_w, deviation_w = conv.weight[:, :, 0].chunk(3, dim=1)
     context_bh = F.linear(
         torch.cat((mean_bc, deviation_bc), dim=1), torch.cat((mean_w, deviation_w), dim=1), conv.bias
@@ -136,8 +170,8 @@ class _Moments(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """Return mean and variance, both (B, C)."""
         wide_btc, weights_btc = with_weights(x_btc, scores_btc, mask_bt1)
-        mean_bc = (wide_btc * weights_btc).sum(dim=1)
-        variance_bc = (wide_btc - mean_bc[:, None]).square_().mul_(weights_btc).sum(dim=1)
+        mean_bc = time_sum(wide_btc * weights_btc)
+        variance_bc = time_sum((wide_btc - mean_bc[:, None]).square_().mul_(weights_btc))
         ctx.save_for_backward(x_btc, scores_btc, mask_bt1, mean_bc, variance_bc)
         return mean_bc, variance_bc
 
@@ -172,37 +206,48 @@ def with_weights(x_btc: Tensor, scores_btc: Tensor | None, mask_bt1: Tensor | No
     return x_btc, torch.softmax(widened(scores_btc), dim=1)
 
 
-class StatisticsPooling(nn.Module):
+class StatisticsPooling(EspnetPooling):
     """Mean and standard deviation over valid frames, (B, C, T) to (B, 2 C) (``stats``; Snyder et al., 2018).
 
     The deviation is biased, and its square is limited to 1.2e-7 to 1e4, as in ESPnet.
 
     Args:
         input_size: channels C of the encoder's output.
+        mean_over: the frames that are counted, see :class:`EspnetPooling`.
     """
 
-    def __init__(self, input_size: int) -> None:
-        super().__init__()
+    def __init__(self, input_size: int, mean_over: Literal["encoder", "features"] = "encoder") -> None:
+        super().__init__(mean_over)
         self.output_size = 2 * input_size
 
-    def forward(self, x_bct: Tensor, lengths_b: Tensor) -> Tensor:
-        """Return (B, 2 C) in float32 from (B, C, T) and the valid frames of each."""
+    def forward(self, x_bct: Tensor, lengths_b: Tensor, frames_b: Tensor | None = None) -> Tensor:
+        """Return (B, 2 C) in float32; the arguments are those of :class:`ChannelAttentiveStatistics`."""
         mean_bc, variance_bc = moments(x_bct.transpose(1, 2), None, lengths_b)
-        deviation_bc = variance_bc.clamp(torch.finfo(torch.float32).eps, VARIANCE_RANGE[1]).sqrt()
-        return torch.cat((mean_bc, deviation_bc), dim=1)
+        if frames_b is not None:
+            share_b1 = share_of(frames_b, lengths_b, x_bct.device)
+            variance_bc = share_b1 * (variance_bc + ((1 - share_b1) * mean_bc).square())
+            mean_bc = share_b1 * mean_bc
+        return torch.cat((mean_bc, variance_bc.clamp(*PLAIN_VARIANCE_RANGE).sqrt()), dim=1)
 
 
-class MeanPooling(nn.Module):
+class MeanPooling(EspnetPooling):
     """Mean over valid frames, (B, C, T) to (B, C) (``mean``).
 
     Args:
         input_size: channels C of the encoder's output.
+        mean_over: the frames that are counted, see :class:`EspnetPooling`.
     """
 
-    def __init__(self, input_size: int) -> None:
-        super().__init__()
+    def __init__(self, input_size: int, mean_over: Literal["encoder", "features"] = "encoder") -> None:
+        super().__init__(mean_over)
         self.output_size = input_size
 
-    def forward(self, x_bct: Tensor, lengths_b: Tensor) -> Tensor:
-        """Return (B, C) in float32 from (B, C, T) and the valid frames of each."""
-        return masked_mean(x_bct, padding_mask(lengths_b, x_bct.shape[2], x_bct.device))[..., 0]
+    def forward(self, x_bct: Tensor, lengths_b: Tensor, frames_b: Tensor | None = None) -> Tensor:
+        """Return (B, C) in float32; the arguments are those of :class:`ChannelAttentiveStatistics`."""
+        mean_bc = masked_mean(x_bct, padding_mask(lengths_b, x_bct.shape[2], x_bct.device))[..., 0]
+        return mean_bc if frames_b is None else share_of(frames_b, lengths_b, x_bct.device) * mean_bc
+
+
+def share_of(frames_b: Tensor, lengths_b: Tensor, device: torch.device) -> Tensor:
+    """Return the frames of the encoder's output as a share of those of the features, (B, 1)."""
+    return (lengths_b / frames_b).to(device, non_blocking=True)[:, None]

@@ -9,7 +9,7 @@ Shapes: b batch, t time, d features, c channels, p pooled numbers, e embedding.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -147,6 +147,13 @@ class Pooling(Part, Protocol):
         """Map (B, C, T) and lengths (B,) to (B, P)."""
 
 
+class CountingPooling(Pooling, Protocol):
+    """A pooling that divides by the number of frames of the features, as those of ESPnet do."""
+
+    def __call__(self, x_bct: Tensor, lengths_b: Tensor, frames_b: Tensor | None = None) -> Tensor:
+        """Map (B, C, T), lengths (B,) and the lengths of the features (B,) to (B, P)."""
+
+
 class Projector(Part, Protocol):
     """Pooled vectors to embeddings."""
 
@@ -198,6 +205,25 @@ def missing(kind: Kind, part: nn.Module) -> list[str]:
     wanted = {name for base in PROTOCOLS[kind].__mro__ for name in vars(base) if not name.startswith("_")}
     absent = sorted(name for name in wanted if not hasattr(part, name))
     return absent if type(part).forward is not nn.Module.forward else [*absent, "forward"]
+
+
+def counts_features(pooling: Pooling) -> bool:
+    """Return whether a pooling is a :class:`CountingPooling`; it then has a true attribute of this name."""
+    return getattr(pooling, "counts_features", False)
+
+
+def pool(pooling: Pooling, x_bct: Tensor, lengths_b: Tensor, frames_b: Tensor) -> Tensor:
+    """Return the pooled vectors (B, P).
+
+    Args:
+        pooling: the pooling.
+        x_bct: the encoder's output (B, C, T).
+        lengths_b: its valid frames.
+        frames_b: the valid frames of the features.
+    """
+    if counts_features(pooling):
+        return cast(CountingPooling, pooling)(x_bct, lengths_b, frames_b)
+    return pooling(x_bct, lengths_b)
 
 
 def target_kinds(loss: Loss) -> Sequence[TargetKind]:

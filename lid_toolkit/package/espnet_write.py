@@ -19,6 +19,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 from lid_toolkit.importers.espnet_names import rename
 from lid_toolkit.models.frontends.log_mel import LogMelFrontend
+from lid_toolkit.models.protocols import counts_features
 from lid_toolkit.models.registry import COMPONENTS
 from lid_toolkit.training.checkpoint import SavedModel
 
@@ -33,6 +34,7 @@ SUPPORTED: Mapping[str, tuple[str | None, ...]] = {
     "loss": ("aamsoftmax_sc_topk", "aamsoftmax", "softmax"),
 }
 """The components that can be exported. ESPnet has no others, or needs files with them."""
+TRIED_FRAMES = 90
 TRAINER: Mapping[str, Any] = {
     **{"ngpu": 0, "seed": 0, "max_epoch": 1, "patience": None, "accum_grad": 1, "log_interval": None},
     **{"grad_clip": 5.0, "grad_clip_type": 2.0, "grad_noise": False, "resume": False, "use_amp": False},
@@ -68,7 +70,8 @@ def write_espnet(saved: SavedModel, directory: Path) -> None:
         directory: a directory that does not exist or is empty.
 
     Raises:
-        LidError: the directory is not empty, or ESPnet has no such component.
+        LidError: the directory is not empty, ESPnet has no such component, or its pooling would give other
+            results.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise LidError("exists", where=directory, mend="give a new directory")
@@ -76,6 +79,7 @@ def write_espnet(saved: SavedModel, directory: Path) -> None:
         if saved.description.get(kind) not in names:
             what = f"{kind}: {saved.description.get(kind)} cannot be exported to ESPnet"
             raise LidError(what, where=directory, mend=f"it takes {', '.join(map(str, names))}")
+    check_frames(saved, directory)
     config = yaml.safe_dump(config_of(saved, directory), sort_keys=False, allow_unicode=True)
     directory.mkdir(parents=True, exist_ok=True)
     with write_whole(directory / LABELS) as stream:
@@ -87,12 +91,32 @@ def write_espnet(saved: SavedModel, directory: Path) -> None:
         torch.save(their_weights(saved), binary)
 
 
+def check_frames(saved: SavedModel, directory: Path) -> None:
+    """Raise LidError if ESPnet's pooling would count other frames than the model's does.
+
+    ESPnet's poolings divide by the number of frames of the features (:class:`.poolings.EspnetPooling`).
+    """
+    model = saved.model
+    feats_btd = torch.zeros(1, TRIED_FRAMES, model.frontend.output_size)
+    with torch.inference_mode():
+        _, steps_b = model.encoder(feats_btd, torch.tensor([TRIED_FRAMES]))
+    if int(steps_b) != TRIED_FRAMES and not counts_features(model.pooling):
+        encoder = saved.description["encoder"]
+        raise LidError(
+            f"{encoder} makes {int(steps_b)} of {TRIED_FRAMES} frames, and ESPnet's pooling divides by "
+            f"{TRIED_FRAMES}, so its answers would differ",
+            where=directory,
+            mend="train with pooling_conf: {mean_over: features}, or export to ONNX",
+        )
+
+
 def config_of(saved: SavedModel, directory: Path) -> dict[str, Any]:
     """Return the content of ESPnet's ``config.yaml`` for a model."""
     parts: dict[str, Any] = {"input_size": None}
     for kind in COMPONENTS:
         parts[kind] = saved.description.get(kind)
         parts[f"{kind}_conf"] = _plain(saved.description.get(f"{kind}_conf") or {})
+    parts["pooling_conf"].pop("mean_over", None)  # ESPnet has no choice
     return {
         "output_dir": str(directory),
         **TRAINER,

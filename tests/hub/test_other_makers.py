@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from hub.hub_server import Hub, Repository, serving
+from importers.sources import SPEECHBRAIN, write_source
 from importers.test_transformers_models import our_posteriors, waves, write_classifier
-from models.espnet import LANGUAGES, write_espnet_experiment
+from models.espnet import write_espnet_experiment
 from package.packed import NOWHERE, talk_to
 
 from lid_toolkit.errors import LidError
@@ -18,8 +20,6 @@ from lid_toolkit.hub.import_model import import_model
 from lid_toolkit.inference.locate import labels_of, open_model
 from lid_toolkit.package.licences import model_licence
 from lid_toolkit.training.checkpoint import load_model
-
-SPEECHBRAIN = Path(__file__).resolve().parents[1] / "fixtures" / "speechbrain"
 
 
 @pytest.fixture
@@ -56,17 +56,38 @@ def test_a_classifier_and_its_licence(hub, weights, tmp_path, monkeypatch, caplo
     assert labels_of("facebook/mms-lid-5") == saved.languages  # from the cache
 
 
-def test_repositories_of_speechbrain_and_espnet(hub, tmp_path):
-    put(
-        hub,
-        "speechbrain/lang-id",
-        SPEECHBRAIN,
-        **{"config.json": b'{"speechbrain_interface": "EncoderClassifier"}'},
-    )
-    assert open_model("speechbrain/lang-id").languages == ("ces", "eng", "spa", "nld", "rus")
-    theirs = write_espnet_experiment(tmp_path / "theirs")
-    put(hub, "espnet/lid", theirs, **{"meta.yaml": b"espnet: '202511'\n"})
-    assert open_model("espnet/lid").languages == LANGUAGES
+def write_espnet(folder: Path) -> Path:
+    """Write ESPnet's tiny experiment with what marks it in a repository."""
+    write_espnet_experiment(folder)
+    (folder / "meta.yaml").write_text("espnet: '202511'\n")
+    return folder
+
+
+def write_speechbrain(folder: Path) -> Path:
+    """Write SpeechBrain's tiny model with the file that its repositories have too."""
+    shutil.copytree(SPEECHBRAIN, folder)
+    (folder / "config.json").write_text('{"speechbrain_interface": "EncoderClassifier"}')
+    return folder
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda folder: write_source("transformers", folder), id="transformers"),
+        pytest.param(lambda folder: write_source("whisper", folder), id="whisper"),
+        pytest.param(write_speechbrain, id="speechbrain"),
+        pytest.param(write_espnet, id="espnet"),
+    ],
+)
+def test_a_zip_and_a_repository_answer_as_the_folder_does(hub, write, tmp_path):
+    folder = write(tmp_path / "theirs")
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", folder))
+    put(hub, "them/lid", folder)
+    here = open_model(folder)
+    for source in (packed, "them/lid"):
+        there = open_model(source)
+        assert there.languages == here.languages
+        assert torch.equal(our_posteriors(there, waves()), our_posteriors(here, waves()))
 
 
 def test_a_repository_without_a_model(hub, tmp_path):

@@ -94,9 +94,14 @@ def summed_after_the_last_norm(model: Any, kind: str, wave: np.ndarray) -> torch
 
 
 @torch.no_grad()
-def our_posteriors(saved: SavedModel, batch: list[np.ndarray]) -> torch.Tensor:
+def our_answers(saved: SavedModel, batch: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the log posteriors and embeddings of a padded batch."""
     padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(wave) for wave in batch], batch_first=True)
-    return saved.model.identify(padded, torch.tensor([len(wave) for wave in batch]))[0]
+    return saved.model.identify(padded, torch.tensor([len(wave) for wave in batch]))
+
+
+def our_posteriors(saved: SavedModel, batch: list[np.ndarray]) -> torch.Tensor:
+    return our_answers(saved, batch)[0]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -106,14 +111,17 @@ def test_answers_are_those_of_transformers(kind, weighted, tmp_path):
     saved, batch = open_model(tmp_path), waves()
     assert saved.languages == ("fra", "ces", "jav", "Dialect_7", "swh")
     normed = weighted and kind in ("xlsr", "mms")
+    pooled: list[torch.Tensor] = []
+    model.classifier.register_forward_pre_hook(lambda _, given: pooled.append(given[0].view(1, -1)))
     alone = torch.cat(
         [
             summed_after_the_last_norm(model, kind, wave) if normed else their_posteriors(model, kind, [wave])
             for wave in batch
         ]
     )
-    ours = our_posteriors(saved, batch)
+    ours, embeddings = our_answers(saved, batch)
     assert torch.allclose(ours, alone, atol=1e-5)
+    assert torch.allclose(embeddings, torch.nn.functional.normalize(torch.cat(pooled)), atol=1e-5)
     assert (alone.exp().amax(dim=0) - alone.exp().amin(dim=0)).max() > 5e-4  # or nothing was compared
     if kind in ("xlsr", "mms", "whisper") and not normed:  # these ask for a mask: their batches are exact too
         assert torch.allclose(ours, their_posteriors(model, kind, batch), atol=1e-5)
@@ -145,16 +153,6 @@ def test_recordings_longer_than_whispers_window_count_as_windows(tmp_path):
     assert torch.allclose(our_posteriors(saved, [long]), expected, atol=1e-5)
     both = our_posteriors(saved, [second, long])
     assert torch.allclose(both[1:], expected, atol=1e-5)
-
-
-def test_the_embedding_is_their_pooled_vector(tmp_path):
-    model = write_classifier(tmp_path, "xlsr")
-    kept: list[torch.Tensor] = []
-    model.classifier.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
-    their_posteriors(model, "xlsr", waves()[:1])
-    wave = torch.from_numpy(waves()[0])
-    _, ours = open_model(tmp_path).model.identify(wave[None], torch.tensor([len(wave)]))
-    assert torch.allclose(ours, torch.nn.functional.normalize(kept[0]), atol=1e-5)
 
 
 @pytest.mark.parametrize("layout", ["bin", "shards", "half", "old names"])

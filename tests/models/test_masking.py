@@ -10,7 +10,14 @@ from models.espnet import tiny_model
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from lid_toolkit.models.masking import MaskedBatchNorm1d, continue_by_zeros, masked_mean, padding_mask
+from lid_toolkit.models.exporting import exporting
+from lid_toolkit.models.masking import (
+    MaskedBatchNorm1d,
+    continue_by_zeros,
+    masked_mean,
+    padding_mask,
+    time_sum,
+)
 
 MODEL = tiny_model()
 GARBAGE = 1e4
@@ -205,3 +212,10 @@ def test_nothing_is_learnt_from_the_gradient_at_padding():
         norm(input_bct, mask_b1t).backward(gradient)
         found.append((input_bct.grad, norm.weight.grad, norm.bias.grad))
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_the_sum_over_frames_of_an_exported_model_is_the_sum():
+    x_btc = torch.arange(24.0).reshape(2, 3, 4)
+    with exporting():
+        assert torch.equal(time_sum(x_btc), x_btc.sum(dim=1))
+    assert torch.equal(time_sum(x_btc), x_btc.sum(dim=1))

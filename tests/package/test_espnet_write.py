@@ -66,12 +66,25 @@ def test_every_encoder_is_read_again(encoder, tmp_path):
     pooling = "chn_attn_stat"
     parts = {**describe("default", encoder, pooling), "projector": "rawnet3", "loss": "softmax"}
     parts |= {"normalize": "utterance_mvn", "projector_conf": {"output_size": 5}, "loss_conf": {}}
+    parts |= {"pooling_conf": {"mean_over": "features"}}
     model = build_model(parts, 3).eval()
     write_espnet(SavedModel(model, ("a", "b", "c"), 16000, parts), tmp_path / "out")
     read = read_espnet(ForeignModel(tmp_path / "out"))
     own = model.state_dict()
     assert read.weights.keys() == own.keys()
     assert all(torch.equal(read.weights[name], own[name]) for name in own)
+    assert read.description["pooling_conf"] == {"mean_over": "features"}
+    assert yaml.safe_load((tmp_path / "out/config.yaml").read_text())["pooling_conf"] == {}  # no choice there
+
+
+@pytest.mark.parametrize(("encoder", "left"), [("xvector", 84), ("rawnet3", 6)])
+def test_a_model_whose_frames_espnet_would_count_otherwise_is_refused(encoder, left, tmp_path):
+    parts = {**describe("default", encoder, "stats"), "projector": "rawnet3", "loss": "softmax"}
+    parts |= {"normalize": "utterance_mvn", "projector_conf": {"output_size": 5}, "loss_conf": {}}
+    saved = SavedModel(build_model(parts, 3).eval(), ("a", "b", "c"), 16000, parts)
+    with pytest.raises(LidError, match=f"{encoder} makes {left} of 90 frames, .*mean_over: features"):
+        write_espnet(saved, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_components_that_espnet_does_not_have_are_refused(saved, tmp_path):

@@ -77,15 +77,16 @@ OTHERS = ("xvector", "rawnet3", "ska_tdnn", "mfaconformer")
 @pytest.mark.slow
 @pytest.mark.parametrize("encoder", OTHERS)
 def test_other_encoders_are_the_model_in_every_batch(encoder, tmp_path):
+    """Their poolings count the frames of the features, as those of imported models of ESPnet do."""
+    pooled = {**POOLED, "pooling_conf": {"mean_over": "features"}}
     check(
-        made({**PARTS, "encoder": encoder, "encoder_conf": ENCODERS[encoder]} | POOLED), tmp_path / "m.onnx"
+        made({**PARTS, "encoder": encoder, "encoder_conf": ENCODERS[encoder]} | pooled), tmp_path / "m.onnx"
     )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["xlsr", "w2v-bert"])
-def test_pretrained_encoders_are_the_model_in_every_batch(kind, tmp_path):
-    conf = {"path_or_url": str(save_tiny(tmp_path, kind))}
+def test_a_pretrained_encoder_is_the_model_in_every_batch(tmp_path):
+    conf = {"path_or_url": str(save_tiny(tmp_path, "xlsr"))}
     parts = {
         **PARTS,
         "frontend": "transformers",

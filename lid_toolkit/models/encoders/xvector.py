@@ -20,7 +20,7 @@ Paddings = tuple[NotNegative, NotNegative, NotNegative, NotNegative, NotNegative
 class XvectorEncoder(nn.Module):
     """Five time-delay layers x -> norm(relu(W * x)), the frame-level part of table 1 of the paper.
 
-    (B, T, D) to (B, output_size, T'). With the default paddings, T' = T. Parameter names are those of
+    (B, T, D) to (B, output_size, T'). With the default paddings, T' = T - 6. Parameter names are those of
     ESPnet's ``xvector``.
 
     Args:
