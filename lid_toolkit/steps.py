@@ -31,7 +31,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lid_toolkit.errors import LidError
@@ -58,6 +58,7 @@ class Step:
             when a report gets another metric; outputs of an older version are then out of date.
         check: a further check of the outputs, for example of the parts they were made from; returns what
             is wrong, or ``""``.
+        defaults: values of options that a record may lack, because it was written before they existed.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Step:
     options: Mapping[str, object]
     version: int = 1
     check: Callable[[], str] = str
+    defaults: Mapping[str, object] = field(default_factory=dict)
 
     def reason(self) -> str:
         """Return why the step must run, e.g. ``"wav.scp changed"``, or ``""`` if its outputs are current."""
@@ -125,8 +127,9 @@ class Step:
         if last.get("code", 1) != self.version:
             return "made by another version of the code"
         now = json.loads(json.dumps(dict(self.options)))
-        for name in _differing(last["options"], now):
-            return f"{name} changed from {last['options'].get(name)} to {now.get(name)}"
+        before = {**self.defaults, **last["options"]}
+        for name in _differing(before, now):
+            return f"{name} changed from {before.get(name)} to {now.get(name)}"
         for name in _differing(last["inputs"], _digests(self.inputs) if digests is None else digests):
             return f"{name} changed"
         for name, stamp in last["outputs"].items():

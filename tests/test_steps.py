@@ -55,6 +55,12 @@ def test_stale_when_an_option_changes(made):
     assert "new changed" in again(made, options={"fs": 16000, "new": 1}).reason()
 
 
+def test_an_option_that_did_not_exist_yet_had_its_default(made):
+    for value, reason in (("no", ""), ("yes", "crops changed from no to yes")):
+        later = dataclasses.replace(made, options={"fs": 16000, "crops": value}, defaults={"crops": "no"})
+        assert later.reason() == reason
+
+
 def test_stale_when_an_output_is_gone_or_touched(made, tmp_path):
     (tmp_path / "out").write_text("longer output")
     assert "out is missing or has changed" in again(made).reason()

@@ -240,6 +240,15 @@ class TrainConfig(BaseModel):
         return (kept,) if isinstance(kept, int) else kept
 
 
+def default_settings() -> dict[str, object]:
+    """Return the default of each key, as JSON has it: what a training had before the key existed.
+
+    So a new key must have what trainings did before as its default. Otherwise finished trainings would look
+    current although they are not.
+    """
+    return TrainConfig().model_dump(mode="json")
+
+
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a training YAML and apply ``--key value`` overrides (``--optim_conf.lr 1e-4`` for nested keys).
 

@@ -11,7 +11,7 @@ from lid_toolkit.data.teacher import ANSWER_FILES
 from lid_toolkit.datadir.datadir import DIGEST
 from lid_toolkit.datadir.mixtures import UTT2LANGS
 from lid_toolkit.steps import Step
-from lid_toolkit.training.config import TrainConfig
+from lid_toolkit.training.config import TrainConfig, default_settings
 from lid_toolkit.training.feature_stats import FeatureStats
 
 
@@ -84,6 +84,7 @@ def training_step(config: TrainConfig, sources: Sources) -> Step:
         out / ".done" / "train.json",
         inputs=input_files(config, sources),
         options=config.model_dump(mode="json"),
+        defaults=default_settings(),
     )
 
 

@@ -22,7 +22,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.models.lid_model import LidModel, LidOutput
 from lid_toolkit.training.background import Background, snapshot
 from lid_toolkit.training.checkpoint import load, save
-from lid_toolkit.training.config import TrainConfig
+from lid_toolkit.training.config import TrainConfig, default_settings
 from lid_toolkit.training.distributed import (
     World,
     full_model_state,
@@ -242,7 +242,9 @@ def read_checkpoint(path: Path, identity: Mapping[str, object]) -> Checkpoint:
     if not {"identity", "model", "optimizer", "scaler", "sampler", "state"} <= content.keys():
         raise LidError("not a checkpoint of this toolkit", where=path, mend="choose another output directory")
     checkpoint = cast(Checkpoint, content)
-    before = checkpoint["identity"]
+    # A key that did not exist yet had its default.
+    former = {name: value for name, value in default_settings().items() if name in identity}
+    before = {**former, **checkpoint["identity"]}
     differing = [
         _difference(name, before.get(name), identity.get(name))
         for name in sorted(before.keys() | identity.keys())

@@ -16,7 +16,7 @@ from training.experiment import ROOT
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.build import build_model
 from lid_toolkit.training.checkpoint import average, load, load_labels, load_model, point_to, save, save_model
-from lid_toolkit.training.config import parse_config
+from lid_toolkit.training.config import default_settings, parse_config
 from lid_toolkit.training.state import read_checkpoint
 
 DESCRIPTION = parse_config(
@@ -173,6 +173,15 @@ def test_a_checkpoint_fits_one_identity(tmp_path):
     ):
         with pytest.raises(LidError, match=f": {re.escape(named)} "):
             read_checkpoint(tmp_path / "checkpoint.pth", identity)
+
+
+def test_a_key_that_a_checkpoint_does_not_know_had_its_default(tmp_path):
+    parts = dict.fromkeys(("model", "optimizer", "scaler", "sampler", "state"))
+    save(tmp_path / "checkpoint.pth", {"identity": {"seed": 1}, **parts})
+    usual = default_settings()["grad_clip"]
+    assert read_checkpoint(tmp_path / "checkpoint.pth", {"seed": 1, "grad_clip": usual})
+    with pytest.raises(LidError, match=r"grad_clip \(.* -> 7.0\)"):
+        read_checkpoint(tmp_path / "checkpoint.pth", {"seed": 1, "grad_clip": 7.0})
 
 
 def test_weights_of_espnet_are_no_model_file(tmp_path):
