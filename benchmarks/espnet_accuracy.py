@@ -6,10 +6,11 @@
         --train_dir dump/voxlingua107_dev/raw/train_voxlingua107_dev_fold1 \
         --valid_dir dump/voxlingua107_dev/raw/valid_voxlingua107_dev_fold1 \
         --test_dir dump/voxlingua107_dev/raw/test_voxlingua107_dev_fold1 \
-        --stats_dir exp/voxlingua107_dev/fold1/lid_stats_16k --output_dir exp/espnet_fold1 --max_epoch 20
+        --stats_dir exp/voxlingua107_dev/fold1/lid_stats_16k --output_dir exp/espnet_fold1 --batch_bins 1440000
 
 ``--espnet_python`` is a Python with ``espnet==202511`` and ``numpy<2.4``. ESPnet gets the configuration
-without the keys and augmentations that it does not have, crops of 3 s, and float32. Its inference hears whole
+without the keys and augmentations that it does not have, crops of 3 s, and float32. Its batches count whole
+utterances, so ``--batch_bins`` must be larger than ours for as many crops, and none may have one utterance. Its inference hears whole
 utterances, one at a time, with the checkpoint that is best on the validation set. Remove ``--output_dir`` to
 train again.
 """
@@ -44,11 +45,14 @@ def main(arguments: Sequence[str]) -> None:
         parser.add_argument(f"--{name}_dir", type=Path, required=True, help=f"formatted {name} set")
     parser.add_argument("--stats_dir", type=Path, required=True, help="output directory of stage 4")
     parser.add_argument("--output_dir", type=Path, required=True, help="directory to write")
+    parser.add_argument("--batch_bins", type=positive_int, help="samples of whole utterances in a batch")
     parser.add_argument("--max_epoch", type=positive_int, help="number of epochs, as --max_epoch of stage 5")
     options = parser.parse_args(arguments)
     directory = options.output_dir.absolute()
     with write_whole(directory / "train.yaml") as stream:
-        yaml.safe_dump(settings(yaml.safe_load(options.config.read_text()), options.max_epoch), stream)
+        conf = yaml.safe_load(options.config.read_text())
+        conf["batch_bins"] = options.batch_bins or conf["batch_bins"]
+        yaml.safe_dump(settings(conf, options.max_epoch), stream)
     sets = [getattr(options, name).absolute() for name in ("train_dir", "valid_dir", "stats_dir")]
     if not (directory / "exp" / "valid.accuracy.best.pth").exists():
         words = ["--config", str(directory / "train.yaml"), "--output_dir", str(directory / "exp")]

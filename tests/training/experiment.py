@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
 from data.corpus import write_set, write_stats
 
+from lid_toolkit.training import update
 from lid_toolkit.training.config import load_config
 from lid_toolkit.training.distributed import World
 from lid_toolkit.training.sources import Sources
@@ -116,6 +118,27 @@ def run(directory, out="exp", interval_s=1e9, *words):
     )
     train(load_config(directory / "train.yaml", words), sources, World(), interval_s)
     return directory / out
+
+
+class StoppedError(Exception):
+    """Raised instead of a kill."""
+
+
+def run_stopped(directory: Path, out: str, batches: int) -> None:
+    """Begin a training, stop it after some batches, and run it again to its end."""
+    original, seen = update.add_gradient, []
+
+    def stopping(*arguments: Any) -> Any:
+        seen.append(1)
+        if len(seen) == batches + 1:
+            raise StoppedError
+        return original(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(update, "add_gradient", stopping)
+        with pytest.raises(StoppedError):
+            run(directory, out, interval_s=0.0)
+    run(directory, out)
 
 
 def epochs(out):

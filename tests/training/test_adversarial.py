@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from training.experiment import epochs, run, same, untimed, weights, write_experiment
+from training.experiment import epochs, run, run_stopped, same, untimed, weights, write_experiment
 
 from lid_toolkit.data.loader import Minibatch
 from lid_toolkit.data.utterances import Utterances
 from lid_toolkit.datadir.tables.table import read_table, table_from_pairs, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.adversary import UNKNOWN
-from lid_toolkit.training import update
 from lid_toolkit.training.adversarial import domains_of, occurring
 from lid_toolkit.training.checkpoint import load_model
 from lid_toolkit.training.config import load_config, parse_config
@@ -42,25 +41,9 @@ def test_the_model_file_is_like_any_other(finished):
     assert weights(out / "checkpoint.pth")["adversary.out.weight"].shape == (4, 8)
 
 
-class StoppedError(Exception):
-    """Raised instead of a kill."""
-
-
-def test_going_on_equals_not_having_stopped(finished, monkeypatch):
+def test_going_on_equals_not_having_stopped(finished):
     directory, straight = finished
-    original, seen = update.add_gradient, []
-
-    def stopping(*arguments):
-        seen.append(1)
-        if len(seen) == 6:
-            raise StoppedError
-        return original(*arguments)
-
-    monkeypatch.setattr(update, "add_gradient", stopping)
-    with pytest.raises(StoppedError):
-        run(directory, "stopped", 0.0)
-    monkeypatch.undo()
-    run(directory, "stopped")
+    run_stopped(directory, "stopped", 5)
     assert same(directory / "stopped" / BEST, straight / BEST)
     assert untimed(epochs(directory / "stopped")) == untimed(epochs(straight))
 

@@ -11,6 +11,7 @@ from training.experiment import (
     epochs,
     finish,
     run,
+    run_stopped,
     same,
     start,
     untimed,
@@ -21,7 +22,6 @@ from training.experiment import (
 
 from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
-from lid_toolkit.training import update
 from lid_toolkit.training.checkpoint import load_model
 from lid_toolkit.training.config import load_config, parse_config
 from lid_toolkit.training.distilling import student_languages
@@ -57,25 +57,9 @@ def test_a_student_learns_without_labels_and_its_file_is_like_any_other(finished
     assert "distillation.projection.weight" in weights(out / "checkpoint.pth")
 
 
-class StoppedError(Exception):
-    """Raised instead of a kill."""
-
-
-def test_going_on_equals_not_having_stopped(finished, monkeypatch):
+def test_going_on_equals_not_having_stopped(finished):
     directory, straight = finished
-    original, seen = update.add_gradient, []
-
-    def stopping(*arguments):
-        seen.append(1)
-        if len(seen) == 12:
-            raise StoppedError
-        return original(*arguments)
-
-    monkeypatch.setattr(update, "add_gradient", stopping)
-    with pytest.raises(StoppedError):
-        run(directory, "stopped", 0.0)
-    monkeypatch.undo()
-    run(directory, "stopped")
+    run_stopped(directory, "stopped", 11)
     assert same(directory / "stopped" / BEST, straight / BEST)
     assert untimed(epochs(directory / "stopped")) == untimed(epochs(straight))
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from training.experiment import CONFIG, epochs, run, same, untimed, weights, write_config, write_experiment
+from training.experiment import (
+    CONFIG,
+    StoppedError,
+    epochs,
+    run,
+    run_stopped,
+    same,
+    untimed,
+    weights,
+    write_config,
+    write_experiment,
+)
 
 from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
@@ -77,29 +88,11 @@ def test_validation_leaves_out_long_utterances_and_the_limit_may_change(tmp_path
         run(directory, "none", 1e9, "--max_valid_duration", "0.01")
 
 
-class StoppedError(Exception):
-    """Raised instead of a kill."""
-
-
 @pytest.mark.parametrize("batch", [3, 20])
-def test_going_on_equals_not_having_stopped(finished, batch, monkeypatch):
+def test_going_on_equals_not_having_stopped(finished, batch):
     directory, straight = finished
-    seen = 0
-    original = update.add_gradient
-
-    def stopping(*arguments):
-        nonlocal seen
-        seen += 1
-        if seen == batch + 1:
-            raise StoppedError
-        return original(*arguments)
-
-    monkeypatch.setattr(update, "add_gradient", stopping)
     out = f"stopped{batch}"
-    with pytest.raises(StoppedError):
-        run(directory, out, interval_s=0.0)
-    monkeypatch.undo()
-    run(directory, out)
+    run_stopped(directory, out, batch)
     assert same(directory / out / AVERAGE, straight / AVERAGE)
     assert untimed(epochs(directory / out)) == untimed(epochs(straight))
 
