@@ -6,13 +6,14 @@
         --train_dir dump/voxlingua107_dev/raw/train_voxlingua107_dev_fold1 \
         --valid_dir dump/voxlingua107_dev/raw/valid_voxlingua107_dev_fold1 \
         --test_dir dump/voxlingua107_dev/raw/test_voxlingua107_dev_fold1 \
-        --stats_dir exp/voxlingua107_dev/fold1/lid_stats_16k --output_dir exp/espnet_fold1 --batch_bins 1440000
+        --stats_dir exp/voxlingua107_dev/fold1/lid_stats_16k --output_dir exp/espnet_fold1 \\
+        --batch_bins 1440000
 
 ``--espnet_python`` is a Python with ``espnet==202511`` and ``numpy<2.4``. ESPnet gets the configuration
 without the keys and augmentations that it does not have, crops of 3 s, and float32. Its batches count whole
-utterances, so ``--batch_bins`` must be larger than ours for as many crops, and none may have one utterance. Its inference hears whole
-utterances, one at a time, with the checkpoint that is best on the validation set. Remove ``--output_dir`` to
-train again.
+utterances, so ``--batch_bins`` must be larger than ours for as many crops, and none may have one utterance.
+Its inference hears whole utterances, one at a time, with the checkpoint that is best on the validation set.
+Remove ``--output_dir`` to train again.
 """
 
 from __future__ import annotations
