@@ -6,7 +6,7 @@
         --train_dir dump/voxlingua107_dev/raw/train_voxlingua107_dev_fold1 \
         --valid_dir dump/voxlingua107_dev/raw/valid_voxlingua107_dev_fold1 \
         --test_dir dump/voxlingua107_dev/raw/test_voxlingua107_dev_fold1 \
-        --stats_dir exp/voxlingua107_dev/fold1/lid_stats_16k --output_dir exp/espnet_fold1 \\
+        --stats_dir exp/voxlingua107_dev/fold1/lid_stats_16k --output_dir exp/espnet_fold1 \
         --batch_bins 1440000
 
 ``--espnet_python`` is a Python with ``espnet==202511`` and ``numpy<2.4``. ESPnet gets the configuration
