@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lid_toolkit.data.loader import Minibatch
+from lid_toolkit.data.utterances import Utterances
+from lid_toolkit.datadir.tables.table import table_from_pairs
 from lid_toolkit.models.build import build_model
 from lid_toolkit.models.sealed import DRAWS
 from lid_toolkit.training.config import TrainConfig, parse_config
@@ -116,9 +119,10 @@ def make_training(shape: str, device: torch.device, precision: Precision) -> tup
     """Return a training without data, and its learner with random weights on the device."""
     config, world = configuration(shape), World(device)
     nothing: Any = None
+    no_utterances = Utterances(table_from_pairs([]), np.zeros(0, np.int32), np.zeros(0, np.int64))
     training = Training(
         config=config,
-        train=nothing,
+        train=no_utterances,
         valid=nothing,
         picked_by="",
         languages=LANGUAGES,
