@@ -186,19 +186,19 @@ def spoil(monkeypatch, batches, how):
     """Make the loss of some batches, counted over the training, go through ``how``."""
     original, count = LidModel.forward, 0
 
-    def forward(self, wave, lengths, labels):
+    def forward(self, wave, *others):
         nonlocal count
         if self.training:
             count += 1
             if count in batches:
-                return how(original, self, wave, lengths, labels)
-        return original(self, wave, lengths, labels)
+                return how(original, self, wave, *others)
+        return original(self, wave, *others)
 
     monkeypatch.setattr(LidModel, "forward", forward)
 
 
-def nan_input(original, model, wave, lengths, labels):
-    return original(model, wave * torch.nan, lengths, labels)
+def nan_input(original, model, wave, *others):
+    return original(model, wave * torch.nan, *others)
 
 
 def nan_gradient(original, model, *batch):
