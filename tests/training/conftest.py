@@ -8,9 +8,9 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Sums in another order differ in their last bits."""
+    """Sums in another order differ in their last bits. For a module, whose trainings are compared."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -32,7 +32,6 @@ AVERAGE = "valid.accuracy.ave_2best.pth"
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished training, which tests only look at."""
-    torch.set_num_threads(1)
     directory = write_experiment(tmp_path_factory.mktemp("finished"))
     return directory, run(directory, "exp", 1e9, "--use_matplotlib", "true", "--use_tensorboard", "true")
 
