@@ -124,8 +124,8 @@ def _embeddings(answers: Path, scores: Table) -> Table:
 def _rows_of(refs: Table, scores: Table) -> npt.NDArray[np.int64]:
     """Return the row of each utterance among the teacher's, or else that of its original; -1 without."""
     rows_u = scores.rows(refs.keys())
-    for row in np.flatnonzero(rows_u < 0).tolist():
-        rows_u[row] = scores.rows([original_id(refs.key(row))])[0]
+    copies = np.flatnonzero(rows_u < 0)
+    rows_u[copies] = scores.rows([original_id(refs.key(row)) for row in copies.tolist()])
     return rows_u
 
 
