@@ -1,7 +1,8 @@
 """Extracted features on disk: rows of memory-mapped float16 ``.npy`` matrices.
 
 A reference ``FILE.npy[START:STOP]`` names the rows of one utterance. ``features.json`` in a data directory
-describes the front end that computed the features.
+describes the front end that computed the features. Its ``hop_length`` is the number of samples per frame, or
+``UNDIVIDED`` if the rows of an utterance belong together and cannot be cropped.
 
 Shapes: r rows, d feature dimensions.
 """
@@ -24,6 +25,7 @@ from lid_toolkit.errors import LidError
 Features = npt.NDArray[np.float16]
 REFERENCE = re.compile(r"(.+\.npy)\[(\d+):(\d+)\]")
 TABLE, DESCRIPTION = FEATURES, FEATURES_DESCRIPTION
+UNDIVIDED = 0
 
 
 def reference(path: Path, start: int, stop: int) -> str:

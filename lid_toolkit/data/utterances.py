@@ -38,7 +38,8 @@ class Utterances:
         datasets_u: number of the dataset of each utterance, int32; None if not loaded.
         targets: target weights of the classes of each utterance, or a teacher's answers; None to train with
             ``labels_u``.
-        hop_length: samples per frame of extracted features; None if ``refs`` refer to audio.
+        hop_length: samples per frame of extracted features, ``UNDIVIDED`` if they cannot be cropped; None if
+            ``refs`` refer to audio.
         begins_u: first sample of each utterance in its audio, int64; None: 0.
         domains_u: number of the domain of each utterance, int32; None if not loaded.
     """

@@ -21,10 +21,19 @@ from lid_toolkit.models.arguments import fixed_arguments
 from lid_toolkit.models.external import EVERY, NONE, Packages, is_external
 from lid_toolkit.models.frontends.precomputed import PrecomputedFeatures
 from lid_toolkit.models.lid_model import LidModel
-from lid_toolkit.models.protocols import PROTOCOLS, Encoder, Frontend, Kind, Pooling, Projector, missing
+from lid_toolkit.models.protocols import (
+    PROTOCOLS,
+    Encoder,
+    Frontend,
+    Kind,
+    Pooling,
+    Projector,
+    corrects_posteriors,
+    missing,
+)
 from lid_toolkit.models.registry import OPTIONAL, find
 
-FROM_NEIGHBOURS = ("input_size", "embedding_size", "classes", "posteriors", "external")
+FROM_NEIGHBOURS = ("input_size", "embedding_size", "classes", "posteriors", "corrected", "external")
 
 
 def build_model(description: Mapping[str, object], classes: int, external: Packages = NONE) -> LidModel:
@@ -54,8 +63,10 @@ def build_model(description: Mapping[str, object], classes: int, external: Packa
     encoder: Encoder = build("encoder", input_size=frontend.output_size)
     pooling: Pooling = build("pooling", input_size=encoder.output_size)
     projector: Projector = build("projector", input_size=pooling.output_size)
-    loss = build("loss", embedding_size=projector.output_size, classes=classes)
-    normalize = build("normalize", input_size=frontend.output_size, posteriors=len(frontend.posteriors_of))
+    corrected = corrects_posteriors(frontend)
+    loss = build("loss", embedding_size=projector.output_size, classes=classes, corrected=corrected)
+    given = len(frontend.posteriors_of) * (1 + corrected)
+    normalize = build("normalize", input_size=frontend.output_size, posteriors=given)
     return LidModel(frontend, build("specaug"), normalize, encoder, pooling, projector, loss)
 
 

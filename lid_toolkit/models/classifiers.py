@@ -2,7 +2,7 @@
 
 ``loss: linear_softmax``, ``loss: dnn_softmax`` and ``loss: linear_sigmoid``.
 
-Shapes: b batch, d features of an embedding, c classes, h hidden units.
+Shapes: b batch, d features of an embedding, c classes, n numbers given for a class, h hidden units.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class LinearSoftmax(LossBase):
 
     With ``offset``, an embedding is (o, e), where o has one number for each language, and the logits are
     o + W e + b: an offset as in generalised linear models (McCullagh & Nelder, 1989). Before training
-    the logits are o, and weight decay keeps them close to o.
+    the logits are o, and weight decay keeps them close to o. If the front end also gives a correction c of
+    each log posterior, which is 0 before training, an embedding is (o, c, e), and the logits are
+    o + c + W e + b.
 
     With ``keep_others``, only the languages of the training data are corrected. Their logits are shifted, by
     one number for each embedding, so that the largest of them is as large as the largest in o. So whether the
@@ -40,6 +42,7 @@ class LinearSoftmax(LossBase):
             provide them (``posteriors_of``).
         keep_others: do not change the answers in languages that the training data do not have; needs
             ``offset``.
+        corrected: whether corrections follow the log posteriors.
     """
 
     by_class = ("weight", "bias")
@@ -53,16 +56,18 @@ class LinearSoftmax(LossBase):
         bias: bool = True,
         offset: bool = False,
         keep_others: bool = False,
+        corrected: bool = False,
     ) -> None:
         super().__init__()
         if keep_others and not offset:
             raise ValueError("keep_others needs offset: true")
-        if offset and embedding_size <= classes:
+        given = classes * (1 + corrected) if offset else 0
+        if offset and embedding_size <= given:
             raise ValueError(
                 f"offset: {classes} languages and more in embeddings of {embedding_size} numbers"
             )
         self.offset = offset
-        self.weight = nn.Parameter(torch.zeros(classes, embedding_size - classes * offset))
+        self.weight = nn.Parameter(torch.zeros(classes, embedding_size - given))
         self.bias = nn.Parameter(torch.zeros(classes)) if bias else None
         self.keep_others = keep_others
         if keep_others:
@@ -91,13 +96,15 @@ class LinearSoftmax(LossBase):
         return torch.where(self.trained_c, logits_bc - after_b1 + before_b1, offset_bc)
 
     def _corrected(self, embedding_bd: Tensor) -> Tensor:
-        """Return o + W e + b (B, classes)."""
+        """Return o + c + W e + b (B, classes)."""
         with torch.autocast(embedding_bd.device.type, enabled=False):
             bias = None if self.bias is None else self.bias.float()
+            classes, width = self.weight.shape
+            mapped_bc = F.linear(embedding_bd[:, -width:].float(), self.weight.float(), bias)
             if not self.offset:
-                return F.linear(embedding_bd.float(), self.weight.float(), bias)
-            offset_bc, rest_bd = embedding_bd.float().tensor_split([len(self.weight)], dim=1)
-            return offset_bc + F.linear(rest_bd, self.weight.float(), bias)
+                return mapped_bc
+            given_bnc = embedding_bd[:, :-width].float().reshape(len(embedding_bd), -1, classes)
+            return mapped_bc + given_bnc.sum(dim=1)
 
     def forward(self, embedding_bd: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return each utterance's loss (B,) and the scores (B, classes).

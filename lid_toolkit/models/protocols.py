@@ -207,6 +207,23 @@ def missing(kind: Kind, part: nn.Module) -> list[str]:
     return absent if type(part).forward is not nn.Module.forward else [*absent, "forward"]
 
 
+def corrects_posteriors(frontend: Frontend) -> bool:
+    """Return whether a front end gives a correction of each of its log posteriors, right after all of them.
+
+    The corrections are trained with the front end, and are 0 before. Such a front end has a true attribute
+    ``corrects_posteriors``.
+    """
+    return getattr(frontend, "corrects_posteriors", False)
+
+
+def stores_frames(frontend: FrozenFrontend) -> bool:
+    """Return whether the frozen states are frames although the features are one vector.
+
+    Such a front end has a true attribute ``stores_frames``.
+    """
+    return getattr(frontend, "stores_frames", False)
+
+
 def counts_features(pooling: Pooling) -> bool:
     """Return whether a pooling is a :class:`CountingPooling`; it then has a true attribute of this name."""
     return getattr(pooling, "counts_features", False)

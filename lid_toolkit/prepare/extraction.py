@@ -25,7 +25,7 @@ import numpy.typing as npt
 import torch
 
 from lid_toolkit.augment.fourier import Wave
-from lid_toolkit.data.features import DESCRIPTION, TABLE, Features, reference
+from lid_toolkit.data.features import DESCRIPTION, TABLE, UNDIVIDED, Features, reference
 from lid_toolkit.data.preprocess import PreprocessorConf, Sounds, augment_wave, load_sounds
 from lid_toolkit.data.samplers import sorted_batches
 from lid_toolkit.data.utterances import load_unlabelled
@@ -36,7 +36,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 from lid_toolkit.models.build import build_frontend, one_frame_per_utterance
 from lid_toolkit.models.external import EVERY
-from lid_toolkit.models.protocols import FrozenFrontend
+from lid_toolkit.models.protocols import FrozenFrontend, stores_frames
 from lid_toolkit.parts import Plan, RowsPart, check_failures, check_finished, do_parts, load_plan, parts_to_do
 from lid_toolkit.progress import Progress
 from lid_toolkit.steps import Snapshot, Step
@@ -166,7 +166,8 @@ def plan(task: Extraction, num_jobs: int, dry_run: bool) -> int:
         _check_space(task, extent, frontend)
         made = {key: task.config.model_description()[key] for key in ("frontend", "frontend_conf")}
         with write_whole(task.work_dir / DESCRIPTION) as stream:
-            json.dump({**made, "hop_length": frontend.hop_length}, stream, indent=1)
+            hop = UNDIVIDED if one_frame_per_utterance(made) else frontend.hop_length
+            json.dump({**made, "hop_length": hop}, stream, indent=1)
         num_jobs = min(num_jobs, len(extent.parts))
         Plan(work.snapshot, num_jobs).save(task.work_dir)
     return num_jobs
@@ -174,7 +175,7 @@ def plan(task: Extraction, num_jobs: int, dry_run: bool) -> int:
 
 def _check_space(task: Extraction, extent: Extent, frontend: FrozenFrontend) -> None:
     """Log the disk space that the features need; raise LidError if there is less."""
-    one_vector = one_frame_per_utterance(task.config.model_description())
+    one_vector = one_frame_per_utterance(task.config.model_description()) and not stores_frames(frontend)
     frames_u = np.ones_like(extent.lengths_u) if one_vector else extent.lengths_u // frontend.hop_length + 1
     frames = (1 + task.copies) * int(frames_u.sum())
     size = 2 * frames * frontend.states_size

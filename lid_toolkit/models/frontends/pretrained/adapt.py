@@ -5,7 +5,8 @@ Shapes: b batch, d dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,25 @@ def add_lora(upstream: Upstream, lora: Lora, default_targets: Sequence[str]) -> 
     inject_adapter_in_model(conf, upstream)
     for value in own:
         value.requires_grad_(True)
+
+
+@contextlib.contextmanager
+def without_adapters(model: nn.Module) -> Iterator[None]:
+    """Within the context, a model computes as before :func:`add_lora`."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [part for part in model.modules() if isinstance(part, BaseTunerLayer)]
+    # peft freezes the adapters that it turns off, and trains all that it turns on.
+    trained = [(value, value.requires_grad) for value in model.parameters()]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+        for value, was in trained:
+            value.requires_grad_(was)
 
 
 def is_adapter(name: str) -> bool:

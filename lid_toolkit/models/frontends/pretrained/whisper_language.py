@@ -18,9 +18,11 @@ from lid_toolkit.errors import LidError, nearest
 from lid_toolkit.languages import code
 from lid_toolkit.models.arguments import NotNegativeFloat
 from lid_toolkit.models.bases import AnswerFrontend
+from lid_toolkit.models.frontends.pretrained.adapt import add_lora, without_adapters
 from lid_toolkit.models.frontends.pretrained.families import make_inputs
 from lid_toolkit.models.frontends.pretrained.inputs import RATE
 from lid_toolkit.models.frontends.pretrained.load import WHERE, choose_architecture, make_encoder
+from lid_toolkit.models.frontends.pretrained.lora import Lora
 from lid_toolkit.models.frontends.pretrained.upstream_types import Upstream
 from lid_toolkit.models.frontends.pretrained.whisper_states import (
     MULTILINGUAL_VOCABULARY,
@@ -36,6 +38,11 @@ DEFAULT_SILENCE = (0.5, 3.0)
 WINDOWS_AT_ONCE = 8
 """Windows that are computed together; this limits the memory."""
 
+ADAPTED = tuple(f"encoder_attn.{name}_proj" for name in ("q", "k", "v", "out"))
+"""The decoder's attention to the encoder's output."""
+SUMMARY = 2
+"""Frames before the encoder's output in stored states: the decoder's state without adapters, and the mean."""
+
 Vector = Literal["mean", "state"]
 
 
@@ -49,8 +56,13 @@ class WhisperLanguageFrontend(AnswerFrontend):
     Whisper's prediction, even if trained on few speakers. The features of an utterance are the same in every
     batch. Utterances of less than 20 ms are padded with zeros.
 
+    With ``lora``, the decoder is trained, too: low-rank maps are added to those of its attention to the
+    encoder's output, which stays frozen. After the log posteriors of the original decoder come as many
+    numbers, by which those of the adapted decoder differ; ``state`` is that of the adapted decoder.
+
     Attributes:
         added_samples: number of samples of silence that it adds to each utterance.
+        corrects_posteriors: whether there are adapters.
 
     Args:
         path_or_url: folder, or name on the Hugging Face Hub.
@@ -61,6 +73,8 @@ class WhisperLanguageFrontend(AnswerFrontend):
             numbers about as large as those of the mean, in this order.
         silence: seconds of silence before and after the utterance, as in Whisper's training data; not
             included in the mean. null for 0.5 and 3, or for none with ``whole_windows``.
+        lora: adapters of the decoder: ``rank``, ``alpha``, ``dropout``, ``target_modules``; not with
+            ``whole_windows``.
         whole_windows: identify as Whisper's own code does, in windows of 30 s, the last of them filled with
             silence. The posteriors of an utterance are then the mean of its windows' log posteriors, weighted
             by their seconds and normalised. It takes as long as 30 s, so by default an utterance is shorter.
@@ -80,11 +94,10 @@ class WhisperLanguageFrontend(AnswerFrontend):
         download_dir: str | None = None,
         architecture: dict[str, object] | None = None,
         vectors: Annotated[list[Vector], Field(min_length=1)] | None = None,
+        lora: Lora | None = None,
     ) -> None:
         super().__init__()
-        if whole_windows and silence:
-            what = "silence has no effect with whole_windows, which are filled with silence"
-            raise LidError(what, where="frontend_conf.silence", mend="leave one of them out")
+        check_together(whole_windows, silence, lora)
         source = path_or_url if architecture is None else None
         self.architecture = choose_architecture(architecture, path_or_url, download_dir)
         kind = self.architecture["config"]["model_type"]
@@ -105,7 +118,11 @@ class WhisperLanguageFrontend(AnswerFrontend):
         self.added_samples = (self.before + self.after) * self.hop_length
         self.rate = RATE
         self.vectors = [name for name in ("mean", "state") if name in (vectors or ["mean"])]
-        self.output_size = len(self.tokens_kd) + len(self.vectors) * int(self.upstream.config.hidden_size)
+        self.corrects_posteriors = self.stores_frames = lora is not None
+        if lora is not None:
+            add_lora(self.upstream.decoder, lora, ADAPTED)
+        numbers = len(self.tokens_kd) * (1 + self.corrects_posteriors)
+        self.output_size = numbers + len(self.vectors) * int(self.upstream.config.hidden_size)
 
     @property
     def posteriors_of(self) -> Sequence[str]:
@@ -116,21 +133,64 @@ class WhisperLanguageFrontend(AnswerFrontend):
         """Return the arguments with Whisper's configuration instead of its weights, and the languages."""
         return {**conf, "architecture": self.architecture, "languages": list(self.languages)}
 
+    @property
+    def states_size(self) -> int:
+        """Numbers in a frame of :meth:`frozen_states`; with adapters, those of Whisper's hidden states."""
+        return int(self.upstream.config.hidden_size) if self.stores_frames else self.output_size
+
+    def forward(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (B, 1, ``output_size``) and ones (B,).
+
+        Args:
+            wave_bt: waveforms in [-1, 1], padded at the end; or the result of :meth:`frozen_states`.
+            lengths_b: number of valid samples (or frames) of each, on the CPU.
+        """
+        states_btd, frames_b = super().forward(wave_bt, lengths_b)
+        if not self.stores_frames:
+            return states_btd, frames_b
+        return self._adapted(states_btd, frames_b), torch.ones_like(frames_b)
+
+    @torch.no_grad()
+    def frozen_states(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what training does not change (B, frames, ``states_size``), and the frame counts (B,).
+
+        With adapters, these are the state of the original decoder, the mean of the encoder's output over the
+        utterance, and the encoder's output with the silence. Without, they are the features.
+        """
+        if not self.stores_frames:
+            return super().frozen_states(wave_bt, lengths_b)
+        self.upstream.eval()
+        heard_btd, frames_b, mean_b1d = self._heard(wave_bt, lengths_b)
+        with without_adapters(self.upstream.decoder):
+            state_b1d = start_token_states(self.upstream, heard_btd, frames_b)[-1]
+        return torch.cat((state_b1d, mean_b1d, heard_btd), dim=1), frames_b + SUMMARY
+
     def answers(self, wave_bt: Tensor, lengths_b: Tensor) -> Tensor:
-        """Return features (B, 1, ``output_size``)."""
+        """Return features (B, 1, ``output_size``) of a decoder without adapters."""
         self.upstream.eval()
         if self.whole_windows:
             return self._of_windows(wave_bt, lengths_b)
+        heard_btd, frames_b, mean_b1d = self._heard(wave_bt, lengths_b)
+        answer_b1d = start_token_states(self.upstream, heard_btd, frames_b)[-1]
+        return self._joined(self._posteriors(answer_b1d), mean_b1d, answer_b1d)
+
+    def _heard(self, wave_bt: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the encoder's output (B, T, D), its valid frames (B,), and its mean over the utterances."""
         inputs, mel_frames_b = self.inputs(*self._within_silence(wave_bt, lengths_b))
         states, frames_b = whisper_states(self.upstream.encoder, inputs, mel_frames_b, lambda *_: None)
-        heard_btd = states[-1]
-        answer_b1d = start_token_states(self.upstream, heard_btd, frames_b)[-1]
-        speech_bdt = heard_btd[:, self.before :].transpose(1, 2)
+        speech_bdt = states[-1][:, self.before :].transpose(1, 2)
         spoken_b = (lengths_b // self.hop_length).clamp(min=1)
-        mean_b1d = masked_mean(
-            speech_bdt, padding_mask(spoken_b, speech_bdt.shape[2], speech_bdt.device)
-        ).transpose(1, 2)
-        return self._joined(self._posteriors(answer_b1d), mean_b1d, answer_b1d)
+        mask_b1t = padding_mask(spoken_b, speech_bdt.shape[2], speech_bdt.device)
+        return states[-1], frames_b, masked_mean(speech_bdt, mask_b1t).transpose(1, 2)
+
+    def _adapted(self, states_btd: Tensor, frames_b: Tensor) -> Tensor:
+        """Return the features (B, 1, ``output_size``) of the adapted decoder, from :meth:`frozen_states`."""
+        state_b1d, mean_b1d, heard_btd = states_btd.tensor_split([1, SUMMARY], dim=1)
+        self.upstream.decoder.train(self.training)
+        adapted_b1d = start_token_states(self.upstream, heard_btd, frames_b - SUMMARY)[-1]
+        before_b1k = self._posteriors(state_b1d)
+        correction_b1k = self._posteriors(adapted_b1d) - before_b1k
+        return self._joined(torch.cat((before_b1k, correction_b1k), dim=2), mean_b1d, adapted_b1d)
 
     def _joined(self, scores_b1k: Tensor, mean_b1d: Tensor, state_b1d: Tensor) -> Tensor:
         """Return the features (B, 1, ``output_size``)."""
@@ -181,6 +241,19 @@ class WhisperLanguageFrontend(AnswerFrontend):
         before, after = self.before * self.hop_length, self.after * self.hop_length
         padded_bt = F.pad(zero_padding(wave_bt[:, None], mask_b1t)[:, 0], (before, self.hop_length + after))
         return padded_bt, lengths_b.clamp(min=self.hop_length) + before + after
+
+
+def check_together(whole_windows: bool, silence: Sequence[float] | None, lora: Lora | None) -> None:
+    """Raise LidError for arguments of the front end that exclude each other."""
+    if whole_windows and silence:
+        what = "silence has no effect with whole_windows, which are filled with silence"
+        raise LidError(what, where="frontend_conf.silence", mend="leave one of them out")
+    if whole_windows and lora is not None:
+        what = "lora is not supported with whole_windows"
+        raise LidError(what, where="frontend_conf.lora", mend="leave one of them out")
+    if lora is not None and not lora.frozen:
+        what = "frozen: false is not supported: the answers of the original decoder are needed, too"
+        raise LidError(what, where="frontend_conf.lora.frozen", mend="leave it out")
 
 
 def known_languages(words: int) -> list[str]:
