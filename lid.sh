@@ -151,15 +151,15 @@ stage_3() {
   done
 }
 
-# Select the utterances of set $2 from the parent set in $1. Drop those of the training and the validation set that are
-# too short or too long.
+# Select the utterances of set $2 from the parent set in $1, with $3 augmented copies of each. Drop those of the training
+# and the validation set that are too short or too long.
 select_set() {
   local limits=()
   [[ $2 != "${train_set}" && $2 != "${valid_set}" ]] \
     || limits=(--min_duration "${min_wav_duration}" --max_duration "${max_wav_duration}")
   needs "${datadir}/$2" "$1/${parent_set}"
-  run "${python}" pyscripts/subset_data_dir.py --utt_list "${datadir}/$2/utt2lang" ${limits[@]+"${limits[@]}"} \
-    --dry_run "${dry_run}" "$1/${parent_set}" "$1/$2"
+  run "${python}" pyscripts/subset_data_dir.py --utt_list "${datadir}/$2/utt2lang" --copies "${3:-0}" \
+    ${limits[@]+"${limits[@]}"} --dry_run "${dry_run}" "$1/${parent_set}" "$1/$2"
 }
 
 # Format the audio of set $1. Drop utterances shorter than $2 or longer than $3 seconds.
@@ -184,8 +184,8 @@ stage_4() {
   local set
   if [[ ${feats_type} == extracted ]]; then
     if [[ -n ${parent_set} ]]; then
-      extract_set "${parent_set}" 0
-      select_set "${data_feats}" "${train_set}"
+      extract_set "${parent_set}" "${feats_copies}"
+      select_set "${data_feats}" "${train_set}" "${feats_copies}"
       select_set "${data_feats}" "${valid_set}"
       "${skip_eval}" || for set in ${test_sets}; do
         [[ ${set} == "${parent_set}" ]] || select_set "${data_feats}" "${set}"

@@ -23,10 +23,8 @@ check_needs() {
     || die "$0: --packed_onnx ${packed_onnx}: does not exist (write it with lid export --format onnx)"
   [[ ${calibration} == none ]] || ! due 7 || [[ -n ${valid_set} ]] || die "$0: --valid_set is missing (--calibration needs it)"
   ! due 8 || [[ -n ${tsne_set} ]] || die "$0: --tsne_set is missing (stage 8 needs it, or --test_sets)"
-  if [[ -n ${parent_set} ]]; then
-    ! changed speed_perturb_factors || die "$0: --parent_set ${parent_set} has no copies at other speeds (leave out --speed_perturb_factors)"
-    ((feats_copies == 0)) || die "$0: --parent_set ${parent_set}: features of copies are not extracted from it (leave out --feats_copies)"
-  fi
+  [[ -z ${parent_set} ]] || ! changed speed_perturb_factors \
+    || die "$0: --parent_set ${parent_set} has no copies at other speeds (leave out --speed_perturb_factors)"
   ((feats_copies == 0)) || [[ ${feats_type} == extracted ]] || die "$0: --feats_copies needs --feats_type extracted"
   [[ ${feats_type} != extracted || -n ${lid_config} ]] || ! due 4 || die "$0: --lid_config is missing (stage 4 needs it to extract features)"
   if due 5; then

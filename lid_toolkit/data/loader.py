@@ -204,9 +204,9 @@ class MinibatchReader(Dataset[Minibatch]):
 
         ``length`` and ``crop`` are in samples, and are converted to frames.
         """
-        hop = self.utterances.hop_length
-        if rng is None or crop is None or crop >= length or not hop:
+        if rng is None or crop is None or crop >= length:
             return read_features(ref)
+        hop = self.utterances.hop_length or 1
         start = int(rng.integers(length - crop + 1)) // hop
         return read_features(ref, start, start + max(crop // hop, 1))
 

@@ -159,6 +159,11 @@ def read_languages(lang2idx: Path) -> tuple[str, ...]:
     return tuple(table.key(int(row)) for row in np.argsort(indices))
 
 
+def copy_key(key: str, copy: int) -> str:
+    """Return the id of an augmented copy of an utterance; copy 0 is the utterance itself."""
+    return f"aug{copy}-{key}" if copy else key
+
+
 def original_id(utterance: str) -> str:
     """Return the id of the utterance that this one is a copy of: ``a`` for ``sp0.9-a`` and ``aug1-a``."""
     return COPY_PREFIX.sub("", utterance)

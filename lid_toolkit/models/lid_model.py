@@ -25,6 +25,7 @@ from lid_toolkit.models.protocols import (
     Normalizer,
     Pooling,
     Projector,
+    corrects_posteriors,
     pool,
 )
 
@@ -98,7 +99,8 @@ class LidModel(nn.Module):
                 where="loss_conf.offset",
                 mend="list the data's languages in frontend_conf.languages, or leave offset out",
             )
-        if self.normalize is not None and self.normalize.unchanged != len(languages):
+        given = len(languages) * (1 + corrects_posteriors(self.frontend))
+        if self.normalize is not None and self.normalize.unchanged != given:
             raise LidError(
                 "normalize changes the log posteriors that loss_conf.offset adds",
                 where="normalize_conf",

@@ -216,10 +216,11 @@ def corrects_posteriors(frontend: Frontend) -> bool:
     return getattr(frontend, "corrects_posteriors", False)
 
 
-def stores_frames(frontend: FrozenFrontend) -> bool:
+def stores_frames(frontend: Frontend) -> bool:
     """Return whether the frozen states are frames although the features are one vector.
 
-    Such a front end has a true attribute ``stores_frames``.
+    Training changes the features, but not the states. Such a front end has a true attribute
+    ``stores_frames``.
     """
     return getattr(frontend, "stores_frames", False)
 

@@ -28,7 +28,7 @@ from lid_toolkit.augment.fourier import Wave
 from lid_toolkit.data.features import DESCRIPTION, TABLE, UNDIVIDED, Features, reference
 from lid_toolkit.data.preprocess import PreprocessorConf, Sounds, augment_wave, load_sounds
 from lid_toolkit.data.samplers import sorted_batches
-from lid_toolkit.data.utterances import load_unlabelled
+from lid_toolkit.data.utterances import copy_key, load_unlabelled
 from lid_toolkit.data.waves import pad, read_waves
 from lid_toolkit.datadir.datadir import DIGEST, PER_UTTERANCE_TABLES, SAMPLING_RATE, read_data_dir
 from lid_toolkit.datadir.tables.table import Table, read_table, write_table
@@ -166,7 +166,7 @@ def plan(task: Extraction, num_jobs: int, dry_run: bool) -> int:
         _check_space(task, extent, frontend)
         made = {key: task.config.model_description()[key] for key in ("frontend", "frontend_conf")}
         with write_whole(task.work_dir / DESCRIPTION) as stream:
-            hop = UNDIVIDED if one_frame_per_utterance(made) else frontend.hop_length
+            hop = UNDIVIDED if stores_frames(frontend) else frontend.hop_length
             json.dump({**made, "hop_length": hop}, stream, indent=1)
         num_jobs = min(num_jobs, len(extent.parts))
         Plan(work.snapshot, num_jobs).save(task.work_dir)
@@ -176,7 +176,8 @@ def plan(task: Extraction, num_jobs: int, dry_run: bool) -> int:
 def _check_space(task: Extraction, extent: Extent, frontend: FrozenFrontend) -> None:
     """Log the disk space that the features need; raise LidError if there is less."""
     one_vector = one_frame_per_utterance(task.config.model_description()) and not stores_frames(frontend)
-    frames_u = np.ones_like(extent.lengths_u) if one_vector else extent.lengths_u // frontend.hop_length + 1
+    lengths_u = extent.lengths_u + frontend.added_samples
+    frames_u = np.ones_like(lengths_u) if one_vector else lengths_u // frontend.hop_length + 1
     frames = (1 + task.copies) * int(frames_u.sum())
     size = 2 * frames * frontend.states_size
     (task.output_dir / "data").mkdir(parents=True, exist_ok=True)
@@ -354,11 +355,6 @@ class Extractor:
             states_btd, frames_b = self.frontend.frozen_states(wave_bt.to(self.device), lengths_b)
         for state_td, frames in zip(states_btd.half().cpu().numpy(), frames_b.tolist(), strict=True):
             yield state_td[:frames]
-
-
-def copy_key(key: str, copy: int) -> str:
-    """Return the id of a copy; copy 0 is the utterance itself."""
-    return f"aug{copy}-{key}" if copy else key
 
 
 def _write_set(

@@ -29,9 +29,9 @@ from lid_toolkit.data.waves import pad, read_waves
 from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
-from lid_toolkit.models.build import build_frontend
+from lid_toolkit.models.build import build_frontend, one_frame_per_utterance
 from lid_toolkit.models.external import EVERY
-from lid_toolkit.models.protocols import Frontend
+from lid_toolkit.models.protocols import Frontend, stores_frames
 from lid_toolkit.parts import (
     Plan,
     RowsPart,
@@ -104,9 +104,10 @@ def run_job(task: FeatureStats, job: int) -> None:
 
         def do(part: StatsPart, progress: Progress) -> list[Path]:
             failed: list[tuple[str, str]] = []
-            if frontend is None:
-                sums = [*_sums_of_features(utterances, part.rows_p, progress)]
+            if utterances.hop_length is not None:
+                sums = [*_sums_of_features(frontend, utterances, part.rows_p, progress)]
             else:
+                assert frontend is not None
                 sums = [*_sums_of_audio(frontend, rate, utterances, part.rows_p, failed, progress)]
             with write_whole(part.file("npz"), "wb") as stream:
                 np.savez(stream, **_arrays(add(sums)))
@@ -161,22 +162,28 @@ def add(sums: Sequence[Sums]) -> Sums:
 
 
 def _fixed_frontend(task: FeatureStats) -> Frontend | None:
-    """Build the front end, which training must not change; None if its features are on disk."""
+    """Build the front end, which training must not change; None if its features are on disk.
+
+    Training may change one that stores frames: the statistics are then those of its features before training.
+    """
     config = task.config
-    if references(task.train_dir)[1] is not None:
-        check_made_by(task.train_dir, config.model_description())
-        return None
+    description = config.model_description()
+    on_disk = references(task.train_dir)[1] is not None
+    if on_disk:
+        check_made_by(task.train_dir, description)
+        if not one_frame_per_utterance(description):
+            return None
     mend = "choose a normaliser without statistics, or set normalize_conf.stats_file"
     if config.frontend is None:
         raise LidError("statistics need a front end", where="normalize", mend=mend)
-    frontend = build_frontend(config.model_description(), EVERY)
-    if any(parameter.requires_grad for parameter in frontend.parameters()):
+    frontend = build_frontend(description, EVERY)
+    if not stores_frames(frontend) and any(parameter.requires_grad for parameter in frontend.parameters()):
         raise LidError(
             f"'{config.frontend}' changes in training, so its features have no fixed statistics",
             where="normalize",
             mend=mend,
         )
-    return frontend.eval()
+    return None if on_disk and not stores_frames(frontend) else frontend.eval()
 
 
 def _utterances(task: FeatureStats) -> Utterances:
@@ -188,12 +195,17 @@ def _count(task: FeatureStats) -> int:
     return len(read_table(task.stats_dir / "train" / "speech_shape"))
 
 
+@torch.inference_mode()
 def _sums_of_features(
-    utterances: Utterances, rows_u: npt.NDArray[np.int64], progress: Progress
+    frontend: Frontend | None, utterances: Utterances, rows_u: npt.NDArray[np.int64], progress: Progress
 ) -> Iterator[Sums]:
-    """Yield the sums of each utterance's features on disk."""
+    """Yield the sums of each utterance's features: those on disk, or what the front end makes of them."""
     for row in rows_u.tolist():
-        yield _sums(read_features(utterances.refs.value(row)).astype(np.float64))
+        feats_td = read_features(utterances.refs.value(row))
+        if frontend is not None:
+            made_btd, _ = frontend(torch.from_numpy(feats_td)[None], torch.tensor([len(feats_td)]))
+            feats_td = made_btd[0].numpy()
+        yield _sums(feats_td.astype(np.float64))
         progress.advance()
 
 

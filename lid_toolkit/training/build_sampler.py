@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from lid_toolkit.data.features import UNDIVIDED
 from lid_toolkit.data.samplers import Sampler
 from lid_toolkit.data.sampling import BY_BATCH_SIZE, BY_CATEGORY, LAWS, Corpus
 from lid_toolkit.data.utterances import Utterances
@@ -36,7 +37,7 @@ def build_sampler(config: TrainConfig, utterances: Utterances) -> Sampler:
         config.batch_bins,
         most=most_utterances(config),
         fewest=config.min_batch_size,
-        crop_range=crop_range(config),
+        crop_range=None if utterances.hop_length == UNDIVIDED else crop_range(config),
         drop_last=config.drop_last_iter,
         draws=max(round(scale * len(utterances)), 1),
         batches_an_epoch=config.num_iters_per_epoch,

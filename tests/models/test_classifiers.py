@@ -70,6 +70,31 @@ def test_an_offset_needs_an_embedding_of_more_than_the_languages():
         LinearSoftmax(3, 3, offset=True)
 
 
+def test_a_front_ends_own_corrections_are_added_to_the_offset():
+    plain = LinearSoftmax(3 + 5, 3, offset=True)
+    corrected = LinearSoftmax(3 + 3 + 5, 3, offset=True, corrected=True)
+    torch.nn.init.normal_(plain.weight)
+    corrected.load_state_dict(plain.state_dict())
+    offset, correction, rest = torch.randn(7, 3), torch.randn(7, 3), torch.randn(7, 5)
+    expected = plain.logits(torch.cat((offset + correction, rest), dim=1))
+    given = torch.cat((offset, correction, rest), dim=1)
+    assert torch.allclose(corrected.logits(given), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="offset: 3 languages and more in embeddings of 6"):
+        LinearSoftmax(6, 3, offset=True, corrected=True)
+
+
+def test_a_front_ends_own_corrections_keep_other_languages():
+    loss = LinearSoftmax(8 + 8 + 5, 8, bias=False, offset=True, keep_others=True, corrected=True)
+    trained = torch.tensor([True, False] * 4)
+    loss.set_trained(trained)
+    embeddings = 3 * torch.randn(200, 21)
+    before, after = embeddings[:, :8], loss.logits(embeddings)
+    old, new = before.argmax(dim=1), after.argmax(dim=1)
+    assert torch.equal(after[:, ~trained], before[:, ~trained])
+    assert torch.equal(old[~trained[old]], new[~trained[new]])
+    assert (old != new)[trained[old]].any()
+
+
 def kept(trained: list[bool]) -> LinearSoftmax:
     """A correction of eight languages with a large random map, as if trained on some of them."""
     torch.manual_seed(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from models.pretrained_encoders import save_tiny
 
 from lid_toolkit.data.features import read_features
 from lid_toolkit.data.preprocess import PreprocessorConf
+from lid_toolkit.data.utterances import load_utterances
 from lid_toolkit.datadir.ark import read_vectors
 from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
@@ -27,6 +29,7 @@ from lid_toolkit.models.frontends.pretrained.whisper_language import WhisperLang
 from lid_toolkit.prepare import extraction
 from lid_toolkit.prepare.extraction import Extraction, merge, plan, run_job
 from lid_toolkit.steps import digest
+from lid_toolkit.training.build_sampler import build_sampler
 from lid_toolkit.training.checkpoint import load_model, save_model
 from lid_toolkit.training.config import parse_config
 from lid_toolkit.training.distributed import World
@@ -257,6 +260,25 @@ def test_copies_of_what_cannot_be_cropped_later_are_of_crops(whole_config, tmp_p
     assert dataclasses.replace(task, config=changed).step.reason()
 
 
+def test_stored_frames_of_one_vector_are_never_cropped(whole_config, tmp_path, caplog):
+    """The first of them are not of the recording: they are what the decoder's correction starts from."""
+    conf = {**whole_config.frontend_conf, "lora": {"rank": 2}, "silence": [0.1, 0.2]}
+    config = whole_config.model_copy(update={"frontend_conf": conf})
+    speech = write_set(tmp_path / "speech", 6, seed=4, shortest=8000, longest=20000)
+    task = Extraction(config, speech, tmp_path / "extracted")
+    with caplog.at_level("INFO"):
+        extract(task)
+    frames = {key: len(read_features(ref)) for key, ref in read_table(task.output_dir / "feats.scp")}
+    expected = {key: 2 + (int(length) + 4800) / 320 for key, length in read_table(speech / "utt2num_samples")}
+    assert all(abs(frames[key] - expected[key]) <= 1 for key in expected)
+    noted = int(re.search(r"(\d+) frames of 32 numbers", caplog.text)[1])
+    assert abs(noted - sum(frames.values())) <= 2 * len(frames)
+    stats = write_stats(tmp_path / "stats", task.output_dir, task.output_dir)
+    utterances = load_utterances(task.output_dir, stats / "train" / "speech_shape", tuple(LANGUAGES))
+    batches = build_sampler(config, utterances).epoch(1)
+    assert {batch.crop for batch in batches} == {None}
+
+
 def test_batches_leave_room_for_the_silence_that_is_added(whole_config, tmp_path, monkeypatch):
     """Whisper-base took 5 GB for batches of 60 s of short utterances with 14.5 s of silence each."""
     monkeypatch.setattr(extraction, "BATCH_S", 9.0)
@@ -285,7 +307,11 @@ def test_where_audio_is_augmented_in_training_makes_no_copy_stale(whole_config, 
     assert dataclasses.replace(task, config=on_device(whole_config)).options(1) == task.options(1)
 
 
-def test_one_vector_for_an_utterance_trains_and_identifies(whole_config, tmp_path):
+@pytest.mark.parametrize("adapted", [False, True])
+def test_one_vector_for_an_utterance_trains_and_identifies(adapted, whole_config, tmp_path):
+    if adapted:
+        conf = {**whole_config.frontend_conf, "lora": {"rank": 2}, "silence": [0.1, 0.2]}
+        whole_config = whole_config.model_copy(update={"frontend_conf": conf})
     tasks = [
         Extraction(whole_config, write_set(tmp_path / name, 9, seed), tmp_path / "extracted" / name)
         for seed, name in enumerate(("train", "valid"))

@@ -66,6 +66,19 @@ def test_combine_split_subset_copy(tmp_path):
     assert list(read_data_dir(tmp_path / "some").utt2lang) == [("b", "fra"), ("x-c", "eng")]
 
 
+def test_a_subset_with_augmented_copies(tmp_path):
+    keys = [*"abc", *(f"aug{copy}-{key}" for copy in (1, 2, 3) for key in "abc")]
+    keys.remove("aug2-b")
+    files = {"utt2lang": "".join(f"{key} eng\n" for key in keys), "failed": "aug2-b broken\n"}
+    files["wav.scp"] = "".join(f"{key} {key}.wav\n" for key in keys)
+    path = write_files(tmp_path / "set", files)
+    (tmp_path / "list").write_text("a eng\nb eng\n")
+    target = tmp_path / "some"
+    done = run("subset_data_dir.py", path, target, "--utt_list", tmp_path / "list", "--copies", 2)
+    assert done.returncode == 0, done.stderr
+    assert {key for key, _ in read_data_dir(target).utt2lang} == {"a", "b", "aug1-a", "aug1-b", "aug2-a"}
+
+
 def test_split_into_sets_and_folds(tmp_path):
     rows = [(f"{label}{number}", label, f"{label}-s{number // 2}") for label in "ab" for number in range(8)]
     files = {
@@ -136,6 +149,7 @@ def test_report(tmp_path):
         ("validate_data_dir.py", ["a", "a"], "a: is given twice"),
         ("subset_data_dir.py", ["a", "b"], "one of --utt_list, --languages"),
         ("subset_data_dir.py", ["a", "b", "--utt_list", "none"], "none: does not exist"),
+        ("subset_data_dir.py", ["a", "b", "--first", "1", "--copies", "2"], "--copies needs --utt_list"),
         ("copy_data_dir.py", ["a", "a"], "is both the source and the target"),
         ("report_data_dir.py", ["none"], "none: does not exist"),
     ],

@@ -46,22 +46,26 @@ def test_only_the_parent_set_is_formatted(folded: Recipe):
     assert [call.rsplit(" ", 1)[1] for call in selected] == [
         f"dump/folded/raw/{part}_1" for part in ("train", "valid", "test")
     ]
-    assert "--utt_list data/train_1/utt2lang --min_duration 1.0 --max_duration 60.0 " in selected[0]
+    assert (
+        "--utt_list data/train_1/utt2lang --copies 0 --min_duration 1.0 --max_duration 60.0 " in selected[0]
+    )
     assert "--min_duration" not in selected[2]
 
 
 def test_only_the_features_of_the_parent_set_are_extracted(folded: Recipe):
     for name in ("whole", "train_1", "valid_1"):
         (folded.path / "dump/folded/raw" / name).mkdir(parents=True)
-    calls = folded.stages(
-        "run.sh", *OPTIONS, "--stage", "4", "--stop_stage", "4", "--feats_type", "extracted"
-    )
-    assert sum("extract_features.py plan" in call for call in calls) == 1
+    stages = ("--stage", "4", "--stop_stage", "4", "--feats_type", "extracted")
+    calls = folded.stages("run.sh", *OPTIONS, *stages, "--feats_copies", "3")
+    plans = [call for call in calls if "extract_features.py plan" in call]
+    assert len(plans) == 1
+    assert " --copies 3 " in plans[0]
     selected = [call for call in calls if "subset_data_dir.py" in call]
     assert [call.split()[-2:] for call in selected] == [
         ["dump/folded/extracted/whole", f"dump/folded/extracted/{part}_1"]
         for part in ("train", "valid", "test")
     ]
+    assert ["--copies 3 " in call for call in selected] == [True, False, False]
 
 
 def test_the_features_of_the_test_set_are_identified_and_its_audio_is_scored(folded: Recipe):
@@ -113,10 +117,6 @@ def test_a_fold_that_fails_ends_the_run(folded: Recipe):
         (("--corpus", "folded", "--folds", "some"), "--folds: 'some' is not valid (give one or all)"),
         (("--corpus", "folded", "--folds", "all", "--lid_exp", "exp/x"), "leave out --lid_exp"),
         (("--corpus", "folded", "--speed_perturb_factors", "0.9 1"), "has no copies at other speeds"),
-        (
-            ("--corpus", "folded", "--feats_type", "extracted", "--feats_copies", "1"),
-            "features of copies are not extracted from it",
-        ),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(folded: Recipe, options: tuple[str, ...], message: str):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lid_toolkit.cli import OptionParser, boolean, fraction, non_negative, positive_int
+from lid_toolkit.data.utterances import copy_key
 from lid_toolkit.datadir.operations import Choice, subset
 from lid_toolkit.errors import LidError, reason_of
 
@@ -13,8 +14,10 @@ def main(arguments: Sequence[str]) -> None:
     """Parse the options and write the subset."""
     parser = make_parser()
     options = parser.parse_args(arguments)
+    if options.copies and options.utt_list is None:
+        parser.error("--copies needs --utt_list")
     choice = Choice(
-        None if options.utt_list is None else listed(options.utt_list),
+        None if options.utt_list is None else with_copies(listed(options.utt_list), options.copies),
         tuple(options.languages.split()),
         options.per_lang or 0,
         options.first or options.random or 0,
@@ -39,6 +42,12 @@ def make_parser() -> OptionParser:
     parser.add_argument("source", type=Path, help="data directory to select from")
     parser.add_argument("target", type=Path, help="data directory to write")
     parser.add_argument("--utt_list", type=Path, help="file with an utterance id at the start of each line")
+    parser.add_argument(
+        "--copies",
+        type=int,
+        default=0,
+        help="also select this number of augmented copies of each utterance of --utt_list, made by stage 4",
+    )
     parser.add_argument("--languages", default="", help='keep only these languages, e.g. "eng fra"')
     parser.add_argument(
         "--per_lang", type=positive_int, help="maximum number of utterances per language, chosen at random"
@@ -69,6 +78,11 @@ def make_parser() -> OptionParser:
     parser.add_argument("--dry_run", type=boolean, default=False, help="only say what would be done")
     parser.add_argument("--seed", type=positive_int, default=1, help="random seed")
     return parser
+
+
+def with_copies(keys: Sequence[str], copies: int) -> list[str]:
+    """Return utterances, and the ids of the first ``copies`` augmented copies of each."""
+    return [copy_key(key, copy) for copy in range(1 + copies) for key in keys]
 
 
 def listed(path: Path) -> list[str]:

@@ -105,7 +105,8 @@ class WhisperLanguageFrontend(AnswerFrontend):
             raise LidError(
                 f"an encoder of type '{kind}' is not Whisper", where=WHERE, mend="name a Whisper model"
             )
-        self.upstream = make_encoder(self.architecture, {}, "auto", source, download_dir)
+        every_layer = {"decoder_layerdrop": 0.0}
+        self.upstream = make_encoder(self.architecture, every_layer, "auto", source, download_dir)
         words_vd = self.upstream.decoder.embed_tokens.weight.detach()
         self.languages = known_languages(len(words_vd)) if languages is None else languages
         self.register_buffer("tokens_kd", language_tokens(words_vd, languages))

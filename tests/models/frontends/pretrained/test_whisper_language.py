@@ -11,6 +11,7 @@ from transformers import WhisperForConditionalGeneration
 
 from lid_toolkit.errors import LidError
 from lid_toolkit.models.build import build_component, build_frontend, with_architecture
+from lid_toolkit.models.frontends.pretrained.lora import Lora
 from lid_toolkit.models.frontends.pretrained.whisper_language import WhisperLanguageFrontend
 
 VOCABULARY = {"vocab_size": 51865, "decoder_start_token_id": 50258}
@@ -101,11 +102,12 @@ def test_nothing_of_it_is_trained(folder):
     assert torch.equal(frontend(states, ones)[0], before)
 
 
-def test_a_model_file_needs_no_pretrained_folder(tmp_path):
+@pytest.mark.parametrize("more", [{}, {"lora": {"rank": 2}}])
+def test_a_model_file_needs_no_pretrained_folder(more, tmp_path):
     folder = save_tiny(tmp_path, "whisper", **VOCABULARY)
     description = {
         "frontend": "whisper_language",
-        "frontend_conf": {"path_or_url": str(folder), "languages": PICKED},
+        "frontend_conf": {"path_or_url": str(folder), "languages": PICKED, **more},
     }
     frontend = build_frontend(description)
     folder.rename(tmp_path / "gone")
@@ -115,9 +117,83 @@ def test_a_model_file_needs_no_pretrained_folder(tmp_path):
     assert torch.equal(again(padded, counts)[0], frontend(padded, counts)[0])
 
 
+def adapted(folder, **conf):
+    """A front end with adapters that have learnt something."""
+    frontend = make(folder, languages=PICKED, vectors=["mean", "state"], lora=Lora(rank=2, alpha=4), **conf)
+    torch.manual_seed(0)
+    for name, value in frontend.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(value, std=0.5)
+    return frontend
+
+
+@torch.no_grad()
+def test_new_adapters_change_nothing(folder):
+    plain = make(folder, languages=PICKED, vectors=["mean", "state"])
+    frontend = make(folder, languages=PICKED, vectors=["mean", "state"], lora=Lora(rank=2))
+    _, padded, counts = batch([5000, 16000])
+    feats_b1d, frames_b = frontend(padded, counts)
+    posteriors_b1k, corrections_b1k, vectors_b1d = feats_b1d.tensor_split([3, 6], dim=2)
+    assert frames_b.tolist() == [1, 1]
+    assert feats_b1d.shape[2] == frontend.output_size
+    assert corrections_b1k.abs().max() < 1e-5
+    expected_b1d = plain(padded, counts)[0]
+    assert torch.allclose(torch.cat((posteriors_b1k, vectors_b1d), dim=2), expected_b1d, atol=1e-6)
+
+
+@torch.no_grad()
+def test_adapters_add_a_low_rank_map_to_the_decoders_attention(folder):
+    """The same weights, each with its map added: W + alpha / r B A (Hu et al., 2022, equation 3)."""
+    frontend = adapted(folder)
+    plain = make(folder, languages=PICKED, vectors=["mean", "state"])
+    for layer, theirs in zip(plain.upstream.decoder.layers, frontend.upstream.decoder.layers, strict=True):
+        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            adapter = getattr(theirs.encoder_attn, name)
+            a_rd, b_dr = adapter.lora_A["default"].weight, adapter.lora_B["default"].weight
+            getattr(layer.encoder_attn, name).weight += 4 / 2 * b_dr @ a_rd
+    _, padded, counts = batch([5000, 16000])
+    posteriors_b1k, corrections_b1k, vectors_b1d = frontend(padded, counts)[0].tensor_split([3, 6], dim=2)
+    merged_b1d = plain(padded, counts)[0]
+    assert torch.allclose(posteriors_b1k + corrections_b1k, merged_b1d[..., :3], atol=1e-5)
+    assert torch.allclose(vectors_b1d, merged_b1d[..., 3:], atol=1e-5)
+    assert corrections_b1k.abs().max() > 1e-3
+    original_b1d = make(folder, languages=PICKED)(padded, counts)[0]
+    assert torch.allclose(posteriors_b1k, original_b1d[..., :3], atol=1e-5)
+
+
+def test_with_adapters_features_are_the_same_alone_and_in_a_batch(folder):
+    check_batch(adapted(folder, silence=(0.1, 0.1)), LENGTHS, 700)
+
+
+def test_only_adapters_are_trained_and_all_of_them(folder):
+    frontend = adapted(folder).train()
+    _, padded, counts = batch([5000, 3000])
+    states, frames = frontend.frozen_states(padded, counts)
+    assert states.shape[2] == frontend.states_size
+    stored = frontend(states, frames)[0]
+    assert torch.equal(stored, frontend(padded, counts)[0])
+    stored.sum().backward()
+    trained = {name for name, value in frontend.named_parameters() if value.requires_grad}
+    assert trained == {name for name, value in frontend.named_parameters() if value.grad is not None}
+    assert len(trained) == 2 * 4 * len(frontend.upstream.decoder.layers)
+    assert all("decoder" in name and "encoder_attn" in name and "lora_" in name for name in trained)
+
+
+@torch.no_grad()
+def test_a_frozen_adapter_stays_frozen(folder):
+    frontend = adapted(folder)
+    frontend.requires_grad_(False)
+    frontend(*batch([5000])[1:])
+    assert not any(value.requires_grad for value in frontend.parameters())
+
+
 @pytest.mark.parametrize(
     ("conf", "words"),
     [
+        ({"lora": {"rank": 2, "frozen": False}}, "frozen: false is not supported"),
+        ({"lora": {"rank": 2}, "whole_windows": True}, "lora is not supported with whole_windows"),
+        ({"lora": {"target_modules": ["query"]}}, "query is not part"),
+        ({"lora": {"ranks": 2}}, "lora"),
         ({"languages": ["ces", "qqq"]}, "unknown language 'qqq'"),
         ({"languages": ["ces", "grc"]}, "Whisper does not know 'grc'"),
         ({"languages": ["ces", "fra", "cs"]}, "'cs' is listed twice"),
