@@ -1,4 +1,4 @@
-"""What ``conf/whisper_correction.yaml`` minimises, solved exactly: a map that is added to Whisper's answer.
+"""What ``conf/whisper_linear.yaml`` minimises, solved exactly: a map that is added to Whisper's answer.
 
 Shapes: n training utterances, u utterances, k languages of Whisper's, c languages of the training data,
 d features.

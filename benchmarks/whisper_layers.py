@@ -108,7 +108,7 @@ def main(arguments: Sequence[str]) -> None:
         "--data_dir",
         type=Path,
         required=True,
-        help="formatted set with utt2spk, or its features as extracted for conf/whisper_correction.yaml",
+        help="formatted set with utt2spk, or its features as extracted for conf/whisper_linear.yaml",
     )
     parser.add_argument(
         "--silence",

@@ -17,8 +17,9 @@ run_folds() {
   ./run.sh --corpus "${corpus}" --folds all --stop_stage 7 --lid_config "conf/${name}.yaml" "${@:2}"
 }
 
-run_folds whisper_bare --feats_type extracted --lid_args "${whisper}" "$@"
-run_folds whisper_correction --feats_type extracted --lid_args "${whisper}" "$@"
+for system in whisper_bare whisper_correction; do
+  run_folds "${system}" --feats_type extracted --feats_copies 3 --lid_args "${whisper}" "$@"
+done
 run_folds voxlingua107_dev_ecapa "$@"
 
 whole="all_${corpus}"

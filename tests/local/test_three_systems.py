@@ -34,6 +34,7 @@ def test_three_systems_run_in_all_folds_and_are_compared(tmp_path: Path):
     assert names == ["whisper_bare", "whisper_correction", "voxlingua107_dev_ecapa"]
     whisper = "--frontend_conf.path_or_url my\\ whisper"
     assert [each.get("--lid_args") for each in options] == [whisper, whisper, None]
+    assert [each.get("--feats_copies") for each in options] == ["3", "3", None]
     kinds = [each.get("--feats_type", "raw") for each in options]
     pooled = [
         f"exp/voxlingua107_dev/all_folds/lid_{name}_{kind}/inference/valid.accuracy.best/all_voxlingua107_dev"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from models.pretrained_encoders import save_tiny
 from training.experiment import write_config, write_experiment
 
 from lid_toolkit.audio.reader import read_audio
@@ -49,10 +50,7 @@ def collect(task, num_jobs=2):
 def frames_of(task):
     """The features of all utterances, each computed alone: (frames, D)."""
     frontend = build_frontend(task.config.model_description())
-    features = []
-    for ref in read_table(task.train_dir / "wav.scp").values():
-        wave = read_audio(ref)[0]
-        features.append(frontend(torch.from_numpy(wave)[None], torch.tensor([len(wave)]))[0][0].numpy())
+    features = [frontend(*batch)[0][0].numpy() for batch in waves_of(task)]
     return np.concatenate(features).astype(np.float64)
 
 
@@ -168,6 +166,52 @@ def test_extracted_features_are_taken_from_disk(tmp_path):
     assert kept["count"] == 240
     np.testing.assert_allclose(kept["sum"], frames.astype(np.float64).sum(0), rtol=1e-12)
     np.testing.assert_allclose(kept["sum_square"], (frames.astype(np.float64) ** 2).sum(0), rtol=1e-12)
+
+
+def test_of_a_front_end_with_adapters_they_are_those_before_training(tmp_path):
+    """From audio and from stored frames; the stored ones have half precision."""
+    folder = save_tiny(tmp_path, "whisper", vocab_size=51865, decoder_start_token_id=50258)
+    conf = {"path_or_url": str(folder), "languages": ["eng", "deu", "fra"], "vectors": ["mean", "state"]}
+    frontend = {"frontend": "whisper_language", "frontend_conf": {**conf, "lora": {"rank": 2}}}
+    task = task_of(tmp_path, **frontend)
+    collect(task)
+    of_audio = dict(np.load(tmp_path / "stats/train/feats_stats.npz"))
+    assert of_audio["count"] == 24
+    assert not of_audio["sum"][3:6].round(3).any()
+    plain = build_frontend({**frontend, "frontend_conf": conf})
+    store(task, tmp_path / "train")
+    features = [plain(wave_1t, lengths)[0][0, 0] for wave_1t, lengths in waves_of(task)]
+    expected = np.delete(of_audio["sum"], [3, 4, 5])
+    np.testing.assert_allclose(torch.stack(features).sum(dim=0).numpy(), expected, rtol=1e-4, atol=1e-4)
+    collect(task)
+    of_frames = np.load(tmp_path / "stats/train/feats_stats.npz")
+    assert of_frames["count"] == 24
+    for name in ("sum", "sum_square"):
+        np.testing.assert_allclose(of_frames[name], of_audio[name], rtol=2e-2, atol=2e-2)
+
+
+def waves_of(task):
+    """Yield each recording as a batch of its own: (1, T) and its length."""
+    for ref in read_table(task.train_dir / "wav.scp").values():
+        wave = read_audio(ref)[0]
+        yield torch.from_numpy(wave)[None], torch.tensor([len(wave)])
+
+
+@torch.inference_mode()
+def store(task, data_dir):
+    """Turn a set of audio into one of stored frames, as stage 4 does."""
+    frontend = build_frontend(task.config.model_description()).eval()
+    states = [frontend.frozen_states(*batch)[0][0].half().numpy() for batch in waves_of(task)]
+    np.save(data_dir / "feats.npy", np.concatenate(states))
+    ends = np.cumsum([len(each) for each in states]).tolist()
+    keys = read_table(data_dir / "wav.scp").keys()
+    begins = [0, *ends[:-1]]
+    rows = [
+        (key, reference(data_dir / "feats.npy", *rows)) for key, *rows in zip(keys, begins, ends, strict=True)
+    ]
+    write_table(data_dir / "feats.scp", rows)
+    made = {name: task.config.model_description()[name] for name in ("frontend", "frontend_conf")}
+    (data_dir / "features.json").write_text(json.dumps({**made, "hop_length": 0}))
 
 
 def test_without_global_normalisation_there_is_nothing_to_do(tmp_path):
