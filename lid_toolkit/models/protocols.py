@@ -9,7 +9,7 @@ Shapes: b batch, t time, d features, c channels, p pooled numbers, e embedding.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, Protocol, TypeVar, cast
+from typing import Literal, Protocol, TypeGuard, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -101,6 +101,16 @@ class FrozenFrontend(Frontend, Protocol):
 
         The front end accepts these states instead of waveforms.
         """
+
+
+class FrameStore(FrozenFrontend, Protocol):
+    """A front end whose frozen states are frames, and whose features, which training changes, are one vector.
+
+    It has a true attribute ``stores_frames``.
+    """
+
+    def initial_features(self, states_btd: Tensor) -> Tensor:
+        """Return the features (B, 1, D) before training, from frozen states (B, frames, states_size)."""
 
 
 class FeatureMap(Part, Protocol):
@@ -216,12 +226,8 @@ def corrects_posteriors(frontend: Frontend) -> bool:
     return getattr(frontend, "corrects_posteriors", False)
 
 
-def stores_frames(frontend: Frontend) -> bool:
-    """Return whether the frozen states are frames although the features are one vector.
-
-    Training changes the features, but not the states. Such a front end has a true attribute
-    ``stores_frames``.
-    """
+def stores_frames(frontend: Frontend) -> TypeGuard[FrameStore]:
+    """Return whether a front end is a :class:`FrameStore`."""
     return getattr(frontend, "stores_frames", False)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 from lid_toolkit.models.build import build_frontend, one_frame_per_utterance
 from lid_toolkit.models.external import EVERY
-from lid_toolkit.models.protocols import Frontend, stores_frames
+from lid_toolkit.models.protocols import FrameStore, Frontend, stores_frames
 from lid_toolkit.parts import (
     Plan,
     RowsPart,
@@ -47,6 +47,7 @@ from lid_toolkit.training.feature_stats import STATS_FILE, FeatureStats, Sums, r
 
 UTTERANCES_PER_PART = 256
 BATCH_SAMPLES = 1 << 21
+MEND = "choose a normaliser without statistics, or set normalize_conf.stats_file"
 
 
 class StatsPart(RowsPart):
@@ -80,7 +81,7 @@ def plan(task: FeatureStats, num_jobs: int, dry_run: bool = False) -> int:
     """
     if not task.needed:
         return 0
-    _fixed_frontend(task)
+    _check_frontend(task)
     if dry_run:
         task.step.due(dry_run=True)
         return 0
@@ -99,15 +100,18 @@ def run_job(task: FeatureStats, job: int) -> None:
     utterances = _utterances(task)
     parts = parts_of(task, len(utterances), planned.inputs.digest)
     with parts_to_do(work_dir(task), parts, job, planned.num_jobs, task.step.name) as todo:
-        frontend = _fixed_frontend(task) if todo else None
-        rate = task.config.preprocessor_conf.sample_rate
+        if not todo:
+            return
+        description, rate = task.config.model_description(), task.config.preprocessor_conf.sample_rate
+        on_disk = utterances.hop_length is not None
+        store = _frame_store(description) if on_disk else None
+        frontend = None if on_disk else _fixed_frontend(description)
 
         def do(part: StatsPart, progress: Progress) -> list[Path]:
             failed: list[tuple[str, str]] = []
-            if utterances.hop_length is not None:
-                sums = [*_sums_of_features(frontend, utterances, part.rows_p, progress)]
+            if frontend is None:
+                sums = [*_sums_of_features(store, utterances, part.rows_p, progress)]
             else:
-                assert frontend is not None
                 sums = [*_sums_of_audio(frontend, rate, utterances, part.rows_p, failed, progress)]
             with write_whole(part.file("npz"), "wb") as stream:
                 np.savez(stream, **_arrays(add(sums)))
@@ -161,29 +165,35 @@ def add(sums: Sequence[Sums]) -> Sums:
     return Sums(sum(one.frames for one in sums), *np.split(total, 2))
 
 
-def _fixed_frontend(task: FeatureStats) -> Frontend | None:
-    """Build the front end, which training must not change; None if its features are on disk.
-
-    Training may change one that stores frames: the statistics are then those of its features before training.
-    """
+def _check_frontend(task: FeatureStats) -> None:
+    """Raise LidError if there is no front end, or features on disk are those of another."""
     config = task.config
-    description = config.model_description()
-    on_disk = references(task.train_dir)[1] is not None
-    if on_disk:
-        check_made_by(task.train_dir, description)
-        if not one_frame_per_utterance(description):
-            return None
-    mend = "choose a normaliser without statistics, or set normalize_conf.stats_file"
-    if config.frontend is None:
-        raise LidError("statistics need a front end", where="normalize", mend=mend)
+    if references(task.train_dir)[1] is not None:
+        check_made_by(task.train_dir, config.model_description())
+    elif config.frontend is None:
+        raise LidError("statistics need a front end", where="normalize", mend=MEND)
+    else:
+        _fixed_frontend(config.model_description())
+
+
+def _fixed_frontend(description: Mapping[str, object]) -> Frontend:
+    """Build the front end, whose features must be known before training."""
     frontend = build_frontend(description, EVERY)
     if not stores_frames(frontend) and any(parameter.requires_grad for parameter in frontend.parameters()):
         raise LidError(
-            f"'{config.frontend}' changes in training, so its features have no fixed statistics",
+            f"'{description['frontend']}' changes in training, so its features have no fixed statistics",
             where="normalize",
-            mend=mend,
+            mend=MEND,
         )
-    return None if on_disk and not stores_frames(frontend) else frontend.eval()
+    return frontend.eval()
+
+
+def _frame_store(description: Mapping[str, object]) -> FrameStore | None:
+    """Build the front end that makes features of what is on disk; None if the features are on disk."""
+    if not one_frame_per_utterance(description):
+        return None
+    frontend = build_frontend(description, EVERY)
+    return frontend if stores_frames(frontend) else None
 
 
 def _utterances(task: FeatureStats) -> Utterances:
@@ -197,15 +207,14 @@ def _count(task: FeatureStats) -> int:
 
 @torch.inference_mode()
 def _sums_of_features(
-    frontend: Frontend | None, utterances: Utterances, rows_u: npt.NDArray[np.int64], progress: Progress
+    store: FrameStore | None, utterances: Utterances, rows_u: npt.NDArray[np.int64], progress: Progress
 ) -> Iterator[Sums]:
-    """Yield the sums of each utterance's features: those on disk, or what the front end makes of them."""
+    """Yield the sums of each utterance's features: those on disk, or those that training starts from."""
     for row in rows_u.tolist():
-        feats_td = read_features(utterances.refs.value(row))
-        if frontend is not None:
-            made_btd, _ = frontend(torch.from_numpy(feats_td)[None], torch.tensor([len(feats_td)]))
-            feats_td = made_btd[0].numpy()
-        yield _sums(feats_td.astype(np.float64))
+        feats_td = torch.from_numpy(read_features(utterances.refs.value(row)))
+        if store is not None:
+            feats_td = store.initial_features(feats_td[None].float())[0]
+        yield _sums(feats_td.double().numpy())
         progress.advance()
 
 

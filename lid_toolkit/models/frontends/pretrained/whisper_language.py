@@ -184,6 +184,12 @@ class WhisperLanguageFrontend(AnswerFrontend):
         mask_b1t = padding_mask(spoken_b, speech_bdt.shape[2], speech_bdt.device)
         return states[-1], frames_b, masked_mean(speech_bdt, mask_b1t).transpose(1, 2)
 
+    def initial_features(self, states_btd: Tensor) -> Tensor:
+        """Return the features (B, 1, ``output_size``) before training, from :meth:`frozen_states`."""
+        state_b1d, mean_b1d, _ = states_btd.tensor_split([1, SUMMARY], dim=1)
+        before_b1k = self._posteriors(state_b1d)
+        return self._joined(torch.cat((before_b1k, torch.zeros_like(before_b1k)), dim=2), mean_b1d, state_b1d)
+
     def _adapted(self, states_btd: Tensor, frames_b: Tensor) -> Tensor:
         """Return the features (B, 1, ``output_size``) of the adapted decoder, from :meth:`frozen_states`."""
         state_b1d, mean_b1d, heard_btd = states_btd.tensor_split([1, SUMMARY], dim=1)
