@@ -46,7 +46,7 @@ def make_parser() -> OptionParser:
         "--copies",
         type=int,
         default=0,
-        help="also select this number of augmented copies, as extraction makes them, of each utterance of --utt_list",
+        help="also select this number of extracted copies of each utterance of --utt_list",
     )
     parser.add_argument("--languages", default="", help='keep only these languages, e.g. "eng fra"')
     parser.add_argument(
