@@ -115,7 +115,7 @@ def read_answers(
     Args:
         data_dir: the formatted set, with ``utt2lang``, ``utt2num_samples`` and ``sampling_rate``;
             ``dropped`` and ``failed`` are optional.
-        inference_dir: ``.../MODEL/SET``, with ``SET_lids``, ``languages``, and optional ``failed``, ``abstained``.
+        inference_dir: ``.../MODEL/SET``: ``SET_lids``, ``languages``, optionally ``failed``, ``abstained``.
         merge: count a macrolanguage and its members as one language, in truth and answers; see
             :func:`lid_toolkit.languages.merged`.
         crop_seconds: duration of the crops that were identified, of the utterances that are long enough;
