@@ -8,11 +8,11 @@ candidate c is the mean of the log posteriors of the M models m, normalised over
 
 This is the geometric mean of the posteriors. A language that one model rules out is ruled out.
 
-A model that lacks candidates cannot tell whether one of them is spoken. It leaves this to the models that
-know all candidates. With q the posteriors that these have together, K the candidates that it knows, and
-p_m(c | K) its own posteriors, given that the language is in K:
+A model that lacks candidates cannot tell whether one of them is spoken, which is left to the models that
+know all candidates. With q the posteriors that these have together, each group G of candidates that the same
+models know has the posterior q(G). Within a group, the evidence is that of the models that know it:
 
-    p_m(c) = p_m(c | K) * q(K) for c in K,      p_m(c) = q(c) for the others
+    p(c) = q(G) * exp(e_c) / (sum over k in G of exp(e_k)) for c in G
 
 Shapes: m models, c candidates, u utterances.
 """
@@ -153,18 +153,29 @@ def fused(log_muc: Scores) -> Scores:
             input, no model knows all languages that any of them knows, each rules out those that it lacks.
     """
     known_muc = ~np.isnan(log_muc)
-    filled_muc = np.where(known_muc, log_muc, NEVER)
-    guides_mu1 = (known_muc == known_muc.any(axis=0)).all(axis=2, keepdims=True)
+    known_muc |= ~known_muc.any(axis=0)
+    guides_mu1 = known_muc.all(axis=2, keepdims=True)
+    known_muc |= ~guides_mu1.any(axis=0)
     guides_mu1 |= ~guides_mu1.any(axis=0)
+    filled_muc = np.where(np.isnan(log_muc), NEVER, log_muc)
     guided_uc = _normalised(filled_muc.mean(axis=0, where=guides_mu1))
-    share_mu1 = np.logaddexp.reduce(np.where(known_muc, guided_uc, -np.inf), axis=2, keepdims=True)
-    left_muc = np.where(known_muc, _normalised(filled_muc) + share_mu1, guided_uc)
-    return _normalised(np.where(guides_mu1, filled_muc, left_muc).mean(axis=0))
+    own_uc = filled_muc.mean(axis=0, where=known_muc)
+    group_uc = np.tensordot(1 << np.arange(len(known_muc)), known_muc, axes=1)
+    fused_uc = np.empty_like(guided_uc)
+    for group in np.unique(group_uc):
+        inside_uc = group_uc == group
+        share_u1, own_u1 = (_total(np.where(inside_uc, log_uc, NEVER)) for log_uc in (guided_uc, own_uc))
+        fused_uc = np.where(inside_uc, own_uc - own_u1 + share_u1, fused_uc)
+    return fused_uc
 
 
 def _normalised(log_uc: Scores) -> Scores:
-    normalised_uc: Scores = log_uc - np.logaddexp.reduce(log_uc, axis=-1, keepdims=True)
-    return normalised_uc
+    return log_uc - _total(log_uc)
+
+
+def _total(log_uc: Scores) -> Scores:
+    total_u1: Scores = np.logaddexp.reduce(log_uc, axis=-1, keepdims=True)
+    return total_u1
 
 
 def code_of(label: str) -> str:

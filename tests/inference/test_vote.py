@@ -82,14 +82,18 @@ def test_candidates_are_all_languages_of_a_model_that_knows_them_or_the_common_o
 
 def test_a_model_leaves_what_it_does_not_know_to_the_others():
     """It moves probability between the languages that it knows, but not to or from the others."""
-    log_muc = np.log([[[0.5, 0.3, 0.2]], [[0.5, 0.3, 0.2]]])
-    certain = np.array([[[0.5 / 0.8, 0.3 / 0.8, np.nan]]])
-    alike = np.concatenate([log_muc, np.log(certain)])
-    np.testing.assert_allclose(np.exp(fused(alike)), [[0.5, 0.3, 0.2]])
-    sure = np.log([[[0.01, 0.99, np.nan]]])
-    share_c = np.exp(fused(np.concatenate([log_muc, sure])))[0]
-    expected_c = np.cbrt([0.5**2 * 0.01 * 0.8, 0.3**2 * 0.99 * 0.8, 0.2**3])
-    np.testing.assert_allclose(share_c, expected_c / expected_c.sum())
+    log_muc = np.log([[[0.5, 0.3, 0.2]], [[0.5, 0.3, 0.2]], [[0.01, 0.99, np.nan]]])
+    within_c = np.cbrt([0.5**2 * 0.01, 0.3**2 * 0.99])
+    expected_c = [*(0.8 * within_c / within_c.sum()), 0.2]
+    np.testing.assert_allclose(np.exp(fused(log_muc)), [expected_c])
+
+
+def test_each_group_that_the_same_models_know_keeps_its_posterior():
+    guide_c = np.array([0.3, 0.1, 0.4, 0.15, 0.05])
+    one_c, other_c = [0.6, 0.4, np.nan, np.nan, np.nan], [np.nan, np.nan, 0.1, 0.9, np.nan]
+    found_c = np.exp(fused(np.log([[guide_c], [one_c], [other_c]])))[0]
+    np.testing.assert_allclose([found_c[:2].sum(), found_c[2:4].sum(), found_c[4]], [0.4, 0.55, 0.05])
+    np.testing.assert_allclose(found_c[0] / found_c[1], np.sqrt(3 * 0.6 / 0.4))
 
 
 def test_without_a_model_that_knows_all_each_rules_out_what_it_lacks():

@@ -95,9 +95,9 @@ def test_a_system_that_knows_all_languages_decides_where_another_lacks_some(tmp_
     vote_results([other, one], tmp_path / "all" / "x")
     found = Identified.read(tmp_path / "all" / "x")
     assert found.languages == ("deu", "fra", "it")
-    left_c = np.array([0.9 * 0.5, 0.1 * 0.5, 0.5])
-    fused_c = np.sqrt(left_c * (0.2, 0.3, 0.5))
-    assert np.exp(found.scores()[1]) == pytest.approx(fused_c[None] / fused_c.sum(), rel=1e-5)
+    known_c = np.sqrt([0.9 * 0.2, 0.1 * 0.3])
+    expected_c = [*(0.5 * known_c / known_c.sum()), 0.5]
+    assert np.exp(found.scores()[1]) == pytest.approx(np.array([expected_c]), rel=1e-5)
     assert dict(found.answers) == {"a": "it"}
 
 
@@ -110,9 +110,10 @@ def test_a_fold_that_was_not_trained_with_a_language_does_not_rule_it_out(tmp_pa
     other = write_system(tmp_path / "other" / "x", ("de", "fr", "it"), folds, {})
     vote_results([one, other], tmp_path / "all" / "x")
     scores_uc = np.exp(Identified.read(tmp_path / "all" / "x").scores()[1])
-    left_c = np.sqrt(np.multiply(posteriors, (0.9 * 0.5, 0.1 * 0.5, 0.5)))
-    known_c = np.sqrt(np.multiply(posteriors, folds["b"]))
-    assert scores_uc == pytest.approx(np.stack([left_c / left_c.sum(), known_c / known_c.sum()]), rel=1e-5)
+    two_c = np.sqrt([0.9 * 0.2, 0.1 * 0.3])
+    three_c = np.sqrt(np.multiply(posteriors, folds["b"]))
+    expected_uc = [[*(0.5 * two_c / two_c.sum()), 0.5], three_c / three_c.sum()]
+    assert scores_uc == pytest.approx(np.stack(expected_uc), rel=1e-5)
 
 
 def test_no_common_answer_at_all(tmp_path: Path):
