@@ -23,7 +23,7 @@ from lid_toolkit.models.encoders.nemo_conv import Block, NemoConvEncoder
 def test_weights_begin_with_the_variance_of_glorot_and_bengio(name: str, fans: int):
     torch.manual_seed(0)
     blocks = [Block(filters=128, kernel=5), Block(filters=32, kernel=3, separable=False, residual=True)]
-    weight = NemoConvEncoder(64, blocks=blocks).get_parameter(name)
+    weight = NemoConvEncoder(64, blocks=blocks).get_parameter(name).detach()
     limit = math.sqrt(6 / fans)
     assert limit * 0.97 < float(weight.abs().max()) <= limit
     assert float(weight.std()) == pytest.approx(limit / math.sqrt(3), rel=0.07)
