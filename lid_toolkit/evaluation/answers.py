@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,11 +41,10 @@ class Answers:
         predicted: (utterances,) index of the answered language; FAILED if there is no answer.
         seconds: (utterances,) duration.
         rate: samples per second, of which durations are multiples; 0 if it is not known.
-        failed: utterance -> reason why it has no answer.
+        failed: utterance -> reason why it could not be identified.
         dropped: number of utterances that formatting left out because of their duration; they are not in
             ``truth``.
         broken: number of utterances that formatting left out because it could not read them.
-        abstained: number of utterances that a policy left without an answer; ``predicted`` is FAILED.
         policy: the settings of the policy that gave the answers; None for the most probable language.
         skipped: utterances of unknown languages that :func:`known_only` left out; None if it was not used.
     """
@@ -62,10 +61,15 @@ class Answers:
     failed: Table
     dropped: int
     broken: int
-    abstained: int = 0
     policy: Mapping[str, object] | None = None
     skipped: Skipped | None = None
     rate: int = 0
+
+    @property
+    def abstained(self) -> int:
+        """Number of utterances that a policy or a vote left without an answer."""
+        failed = self.truth.rows(self.failed.keys())
+        return int(np.count_nonzero(self.predicted == FAILED) - np.count_nonzero(failed >= 0))
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def input_files(data_dir: Path, inference_dir: Path) -> dict[str, Path]:
         "answers": answer_file(inference_dir),
         "languages": inference_dir / "languages",
         "failures": inference_dir / "failed",
+        "abstentions": inference_dir / "abstained",
         SAMPLING_RATE: data_dir / SAMPLING_RATE,
         "dropped": data_dir / "dropped",
         "broken": data_dir / "failed",
@@ -110,16 +115,16 @@ def read_answers(
     Args:
         data_dir: the formatted set, with ``utt2lang``, ``utt2num_samples`` and ``sampling_rate``;
             ``dropped`` and ``failed`` are optional.
-        inference_dir: ``.../MODEL/SET``, with ``SET_lids`` and ``languages``; ``failed`` is optional.
+        inference_dir: ``.../MODEL/SET``: ``SET_lids``, ``languages``, optionally ``failed``, ``abstained``.
         merge: count a macrolanguage and its members as one language, in truth and answers; see
             :func:`lid_toolkit.languages.merged`.
         crop_seconds: duration of the crops that were identified, of the utterances that are long enough;
             None if these were whole.
 
     Raises:
-        LidError: a file is missing or malformed; an utterance has neither an answer nor a recorded failure,
-            or has both; an answer belongs to an utterance that is not in the set, or is not a label of
-            the system; the system knows no language of the set.
+        LidError: a file is missing or malformed; an utterance has neither an answer nor a recorded reason
+            why it has none, or has both; an answer belongs to an utterance that is not in the set, or is not
+            a label of the system; the system knows no language of the set.
     """
     files = input_files(data_dir, inference_dir)
     truth, rate = read_table(files["utt2lang"]), read_sampling_rate(data_dir)
@@ -127,8 +132,8 @@ def read_answers(
     if crop_seconds is not None:
         truth, samples = _cropped(truth, samples, crop_samples(crop_seconds, rate))
     answered = read_optional_table(files["answers"])
-    failed = read_optional_table(files["failures"])
-    answered_rows = _rows_of_answers(truth, answered, failed, files["answers"])
+    failed, abstained = (read_optional_table(files[name]) for name in ("failures", "abstentions"))
+    answered_rows = _rows_of_answers(truth, answered, (failed, abstained), files["answers"])
     system = read_languages(files["languages"])
     labels, codes = answered.codes()
     _check_labels(labels, system, files["answers"])
@@ -304,12 +309,15 @@ def some(names: Collection[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _rows_of_answers(truth: Table, answered: Table, failed: Table, path: Path) -> npt.NDArray[np.int64]:
-    """Return the row of each answer in ``truth``; check that each utterance has an answer or a failure."""
-    answered_rows, failed_rows = truth.rows(answered.keys()), truth.rows(failed.keys())
+def _rows_of_answers(
+    truth: Table, answered: Table, unanswered: Sequence[Table], path: Path
+) -> npt.NDArray[np.int64]:
+    """Return the row of each answer in ``truth``; check that each utterance is in one of the tables."""
+    tables = (answered, *unanswered)
+    rows_of = [truth.rows(table.keys()) for table in tables]
     extra = [
         table.key(row)
-        for table, rows in ((answered, answered_rows), (failed, failed_rows))
+        for table, rows in zip(tables, rows_of, strict=True)
         for row in np.flatnonzero(rows < 0).tolist()
     ]
     if extra:
@@ -318,7 +326,7 @@ def _rows_of_answers(truth: Table, answered: Table, failed: Table, path: Path) -
             where=path,
             mend="score the set that was identified",
         )
-    answers = np.bincount(np.concatenate([answered_rows, failed_rows]), minlength=len(truth))
+    answers = np.bincount(np.concatenate(rows_of), minlength=len(truth))
     if both := [truth.key(row) for row in np.flatnonzero(answers > 1).tolist()]:
         raise LidError(
             f"utterances with both an answer and a failure: {some(both)}", where=path, redo="identification"
@@ -330,7 +338,7 @@ def _rows_of_answers(truth: Table, answered: Table, failed: Table, path: Path) -
             where=path,
             redo="identification",
         )
-    return answered_rows
+    return rows_of[0]
 
 
 def _check_labels(labels: Collection[str], known: tuple[str, ...], path: Path) -> None:

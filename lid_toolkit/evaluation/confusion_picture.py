@@ -78,7 +78,7 @@ def drawn_confusion(results: Mapping[str, Any]) -> Confusion:
     place = {label: number for number, label in enumerate(labels)}
     own = np.array([place[label] for label in true])
     order = _order([display_name(label) for label in true], counts[:, own])
-    missing = NO_ANSWER_NAME if "policy" in results else FAILED_NAME
+    missing = NO_ANSWER_NAME if "abstained" in results else FAILED_NAME
     names = [*(short_name(label) for label in labels), missing]
     others = np.setdiff1d(np.flatnonzero(counts.sum(axis=0)), own).tolist()
     others.sort(key=lambda column: (column == len(labels), names[column]))

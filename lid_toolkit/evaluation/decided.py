@@ -66,13 +66,11 @@ def decided(
     ruling = policy.ruling(labels)
     answered = np.flatnonzero(answers.predicted != FAILED)
     predicted = answers.predicted.copy()
-    abstained = 0
     for first in range(0, len(answered), BLOCK):
         rows = answered[first : first + BLOCK]
         posteriors_bc = ruling.posteriors(scores_uc[rows])
         chosen_b = ruling.choose(posteriors_bc, answers.seconds[rows])
         predicted[rows] = np.where(chosen_b == FAILED, FAILED, answers.columns[chosen_b])
         scores_uc[rows] = posteriors_bc
-        abstained += int(np.count_nonzero(chosen_b == FAILED))
-    made = replace(answers, predicted=predicted, abstained=abstained, policy=policy.settings)
+    made = replace(answers, predicted=predicted, policy=policy.settings)
     return made, merge_columns(answers, scores_uc)

@@ -32,13 +32,15 @@ class Identified:
     Attributes:
         directory: ``.../MODEL/SET``.
         answers: utterance -> language.
-        failed: utterance -> reason why it has no answer.
+        failed: utterance -> reason why it could not be identified.
+        abstained: utterance -> reason why it was left without an answer, as by a vote.
         languages: the system's labels in index order.
     """
 
     directory: Path
     answers: Table
     failed: Table
+    abstained: Table
     languages: tuple[str, ...]
 
     @classmethod
@@ -50,8 +52,8 @@ class Identified:
         """
         require_directory(directory, redo="identification")
         answers = read_optional_table(answer_file(directory))
-        failed = read_optional_table(directory / "failed")
-        return cls(directory, answers, failed, read_languages(directory / "languages"))
+        failed, abstained = (read_optional_table(directory / name) for name in ("failed", "abstained"))
+        return cls(directory, answers, failed, abstained, read_languages(directory / "languages"))
 
     def scores(self) -> Block:
         """Return the utterances that have an answer, and their log posteriors (U, C).
@@ -84,27 +86,28 @@ class Identified:
 
 def files_of(directories: Sequence[Path]) -> dict[str, Path]:
     """Return the files that :class:`Identified` reads from some directories, by name."""
-    names = ("languages", "failed", "scores.scp", "scores.ark")
+    names = ("languages", "failed", "abstained", "scores.scp", "scores.ark")
     files = {f"{place}/{name}": place / name for place in directories for name in names}
     return files | {f"{place}/answers": answer_file(place) for place in directories}
 
 
-def write_identified(
-    out: Path, answers: Table, failed: Table, languages: Sequence[str], scores: Iterator[Block]
-) -> list[Path]:
-    """Write the files of an identification to ``.../MODEL/SET`` and return them.
+def write_identified(results: Identified, scores: Iterator[Block]) -> list[Path]:
+    """Write the results of a system on a set to their directory, and return the files.
 
     Args:
-        out: the directory.
-        answers: utterance -> language.
-        failed: utterance -> reason.
-        languages: labels in index order.
-        scores: log posteriors of the answered utterances, in the order of ``answers``.
+        results: what is written.
+        scores: log posteriors of the answered utterances, in the order of the answers.
     """
-    write_blocks(answer_file(out), answers.blocks())
-    write_blocks(out / "failed", failed.blocks())
+    out = results.directory
+    tables = {
+        answer_file(out): results.answers,
+        out / "failed": results.failed,
+        out / "abstained": results.abstained,
+    }
+    for path, table in tables.items():
+        write_blocks(path, table.blocks())
     with write_whole(out / "languages") as stream:
-        stream.writelines(f"{label}\n" for label in languages)
+        stream.writelines(f"{label}\n" for label in results.languages)
     ark, scp = out / "scores.ark", out / "scores.scp"
     write_vectors(ark, scp, scores)
-    return [answer_file(out), out / "failed", out / "languages", ark, scp]
+    return [*tables, out / "languages", ark, scp]

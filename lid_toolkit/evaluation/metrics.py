@@ -135,7 +135,7 @@ class Evaluation:
         broken: utterances that the formatting could not read; they are not scored.
         merged: whether a macrolanguage and its members count as one.
         sets: the metrics of utterances of several languages; None if the set has no ``utt2langs``.
-        abstained: utterances that a policy left without an answer. They count as wrong.
+        abstained: utterances that a policy or a vote left without an answer. They count as wrong.
         policy: the settings of the policy; None if there is none.
         skipped: utterances and languages that are not scored, because the system does not know them; None if
             they count as wrong.
@@ -176,6 +176,11 @@ class Evaluation:
     def design_effect(self) -> float:
         """How many times the variance of the accuracy is that of single utterances; 1 without clusters."""
         return 1.0 if self.clustered is None else self.clustered.design_effect
+
+    @property
+    def may_abstain(self) -> bool:
+        """Whether a policy or a vote decided which utterances to answer."""
+        return self.policy is not None or self.abstained > 0
 
     @property
     def coverage(self) -> float:

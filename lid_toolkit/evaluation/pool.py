@@ -21,9 +21,9 @@ from lid_toolkit.steps import Step
 def pool(data_dir: Path, output_dir: Path, results: Sequence[Path], dry_run: bool = False) -> None:
     """Write the answers and scores of all folds as if one system had given them, unless they are current.
 
-    The files are those of an identification: ``SET_lids``, ``languages``, ``scores.ark``, ``scores.scp`` and
-    ``failed``. The languages are those of all models; one that a model does not know has the log posterior
-    ``NEVER`` for its utterances.
+    The files are those of an identification: ``SET_lids``, ``languages``, ``scores.ark``, ``scores.scp``,
+    ``failed`` and ``abstained``. The languages are those of all models; one that a model does not know has
+    the log posterior ``NEVER`` for its utterances.
 
     Args:
         data_dir: the set, with the utterances of all folds.
@@ -55,10 +55,12 @@ def _write(out: Path, folds: Sequence[Identified], truth: Table) -> list[Path]:
     mend = "give each fold's own test set"
     answers = merge_tables([fold.answers for fold in folds], answer_file(out), mend=mend)
     failed = merge_tables([fold.failed for fold in folds], out / "failed", mend=mend)
-    _check_complete(answers, failed, truth, out)
-    languages = sorted({label for fold in folds for label in fold.languages}, key=str.encode)
+    abstained = merge_tables([fold.abstained for fold in folds], out / "abstained", mend=mend)
+    _check_complete([answers, failed, abstained], truth, out)
+    languages = tuple(sorted({label for fold in folds for label in fold.languages}, key=str.encode))
     logging.info("%s: %d answers of %d folds", out, len(answers), len(folds))
-    return write_identified(out, answers, failed, languages, _joined(folds, languages))
+    joined = Identified(out, answers, failed, abstained, languages)
+    return write_identified(joined, _joined(folds, languages))
 
 
 def _joined(folds: Sequence[Identified], languages: Sequence[str]) -> Iterator[Block]:
@@ -75,11 +77,11 @@ def _joined(folds: Sequence[Identified], languages: Sequence[str]) -> Iterator[B
         yield [keys[row] for row in order], np.concatenate(blocks)[order]
 
 
-def _check_complete(answers: Table, failed: Table, truth: Table, out: Path) -> None:
-    """Raise LidError if the answers and failures are not those of all utterances of the set."""
-    rows = np.concatenate([truth.rows(answers.keys()), truth.rows(failed.keys())])
+def _check_complete(tables: Sequence[Table], truth: Table, out: Path) -> None:
+    """Raise LidError if answers, failures and abstentions are not those of all utterances of the set."""
+    rows = np.concatenate([truth.rows(table.keys()) for table in tables])
     if (rows < 0).any():
-        keys = [*answers.keys(), *failed.keys()]
+        keys = [key for table in tables for key, _ in table]
         others = some([keys[place] for place in np.flatnonzero(rows < 0).tolist()])
         raise LidError(f"answers for utterances that are not in the set: {others}", where=out)
     missing = np.flatnonzero(np.bincount(rows, minlength=len(truth)) == 0).tolist()

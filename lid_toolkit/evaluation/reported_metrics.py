@@ -106,7 +106,7 @@ def _coverage_note(evaluation: Evaluation) -> str:
     if without is None:
         return "none answered" if evaluation.abstained else "all failed"
     failed = [f"{evaluation.failed} failed"] if evaluation.failed or not evaluation.abstained else []
-    abstained = [f"{evaluation.abstained} not answered by the policy"] if evaluation.abstained else []
+    abstained = [f"{evaluation.abstained} without an answer"] if evaluation.abstained else []
     return (
         f"{', '.join(failed + abstained)}; without them {100 * without.estimate.value:.2f} % "
         f"{interval(without.estimate)}, {without.correct} of {without.utterances} correct"
@@ -213,10 +213,6 @@ def _of_left_out(key: str, title: str) -> Metric[Evaluation]:
     )
 
 
-def _has_policy(evaluation: Evaluation) -> bool:
-    return evaluation.policy is not None
-
-
 def _has_sets(evaluation: Evaluation) -> bool:
     return evaluation.sets is not None
 
@@ -290,8 +286,8 @@ METRICS: tuple[Metric[Evaluation], ...] = (
         "error of answers",
         _answered_error,
         has_interval=True,
-        note=lambda _: "wrong answers among the answers of the policy",
-        applies=_has_policy,
+        note=lambda _: "wrong answers among the answers",
+        applies=lambda evaluation: evaluation.may_abstain,
     ),
     Metric(
         "exact_set_accuracy",

@@ -30,7 +30,7 @@ def as_dict(evaluation: Evaluation) -> dict[str, object]:
         "merged_macrolanguages": evaluation.merged,
         "correct": evaluation.accuracy.correct,
         "failed": evaluation.failed,
-        **({} if evaluation.policy is None else _policy_dict(evaluation)),
+        **_abstentions_dict(evaluation),
         "not_scored": _not_scored_dict(evaluation),
         **without,
         **_intervals_dict(evaluation),
@@ -101,8 +101,11 @@ def _curves_dict(scored: FromScores) -> dict[str, object]:
     return curves
 
 
-def _policy_dict(evaluation: Evaluation) -> dict[str, object]:
-    return {"abstained": evaluation.abstained, "policy": dict(evaluation.policy or {})}
+def _abstentions_dict(evaluation: Evaluation) -> dict[str, object]:
+    if not evaluation.may_abstain:
+        return {}
+    policy = {} if evaluation.policy is None else {"policy": dict(evaluation.policy)}
+    return {"abstained": evaluation.abstained, **policy}
 
 
 def _bucket_dict(bucket: Bucket) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Several systems on one set: the votes of :mod:`.vote` on answers and scores that are already there.
 
-Shapes: m systems, u utterances, c labels of one system, l languages that all systems know.
+Shapes: m systems, u utterances, c labels of one system, l candidates of the vote.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from lid_toolkit.datadir.tables.table import Table, parse_table, table_from_pairs
 from lid_toolkit.errors import LidError
-from lid_toolkit.evaluation.identified import Block, Identified, files_of, write_identified
-from lid_toolkit.inference.vote import Rule, code_of, common
+from lid_toolkit.evaluation.identified import NEVER, Block, Identified, files_of, write_identified
+from lid_toolkit.inference.vote import Rule, Scores, candidates, code_of, fused
 from lid_toolkit.steps import Step
 
 FEWEST = 2
-Scores = npt.NDArray[np.float64]
 
 
 def vote_results(
@@ -27,9 +25,10 @@ def vote_results(
 ) -> None:
     """Write the common answers of several systems to one set, unless they are current.
 
-    The files are those of an identification, so ``lid score`` and ``lid compare`` read them. The labels are
-    the first system's, for the languages that all systems know. An utterance that a system failed to identify
-    has failed. With the rule ``agree``, so has one to which the systems gave different answers.
+    The files are those of an identification, so ``lid score`` and ``lid compare`` read them. The languages
+    are the candidates of :mod:`.vote`, with the labels of the first system that knows each. An utterance that
+    a system failed to identify has failed. One that a system left without an answer has none, and with the
+    rule ``agree``, neither has one to which the systems gave different answers.
 
     Args:
         results: the results of each system, ``.../MODEL/SET``, at least two.
@@ -50,7 +49,7 @@ def vote_results(
         return
     systems = [Identified.read(directory) for directory in results]
     _check_same_set(systems)
-    codes = common([system.languages for system in systems])
+    codes = candidates([system.languages for system in systems])
     with step.work("voting", lock=output_dir) as work:
         if work is not None:
             work.finish(_write(output_dir, systems, codes, rule))
@@ -58,7 +57,9 @@ def vote_results(
 
 def _check_same_set(systems: Sequence[Identified]) -> None:
     """Raise LidError unless all systems have answered, or failed to answer, the same utterances."""
-    first, *others = ({*system.answers.keys(), *system.failed.keys()} for system in systems)
+    first, *others = (
+        {*system.answers.keys(), *system.failed.keys(), *system.abstained.keys()} for system in systems
+    )
     for system, keys in zip(systems[1:], others, strict=True):
         if keys != first:
             one = min(keys ^ first)
@@ -70,16 +71,20 @@ def _check_same_set(systems: Sequence[Identified]) -> None:
 def _write(out: Path, systems: Sequence[Identified], codes: Sequence[str], rule: Rule) -> list[Path]:
     """Write the common answers and return the files."""
     failed = {key: reason for system in reversed(systems) for key, reason in system.failed}
+    abstained = {key: reason for system in reversed(systems) for key, reason in system.abstained}
     if rule == "agree":
-        failed = disagreements([system.answers for system in systems]) | failed
-    keys = [key for key, _ in systems[0].answers if key not in failed]
-    scores_ul = fused([by_code(system, codes, keys) for system in systems])
-    own = {code_of(label): label for label in reversed(systems[0].languages)}
-    labels = [own[code] for code in codes]
+        abstained |= disagreements([system.answers for system in systems])
+    abstained = {key: reason for key, reason in abstained.items() if key not in failed}
+    keys = [key for key, _ in systems[0].answers if key not in failed and key not in abstained]
+    scores_ul = fused(np.stack([by_code(system, codes, keys) for system in systems]))
+    own = {code_of(label): label for system in reversed(systems) for label in reversed(system.languages)}
+    labels = tuple(own[code] for code in codes)
     answers = [(key, labels[column]) for key, column in zip(keys, scores_ul.argmax(axis=1), strict=True)]
     blocks: list[Block] = [(keys, scores_ul.astype(np.float32))] if keys else []
-    logging.info("%s: %d answers of %d systems, %d without", out, len(keys), len(systems), len(failed))
-    return write_identified(out, _table(dict(answers)), _table(failed), labels, iter(blocks))
+    without = len(failed) + len(abstained)
+    logging.info("%s: %d answers of %d systems, %d without", out, len(keys), len(systems), without)
+    voted = Identified(out, _table(dict(answers)), _table(failed), _table(abstained), labels)
+    return write_identified(voted, iter(blocks))
 
 
 def disagreements(answers_m: Sequence[Table]) -> dict[str, str]:
@@ -94,20 +99,20 @@ def disagreements(answers_m: Sequence[Table]) -> dict[str, str]:
 
 
 def by_code(system: Identified, codes: Sequence[str], keys: Sequence[str]) -> Scores:
-    """Return log posteriors (U, L) of languages; those of labels with the same code are added."""
+    """Return log posteriors (U, L) of languages; NaN for one that the system, or its fold, does not know.
+
+    Those of labels with the same code are added.
+    """
     columns: dict[str, list[int]] = {}
     for column, label in enumerate(system.languages):
         columns.setdefault(code_of(label), []).append(column)
-    scores_uc = system.scores()[1][system.answers.rows(keys)].astype(np.float64)
-    parts = [np.logaddexp.reduce(scores_uc[:, columns[code]], axis=1) for code in codes]
-    return np.stack(parts, axis=1)
-
-
-def fused(scores_mul: Sequence[Scores]) -> Scores:
-    """Return the mean of log posteriors (U, L) of several systems, normalised: see :mod:`.vote`."""
-    mean_ul = np.mean(scores_mul, axis=0)
-    fused_ul: Scores = mean_ul - np.logaddexp.reduce(mean_ul, axis=1, keepdims=True)
-    return fused_ul
+    scores_uc = system.scores()[1][system.answers.rows(keys)]
+    scores_ul = np.full((len(keys), len(codes)), np.nan)
+    for place, code in enumerate(codes):
+        if own := columns.get(code):
+            sum_u = np.logaddexp.reduce(scores_uc[:, own], axis=1, dtype=np.float64)
+            scores_ul[:, place] = np.where((scores_uc[:, own] == NEVER).all(axis=1), np.nan, sum_u)
+    return scores_ul
 
 
 def _table(rows: Mapping[str, str]) -> Table:

@@ -10,6 +10,7 @@ import pytest
 from evaluation.written_set import WrittenSet, write_set
 
 from lid_toolkit.commands.recipe.score import main, read_policy
+from lid_toolkit.datadir.tables.table import read_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.evaluation.answers import FAILED, read_answers, read_columns
 from lid_toolkit.evaluation.decided import Policy, decided
@@ -66,10 +67,31 @@ def test_coverage_and_error_among_answers(made: WrittenSet):
     assert found["answered_error"]["low"] == pytest.approx(1 - found["answered"]["accuracy"]["high"])
     assert found["accuracy"]["value"] == pytest.approx(2 / 6)
     report = (made.inference_dir / "results").read_text()
-    assert "1 failed, 2 not answered by the policy; without them 66.67 %" in report
+    assert "1 failed, 2 without an answer; without them 66.67 %" in report
     assert "error of answers" in report
     page = (made.inference_dir / "report.html").read_text()
     assert "1 wrong answer," in page
+
+
+def test_only_scored_utterances_count_as_unanswered(tmp_path: Path):
+    truth = {"a": "deu", "b": "nld", "c": "nld", "d": "fra"}
+    made = write_set(tmp_path, truth, {"a": "deu", "b": "fra"}, LABELS, {"c": "broken", "d": "broken"})
+    counting = Counting(policy=of(DecisionPolicy(min_score=0.95)), unknown_languages="skip")
+    score(made.data_dir, made.inference_dir, counting=counting)
+    found = json.loads((made.inference_dir / "results.json").read_text())
+    assert (found["utterances"], found["failed"], found["abstained"]) == (2, 1, 1)
+
+
+def test_utterances_that_a_vote_left_out_are_without_an_answer(made: WrittenSet):
+    rows = read_table(made.inference_dir / "failed")
+    (made.inference_dir / "failed").rename(made.inference_dir / "abstained")
+    score(made.data_dir, made.inference_dir)
+    found = json.loads((made.inference_dir / "results.json").read_text())
+    assert (len(rows), found["failed"], found["abstained"], found["coverage"]) == (1, 0, 1, 5 / 6)
+    assert "policy" not in found
+    report = (made.inference_dir / "results").read_text()
+    assert "1 without an answer; without them 60.00 %" in report
+    assert "failed;" not in report
 
 
 def test_fallback_and_shortest_duration(made: WrittenSet):

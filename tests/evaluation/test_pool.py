@@ -47,6 +47,15 @@ def test_the_answers_and_scores_are_those_of_each_fold(tmp_path: Path):
     assert scores[0, 2] == np.float32(NEVER)
 
 
+def test_what_a_vote_left_without_an_answer_stays_so(tmp_path: Path):
+    parts, target = folds(tmp_path), whole(tmp_path)
+    (parts[0].inference_dir / "failed").rename(parts[0].inference_dir / "abstained")
+    out = tmp_path / "pooled" / "all_x"
+    pool(target.data_dir, out, [part.inference_dir for part in parts])
+    answers = read_answers(target.data_dir, out)
+    assert (len(answers.failed), answers.abstained) == (0, 1)
+
+
 def test_it_is_done_again_only_when_a_fold_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     caplog.set_level("INFO")
     parts, target = folds(tmp_path), whole(tmp_path)

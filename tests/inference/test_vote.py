@@ -10,7 +10,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.inference.decision import decider
 from lid_toolkit.inference.policy import Calibration, DecisionPolicy
 from lid_toolkit.inference.prediction import Prediction
-from lid_toolkit.inference.vote import Ballot, Voters, common, posteriors_by_code, vote
+from lid_toolkit.inference.vote import Ballot, Voters, candidates, fused, posteriors_by_code, vote
 
 CODES = ("deu", "fra")
 
@@ -71,12 +71,34 @@ def test_a_language_that_a_model_rules_out_is_ruled_out_and_scores_stay_finite()
     assert found.answer.scores == pytest.approx({"deu": 1.0, "fra": 0.0})
 
 
-def test_common_languages():
-    assert common([("de", "fr", "it"), ("fra", "German", "spa")]) == ("deu", "fra")
+def test_candidates_are_all_languages_of_a_model_that_knows_them_or_the_common_ones():
+    assert candidates([("de", "fr"), ("fra", "German", "spa")]) == ("fra", "deu", "spa")
+    assert candidates([("de", "fr", "it"), ("fra", "German", "spa")]) == ("deu", "fra")
     with pytest.raises(LidError, match="the models have 1 languages in common"):
-        common([("de", "fr"), ("fra", "spa")])
+        candidates([("de", "fr"), ("fra", "spa")])
     with pytest.raises(LidError, match="a vote needs two or more"):
         Voters({})
+
+
+def test_a_model_leaves_what_it_does_not_know_to_the_others():
+    """It moves probability between the languages that it knows, but not to or from the others."""
+    log_muc = np.log([[[0.5, 0.3, 0.2]], [[0.5, 0.3, 0.2]], [[0.01, 0.99, np.nan]]])
+    within_c = np.cbrt([0.5**2 * 0.01, 0.3**2 * 0.99])
+    expected_c = [*(0.8 * within_c / within_c.sum()), 0.2]
+    np.testing.assert_allclose(np.exp(fused(log_muc)), [expected_c])
+
+
+def test_each_group_that_the_same_models_know_keeps_its_posterior():
+    guide_c = np.array([0.3, 0.1, 0.4, 0.15, 0.05])
+    one_c, other_c = [0.6, 0.4, np.nan, np.nan, np.nan], [np.nan, np.nan, 0.1, 0.9, np.nan]
+    found_c = np.exp(fused(np.log([[guide_c], [one_c], [other_c]])))[0]
+    np.testing.assert_allclose([found_c[:2].sum(), found_c[2:4].sum(), found_c[4]], [0.4, 0.55, 0.05])
+    np.testing.assert_allclose(found_c[0] / found_c[1], np.sqrt(3 * 0.6 / 0.4))
+
+
+def test_without_a_model_that_knows_all_each_rules_out_what_it_lacks():
+    log_muc = np.log([[[0.5, 0.5, np.nan]], [[np.nan, 0.5, 0.5]]])
+    np.testing.assert_allclose(np.exp(fused(log_muc)), [[0, 1, 0]], atol=1e-9)
 
 
 def test_models_that_read_files(model_file, speech):

@@ -11,7 +11,7 @@ from datadir.vectors import write_pairs
 
 from lid_toolkit.datadir.tables.table import read_table, write_table
 from lid_toolkit.errors import LidError
-from lid_toolkit.evaluation.identified import Identified
+from lid_toolkit.evaluation.identified import NEVER, Identified
 from lid_toolkit.inference.decision import decider
 from lid_toolkit.inference.policy import DecisionPolicy
 from lid_toolkit.inference.prediction import Prediction
@@ -72,12 +72,48 @@ def test_there_is_no_answer_where_the_systems_disagree(both: list[Path], tmp_pat
     vote_results(both, tmp_path / "all" / "x", "agree")
     found = Identified.read(tmp_path / "all" / "x")
     assert dict(found.answers) == {"b": "fr"}
-    assert dict(found.failed) == {
+    assert dict(found.failed) == {"d": "broken"}
+    assert dict(found.abstained) == {
         "a": "the models disagree: deu, fra",
         "c": "the models disagree: ita, fra",
-        "d": "broken",
     }
     assert found.scores()[0] == ["b"]
+
+
+def test_a_vote_on_votes_keeps_what_they_left_without_an_answer(both: list[Path], tmp_path: Path):
+    vote_results(both, tmp_path / "agree" / "x", "agree")
+    vote_results([both[0], tmp_path / "agree" / "x"], tmp_path / "again" / "x")
+    found = Identified.read(tmp_path / "again" / "x")
+    assert [*found.answers.keys()] == ["b"]
+    assert [*found.abstained.keys()] == ["a", "c"]
+    assert dict(found.failed) == {"d": "broken"}
+
+
+def test_a_system_that_knows_all_languages_decides_where_another_lacks_some(tmp_path: Path):
+    one = write_system(tmp_path / "one" / "x", ("de", "fr", "it"), {"a": (0.2, 0.3, 0.5)}, {})
+    other = write_system(tmp_path / "other" / "x", ("fra", "deu"), {"a": (0.1, 0.9)}, {})
+    vote_results([other, one], tmp_path / "all" / "x")
+    found = Identified.read(tmp_path / "all" / "x")
+    assert found.languages == ("deu", "fra", "it")
+    known_c = np.sqrt([0.9 * 0.2, 0.1 * 0.3])
+    expected_c = [*(0.5 * known_c / known_c.sum()), 0.5]
+    assert np.exp(found.scores()[1]) == pytest.approx(np.array([expected_c]), rel=1e-5)
+    assert dict(found.answers) == {"a": "it"}
+
+
+def test_a_fold_that_was_not_trained_with_a_language_does_not_rule_it_out(tmp_path: Path):
+    """Joined folds have ``NEVER`` for a language that the fold's model does not know."""
+    posteriors = (0.2, 0.3, 0.5)
+    one = write_system(tmp_path / "one" / "x", ("de", "fr", "it"), {"a": posteriors, "b": posteriors}, {})
+    tiny = float(np.exp(NEVER))
+    folds = {"a": (0.9, 0.1, tiny), "b": (0.8, 0.1, 0.1)}
+    other = write_system(tmp_path / "other" / "x", ("de", "fr", "it"), folds, {})
+    vote_results([one, other], tmp_path / "all" / "x")
+    scores_uc = np.exp(Identified.read(tmp_path / "all" / "x").scores()[1])
+    two_c = np.sqrt([0.9 * 0.2, 0.1 * 0.3])
+    three_c = np.sqrt(np.multiply(posteriors, folds["b"]))
+    expected_uc = [[*(0.5 * two_c / two_c.sum()), 0.5], three_c / three_c.sum()]
+    assert scores_uc == pytest.approx(np.stack(expected_uc), rel=1e-5)
 
 
 def test_no_common_answer_at_all(tmp_path: Path):

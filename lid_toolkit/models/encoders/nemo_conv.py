@@ -55,7 +55,8 @@ class Block(BaseModel):
 class NemoConvEncoder(nn.Module):
     """Blocks x -> relu(SE(norm(W_R ... relu(norm(W_1 x)))) + norm(P x)); the sum only with ``residual``.
 
-    NeMo's ``ConvASREncoder`` with ``conv_mask``. (B, T, D) to (B, filters of the last block, T).
+    NeMo's ``ConvASREncoder`` with ``conv_mask``. (B, T, D) to (B, filters of the last block, T). Its weights
+    begin as NeMo's: uniform, with the variance of Glorot and Bengio (AISTATS 2010).
 
     Args:
         input_size: feature dimension D.
@@ -70,6 +71,10 @@ class NemoConvEncoder(nn.Module):
             NemoBlock(width, block) for width, block in zip(widths, blocks, strict=False)
         )
         self.output_size = widths[-1]
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d | nn.Linear):
+                # PyTorch's kernels of single channels are so large that Adam hardly changes them.
+                nn.init.xavier_uniform_(module.weight)
 
     def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return frame-level outputs (B, output_size, T) and their lengths (B,).
