@@ -56,10 +56,8 @@ def main(arguments: Sequence[str]) -> None:
     if not (directory / "exp" / "valid.accuracy.best.pth").exists():
         words = ["--config", str(directory / "train.yaml"), "--output_dir", str(directory / "exp")]
         call(options.espnet_python, "lid_train", [*words, *data_words(*sets)], directory)
-    answers = identify(options.espnet_python, options.test_dir.absolute(), directory)
-    languages = sorted(line.split()[0] for line in (options.train_dir / "lang2utt").read_text().splitlines())
-    with write_whole(answers.with_name("languages")) as stream:
-        stream.writelines(f"{language}\n" for language in languages)
+    languages = [line.split()[0] for line in (options.train_dir / "lang2utt").read_text().splitlines()]
+    answers = identify(options.espnet_python, options.test_dir.absolute(), languages, directory)
     dispatch(["score", "--pred_lids", str(answers), "--target_lids", str(options.test_dir / "utt2lang")])
 
 
@@ -88,15 +86,22 @@ def settings(conf: Mapping[str, Any], max_epoch: int | None) -> dict[str, Any]:
     }
 
 
-def identify(python: Path, test: Path, directory: Path) -> Path:
-    """Identify a set with the trained model and return the table of the answers."""
+def identify(python: Path, test: Path, languages: Sequence[str], directory: Path) -> Path:
+    """Identify a set with the trained model and return the table of the answers.
+
+    ESPnet wants labels, which do not change its answers, and stops at a language that the model does not
+    know. So all utterances get the label of the first language.
+    """
     out = directory / "inference" / test.name
     out.mkdir(parents=True, exist_ok=True)
+    (out / "languages").write_text("".join(f"{language}\n" for language in languages))
     lines = (test / "utt2num_samples").read_text()
     (directory / "speech_shape").write_text(lines)
+    labels = "".join(f"{line.split()[0]} {languages[0]}\n" for line in lines.splitlines())
+    (directory / "lid_labels").write_text(labels)
     words = ["--ngpu", "0", "--output_dir", str(out), "--num_workers", "0", "--valid_batch_size", "1"]
     words += ["--data_path_and_name_and_type", f"{test}/wav.scp,speech,sound"]
-    words += ["--data_path_and_name_and_type", f"{test}/utt2lang,lid_labels,text"]
+    words += ["--data_path_and_name_and_type", f"{directory}/lid_labels,lid_labels,text"]
     words += ["--shape_file", str(directory / "speech_shape"), "--fix_duration", "false"]
     words += ["--lid_train_config", str(directory / "exp" / "config.yaml"), "--extract_embd", "false"]
     words += ["--lid_model_file", str(directory / "exp" / "valid.accuracy.best.pth")]
