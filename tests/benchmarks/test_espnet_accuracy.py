@@ -79,4 +79,5 @@ def test_the_answers_are_in_a_directory_that_lid_compare_reads(accuracy, tmp_pat
     assert "50.0" in capsys.readouterr().out
     answers = read_answers(tmp_path / "test", out / "inference" / "test")
     assert (answers.predicted == answers.true).tolist() == [True, False]
+    assert (out / "lid_labels").read_text() == "a fin\nb fin\n"
     assert yaml.safe_load((out / "train.yaml").read_text())["max_batch_size"] == 10
