@@ -6,14 +6,14 @@
         --train_dir dump/voxlingua107_dev/raw/train_voxlingua107_dev_fold1 \
         --valid_dir dump/voxlingua107_dev/raw/valid_voxlingua107_dev_fold1 \
         --test_dir dump/voxlingua107_dev/raw/test_voxlingua107_dev_fold1 \
-        --stats_dir exp/voxlingua107_dev/fold1/lid_stats_16k --output_dir exp/espnet_fold1 \
-        --batch_bins 1440000
+        --stats_dir exp/voxlingua107_dev/fold1/lid_stats_16k --output_dir exp/espnet_fold1
 
 ``--espnet_python`` is a Python with ``espnet==202511`` and ``numpy<2.4``. ESPnet gets the configuration
-without the keys and augmentations that it does not have, crops of 3 s, and float32. Its batches count whole
-utterances, so ``--batch_bins`` must be larger than ours for as many crops, and none may have one utterance.
+without the keys and augmentations that it does not have, crops of 3 s, and float32. Every batch has as many
+crops as fit into our ``batch_bins``: ESPnet's own ``batch_bins`` count whole utterances, although the model
+hears crops, and end an epoch with a batch of one utterance, on which batch normalisation fails.
 Its inference hears whole utterances, one at a time, with the checkpoint that is best on the validation set.
-Remove ``--output_dir`` to train again.
+``OUTPUT_DIR/inference/SET`` has the answers for ``lid compare``. Remove ``--output_dir`` to train again.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from lid_toolkit.errors import LidError
 from lid_toolkit.files import write_whole
 
 CROP_S = 3.0
+RATE = 16000
 OURS = ("best_model_criterion", "preprocessor_conf", "use_amp")
 """Keys whose values ESPnet does not understand."""
 
@@ -46,32 +47,38 @@ def main(arguments: Sequence[str]) -> None:
         parser.add_argument(f"--{name}_dir", type=Path, required=True, help=f"formatted {name} set")
     parser.add_argument("--stats_dir", type=Path, required=True, help="output directory of stage 4")
     parser.add_argument("--output_dir", type=Path, required=True, help="directory to write")
-    parser.add_argument("--batch_bins", type=positive_int, help="samples of whole utterances in a batch")
     parser.add_argument("--max_epoch", type=positive_int, help="number of epochs, as --max_epoch of stage 5")
     options = parser.parse_args(arguments)
     directory = options.output_dir.absolute()
     with write_whole(directory / "train.yaml") as stream:
-        conf = yaml.safe_load(options.config.read_text())
-        conf["batch_bins"] = options.batch_bins or conf["batch_bins"]
-        yaml.safe_dump(settings(conf, options.max_epoch), stream)
+        yaml.safe_dump(settings(yaml.safe_load(options.config.read_text()), options.max_epoch), stream)
     sets = [getattr(options, name).absolute() for name in ("train_dir", "valid_dir", "stats_dir")]
     if not (directory / "exp" / "valid.accuracy.best.pth").exists():
         words = ["--config", str(directory / "train.yaml"), "--output_dir", str(directory / "exp")]
         call(options.espnet_python, "lid_train", [*words, *data_words(*sets)], directory)
-    answers = identify(options.espnet_python, options.test_dir.absolute(), directory)
+    languages = [line.split()[0] for line in (options.train_dir / "lang2utt").read_text().splitlines()]
+    answers = identify(options.espnet_python, options.test_dir.absolute(), languages, directory)
     dispatch(["score", "--pred_lids", str(answers), "--target_lids", str(options.test_dir / "utt2lang")])
 
 
 def settings(conf: Mapping[str, Any], max_epoch: int | None) -> dict[str, Any]:
-    """Return a configuration of ours for ESPnet; the schedule ends with the last epoch."""
+    """Return a configuration of ours for ESPnet, whose ``batch_type`` is ``catpow``.
+
+    The schedule ends with the last epoch. Batches have a fixed number of utterances, because their least and
+    largest numbers are equal, and languages are drawn as by us: ESPnet's ``catpow`` reads another key.
+    """
     kept = {key: value for key, value in conf.items() if key not in OURS}
     epochs = max_epoch or kept["max_epoch"]
     schedule = {**kept["scheduler_conf"], "max_steps": epochs * kept["num_iters_per_epoch"]}
+    crops = int(kept["batch_bins"] / (CROP_S * RATE))
     return {
         **kept,
         "max_epoch": epochs,
         "scheduler_conf": schedule,
-        "preprocessor_conf": {"fix_duration": True, "target_duration": CROP_S, "sample_rate": 16000},
+        "min_batch_size": crops,
+        "max_batch_size": crops,
+        "upsampling_factor": kept["category_upsampling_factor"],
+        "preprocessor_conf": {"fix_duration": True, "target_duration": CROP_S, "sample_rate": RATE},
         "best_model_criterion": [["valid", "accuracy", "max"]],
         "target_duration": CROP_S,
         "use_matplotlib": False,
@@ -79,20 +86,27 @@ def settings(conf: Mapping[str, Any], max_epoch: int | None) -> dict[str, Any]:
     }
 
 
-def identify(python: Path, test: Path, directory: Path) -> Path:
-    """Identify a set with the trained model and return the table of the answers."""
-    out = directory / "answers"
-    out.mkdir(exist_ok=True)
+def identify(python: Path, test: Path, languages: Sequence[str], directory: Path) -> Path:
+    """Identify a set with the trained model and return the table of the answers.
+
+    ESPnet wants labels, which do not change its answers, and stops at a language that the model does not
+    know. So all utterances get the label of the first language.
+    """
+    out = directory / "inference" / test.name
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "languages").write_text("".join(f"{language}\n" for language in languages))
     lines = (test / "utt2num_samples").read_text()
     (directory / "speech_shape").write_text(lines)
+    labels = "".join(f"{line.split()[0]} {languages[0]}\n" for line in lines.splitlines())
+    (directory / "lid_labels").write_text(labels)
     words = ["--ngpu", "0", "--output_dir", str(out), "--num_workers", "0", "--valid_batch_size", "1"]
     words += ["--data_path_and_name_and_type", f"{test}/wav.scp,speech,sound"]
-    words += ["--data_path_and_name_and_type", f"{test}/utt2lang,lid_labels,text"]
+    words += ["--data_path_and_name_and_type", f"{directory}/lid_labels,lid_labels,text"]
     words += ["--shape_file", str(directory / "speech_shape"), "--fix_duration", "false"]
     words += ["--lid_train_config", str(directory / "exp" / "config.yaml"), "--extract_embd", "false"]
     words += ["--lid_model_file", str(directory / "exp" / "valid.accuracy.best.pth")]
     call(python, "lid_inference", words, directory)
-    return next(out.glob("*_lids"))
+    return next(out.glob("*_lids")).rename(out / f"{test.name}_lids")
 
 
 def call(python: Path, module: str, words: Sequence[str], directory: Path) -> None:

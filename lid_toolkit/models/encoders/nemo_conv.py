@@ -73,7 +73,7 @@ class NemoConvEncoder(nn.Module):
         self.output_size = widths[-1]
         for module in self.modules():
             if isinstance(module, nn.Conv1d | nn.Linear):
-                # PyTorch's kernels of single channels are so large that Adam hardly changes them.
+                # PyTorch's kernels of single channels are six times as large.
                 nn.init.xavier_uniform_(module.weight)
 
     def forward(self, feats_btd: Tensor, lengths_b: Tensor) -> tuple[Tensor, Tensor]:
