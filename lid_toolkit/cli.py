@@ -63,12 +63,21 @@ def boolean(text: str) -> bool:
 
 def positive_int(text: str) -> int:
     """Parse an integer of at least 1."""
+    return _whole_number(text, 1)
+
+
+def natural(text: str) -> int:
+    """Parse an integer of at least 0."""
+    return _whole_number(text, 0)
+
+
+def _whole_number(text: str, least: int) -> int:
     try:
         number = int(text)
     except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least {least}")
     return number
 
 

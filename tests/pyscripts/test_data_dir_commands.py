@@ -150,6 +150,11 @@ def test_report(tmp_path):
         ("subset_data_dir.py", ["a", "b"], "one of --utt_list, --languages"),
         ("subset_data_dir.py", ["a", "b", "--utt_list", "none"], "none: does not exist"),
         ("subset_data_dir.py", ["a", "b", "--first", "1", "--copies", "2"], "--copies needs --utt_list"),
+        (
+            "subset_data_dir.py",
+            ["a", "b", "--utt_list", "c", "--copies", "-1"],
+            "a whole number of at least 0",
+        ),
         ("copy_data_dir.py", ["a", "a"], "is both the source and the target"),
         ("report_data_dir.py", ["none"], "none: does not exist"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, fraction
+from lid_toolkit.cli import OptionParser, fraction, natural
 from lid_toolkit.commands.recipe.actions import act, add_actions
 
 
@@ -41,7 +41,9 @@ def make_parser() -> OptionParser:
     )
     parser.add_argument("--data_dir", type=Path, required=True, help="formatted set: dump/raw/SET")
     parser.add_argument("--output_dir", type=Path, required=True, help="output directory: dump/extracted/SET")
-    parser.add_argument("--copies", type=int, default=0, help="number of augmented copies of each utterance")
+    parser.add_argument(
+        "--copies", type=natural, default=0, help="number of augmented copies of each utterance"
+    )
     parser.add_argument(
         "--max_failed", type=fraction, default=0.01, help="fraction of utterances that may fail"
     )

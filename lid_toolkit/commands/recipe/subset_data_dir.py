@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from lid_toolkit.cli import OptionParser, boolean, fraction, non_negative, positive_int
+from lid_toolkit.cli import OptionParser, boolean, fraction, natural, non_negative, positive_int
 from lid_toolkit.data.utterances import copy_key
 from lid_toolkit.datadir.operations import Choice, subset
 from lid_toolkit.errors import LidError, reason_of
@@ -44,7 +44,7 @@ def make_parser() -> OptionParser:
     parser.add_argument("--utt_list", type=Path, help="file with an utterance id at the start of each line")
     parser.add_argument(
         "--copies",
-        type=int,
+        type=natural,
         default=0,
         help="also select this number of extracted copies of each utterance of --utt_list",
     )
