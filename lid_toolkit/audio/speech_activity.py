@@ -54,11 +54,6 @@ class Detector:
     name: str
     begin: Callable[[], Scorer]
 
-    @property
-    def frame_s(self) -> float:
-        """Seconds of a frame. Frame t is from ``t * frame_s`` to ``(t + 1) * frame_s``."""
-        return FRAME_S
-
     def track(self, rate: int) -> SpeechTrack:
         """Begin a recording of a rate in Hz, which will come in chunks."""
         return SpeechTrack(self.begin(), rate)
