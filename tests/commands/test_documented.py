@@ -19,7 +19,7 @@ import torch
 from data.corpus import RATE, vowel
 from inference.conftest import DESCRIPTION
 
-from lid_toolkit import LanguageIdentifier
+from lid_toolkit import DecisionPolicy, LanguageIdentifier
 from lid_toolkit.commands.main import dispatch, find
 from lid_toolkit.models.build import build_model
 from lid_toolkit.training.checkpoint import save_model
@@ -59,7 +59,7 @@ def folder(tmp_path_factory):
 
 def test_something_is_documented():
     assert len(LINES) >= 13
-    assert len(PYTHON) == 3
+    assert len(PYTHON) == 4
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -95,7 +95,8 @@ def test_a_command_runs(line, folder, monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize("number", range(len(PYTHON)))
 def test_python_runs(number, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    names = {"lid": LanguageIdentifier.from_pretrained(MODELS[-1], "cpu")}
+    lid = LanguageIdentifier.from_pretrained(MODELS[-1], "cpu")
+    names = {"lid": lid, "DecisionPolicy": DecisionPolicy}
     names["chunks"] = np.array_split(vowel(6.0)[::2], 7)
     exec(compile(PYTHON[number], "docs/identify.md", "exec"), names)
     assert capsys.readouterr().out
