@@ -1,4 +1,4 @@
-"""``lid calibrate``: fit the calibration of a model's scores, and store it with the model."""
+"""``lid calibrate``: fit or compute the calibration of a model's scores, and store it with the model."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lid_toolkit.cli import OptionParser, boolean
+from lid_toolkit.cli import OptionParser, boolean, fraction
 from lid_toolkit.commands.model import add_batch_size, add_model, default_model, open_identifier
 from lid_toolkit.errors import LidError
 from lid_toolkit.files import require_directory
-from lid_toolkit.inference.policy import DecisionPolicy
+from lid_toolkit.inference.policy import Calibration, DecisionPolicy
+from lid_toolkit.inference.preference import SHARE, answer_to_noise, without_preference
 from lid_toolkit.steps import Step, digest
 
 if TYPE_CHECKING:
     from lid_toolkit.inference.calibration import Fit, Scored
     from lid_toolkit.inference.prediction import Prediction
 
-METHODS = ("temperature", "affine")
+METHODS = ("temperature", "affine", "noise")
+FITTED_ONLY = ("data_dir", "scores", "only_selection_set", "dry_run")
+"""Options without effect on the method that needs no data."""
 MEASURED = "after: every fifth of the utterances with a calibration fitted on the others"
 
 
@@ -29,10 +32,15 @@ def main(arguments: Sequence[str]) -> None:
     With the scores of an experiment, this is a step that is skipped when it is current.
 
     Raises:
-        LidError: the data are not usable, or the model was trained on them.
+        LidError: the data are not usable, the model was trained on them, or an option is missing or has no
+            effect with the method.
     """
     options = make_parser().parse_args(arguments)
+    check_method(options)
     options.model = options.model or default_model()
+    if options.method == "noise":
+        store_without_preference(options)
+        return
     step = step_of(options)
     if options.dry_run:
         if step is None:
@@ -46,6 +54,34 @@ def main(arguments: Sequence[str]) -> None:
     with step.work("calibrating", lock=None) as work:
         if work is not None:
             work.finish(fit_and_store(options))
+
+
+def check_method(options: argparse.Namespace) -> None:
+    """Raise LidError for an option that the method needs or does not use."""
+    if options.method != "noise":
+        if options.data_dir is None:
+            mend = "name the data to fit on, or use --method noise"
+            raise LidError("is missing", where="--data_dir", mend=mend)
+        unused = [] if options.share is None else ["share"]
+    else:
+        unused = [name for name in FITTED_ONLY if getattr(options, name)]
+    if unused:
+        what = f"has no effect with --method {options.method}"
+        raise LidError(what, where=f"--{unused[0]}", mend="leave it out")
+
+
+def store_without_preference(options: argparse.Namespace) -> None:
+    """Take a share of what the model answers to noise off its answers, and store this calibration."""
+    from lid_toolkit.inference.locate import model_file_of
+
+    share = SHARE if options.share is None else options.share
+    posteriors = answer_to_noise(open_identifier(options))
+    best = ", ".join(f"{label} {posterior:.0%}" for label, posterior in list(posteriors.items())[:5])
+    print(f"answer to noise: {best}")
+    print(f"Taken off all answers: {share:g} of the log posteriors of noise. This may change answers.")
+    model = model_file_of(options.model)
+    calibration = without_preference(posteriors, share)
+    store(options, replace(calibration, model=None if model is None else digest(model)))
 
 
 def step_of(options: argparse.Namespace) -> Step | None:
@@ -69,8 +105,7 @@ def fit_and_store(options: argparse.Namespace) -> list[Path]:
     """Fit, print the figures, and return the file in which the calibration is stored, if it is."""
     from lid_toolkit.inference.calibration import fitted  # imports torch
     from lid_toolkit.inference.held_out import require_selection_set
-    from lid_toolkit.inference.locate import model_file_of, policy_of
-    from lid_toolkit.inference.store import store_policy
+    from lid_toolkit.inference.locate import model_file_of
 
     model = model_file_of(options.model)
     if options.only_selection_set:
@@ -89,12 +124,20 @@ def fit_and_store(options: argparse.Namespace) -> list[Path]:
         set=options.data_dir.resolve().name,
         set_digest=digest(options.data_dir / "utt2lang"),
     )
+    return [store(options, calibration)]
+
+
+def store(options: argparse.Namespace, calibration: Calibration) -> Path:
+    """Store the calibration in the policy of the model, or in ``--output``; return the file."""
+    from lid_toolkit.inference.locate import policy_of
+    from lid_toolkit.inference.store import store_policy
+
     policy = replace(policy_of(options.model), calibration=calibration)
     if options.output is not None:
         policy.to_yaml(options.output)
-    stored = options.output or store_policy(options.model, policy)
+    stored = Path(options.output or store_policy(options.model, policy))
     print(f"stored in {stored}")
-    return [Path(stored)]
+    return stored
 
 
 def check_unseen(data_dir: Path, model: Path | None) -> None:
@@ -152,8 +195,7 @@ def make_parser() -> OptionParser:
     parser.add_argument(
         "--data_dir",
         type=Path,
-        required=True,
-        help="data directory with the languages of its utterances: data/SET or dump/raw/SET",
+        help="data directory with the languages of its utterances: data/SET or dump/raw/SET; not for noise",
     )
     parser.add_argument(
         "--scores",
@@ -164,8 +206,10 @@ def make_parser() -> OptionParser:
         "--method",
         choices=METHODS,
         default="temperature",
-        help="temperature: one scale; affine: also a bias for each language",
+        help="temperature: one scale; affine: also a bias for each language; noise: needs no data, biases "
+        "against the languages that the model answers to noise",
     )
+    parser.add_argument("--share", type=fraction, help=f"noise: share to take off; default: {SHARE}")
     parser.add_argument("--output", type=Path, help="policy file to write, instead of storing with the model")
     parser.add_argument(
         "--only_selection_set",

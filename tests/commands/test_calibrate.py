@@ -21,6 +21,7 @@ from lid_toolkit.datadir.tables.table import write_table
 from lid_toolkit.errors import LidError
 from lid_toolkit.inference.locate import policy_of
 from lid_toolkit.inference.policy import Calibration, DecisionPolicy
+from lid_toolkit.inference.preference import answer_to_noise, without_preference
 from lid_toolkit.inference.store import store_policy
 from lid_toolkit.steps import digest
 
@@ -203,3 +204,33 @@ def test_a_model_on_the_hub_cannot_store_it():
     with pytest.raises(LidError, match="someone/model: nothing can be stored with it") as caught:
         store_policy("someone/model", DecisionPolicy())
     assert "--output" in str(caught.value)
+
+
+def test_noise_needs_no_data(model, capsys):
+    DecisionPolicy(min_score=0.25, calibration=Calibration(0.5)).to_yaml(model.parent / "policy.yaml")
+    calibrate.main(["--model", str(model), "--device", "cpu", "--method", "noise", "--share", "0.5"])
+    assert "answer to noise: " in capsys.readouterr().out
+    stored = DecisionPolicy.from_yaml(model.parent / "policy.yaml")
+    expected = without_preference(answer_to_noise(LanguageIdentifier.from_pretrained(model, "cpu")), 0.5)
+    assert stored.min_score == 0.25
+    assert stored.calibration.model == digest(model)
+    assert stored.calibration.scale == 1.0
+    assert stored.calibration.bias == pytest.approx(expected.bias)
+    info.main([str(model)])
+    assert f"and biases of {len(LABELS)} languages\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "--data_dir: is missing .name the data to fit on, or use --method noise"),
+        (["--data_dir", "dev", "--share", "0.1"], "--share: has no effect with --method temperature"),
+        (["--method", "noise", "--data_dir", "dev"], "--data_dir: has no effect with --method noise"),
+        (["--method", "noise", "--scores", "dev"], "--scores: has no effect with --method noise"),
+        (["--method", "noise", "--dry_run", "true"], "--dry_run: has no effect with --method noise"),
+    ],
+)
+def test_an_option_without_effect_is_refused(model, options, message):
+    with pytest.raises(LidError, match=message):
+        calibrate.main(["--model", str(model), *options])
+    assert not (model.parent / "policy.yaml").exists()
