@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-# A suite that is started in the background inherits an ignored Ctrl-C, and so would all it starts.
+# A suite that is started in the background inherits an ignored Ctrl-C, one under nohup an ignored hangup, and
+# so would all it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(trylast=True)  # after tests were left out
