@@ -189,7 +189,9 @@ def lines_of(fit: Fit, method: str) -> list[str]:
 
 def make_parser() -> OptionParser:
     """Return the parser of the command's options."""
-    parser = OptionParser("Fit the calibration of a model's scores on data that it was not trained on.")
+    parser = OptionParser(
+        "Calibrate a model's scores, on data that it was not trained on or by its answer to noise."
+    )
     add_model(parser)
     add_batch_size(parser)
     parser.add_argument(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SECONDS, DEVIATION = 5.0, 0.03
 """Length and standard deviation of the noise; the model's answer hardly depends on them."""
 SHARE = 0.2
-"""The share of the preference to take off: the best of Whisper-base on real speech, see RESULTS.md."""
+"""The share of the preference to take off, which helps Whisper-base on real speech (RESULTS.md)."""
 LEAST = 1e-6
 """Posteriors below it count as this, so that no bias is infinite."""
 
